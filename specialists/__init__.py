@@ -1,0 +1,1 @@
+"""How specialists answer (`engine`) and how they are made (`training`)."""

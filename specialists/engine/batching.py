@@ -1,0 +1,102 @@
+"""From the runs of a step to the tensors of a batch."""
+
+from collections.abc import Sequence as List
+from itertools import groupby
+
+import torch
+
+from specialists.engine.core import Run
+from specialists.engine.llama import Batch, DecodeRows, PrefillRun, Segment
+from specialists.engine.pages import PAGE_TOKENS, pages_needed
+from specialists.engine.slots import SlotPool
+
+
+def by_adapter(runs: List[Run]) -> list[Run]:
+    """Runs ordered so that those of one adapter stand together."""
+    return sorted(runs, key=lambda run: run.sequence.adapter or "")
+
+
+def build_batch(runs: List[Run], slots: SlotPool, device: torch.device) -> Batch:
+    """Pack the runs (ordered by adapter) into one batch."""
+    starts = _starts(runs)
+    tokens, positions, places = _columns(runs)
+    ends = [start + run.count - 1 for start, run in zip(starts, runs, strict=True) if run.samples]
+    return Batch(
+        tokens=torch.tensor(tokens, device=device),
+        positions=torch.tensor(positions, device=device),
+        places=torch.tensor(places, device=device),
+        decode=_decode_rows(runs, starts, device),
+        prefills=_prefills(runs, starts, device),
+        segments=_segments(runs, starts, slots),
+        samples=torch.tensor(ends, device=device, dtype=torch.long),
+    )
+
+
+def _starts(runs: List[Run]) -> list[int]:
+    starts = [0]
+    for run in runs[:-1]:
+        starts.append(starts[-1] + run.count)
+    return starts
+
+
+def _columns(runs: List[Run]) -> tuple[list[int], list[int], list[int]]:
+    tokens: list[int] = []
+    positions: list[int] = []
+    places: list[int] = []
+    for run in runs:
+        first, pages = run.sequence.computed, run.sequence.pages
+        span = range(first, first + run.count)
+        tokens += run.sequence.tokens[first : span.stop]
+        positions += span
+        places += [pages[at // PAGE_TOKENS] * PAGE_TOKENS + at % PAGE_TOKENS for at in span]
+    return tokens, positions, places
+
+
+def _segments(runs: List[Run], starts: list[int], slots: SlotPool) -> tuple[Segment, ...]:
+    segments = []
+    numbered = zip(starts, runs, strict=True)
+    for digest, group in groupby(numbered, key=lambda pair: pair[1].sequence.adapter):
+        members = list(group)
+        if digest is not None:
+            end = members[-1][0] + members[-1][1].count
+            segments.append(Segment(slice(members[0][0], end), slots[digest]))
+    return tuple(segments)
+
+
+def _decode_rows(runs: List[Run], starts: list[int], device: torch.device) -> DecodeRows | None:
+    rows = [(start, run) for start, run in zip(starts, runs, strict=True) if run.count == 1]
+    if not rows:
+        return None
+    lengths = [run.sequence.computed + 1 for _, run in rows]
+    width = pages_needed(max(lengths))
+    table = [_padded(run.sequence.pages, width) for _, run in rows]
+    columns = torch.arange(width * PAGE_TOKENS, device=device)
+    visible = columns < torch.tensor(lengths, device=device)[:, None]
+    return DecodeRows(
+        tokens=torch.tensor([start for start, _ in rows], device=device),
+        table=torch.tensor(table, device=device),
+        mask=visible[:, None, None],
+    )
+
+
+def _prefills(runs: List[Run], starts: list[int], device: torch.device) -> tuple[PrefillRun, ...]:
+    prefills = []
+    for start, run in zip(starts, runs, strict=True):
+        if run.count > 1:
+            end = run.sequence.computed + run.count
+            width = pages_needed(end)
+            columns = torch.arange(width * PAGE_TOKENS, device=device)
+            positions = torch.arange(run.sequence.computed, end, device=device)
+            prefills.append(
+                PrefillRun(
+                    tokens=slice(start, start + run.count),
+                    table=torch.tensor([run.sequence.pages[:width]], device=device),
+                    mask=columns <= positions[:, None],
+                )
+            )
+    return tuple(prefills)
+
+
+def _padded(pages: list[int], width: int) -> list[int]:
+    # A masked place may name any page: its keys are never looked at.
+    return pages[:width] + [pages[0]] * (width - len(pages))

@@ -1,0 +1,117 @@
+"""The nouns of the hot path."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+
+from specialists.engine.text import TextStream
+from specialists.errors import EngineError
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How tokens are chosen, in OpenAI's terms.
+
+    Attributes:
+        max_tokens: tokens of the answer at most.
+        temperature: 0 is greedy.
+        top_p: share of the probability mass that is kept, in (0, 1].
+        seed: of this row's own random numbers; None takes a fresh one.
+        stop: texts that end the answer and are not part of it.
+        logprobs: None for none; k for the chosen token's and those of the k most likely.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """Natural logarithm of a token's probability under the unscaled logits."""
+
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One sampled token, with the most likely ones when they were asked for."""
+
+    token: int
+    logprob: float | None = None
+    top: tuple[Logprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """What one step gave one sequence.
+
+    Attributes:
+        choice: the sampled token; None when the sequence failed.
+        text: what can be shown now; may be empty while a character or a stop text is incomplete.
+        finish: set on the last one.
+        error: why the sequence failed; it is then the last one.
+    """
+
+    choice: Choice | None
+    text: str
+    finish: FinishReason | None = None
+    error: EngineError | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """One row: a prompt that is being continued.
+
+    Invariant: the keys and values of `tokens[:computed]` are stored in `pages`, and
+    `computed < len(tokens)` whenever the sequence is scheduled.
+
+    Attributes:
+        id: unique in the engine; for logs.
+        adapter: digest of the version that answers; None is the bare base.
+        tokens: prompt, then answer.
+        prompt_length: tokens of the prompt.
+        emit: called from the engine's thread with every emission.
+    """
+
+    id: str
+    adapter: str | None
+    tokens: list[int]
+    prompt_length: int
+    params: SamplingParams
+    text: TextStream
+    emit: Callable[[Emission], None]
+    random: Random
+    pages: list[int] = field(default_factory=list)
+    computed: int = 0
+    pinned: bool = False
+
+    @property
+    def generated(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) - self.prompt_length
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`count` tokens of one sequence that a step computes, from `sequence.computed` on."""
+
+    sequence: Sequence
+    count: int
+
+    @property
+    def samples(self) -> bool:
+        """Whether the step reaches the sequence's end, so that a new token is chosen."""
+        return self.sequence.computed + self.count == len(self.sequence.tokens)

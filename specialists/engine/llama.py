@@ -1,0 +1,247 @@
+"""The Llama forward pass over a packed batch of tokens from many sequences and adapters.
+
+Tokens of all sequences lie one after the other; nothing is padded but the page tables of the
+decoding rows. Source of the architecture: Touvron et al. 2023, as transformers implements it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from specialists.engine.lora import GROUPS, AdapterWeights, Widths
+from specialists.engine.pages import KVCache
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive tokens of a batch that share an adapter."""
+
+    tokens: slice
+    adapter: AdapterWeights
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRows:
+    """The tokens that attend alone, one per sequence.
+
+    Attributes:
+        tokens: [rows] their places in the batch.
+        table: [rows, pages] the pages of each, padded with any page.
+        mask: [rows, 1, 1, pages · PAGE_TOKENS] True where a stored token is visible.
+    """
+
+    tokens: torch.Tensor
+    table: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillRun:
+    """Several tokens of one sequence.
+
+    Attributes:
+        tokens: their places in the batch.
+        table: [1, pages] the sequence's pages.
+        mask: [count, pages · PAGE_TOKENS] True where a stored token is visible.
+    """
+
+    tokens: slice
+    table: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's tokens.
+
+    Attributes:
+        tokens, positions, places: [tokens] ids, positions in their sequences, and flat places in
+            the cache.
+        decode: the rows of one token, if any.
+        prefills: the runs of more tokens.
+        segments: which tokens go through which adapter.
+        samples: [rows] places of the tokens whose logits are wanted.
+    """
+
+    tokens: torch.Tensor
+    positions: torch.Tensor
+    places: torch.Tensor
+    decode: DecodeRows | None
+    prefills: tuple[PrefillRun, ...]
+    segments: tuple[Segment, ...]
+    samples: torch.Tensor
+
+
+class Llama:
+    """A base's weights, and the forward pass through them and a batch's adapters."""
+
+    def __init__(
+        self,
+        config: Any,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.heads = config.num_attention_heads
+        self.kv_heads = config.num_key_value_heads
+        self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
+        self.eps = config.rms_norm_eps
+        self.dtype, self.device = dtype, device
+        weights = {
+            name.removeprefix("model."): tensor.to(device, dtype)
+            for name, tensor in weights.items()
+        }
+        self.embedding = weights["embed_tokens.weight"]
+        self.norm = weights["norm.weight"]
+        self.head = weights.get("lm_head.weight", self.embedding)
+        self.layers = [
+            _Layer.from_weights(weights, layer) for layer in range(config.num_hidden_layers)
+        ]
+        self.widths = _widths(weights)
+        self._rope = _Rope(config, device)
+
+    def new_cache(self, pages: int) -> KVCache:
+        """An empty cache of that many pages."""
+        return KVCache(
+            len(self.layers),
+            pages,
+            self.kv_heads,
+            self.head_dim,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, cache: KVCache) -> torch.Tensor:
+        """Store the batch's keys and values; return float32 logits [samples, vocabulary]."""
+        x = F.embedding(batch.tokens, self.embedding)
+        angles = self._rope(batch.positions, self.dtype)
+        for number, layer in enumerate(self.layers):
+            y = self._norm(x, layer.attention_norm)
+            x = x + self._attention(number, layer, y, angles, batch, cache)
+            y = self._norm(x, layer.mlp_norm)
+            x = x + self._mlp(number, layer, y, batch)
+        return F.linear(self._norm(x[batch.samples], self.norm), self.head).float()
+
+    def _attention(
+        self,
+        number: int,
+        layer: "_Layer",
+        x: torch.Tensor,
+        angles: tuple[torch.Tensor, torch.Tensor],
+        batch: Batch,
+        cache: KVCache,
+    ) -> torch.Tensor:
+        sizes = [self.heads, self.kv_heads, self.kv_heads]
+        qkv = _linear(x, layer.qkv, "qkv", number, batch).unflatten(-1, (-1, self.head_dim))
+        queries, keys, values = qkv.split(sizes, dim=1)
+        queries, keys = _rotate(queries, angles), _rotate(keys, angles)
+        cache.write(number, batch.places, keys, values)
+        out = torch.empty_like(queries)
+        if batch.decode is not None:
+            out[batch.decode.tokens] = self._decode(number, queries, batch.decode, cache)
+        for run in batch.prefills:
+            out[run.tokens] = self._prefill(number, queries, run, cache)
+        return _linear(out.flatten(1), layer.o, "o", number, batch)
+
+    def _decode(
+        self, number: int, queries: torch.Tensor, rows: DecodeRows, cache: KVCache
+    ) -> torch.Tensor:
+        keys, values = cache.read(number, rows.table)
+        # The query heads that share a key head take the place of query positions: a row has only
+        # one position, so the mask is the same for all of them and nothing is repeated.
+        q = queries[rows.tokens].unflatten(1, (self.kv_heads, -1))
+        return F.scaled_dot_product_attention(q, keys, values, attn_mask=rows.mask).flatten(1, 2)
+
+    def _prefill(
+        self, number: int, queries: torch.Tensor, run: PrefillRun, cache: KVCache
+    ) -> torch.Tensor:
+        keys, values = cache.read(number, run.table)
+        q = queries[run.tokens].transpose(0, 1).unsqueeze(0)
+        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=run.mask, enable_gqa=True)
+        return out.squeeze(0).transpose(0, 1)
+
+    def _mlp(self, number: int, layer: "_Layer", x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        gate, up = _linear(x, layer.gate_up, "gate_up", number, batch).chunk(2, dim=-1)
+        return _linear(F.silu(gate) * up, layer.down, "down", number, batch)
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer's weights; linears that read the same input are stacked along their outputs."""
+
+    attention_norm: torch.Tensor
+    mlp_norm: torch.Tensor
+    qkv: torch.Tensor
+    o: torch.Tensor
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, torch.Tensor], layer: int) -> "_Layer":
+        prefix = f"layers.{layer}."
+        return cls(
+            attention_norm=weights[f"{prefix}input_layernorm.weight"],
+            mlp_norm=weights[f"{prefix}post_attention_layernorm.weight"],
+            **{
+                group: torch.cat([weights[f"{prefix}{module}.weight"] for module in modules])
+                for group, modules in GROUPS.items()
+            },
+        )
+
+
+class _Rope:
+    """Rotary positions (Su et al. 2021), with the scaling that the base's config asks for."""
+
+    def __init__(self, config: Any, device: torch.device) -> None:
+        from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+        rope = LlamaRotaryEmbedding(config)
+        self._frequencies = rope.inv_freq.to(device, torch.float32)
+        self._scaling = float(rope.attention_scaling)
+
+    def __call__(
+        self, positions: torch.Tensor, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines [tokens, 1, head_dim]."""
+        half = positions[:, None].float() * self._frequencies
+        angles = torch.cat((half, half), dim=-1)[:, None]
+        return (angles.cos() * self._scaling).to(dtype), (angles.sin() * self._scaling).to(dtype)
+
+
+def _rotate(x: torch.Tensor, angles: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return x * angles[0] + torch.cat((-second, first), dim=-1) * angles[1]
+
+
+def _linear(
+    x: torch.Tensor, weight: torch.Tensor, group: str, layer: int, batch: Batch
+) -> torch.Tensor:
+    y = F.linear(x, weight)
+    if batch.segments:
+        exact = x.float()
+        for segment in batch.segments:
+            adapter = segment.adapter.layers[layer].get(group)
+            if adapter is not None:
+                adapter.add(exact[segment.tokens], y[segment.tokens])
+    return y
+
+
+def _widths(weights: Mapping[str, torch.Tensor]) -> Widths:
+    modules = (module for group in GROUPS.values() for module in group)
+    return {module: weights[f"layers.0.{module}.weight"].shape[0] for module in modules}
+
+
+def load_llama(folder: Any, *, dtype: torch.dtype, device: torch.device) -> Llama:
+    """Read a Llama checkpoint in transformers' layout."""
+    from transformers import AutoModelForCausalLM
+
+    checkpoint = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return Llama(checkpoint.config, checkpoint.state_dict(), dtype=dtype, device=device)

@@ -1,0 +1,189 @@
+"""Runs an engine in a thread of its own, and hands its emissions to asyncio."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from random import Random
+
+from specialists.engine.core import Emission, SamplingParams, Sequence
+from specialists.engine.engine import Engine, EngineOptions, LocateAdapter
+from specialists.errors import ContextOverflow, EngineStopped, Overloaded
+
+logger = logging.getLogger(__name__)
+
+COALESCE_SECONDS = 0.03
+"""Emissions of one request that fall closer together than this travel as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a caller asks of the engine.
+
+    Attributes:
+        id: unique; for logs.
+        adapter: digest of the version that answers; None is the bare base.
+        prompt: its tokens.
+        n: answers wanted.
+        params: how tokens are chosen; row i draws from seed + i.
+    """
+
+    id: str
+    adapter: str | None
+    prompt: list[int]
+    n: int
+    params: SamplingParams
+
+
+class Runner:
+    """An engine at work: `generate` may be called from any event loop."""
+
+    def __init__(
+        self, make_engine: Callable[[Callable[[], None]], Engine], *, max_waiting: int
+    ) -> None:
+        """Build the engine and start its thread.
+
+        Args:
+            make_engine: given the function that wakes the thread, returns the engine.
+            max_waiting: sequences that may wait beyond those that fit a step.
+        """
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.engine = make_engine(lambda: self._inbox.put(_nothing))
+        self._limit = max_waiting
+        self._open = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, locate: LocateAdapter, options: EngineOptions, *, max_waiting: int
+    ) -> "Runner":
+        """Load a base in transformers' layout and start serving it."""
+        return cls(
+            lambda wake: Engine.from_folder(folder, locate, options, wake=wake),
+            max_waiting=options.max_rows + max_waiting,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's thread is at work."""
+        return self._thread.is_alive() and not self._stopping
+
+    async def generate(self, request: Request) -> AsyncIterator[list[tuple[int, Emission]]]:
+        """Answer a request: lists of (row, emission), the first as soon as there is one.
+
+        Closing the iterator frees all that the request holds within a step.
+
+        Raises:
+            ContextOverflow: the prompt leaves no room for an answer.
+            Overloaded: too many requests are waiting.
+            EngineStopped: the engine is shutting down, or failed.
+            AdapterUnavailable: the adapter could not be loaded.
+        """
+        self._check(request)
+        mailbox = _Mailbox()
+        sequences = [self._sequence(request, row, mailbox) for row in range(request.n)]
+        self._open += request.n
+        try:
+            self._tell(sequences, self.engine.add)
+            async for emissions in _coalesced(mailbox, request.n):
+                yield emissions
+        finally:
+            self._open -= request.n
+            self._tell(sequences, self.engine.abort)
+
+    def close(self) -> None:
+        """End all requests with an error and stop the thread."""
+        self._stopping = True
+        self._inbox.put(_nothing)
+        self._thread.join()
+
+    def _check(self, request: Request) -> None:
+        if not self.alive:
+            raise EngineStopped("the engine is shutting down")
+        if len(request.prompt) >= self.engine.context:
+            raise ContextOverflow(len(request.prompt), self.engine.context)
+        if self._open + request.n > self._limit:
+            raise Overloaded(retry_after=1)
+
+    def _sequence(self, request: Request, row: int, mailbox: "_Mailbox") -> Sequence:
+        seed = request.params.seed
+        return Sequence(
+            id=f"{request.id}/{row}",
+            adapter=request.adapter,
+            tokens=list(request.prompt),
+            prompt_length=len(request.prompt),
+            params=replace(request.params, seed=None if seed is None else seed + row),
+            text=self.engine.tokenizer.stream(request.params.stop),
+            emit=lambda emission: mailbox.put((row, emission)),
+            random=Random(None if seed is None else seed + row),  # noqa: S311 (no secret is made)
+        )
+
+    def _tell(self, sequences: Iterable[Sequence], verb: Callable[[Sequence], None]) -> None:
+        for sequence in sequences:
+            self._inbox.put(lambda sequence=sequence: verb(sequence))
+
+    def _run(self) -> None:
+        progressed = False
+        while not self._stopping:
+            self._read_inbox(wait=not progressed)
+            try:
+                progressed = self.engine.step()
+            except Exception:
+                logger.exception("a step failed; its requests end with an error")
+                self.engine.fail_all(EngineStopped("the engine failed while it answered"))
+                progressed = False
+        self.engine.close()
+
+    def _read_inbox(self, *, wait: bool) -> None:
+        try:
+            self._inbox.get(block=wait)()
+            while True:
+                self._inbox.get_nowait()()
+        except Empty:
+            return
+
+
+class _Mailbox:
+    """Carries emissions from the engine's thread into the event loop that made it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[tuple[int, Emission]] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, item: tuple[int, Emission]) -> None:
+        self._items.append(item)
+        # A loop that is closed has no reader left.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    async def take(self) -> list[tuple[int, Emission]]:
+        await self._filled.wait()
+        self._filled.clear()
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+
+async def _coalesced(mailbox: _Mailbox, rows: int) -> AsyncIterator[list[tuple[int, Emission]]]:
+    """Emissions of all rows until each has ended, at most one list per COALESCE_SECONDS."""
+    last = 0.0
+    while rows:
+        await asyncio.sleep(max(0.0, last + COALESCE_SECONDS - time.monotonic()))
+        emissions = await mailbox.take()
+        last = time.monotonic()
+        for _, emission in emissions:
+            if emission.error is not None:
+                raise emission.error
+            rows -= emission.finish is not None
+        if emissions:
+            yield emissions
+
+
+def _nothing() -> None:
+    """Wakes the thread."""

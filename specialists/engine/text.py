@@ -1,0 +1,131 @@
+"""Between text and tokens: chat templates, incremental detokenisation, stop texts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tokenizers import Tokenizer as Backend
+from tokenizers.decoders import DecodeStream
+
+
+class ChatMessage(Protocol):
+    """One message of a chat."""
+
+    @property
+    def role(self) -> str:
+        """Who speaks: system, user or assistant."""
+
+    @property
+    def content(self) -> str:
+        """What is said."""
+
+
+class Tokenizer:
+    """A base's tokenizer and chat template."""
+
+    def __init__(self, tokenizer: Any, eos: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self._backend: Backend = tokenizer.backend_tokenizer
+        self._bytes = _byte_alphabet()
+        self.eos = eos
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Tokenizer":
+        """Read tokenizer, template and end-of-text tokens from a folder in transformers' layout."""
+        from transformers import AutoTokenizer, GenerationConfig
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        eos = {tokenizer.eos_token_id}
+        if (folder / "generation_config.json").is_file():
+            configured = GenerationConfig.from_pretrained(folder).eos_token_id
+            eos |= {configured} if isinstance(configured, int) else set(configured or ())
+        return cls(tokenizer, frozenset(eos - {None}))
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of plain text, with the special tokens that the base expects around it."""
+        return list(self._tokenizer(text)["input_ids"])
+
+    def encode_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> list[int]:
+        """Tokens of a chat; with `answer`, up to where the assistant is to speak."""
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        text = self._tokenizer.apply_chat_template(
+            turns, add_generation_prompt=answer, tokenize=False
+        )
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of tokens, without special ones."""
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def token_text(self, token: int) -> tuple[str, bytes]:
+        """A token as it is shown on its own, and its exact bytes."""
+        piece = self._backend.id_to_token(token) or ""
+        if all(character in self._bytes for character in piece):
+            raw = bytes(self._bytes[character] for character in piece)
+        else:
+            raw = piece.encode()
+        return raw.decode(errors="replace"), raw
+
+    def stream(self, stop: tuple[str, ...]) -> "TextStream":
+        """A fresh text stream for one answer."""
+        return TextStream(self._backend, stop)
+
+
+class TextStream:
+    """Turns an answer's tokens into text that can be shown, and finds its stop texts."""
+
+    def __init__(self, backend: Backend, stop: tuple[str, ...]) -> None:
+        self._backend = backend
+        self._decoder = DecodeStream(skip_special_tokens=True)
+        self._tokens: list[int] = []
+        self._stop = stop
+        self._sent = 0
+        self._held = ""
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        """Text that became certain with this token; sets `stopped` when a stop text appeared."""
+        self._tokens.append(token)
+        piece = self._decoder.step(self._backend, token) or ""
+        self._sent += len(piece)
+        self._held += piece
+        cut = _first_stop(self._held, self._stop)
+        if cut is not None:
+            self.stopped = True
+            return self._release(cut, drop_rest=True)
+        return self._release(len(self._held) - _undecided(self._held, self._stop))
+
+    def flush(self) -> str:
+        """What was held back, once the answer has ended without a stop text."""
+        whole = self._backend.decode(self._tokens, skip_special_tokens=True)
+        self._held += whole[self._sent :]
+        cut = _first_stop(self._held, self._stop)
+        return self._release(len(self._held) if cut is None else cut, drop_rest=True)
+
+    def _release(self, length: int, *, drop_rest: bool = False) -> str:
+        text, rest = self._held[:length], self._held[length:]
+        self._held = "" if drop_rest else rest
+        return text
+
+
+def _first_stop(text: str, stop: tuple[str, ...]) -> int | None:
+    """Where the stop text that is complete first begins; it does not matter how tokens cut it."""
+    found = [(at + len(word), at) for word in stop if (at := text.find(word)) >= 0]
+    return min(found)[1] if found else None
+
+
+def _undecided(text: str, stop: tuple[str, ...]) -> int:
+    """Length of the longest end of `text` that a stop text could begin with."""
+    longest = max((len(word) for word in stop), default=0)
+    for length in range(min(longest - 1, len(text)), 0, -1):
+        if any(word.startswith(text[-length:]) for word in stop):
+            return length
+    return 0
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Characters that byte-level BPE writes for bytes (GPT-2's encoder, Radford et al. 2019)."""
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    alphabet = {chr(byte): byte for byte in shown}
+    return alphabet | {chr(256 + place): byte for place, byte in enumerate(hidden)}

@@ -1,0 +1,61 @@
+"""The errors of this package.
+
+SpecialistsError
+├── BaseUnavailable        the base's weights are missing or not what they should be
+├── EngineError
+│   ├── ContextOverflow    the prompt leaves no room for an answer
+│   ├── Overloaded         the waiting queue is full; try again later
+│   ├── AdapterUnavailable the adapter could not be loaded
+│   └── EngineStopped      the engine is shutting down, or failed while it answered
+└── TrainingDataError      a row of the training data cannot be used
+"""
+
+
+class SpecialistsError(Exception):
+    """Root of this package's errors."""
+
+
+class BaseUnavailable(SpecialistsError):
+    """The base's weights are missing or not what they should be."""
+
+
+class EngineError(SpecialistsError):
+    """A request that the engine does not answer."""
+
+
+class ContextOverflow(EngineError):
+    """The prompt leaves no room for an answer.
+
+    Args:
+        prompt_tokens: length of the prompt, in tokens.
+        limit: tokens that prompt and answer may have together.
+    """
+
+    def __init__(self, prompt_tokens: int, limit: int) -> None:
+        super().__init__(f"the prompt has {prompt_tokens} tokens, the context is {limit} tokens")
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+
+
+class Overloaded(EngineError):
+    """The waiting queue is full.
+
+    Args:
+        retry_after: seconds after which a new try is worth it.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the engine's queue is full")
+        self.retry_after = retry_after
+
+
+class AdapterUnavailable(EngineError):
+    """The adapter could not be loaded."""
+
+
+class EngineStopped(EngineError):
+    """The engine is shutting down, or failed while it answered."""
+
+
+class TrainingDataError(SpecialistsError):
+    """A row of the training data cannot be used; the message names the file and the line."""

@@ -1,0 +1,1 @@
+"""How specialists are made: chat rows in, a plain PEFT folder out."""

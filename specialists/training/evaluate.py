@@ -1,0 +1,119 @@
+"""Held-out scores of an adapter and of the bare base, answered by the engine itself."""
+
+import asyncio
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from specialists.base import Base
+from specialists.engine.core import SamplingParams
+from specialists.engine.engine import EngineOptions
+from specialists.engine.runner import Request, Runner
+from specialists.engine.text import Tokenizer
+from specialists.training.data import Row, encode
+
+ROOM = 8
+"""Tokens that an answer may have beyond its reference before it is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of the specialist, and the bare base's beside it.
+
+    Attributes:
+        metric: `exact_match` (share of greedy answers equal to the reference), `token_f1` (mean
+            overlap of words with the reference, Rajpurkar et al. 2016), or `perplexity` (exp of
+            the mean negative log-likelihood of the reference's tokens; lower is better).
+        value: the specialist's.
+        base_value: the bare base's.
+        rows: held-out rows.
+        data: digest of the held-out file.
+    """
+
+    metric: str
+    value: float
+    base_value: float
+    rows: int
+    data: str
+
+
+def evaluate(base: Base, adapter: Path, heldout: Path, rows: list[Row]) -> list[Score]:
+    """Score an adapter folder on held-out rows."""
+    data = f"sha256:{hashlib.sha256(heldout.read_bytes()).hexdigest()}"
+    base_answers, answers = asyncio.run(_answers(base, adapter, rows))
+    scores = [
+        ("exact_match", _mean(same_answer, answers, rows), _mean(same_answer, base_answers, rows)),
+        ("token_f1", _mean(token_f1, answers, rows), _mean(token_f1, base_answers, rows)),
+        ("perplexity", _perplexity(base, adapter, rows), _perplexity(base, None, rows)),
+    ]
+    return [Score(metric, own, bare, len(rows), data) for metric, own, bare in scores]
+
+
+def same_answer(answer: str, reference: str) -> bool:
+    """Equality of answers up to white space at the ends."""
+    return answer.strip() == reference.strip()
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Harmonic mean of precision and recall over words, in lower case."""
+    got, wanted = (Counter(re.findall(r"\w+", text.lower())) for text in (answer, reference))
+    shared = sum((got & wanted).values())
+    return 2 * shared / (sum(got.values()) + sum(wanted.values())) if shared else 0.0
+
+
+def _mean(score: Callable[[str, str], float], answers: list[str], rows: list[Row]) -> float:
+    pairs = zip(answers, rows, strict=True)
+    return sum(score(answer, row.answer) for answer, row in pairs) / len(rows)
+
+
+async def _answers(base: Base, adapter: Path, rows: list[Row]) -> tuple[list[str], list[str]]:
+    """Greedy answers of the base and of the adapter, both in the same batches."""
+    files = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
+    runner = Runner.from_folder(
+        base.folder, lambda _: files, EngineOptions(), max_waiting=2 * len(rows)
+    )
+    try:
+        asked = [(digest, row) for digest in (None, "adapter") for row in rows]
+        texts = await asyncio.gather(*(_answer(runner, *pair) for pair in asked))
+        return texts[: len(rows)], texts[len(rows) :]
+    finally:
+        runner.close()
+
+
+async def _answer(runner: Runner, adapter: str | None, row: Row) -> str:
+    tokenizer = runner.engine.tokenizer
+    room = len(tokenizer.encode(row.answer)) + ROOM
+    prompt = tokenizer.encode_chat(row.request)
+    request = Request("held-out", adapter, prompt, 1, SamplingParams(room, temperature=0.0))
+    text = ""
+    async for emissions in runner.generate(request):
+        text += "".join(emission.text for _, emission in emissions)
+    return text
+
+
+@torch.inference_mode()
+def _perplexity(base: Base, adapter: Path | None, rows: list[Row]) -> float:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    if adapter is not None:
+        network = PeftModel.from_pretrained(network, adapter)
+    tokenizer = Tokenizer.from_folder(base.folder)
+    total, count = 0.0, 0
+    for row in rows:
+        example = encode(row, tokenizer, network.config.max_position_embeddings)
+        if example is not None:
+            logits = network(torch.tensor([example.tokens])).logits[0, :-1].float()
+            targets = torch.tensor(example.tokens[1:])
+            losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+            learnt = torch.tensor(example.learnt[1:])
+            total += float(losses[learnt].sum())
+            count += int(learnt.sum())
+    return math.exp(total / count)

@@ -1,0 +1,29 @@
+"""What holds for every test: a clean environment, and no network but loopback."""
+
+import os
+import socket
+
+import pytest
+
+_connect = socket.socket.connect
+
+
+def _loopback_only(self: socket.socket, address):
+    host = address[0] if isinstance(address, tuple) else ""
+    if self.family != socket.AF_UNIX and not (host.startswith("127.") or host in ("localhost", "::1")):
+        raise RuntimeError(f"a test reached for {address}: only loopback is allowed")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _network_guard():
+    socket.socket.connect = _loopback_only
+    yield
+    socket.socket.connect = _connect
+
+
+@pytest.fixture(autouse=True)
+def _clean_environ(monkeypatch: pytest.MonkeyPatch):
+    for name in os.environ:
+        if name.startswith("MYRIAD_"):
+            monkeypatch.delenv(name)

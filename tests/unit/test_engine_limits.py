@@ -1,0 +1,130 @@
+"""What the engine does when something runs out, fails, or is not wanted any more."""
+
+import pytest
+from engines import SMALL, engine, make_adapter, run, sequence
+from tiny import tiny_base
+
+from specialists.engine.core import FinishReason
+from specialists.engine.engine import EngineOptions
+from specialists.engine.pages import PagePool, pages_needed
+from specialists.errors import AdapterUnavailable
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def adapters(base, tmp_path_factory):
+    root = tmp_path_factory.mktemp("adapters")
+    return {str(at): make_adapter(base, root / str(at), seed=at) for at in range(4)}
+
+
+def test_pages_are_handed_out_once():
+    pool = PagePool(4)
+    first, second = pool.allocate(3), pool.allocate(1)
+    assert sorted(first + second) == [0, 1, 2, 3]
+    assert pool.available == 0
+    with pytest.raises(AssertionError):
+        pool.check_integrity(first)
+    pool.free(second)
+    pool.check_integrity(first)
+
+
+@pytest.mark.parametrize(("tokens", "pages"), [(0, 0), (1, 1), (16, 1), (17, 2)])
+def test_pages_needed(tokens, pages):
+    assert pages_needed(tokens) == pages
+
+
+def test_an_answer_ends_at_its_max_tokens(base):
+    made = engine(base, {})
+    row, emissions = sequence(made, [5, 6, 7], max_tokens=4)
+    run(made)
+    assert row.generated == len(emissions) == 4
+    assert emissions[-1].finish is FinishReason.LENGTH
+
+
+def test_an_answer_ends_where_the_context_does(base):
+    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=1 << 20, max_context=20))
+    row, emissions = sequence(made, list(range(5, 20)), max_tokens=500)
+    run(made)
+    assert len(row.tokens) <= 20
+    assert emissions[-1].finish is not None
+
+
+def test_an_abort_frees_everything_whenever_it_comes(base, adapters):
+    for steps in range(6):
+        made = engine(base, adapters)
+        rows = [sequence(made, list(range(5, 40)), name)[0] for name in (None, "0", "1")]
+        for _ in range(steps):
+            made.step()
+        for row in rows:
+            made.abort(row)
+            made.abort(row)
+        made.check_integrity()
+        stats = made.stats()
+        assert (stats["running"], stats["waiting"]) == (0, 0)
+        assert stats["pages_free"] == stats["pages"]
+        made.close()
+
+
+def test_an_adapter_that_cannot_be_loaded_fails_its_own_rows_only(base, adapters):
+    made = engine(base, adapters)
+    _, lost = sequence(made, [5, 6, 7], "no-such-digest")
+    _, fine = sequence(made, [5, 6, 7], "0")
+    run(made)
+    assert isinstance(lost[-1].error, AdapterUnavailable)
+    assert fine[-1].finish is not None
+    made.close()
+
+
+def test_more_adapters_than_fit_all_get_their_turn(base, adapters):
+    room_for_one = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
+    made = engine(base, adapters, room_for_one)
+    results = [sequence(made, [5, 6, 7], name)[1] for name in [*adapters, *adapters]]
+    run(made)
+    assert all(emissions[-1].finish is not None for emissions in results)
+    assert made.stats()["adapters_resident"] == 1
+    made.close()
+
+
+def test_a_crowded_out_adapter_is_not_overtaken_for_ever(base, adapters):
+    # Rows of adapter 0 keep coming; adapter 1 fits only once all of those have ended.
+    made = engine(base, adapters, EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000))
+    sequence(made, [5, 6, 7], "0", max_tokens=10)
+    while not made.stats()["running"]:
+        made.step()
+        for load in list(made._loading.values()):
+            load.result()
+    _, wanted = sequence(made, [5, 6, 7], "1", max_tokens=2)
+    for _ in range(60):
+        sequence(made, [5, 6, 7], "0", max_tokens=10)
+        made.step()
+        for load in list(made._loading.values()):
+            load.result()
+    assert wanted[-1].finish is not None
+    made.close()
+
+
+def test_pages_run_out_and_the_youngest_steps_back(base):
+    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=9 * 4096))
+    rows = [sequence(made, list(range(5, 35)), max_tokens=60) for _ in range(3)]
+    least = made.stats()["pages"]
+    stepped_back = False
+    for _ in range(400):
+        made.step()
+        made.check_integrity()
+        least = min(least, made.stats()["pages_free"])
+        stepped_back |= any(row.generated and not row.pages for row, out in rows if not out[-1].finish)
+    assert least == 0
+    assert stepped_back
+    assert all(emissions[-1].finish is not None for _, emissions in rows)
+    assert rows[0][0].tokens == rows[1][0].tokens == rows[2][0].tokens
+
+
+def test_one_step_never_computes_more_than_its_tokens(base):
+    made = engine(base, {}, SMALL)
+    row, _ = sequence(made, [5] * 150)
+    made.step()
+    assert row.computed == SMALL.step_tokens

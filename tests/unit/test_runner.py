@@ -1,0 +1,119 @@
+"""The engine's thread: streams into asyncio, refusals, aborts, ends."""
+
+import asyncio
+
+import pytest
+from engines import SMALL
+from tiny import tiny_base
+
+from specialists.engine.core import SamplingParams
+from specialists.engine.runner import Request, Runner
+from specialists.errors import ContextOverflow, EngineStopped, Overloaded
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def runner(base):
+    made = Runner.from_folder(base.folder, lambda digest: {}[digest], SMALL, max_waiting=4)
+    yield made
+    made.close()
+    made.engine.check_integrity()
+
+
+def request(n=1, prompt=(5, 6, 7), **params):
+    settings = {"max_tokens": 20, "temperature": 0.0} | params
+    return Request("test", None, list(prompt), n, SamplingParams(**settings))
+
+
+async def collect(runner, wanted):
+    rows = {}
+    async for emissions in runner.generate(wanted):
+        for row, emission in emissions:
+            rows.setdefault(row, []).append(emission)
+    return rows
+
+
+async def at_rest(runner):
+    while runner.engine.stats()["running"] or runner.engine.stats()["waiting"]:
+        await asyncio.sleep(0.001)
+
+
+def test_n_rows_each_come_to_an_end(runner):
+    rows = asyncio.run(collect(runner, request(n=3, temperature=1.5, seed=3)))
+    assert sorted(rows) == [0, 1, 2]
+    assert all(emissions[-1].finish is not None for emissions in rows.values())
+    assert len({tuple(each.choice.token for each in row) for row in rows.values()}) == 3
+
+
+def test_a_seed_repeats_the_answer(runner):
+    seeded = request(n=2, temperature=1.5, seed=11)
+    first, second = (asyncio.run(collect(runner, seeded)) for _ in range(2))
+    assert first == second
+
+
+def test_requests_in_parallel_do_not_mix(runner):
+    async def both():
+        return await asyncio.gather(
+            collect(runner, request(prompt=[9, 9, 9])), collect(runner, request(prompt=[5, 6]))
+        )
+
+    alone = [asyncio.run(collect(runner, request(prompt=p))) for p in ([9, 9, 9], [5, 6])]
+    assert asyncio.run(both()) == alone
+
+
+def test_a_prompt_over_the_context_is_refused_with_both_numbers(runner):
+    with pytest.raises(ContextOverflow) as refusal:
+        asyncio.run(collect(runner, request(prompt=[5] * 300)))
+    assert (refusal.value.prompt_tokens, refusal.value.limit) == (300, 256)
+
+
+def test_too_many_rows_are_refused_and_room_comes_back(runner):
+    with pytest.raises(Overloaded):
+        asyncio.run(collect(runner, request(n=37)))
+    assert asyncio.run(collect(runner, request(n=36, max_tokens=2)))
+
+
+def test_closing_the_iterator_frees_the_rows(runner):
+    async def leave():
+        stream = runner.generate(request(n=2, max_tokens=200))
+        await anext(stream)
+        await stream.aclose()
+        await at_rest(runner)
+
+    asyncio.run(leave())
+    stats = runner.engine.stats()
+    assert stats["pages_free"] == stats["pages"]
+
+
+def test_a_failed_step_ends_its_requests_and_the_engine_lives_on(runner, monkeypatch):
+    forward = runner.engine._llama.forward
+
+    def broken(*_):
+        monkeypatch.setattr(runner.engine._llama, "forward", forward)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(runner.engine._llama, "forward", broken)
+    with pytest.raises(EngineStopped):
+        asyncio.run(collect(runner, request()))
+    assert asyncio.run(collect(runner, request()))
+
+
+def test_a_closed_runner_refuses(base):
+    made = Runner.from_folder(base.folder, lambda digest: {}[digest], SMALL, max_waiting=4)
+
+    async def close_while_answering():
+        stream = made.generate(request(max_tokens=200))
+        await anext(stream)
+        await asyncio.to_thread(made.close)
+        with pytest.raises(EngineStopped):
+            async for _ in stream:
+                pass
+
+    asyncio.run(close_while_answering())
+    assert not made.alive
+    with pytest.raises(EngineStopped):
+        asyncio.run(collect(made, request()))

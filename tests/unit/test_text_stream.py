@@ -1,0 +1,62 @@
+"""Streams of tokens as text: nothing lost, nothing early, stop texts never shown."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_base
+
+from specialists.engine.text import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return Tokenizer.from_folder(tiny_base(tmp_path_factory.mktemp("base")).folder)
+
+
+def streamed(tokenizer, text, stop=()):
+    stream = tokenizer.stream(stop)
+    pieces = []
+    for token in tokenizer.encode(text):
+        pieces.append(stream.push(token))
+        if stream.stopped:
+            return pieces, True
+    pieces.append(stream.flush())
+    return pieces, False
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_pieces_add_up_to_the_text(tokenizer, text):
+    pieces, _ = streamed(tokenizer, text)
+    assert "".join(pieces) == tokenizer.decode(tokenizer.encode(text))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    text=st.text("abc é🎈", max_size=30),
+    stop=st.lists(st.text("abc é", min_size=1, max_size=4), min_size=1, max_size=3),
+)
+def test_a_stop_text_ends_the_answer_where_it_begins(tokenizer, text, stop):
+    pieces, _ = streamed(tokenizer, text, tuple(stop))
+    ends = [(at + len(word), at) for word in stop if (at := text.find(word)) >= 0]
+    assert "".join(pieces) == (text[: min(ends)[1]] if ends else text)
+
+
+def test_half_a_character_is_held_back(tokenizer):
+    stream = tokenizer.stream(())
+    pieces = [stream.push(token) for token in tokenizer.encode("🎈")]
+    assert pieces[:-1] == [""] * (len(pieces) - 1)
+    assert pieces[-1] == "🎈"
+
+
+def test_what_could_become_a_stop_text_is_held_back(tokenizer):
+    stream = tokenizer.stream(("END",))
+    shown = "".join(stream.push(token) for token in tokenizer.encode("the EN"))
+    assert shown == "the "
+    assert stream.flush() == "EN"
+
+
+def test_token_bytes_are_exact(tokenizer):
+    text = "naïve 🎈 café"
+    raw = b"".join(tokenizer.token_text(token)[1] for token in tokenizer.encode(text))
+    assert raw == text.encode()
