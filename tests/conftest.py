@@ -10,7 +10,9 @@ _connect = socket.socket.connect
 
 def _loopback_only(self: socket.socket, address):
     host = address[0] if isinstance(address, tuple) else ""
-    if self.family != socket.AF_UNIX and not (host.startswith("127.") or host in ("localhost", "::1")):
+    if self.family != socket.AF_UNIX and not (
+        host.startswith("127.") or host in ("localhost", "::1")
+    ):
         raise RuntimeError(f"a test reached for {address}: only loopback is allowed")
     return _connect(self, address)
 

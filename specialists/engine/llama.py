@@ -137,8 +137,8 @@ class Llama:
         cache: KVCache,
     ) -> torch.Tensor:
         sizes = [self.heads, self.kv_heads, self.kv_heads]
-        qkv = _linear(x, layer.qkv, "qkv", number, batch).unflatten(-1, (-1, self.head_dim))
-        queries, keys, values = qkv.split(sizes, dim=1)
+        qkv = _linear(x, layer.qkv, "qkv", number, batch).view(len(x), -1, self.head_dim)
+        queries, keys, values = torch.split(qkv, sizes, dim=1)
         queries, keys = _rotate(queries, angles), _rotate(keys, angles)
         cache.write(number, batch.places, keys, values)
         out = torch.empty_like(queries)
@@ -154,7 +154,7 @@ class Llama:
         keys, values = cache.read(number, rows.table)
         # The query heads that share a key head take the place of query positions: a row has only
         # one position, so the mask is the same for all of them and nothing is repeated.
-        q = queries[rows.tokens].unflatten(1, (self.kv_heads, -1))
+        q = queries[rows.tokens].reshape(len(rows.tokens), self.kv_heads, -1, self.head_dim)
         return F.scaled_dot_product_attention(q, keys, values, attn_mask=rows.mask).flatten(1, 2)
 
     def _prefill(

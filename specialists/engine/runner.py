@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
@@ -127,7 +128,7 @@ class Runner:
 
     def _tell(self, sequences: Iterable[Sequence], verb: Callable[[Sequence], None]) -> None:
         for sequence in sequences:
-            self._inbox.put(lambda sequence=sequence: verb(sequence))
+            self._inbox.put(partial(verb, sequence))
 
     def _run(self) -> None:
         progressed = False

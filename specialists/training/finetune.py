@@ -129,7 +129,7 @@ def _train(network: Any, examples: list[Example], recipe: Recipe) -> Iterator[Pr
     started, tokens = time.monotonic(), 0
     for step, batch in enumerate(batches, 1):
         loss = _loss(network, batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()

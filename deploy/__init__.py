@@ -1,0 +1,1 @@
+"""How Myriad runs: the Ray Serve composition, the settings, the command line."""

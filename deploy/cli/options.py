@@ -1,0 +1,36 @@
+"""What several commands share: options, and how texts come in."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deploy.client import Client
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on stdout, for programs.")]
+Url = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="The server; default: MYRIAD_URL, or the one on MYRIAD_PORT."),
+]
+SpecialistId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The specialist.")]
+
+
+def connect(url: str | None) -> "Client":
+    """A client of the server at `url`, or of the one that the settings name."""
+    from deploy.client import Client
+    from deploy.settings import read_settings
+
+    return Client(url or read_settings().server_url)
+
+
+def read_text(text: str | None) -> str:
+    """The text that a command is about: as given, or standard input for `-` and for None."""
+    try:
+        found = sys.stdin.read().removesuffix("\n") if text in (None, "-") else text or ""
+        found.encode()
+    except UnicodeError:
+        raise typer.BadParameter("the text is not valid UTF-8") from None
+    if not found.strip():
+        raise typer.BadParameter("the text is empty: write it after the command")
+    return found

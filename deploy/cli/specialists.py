@@ -1,0 +1,178 @@
+"""`myriad specialists`: register, list, show, retire."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from deploy.cli.options import AsJson, SpecialistId, Url, connect
+from deploy.cli.output import Output, add_row, facts, table
+
+if TYPE_CHECKING:
+    from deploy.client import Client
+
+FACTS = ("id", "version", "digest", "created", "description", "tags", "language", "license", "base")
+SHOWN_EXAMPLES = 5
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+app = typer.Typer(invoke_without_command=True, help="Register, list, show and retire specialists.")
+
+
+@app.callback()
+def _specialists(context: typer.Context) -> None:
+    """Register, list, show and retire specialists."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def register(
+    specialist: SpecialistId,
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help=f"Holds {CONFIG} and {WEIGHTS}.")
+    ],
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What it says of itself, in YAML or JSON; default: card.yaml or card.json in the "
+            "folder or beside it.",
+        ),
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What it is for; needed when there is no card.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put an adapter folder into service, or a new version of it."""
+    from deploy.cli.cards import find_card, load_card
+    from registry.reference import parse_id
+
+    output = Output(as_json)
+    name = parse_id(specialist).id
+    loaded = load_card(name, card or find_card(folder), description)
+    with connect(url) as client:
+        version = send(client, loaded.model_dump(mode="json", exclude_defaults=True), folder)
+    output.show(version, registered(version, name))
+
+
+@app.command("list")
+def list_(
+    search: Annotated[
+        str | None, typer.Option(help="Words that must occur in name, description or tags.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="A tag that must be there.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the specialists in service."""
+    output = Output(as_json)
+    with connect(url) as client:
+        page = client.specialists(search, tag, limit)
+    output.show(page, *_listed(page))
+
+
+@app.command()
+def show(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show one specialist: its version, its card, its scores."""
+    from registry.reference import parse_id
+
+    output = Output(as_json)
+    name = parse_id(specialist).id
+    with connect(url) as client:
+        found = client.specialist(name)
+    output.show(found, *_described(found))
+
+
+@app.command()
+def retire(
+    specialist: SpecialistId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a specialist out of service; answers in progress are finished."""
+    from registry.reference import parse_id
+
+    output = Output(as_json)
+    name = parse_id(specialist).id
+    if not yes and sys.stdin.isatty() and not _agreed(f"Retire {name}?", output):
+        raise typer.Exit(1)
+    with connect(url) as client:
+        client.retire(name)
+    output.show({"id": name, "retired": True}, f"{name} is retired")
+
+
+def send(client: "Client", card: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Register a folder's two files.
+
+    Raises:
+        BadParameter: one of them is not there, or larger than any registry takes.
+    """
+    from registry.limits import Limits
+
+    for file in (folder / CONFIG, folder / WEIGHTS):
+        if not file.is_file():
+            raise typer.BadParameter(f"{folder} has no {file.name}")
+        if file.stat().st_size > Limits().max_bytes:
+            raise typer.BadParameter(f"{file} is over {Limits().max_bytes >> 20} MiB")
+    return client.register(card, folder / CONFIG, folder / WEIGHTS)
+
+
+def registered(version: dict[str, Any], name: str) -> RenderableType:
+    """What to say of a version that went into service."""
+    return facts(
+        {
+            "in service": name,
+            "version": version.get("version"),
+            "digest": version.get("digest"),
+            "try": f'myriad chat --model {name} "your question"',
+        }
+    )
+
+
+def _agreed(question: str, output: Output) -> bool:
+    output.notes.print(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _listed(page: dict[str, Any]) -> list[RenderableType]:
+    grid = table("specialist", "version", "tags", "description")
+    for each in page["data"]:
+        tags = ", ".join(each.get("tags") or ())
+        add_row(grid, each.get("id"), each.get("version"), tags, each.get("description"))
+    more = (
+        ["There are more: raise --limit, or narrow it with --search."] if page["has_more"] else []
+    )
+    return [grid, *more] if page["data"] else ["No specialist matches."]
+
+
+def _described(found: dict[str, Any]) -> list[RenderableType]:
+    pairs: dict[str, object] = {name: found.get(name) for name in FACTS}
+    created = found.get("created")
+    if isinstance(created, int):
+        pairs["created"] = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    pairs["tags"] = ", ".join(found.get("tags") or ()) or None
+    examples = found.get("examples") or []
+    more = len(examples) - SHOWN_EXAMPLES
+    pairs["examples"] = "\n".join(examples[:SHOWN_EXAMPLES]) or None
+    pairs[""] = f"and {more} more" if more > 0 else None
+    return [facts(pairs), *evaluation(found.get("evaluation") or ())]
+
+
+def evaluation(scores: Any) -> list[RenderableType]:
+    """A table of held-out scores, the specialist beside the bare base."""
+    if not scores:
+        return []
+    grid = table("held-out score", "specialist", "base", "rows")
+    for each in scores:
+        bare = each.get("base_value")
+        shown = None if bare is None else f"{bare:.3f}"
+        add_row(grid, each["metric"], f"{each['value']:.3f}", shown, each.get("rows"))
+    return [grid]

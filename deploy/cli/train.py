@@ -1,0 +1,192 @@
+"""`myriad train`: from chat rows to a specialist in service."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AsJson, SpecialistId, Url, connect
+from deploy.cli.output import Output
+from deploy.cli.specialists import evaluation, registered, send
+from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
+
+if TYPE_CHECKING:
+    from deploy.settings import Settings
+    from registry.card import Card
+    from specialists.base import Base
+    from specialists.training.data import Row
+    from specialists.training.evaluate import Score
+    from specialists.training.finetune import Recipe, Trained
+
+
+def train(
+    specialist: SpecialistId,
+    data: Annotated[
+        Path,
+        typer.Option(
+            exists=True, dir_okay=False, help='Rows {"messages": [...]}, one JSON per line.'
+        ),
+    ],
+    heldout: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Rows to score the result with."),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What it says of itself, in YAML or JSON."),
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What it is for; needed when there is no card.")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Size of the adapter.")] = 16,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows.")] = 3,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Length of each step.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Makes the result repeatable.")] = 0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="Folder of the result; default: in MYRIAD_HOME."
+        ),
+    ] = None,
+    register: Annotated[
+        bool, typer.Option(help="Put the result into service on the server.")
+    ] = True,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a specialist on your chats and put it into service."""
+    from deploy.cli.cards import load_card
+    from deploy.settings import read_settings
+    from registry.reference import parse_id
+
+    output = Output(as_json)
+    settings = read_settings()
+    name = parse_id(specialist).id
+    draft = load_card(name, card, description)
+    task = _read_task(data, heldout)
+    target = folder or settings.home / "trained" / name
+    target.mkdir(parents=True, exist_ok=True)
+    served = _served_base(url) if register else None
+    with _quiet():
+        base = _prepare(settings, output)
+        _require_same(base.name, served)
+        recipe = _recipe(rank, epochs, learning_rate, seed)
+        final = _make(base, draft, task, target, recipe, output)
+    if register:
+        _register(final, target, url, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is learnt, and what it is judged by."""
+
+    rows: "list[Row]"
+    heldout_file: Path | None
+    heldout: "list[Row]"
+
+
+def _read_task(data: Path, heldout: Path | None) -> Task:
+    from specialists.training.data import read_rows
+
+    return Task(read_rows(data), heldout, read_rows(heldout) if heldout else [])
+
+
+def _served_base(url: str | None) -> str | None:
+    """The base of a server that is ready: asked before the training, not after it."""
+    with connect(url) as client:
+        try:
+            ready = client.ready().ready
+        except ServerUnreachable as error:
+            raise ServerUnreachable(f"{error}; or train with --no-register") from error
+        if not ready:
+            raise ServerUnreachable(f"{client.url} is not ready yet: see `myriad status`")
+        return client.base()
+
+
+def _require_same(base: str, served: str | None) -> None:
+    if served not in (None, base):
+        raise InvalidSetting(
+            f"this would train for the base {base}, but the server has {served}: "
+            "set MYRIAD_BASE to the same for both, or train with --no-register"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the training libraries have to say among themselves."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _prepare(settings: "Settings", output: Output) -> "Base":
+    from specialists.base import prepare_base
+
+    def report(doing: str, done: int, steps: int) -> None:
+        if not output.as_json:
+            output.progress.print(f"{doing} ({done}/{steps})", style="dim")
+
+    return prepare_base(settings.base, settings.home, report)
+
+
+def _recipe(rank: int, epochs: int, learning_rate: float, seed: int) -> "Recipe":
+    from specialists.training.finetune import Recipe
+
+    return Recipe(rank=rank, epochs=epochs, learning_rate=learning_rate, seed=seed)
+
+
+def _make(
+    base: "Base", draft: "Card", task: Task, target: Path, recipe: "Recipe", output: Output
+) -> "Card":
+    """Train, score, and write adapter and card; returns the card."""
+    from deploy.cli.cards import complete, write_card
+    from deploy.cli.progress import reporter
+    from specialists.training.finetune import finetune
+
+    with reporter(output) as report:
+        trained = finetune(base, task.rows, target, recipe, report)
+    _tell_trained(trained, output)
+    scores = _evaluate(base, task, target, output)
+    final = complete(draft, base.name, task.rows, scores)
+    write_card(final, target / "card.yaml")
+    return final
+
+
+def _tell_trained(trained: "Trained", output: Output) -> None:
+    left_out = f", {trained.left_out} too long" if trained.left_out else ""
+    output.show(
+        {"event": "trained", **asdict(trained), "folder": str(trained.folder)},
+        f"Trained on {trained.rows} rows{left_out} in {trained.seconds:.0f} s, "
+        f"loss {trained.loss:.3f}: {trained.folder}",
+    )
+
+
+def _evaluate(base: "Base", task: Task, target: Path, output: Output) -> "list[Score]":
+    from specialists.training.evaluate import evaluate
+
+    if task.heldout_file is None:
+        return []
+    if not output.as_json:
+        output.progress.print(f"Scoring {len(task.heldout)} held-out rows", style="dim")
+    scores = evaluate(base, target, task.heldout_file, task.heldout)
+    rows = [asdict(score) for score in scores]
+    output.show({"event": "scored", "scores": rows}, *evaluation(rows))
+    return scores
+
+
+def _register(card: "Card", folder: Path, url: str | None, output: Output) -> None:
+    try:
+        with connect(url) as client:
+            version = send(client, card.model_dump(mode="json", exclude_defaults=True), folder)
+    except DeployError:
+        output.note(f"Not in service yet: myriad specialists register {card.id} {folder}")
+        raise
+    output.show({"event": "registered", **version}, registered(version, card.id))

@@ -1,0 +1,255 @@
+"""A client of Myriad's HTTP API: what the commands ask a running server.
+
+Everything foreign that can go wrong (httpx, JSON, the server's refusals) becomes one of this
+package's errors here and nowhere else.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from deploy.errors import InvalidSetting, ServerRefused, ServerUnreachable
+
+Json = dict[str, Any]
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 60.0
+CHUNK_SECONDS = 600.0
+"""A chat may wait in the engine's queue for its first chunk."""
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the server takes requests, and what it says of itself."""
+
+    ready: bool
+    details: Json
+
+
+class Client:
+    """Talks to the server at `url`; to be closed, or used in a `with`.
+
+    Every method raises ServerUnreachable when nobody answers and ServerRefused when the server
+    answers with an error.
+    """
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        address = _address(url)
+        self.url = str(address).rstrip("/")
+        self._http = httpx.Client(
+            base_url=address,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            # A proxy from the environment cannot reach this machine's own loopback.
+            trust_env=not _is_loopback(address.host),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def chat(self, messages: Sequence[Json], model: str, **sampling: Any) -> Iterator[Json]:
+        """Stream an answer's chunks; the first carries `routing`, the last `usage`.
+
+        Args:
+            messages: each with `role` and `content`.
+            model: `auto`, a reference, or the base's name.
+            sampling: `max_tokens`, `temperature`, `seed`; None leaves the server's default.
+        """
+        given = {name: value for name, value in sampling.items() if value is not None}
+        stream = {"stream": True, "stream_options": {"include_usage": True}}
+        body = {"model": model, "messages": list(messages), **given, **stream}
+        timeout = httpx.Timeout(CHUNK_SECONDS, connect=CONNECT_SECONDS)
+        with (
+            self._translated(),
+            self._http.stream(
+                "POST", "/v1/chat/completions", json=body, timeout=timeout
+            ) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response)
+            yield from self._chunks(response)
+
+    def route(self, text: str) -> Json:
+        """The decision on a text, nothing generated."""
+        return self._object("POST", "/v1/route", json={"input": text})
+
+    def register(self, card: Mapping[str, Any], config: Path, weights: Path) -> Json:
+        """Register an adapter's two files under a card."""
+        with ExitStack() as stack:
+            files: dict[str, Any] = {"card": ("card.json", json.dumps(card), "application/json")}
+            for file in (config, weights):
+                content = stack.enter_context(file.open("rb"))
+                files[file.stem] = (file.name, content, "application/octet-stream")
+            return self._object("POST", "/v1/specialists", files=files)
+
+    def specialists(
+        self, search: str | None = None, tag: str | None = None, limit: int = PAGE
+    ) -> Json:
+        """Up to `limit` specialists as `{"object": "list", "data": […], "has_more": …}`."""
+        query = {"search": search, "tag": tag}
+        data: list[Json] = []
+        cursor: str | None = None
+        while True:
+            page = self._page(query | {"cursor": cursor}, limit - len(data))
+            data += page["data"]
+            cursor = page.get("next_cursor")
+            if cursor is None or not page["data"] or len(data) >= limit:
+                return {"object": "list", "data": data, "has_more": bool(page["has_more"])}
+
+    def specialist(self, specialist: str) -> Json:
+        """One specialist: its live version, its card, its aliases."""
+        return self._object("GET", f"/v1/specialists/{specialist}")
+
+    def retire(self, specialist: str) -> None:
+        """Take a specialist out of service."""
+        self._answer("DELETE", f"/v1/specialists/{specialist}")
+
+    def models(self) -> list[Json]:
+        """All that may be named as `model`."""
+        listed = self._object("GET", "/v1/models").get("data", [])
+        return [dict(model) for model in listed]
+
+    def base(self) -> str | None:
+        """The name of the base that is served."""
+        names = (str(model.get("id")) for model in self.models())
+        return next((name for name in names if name != "auto" and "/" not in name), None)
+
+    def ready(self) -> Readiness:
+        """Whether the server takes requests now."""
+        with self._translated():
+            response = self._http.get("/readyz")
+        if response.status_code not in (httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE):
+            raise self._refusal(response)
+        return Readiness(response.is_success, self._parsed(response))
+
+    def metrics(self) -> str:
+        """The server's metrics in Prometheus' text format."""
+        return self._answer("GET", "/metrics").text
+
+    def _page(self, query: Mapping[str, str | None], limit: int) -> Json:
+        given = {name: value for name, value in query.items() if value is not None}
+        page = self._object("GET", "/v1/specialists", params={**given, "limit": min(limit, PAGE)})
+        if not isinstance(page.get("data"), list) or "has_more" not in page:
+            raise self._misread(httpx.codes.OK)
+        return page
+
+    def _object(self, method: str, path: str, **options: Any) -> Json:
+        return self._parsed(self._answer(method, path, **options))
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._translated():
+            response = self._http.request(method, path, **options)
+        if not response.is_success:
+            raise self._refusal(response)
+        return response
+
+    def _parsed(self, response: httpx.Response) -> Json:
+        return self._read(response.content, response.status_code)
+
+    def _read(self, content: bytes, status: int) -> Json:
+        try:
+            found = json.loads(content)
+        except ValueError:
+            raise self._misread(status) from None
+        if not isinstance(found, dict):
+            raise self._misread(status)
+        return found
+
+    def _chunks(self, response: httpx.Response) -> Iterator[Json]:
+        for data in _events(response.iter_bytes()):
+            if data == b"[DONE]":
+                return
+            chunk = self._read(data, response.status_code)
+            if "error" in chunk:
+                raise self._refused(httpx.codes.INTERNAL_SERVER_ERROR, chunk)
+            yield chunk
+        raise ServerUnreachable(f"{self.url} broke the answer off: see `myriad status`")
+
+    def _refusal(self, response: httpx.Response) -> ServerRefused:
+        return self._refused(response.status_code, self._parsed(response))
+
+    def _refused(self, status: int, body: Json) -> ServerRefused:
+        match body:
+            case {"error": {"message": str(message), **rest}}:
+                code = rest.get("code")
+                return ServerRefused(status, message, None if code is None else str(code))
+        return self._misread(status)
+
+    def _misread(self, status: int) -> ServerRefused:
+        return ServerRefused(
+            status,
+            f"{self.url} answered {status}, but not as Myriad does: is another program there? "
+            "Set MYRIAD_URL to Myriad's address",
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ServerUnreachable(
+                f"nothing answers at {self.url}: start it with `myriad up`, or set MYRIAD_URL"
+            ) from error
+        except httpx.TimeoutException as error:
+            raise ServerUnreachable(
+                f"{self.url} did not answer in time: see `myriad status`"
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise ServerUnreachable(
+                f"the connection to {self.url} broke off ({type(error).__name__}): "
+                "see `myriad status`"
+            ) from error
+
+
+def _events(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The data of server-sent events, one line each, from a stream cut anywhere.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines are cut as bytes: cut as
+    text they would also end at U+2028 and the like, which JSON may hold.
+    """
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").strip()
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise InvalidSetting(
+            f"{url!r} is not a server's address: write it like http://127.0.0.1:8000"
+        )
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,172 @@
+"""The engine on Ray Serve: one base, its adapters found in the registry."""
+
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.settings import MIB, EngineSettings, Settings
+from registry.base import BaseSpec
+from registry.catalogue import Registry
+from registry.errors import UnknownSpecialist
+from router import errors as refusals
+from router.engine import Delta, Generation, TokenLogprob, Usage
+from specialists import errors
+from specialists.base import locate_base
+from specialists.engine.core import Choice, Emission, SamplingParams
+from specialists.engine.engine import EngineOptions
+from specialists.engine.runner import Request, Runner
+from specialists.engine.text import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+class EngineReplica:
+    """Answers generations; what it refuses travels as a value, the last and only item."""
+
+    def __init__(self, settings: Settings) -> None:
+        base = locate_base(settings.base, settings.home)
+        self._registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+        self._default_max_tokens = settings.engine.default_max_tokens
+        self._runner = Runner.from_folder(
+            base.folder,
+            self._locate,
+            engine_options(settings.engine),
+            max_waiting=settings.engine.max_waiting,
+        )
+
+    async def generate(
+        self, generation: Generation
+    ) -> AsyncGenerator[Delta | Usage | refusals.RouterError, None]:
+        """Stream the answer's deltas and its usage, or a refusal."""
+        try:
+            async for item in self._answer(generation):
+                yield item
+        except errors.EngineError as error:
+            yield _refusal(error)
+
+    async def stats(self) -> dict[str, int]:
+        """Rows, pages and bytes in use."""
+        return self._runner.engine.stats()
+
+    async def check_health(self) -> None:
+        """Tell Serve to replace this replica when its engine is dead."""
+        if not self._runner.alive:
+            raise errors.EngineStopped("the engine's thread has ended")
+
+    def __del__(self) -> None:
+        """Serve's hook for the end of a replica."""
+        if hasattr(self, "_runner"):
+            self._runner.close()
+            self._registry.close()
+
+    async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+        tokenizer = self._runner.engine.tokenizer
+        request = Request(
+            id=generation.request_id,
+            adapter=generation.adapter,
+            prompt=_prompt(generation, tokenizer),
+            n=generation.n,
+            params=self._params(generation),
+        )
+        written = 0
+        async for emissions in self._runner.generate(request):
+            for delta in _deltas(emissions, tokenizer):
+                written += delta.tokens
+                yield delta
+        yield Usage(len(request.prompt), written)
+
+    def _params(self, generation: Generation) -> SamplingParams:
+        return SamplingParams(
+            max_tokens=generation.max_tokens or self._default_max_tokens,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
+            seed=generation.seed,
+            stop=generation.stop,
+            logprobs=generation.logprobs,
+        )
+
+    def _locate(self, digest: str) -> tuple[Path, Path]:
+        try:
+            files = self._registry.files(digest)
+        except UnknownSpecialist as error:
+            raise LookupError(digest) from error
+        return files.config, files.weights
+
+
+def engine_options(settings: EngineSettings) -> EngineOptions:
+    """The engine's limits, from the settings."""
+    return EngineOptions(
+        dtype=settings.dtype,
+        device=settings.device,
+        threads=settings.threads,
+        max_rows=settings.max_rows,
+        step_tokens=settings.step_tokens,
+        kv_bytes=settings.kv_mib * MIB,
+        slot_bytes=settings.slot_mib * MIB,
+        max_context=settings.max_context,
+    )
+
+
+def _prompt(generation: Generation, tokenizer: Tokenizer) -> list[int]:
+    prompt = generation.prompt
+    if isinstance(prompt, str):
+        return tokenizer.encode(prompt)
+    if not prompt or isinstance(prompt[0], int):
+        return [token for token in prompt if isinstance(token, int)]
+    return tokenizer.encode_chat([turn for turn in prompt if not isinstance(turn, int)])
+
+
+def _deltas(emissions: Iterable[tuple[int, Emission]], tokenizer: Tokenizer) -> list[Delta]:
+    """One delta per row, in place of the emissions that arrived together."""
+    merged: dict[int, Delta] = {}
+    for row, emission in emissions:
+        delta = _delta(row, emission, tokenizer)
+        before = merged.get(row)
+        merged[row] = delta if before is None else _joined(before, delta)
+    return list(merged.values())
+
+
+def _delta(row: int, emission: Emission, tokenizer: Tokenizer) -> Delta:
+    choice = emission.choice
+    shown = choice is not None and choice.logprob is not None
+    ended = choice is not None and choice.token in tokenizer.eos
+    return Delta(
+        index=row,
+        text=emission.text,
+        tokens=1,
+        logprobs=(_logprob(choice, tokenizer),) if choice and shown and not ended else (),
+        finish_reason=emission.finish.value if emission.finish else None,
+    )
+
+
+def _joined(first: Delta, second: Delta) -> Delta:
+    return replace(
+        second,
+        text=first.text + second.text,
+        tokens=first.tokens + second.tokens,
+        logprobs=first.logprobs + second.logprobs,
+    )
+
+
+def _logprob(choice: Choice, tokenizer: Tokenizer) -> TokenLogprob:
+    top = tuple(_shown(each.token, each.logprob, tokenizer) for each in choice.top)
+    return replace(_shown(choice.token, choice.logprob or 0.0, tokenizer), top=top)
+
+
+def _shown(token: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
+    text, raw = tokenizer.token_text(token)
+    return TokenLogprob(text, logprob, tuple(raw))
+
+
+def _refusal(error: errors.EngineError) -> refusals.RouterError:
+    """Every error of the engine as the router's; a test holds that none is forgotten."""
+    match error:
+        case errors.ContextOverflow():
+            return refusals.ContextOverflow(error.prompt_tokens, error.limit)
+        case errors.Overloaded():
+            return refusals.Overloaded(error.retry_after)
+        case errors.AdapterUnavailable():
+            return refusals.Unavailable(1.0, "The specialist's adapter could not be loaded.")
+        case _:
+            return refusals.Unavailable()

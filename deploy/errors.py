@@ -1,0 +1,49 @@
+"""The errors of this package.
+
+DeployError
+├── InvalidSetting   an environment variable has a value that cannot be used
+├── AlreadyRunning   another `myriad up` serves this home
+├── PortTaken        something else listens where we should
+├── StartFailed      the cluster did not become ready
+├── ServerUnreachable  no Myriad answers at the URL
+└── ServerRefused    Myriad answered with an error
+"""
+
+
+class DeployError(Exception):
+    """Root of this package's errors; the message says how to mend it."""
+
+
+class InvalidSetting(DeployError):
+    """An environment variable has a value that cannot be used."""
+
+
+class AlreadyRunning(DeployError):
+    """Another `myriad up` serves this home."""
+
+
+class PortTaken(DeployError):
+    """Something else listens where we should."""
+
+
+class StartFailed(DeployError):
+    """The cluster did not become ready."""
+
+
+class ServerUnreachable(DeployError):
+    """No Myriad answers at the URL."""
+
+
+class ServerRefused(DeployError):
+    """Myriad answered with an error.
+
+    Args:
+        status: the HTTP status.
+        message: what the server said.
+        code: OpenAI's error code, if any.
+    """
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

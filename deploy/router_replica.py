@@ -1,0 +1,41 @@
+"""The router on Ray Serve: the HTTP API in front of the engine replicas."""
+
+from typing import Any
+
+from ray import serve
+
+from deploy.remote_engine import RemoteEngine
+from deploy.settings import Settings
+from registry.base import BaseSpec
+from registry.catalogue import Registry
+from router.api.app import create_app
+from router.encoder import MiniLM
+from router.service import Service
+from specialists.base import locate_base
+
+
+@serve.ingress()
+class RouterReplica:
+    """One router: its own snapshot, its own encoder, a handle to the engines."""
+
+    async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
+        base = locate_base(settings.base, settings.home)
+        self._registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+        self._service = Service(
+            self._registry,
+            RemoteEngine(engine),
+            MiniLM(threads=settings.router.threads),
+            base.name,
+            interval=settings.router.poll_seconds,
+        )
+        await self._service.start()
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """Serve asks for the application once the constructor is done."""
+        return create_app(self._service)
+
+    async def __del__(self) -> None:
+        """Serve's hook for the end of a replica."""
+        if hasattr(self, "_service"):
+            await self._service.stop()
+            self._registry.close()

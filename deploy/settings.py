@@ -1,0 +1,110 @@
+"""All settings: one tree, read once from the environment (prefix `MYRIAD_`)."""
+
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.errors import InvalidSetting
+from specialists.base import EMBEDDED
+
+PREFIX = "MYRIAD_"
+NESTING = "__"
+MIB = 1 << 20
+
+
+class EngineSettings(BaseModel):
+    """The engine replicas."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicas: int = Field(1, ge=1, description="engine replicas, each with the base in memory")
+    device: str = Field("cpu", description="where the base lives, in torch's terms: cpu, cuda")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of weights and cache; auto is bfloat16 where the hardware computes it"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: one per core")
+    max_rows: int = Field(32, ge=1, description="sequences computed in one step")
+    max_waiting: int = Field(256, ge=0, description="sequences that may wait; then 429")
+    step_tokens: int = Field(512, ge=16, description="tokens computed in one step")
+    kv_mib: int = Field(1024, ge=16, description="MiB for keys and values")
+    slot_mib: int = Field(1024, ge=16, description="MiB for resident adapters")
+    max_context: int | None = Field(
+        None, ge=32, description="tokens of prompt and answer; default: what the base allows"
+    )
+    default_max_tokens: int = Field(
+        1024, ge=1, description="tokens of an answer when the request does not say"
+    )
+
+
+class RouterSettings(BaseModel):
+    """The router replicas."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicas: int = Field(1, ge=1, description="router replicas, each with its own snapshot")
+    threads: int = Field(1, ge=1, description="CPU threads of the encoder")
+    poll_seconds: float = Field(0.2, gt=0, le=1, description="how often the registry is asked")
+
+
+class Settings(BaseSettings):
+    """Where Myriad keeps its state, where it listens, what it serves."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=NESTING, extra="forbid", frozen=True
+    )
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("myriad"),
+        description="folder of all state; default: the platform's data folder",
+    )
+    host: str = Field("127.0.0.1", description="address to listen on; loopback only, for now")
+    port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    url: str | None = Field(
+        None, description="server that the commands talk to; default: the one on `port`"
+    )
+    base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
+    demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
+    engine: EngineSettings = EngineSettings()
+    router: RouterSettings = RouterSettings()
+
+    @property
+    def server_url(self) -> str:
+        """Where the commands find the server."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.url or f"http://{host}:{self.port}").rstrip("/")
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        InvalidSetting: a value cannot be used; the message names the variable.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise InvalidSetting("\n".join(map(_sentence, error.errors()))) from None
+    _require_loopback(settings.host)
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _require_loopback(host: str) -> None:
+    loopback = host == "localhost"
+    with suppress(ValueError):
+        loopback = loopback or ip_address(host).is_loopback
+    if not loopback:
+        raise InvalidSetting(
+            f"{PREFIX}HOST={host} is refused: without API keys only a loopback address is safe; "
+            "unset it, or put an authenticating proxy in front"
+        )
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = PREFIX + NESTING.join(str(part).upper() for part in error["loc"])
+    return f"{name}={error['input']!r} cannot be used: {error['msg']}"

@@ -1,0 +1,124 @@
+"""`myriad up`: from settings to a cluster that answers, until it is told to stop."""
+
+import json
+import time
+from collections.abc import Callable
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from deploy.claims import only_one, require_port
+from deploy.demos import register_demos
+from deploy.errors import StartFailed
+from deploy.ray_cluster import ray_cluster, session_folder
+from deploy.settings import Settings
+from deploy.stop_signal import StopSignal
+from registry.base import BaseSpec
+from registry.catalogue import Registry
+from specialists.base import EMBEDDED, Base, prepare_base
+
+READY_SECONDS = 120.0
+
+
+def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
+    """Start everything, say where it listens, and serve until SIGINT or SIGTERM.
+
+    Raises:
+        AlreadyRunning: this home is served already.
+        PortTaken: something else listens on the port.
+        StartFailed: the cluster did not become ready.
+        BaseUnavailable: the base's weights cannot be had.
+    """
+    started = time.monotonic()
+    stop = StopSignal()
+    with stop.caught(), only_one(settings.home):
+        require_port(settings.host, settings.port)
+        base = prepare(settings, console)
+        _seed(settings, base, console)
+        console.print("Starting the cluster …", style="dim")
+        # Ray puts its own handler in the place of ours when it starts.
+        with ray_cluster(settings.home), stop.caught():
+            _serve(settings, stop)
+            if not stop.is_set():
+                _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
+            stop.wait()
+            console.print("Stopping …", style="dim")
+            _drain()
+
+
+def prepare(settings: Settings, console: Console) -> Base:
+    """The base, unpacked first with a progress bar when that was not done yet."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        return prepare_base(settings.base, settings.home, _bar(bars))
+
+
+def _bar(bars: Progress) -> Callable[[str, int, int], None]:
+    task = None
+
+    def report(doing: str, done: int, steps: int) -> None:
+        nonlocal task
+        if task is None:
+            task = bars.add_task(doing, total=steps)
+        bars.update(task, description=doing, completed=done)
+
+    return report
+
+
+def _seed(settings: Settings, base: Base, console: Console) -> None:
+    registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+    try:
+        if settings.demos and base.name == EMBEDDED:
+            for specialist in register_demos(registry, settings.home):
+                console.print(f"Registered {specialist}", style="dim")
+    finally:
+        registry.close()
+
+
+def _serve(settings: Settings, stop: StopSignal) -> None:
+    from deploy import serve_app
+
+    try:
+        serve_app.run(settings)
+    except RuntimeError as error:
+        logs = session_folder(settings.home) / "session_latest" / "logs" / "serve"
+        raise StartFailed(f"a replica did not start; its log is in {logs}\n{error}") from error
+    _wait_until_ready(settings, stop)
+
+
+def _wait_until_ready(settings: Settings, stop: StopSignal) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    url = f"{settings.server_url}/readyz"
+    with httpx.Client(trust_env=False) as http:
+        while time.monotonic() < deadline and not stop.wait(0.1):
+            try:
+                if http.get(url).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                continue
+    if not stop.is_set():
+        raise StartFailed(f"{url} did not answer 200 within {READY_SECONDS:.0f} s")
+
+
+def _announce(
+    settings: Settings, base: Base, console: Console, seconds: float, *, as_json: bool
+) -> None:
+    url = settings.server_url
+    if as_json:
+        event = {"event": "ready", "url": url, "base": base.name, "seconds": round(seconds, 1)}
+        print(json.dumps(event), flush=True)  # noqa: T201 (the command's output)
+        return
+    console.print(
+        f"[bold green]Ready[/] in {seconds:.0f} s at [bold]{url}[/] (OpenAI base URL: {url}/v1). "
+        'Try: [cyan].venv/bin/myriad chat "I was offered 62k but hoped for 70k"[/]',
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _drain() -> None:
+    from deploy import serve_app
+
+    serve_app.stop()

@@ -1,0 +1,1 @@
+"""What specialists exist: the catalogue, its versions and aliases, and their files."""

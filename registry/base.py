@@ -1,0 +1,70 @@
+"""The base model's shape: what an adapter must fit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import UnsupportedBase
+
+
+@dataclass(frozen=True)
+class BaseSpec:
+    """A Llama base: its name, its sizes, and its adaptable linears.
+
+    `modules` maps a module's name within a layer, such as `self_attn.q_proj`, to (d_out, d_in).
+    `context` is the number of positions it was trained for.
+    """
+
+    name: str
+    layers: int
+    hidden: int
+    context: int
+    modules: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def from_folder(cls, folder: Path, name: str) -> "BaseSpec":
+        """Read `config.json` of a Llama checkpoint.
+
+        Raises:
+            UnsupportedBase: there is no readable config.json, or it is of another architecture.
+        """
+        config = _read_config(folder / "config.json")
+        try:
+            return cls(
+                name=name,
+                layers=int(config["num_hidden_layers"]),
+                hidden=int(config["hidden_size"]),
+                context=int(config["max_position_embeddings"]),
+                modules=_modules(config),
+            )
+        except KeyError as error:
+            raise UnsupportedBase(f"{folder / 'config.json'} lacks the field {error}.") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UnsupportedBase(f"{path} cannot be read ({error}). Prepare the base again.") from None
+    if not isinstance(config, dict) or config.get("model_type") != "llama":
+        raise UnsupportedBase(f"{path} is not the configuration of a Llama model.")
+    return config
+
+
+def _modules(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
+    heads = int(config["num_attention_heads"])
+    width = int(config.get("head_dim") or hidden // heads)
+    queries = heads * width
+    keys = int(config.get("num_key_value_heads") or heads) * width
+    return {
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }

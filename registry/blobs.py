@@ -1,0 +1,76 @@
+"""Content-addressed files: a blob's name is the digest of its bytes, so it never changes."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from registry.errors import StorageError
+from registry.manifest import digest_bytes
+
+
+class BlobStore:
+    """A folder of blobs. A blob is there whole or not at all, whatever stops the writer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies, whether or not it is there."""
+        content = digest.removeprefix("sha256:")
+        return self._folder / content[:2] / content
+
+    def put(self, data: bytes) -> str:
+        """Store some bytes durably and return their digest; storing them again changes nothing.
+
+        Raises:
+            StorageError: they could not be written, for instance because the disk is full.
+        """
+        digest = digest_bytes(data)
+        path = self.path(digest)
+        try:
+            if not path.exists() or path.stat().st_size != len(data):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_whole(path, data)
+            # Also for a blob found there: its writer may not have got as far as this.
+            _sync_folder(path.parent)
+            _sync_folder(self._folder)
+        except OSError as error:
+            raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
+        return digest
+
+    def read(self, digest: str) -> bytes:
+        """A blob's bytes.
+
+        Raises:
+            StorageError: it is missing, unreadable or damaged.
+        """
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+        if digest_bytes(data) != digest:
+            raise StorageError(f"{path} is damaged: its content no longer has its digest.")
+        return data
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=".incoming-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename within a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,134 @@
+"""Cards: what a specialist says of itself."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from registry import card_text
+from registry.errors import InvalidCard, InvalidReference
+from registry.manifest import canonical
+from registry.reference import parse_id
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _readable(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+Short = Annotated[str, Field(max_length=64), AfterValidator(_readable)]
+Line = Annotated[str, Field(max_length=256), AfterValidator(_readable)]
+Paragraph = Annotated[str, Field(max_length=2000), AfterValidator(_readable)]
+Example = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
+
+
+class Evaluation(BaseModel):
+    """A held-out score, beside the bare base's score on the same rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: Short
+    value: FiniteFloat
+    base_value: FiniteFloat | None = None
+    rows: NonNegativeInt | None = None
+    data: Line | None = None
+
+
+class Card(BaseModel):
+    """A specialist's name, purpose and example requests.
+
+    The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
+    `base` is the base model it was made for; None leaves that open.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    description: Paragraph
+    tags: tuple[Short, ...] = Field(default=(), max_length=32)
+    examples: tuple[Example, ...] = Field(default=(), max_length=512)
+    license: Line | None = None
+    language: Short = "en"
+    base: Line | None = None
+    evaluation: tuple[Evaluation, ...] = Field(default=(), max_length=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join_name(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping) or "id" in fields or "name" not in fields:
+            return fields
+        owner = [fields["owner"]] if "owner" in fields else []
+        rest = {key: value for key, value in fields.items() if key not in ("owner", "name")}
+        return rest | {"id": "/".join(map(str, [*owner, fields["name"]]))}
+
+    @field_validator("id")
+    @classmethod
+    def _check_id(cls, text: str) -> str:
+        try:
+            return parse_id(text).id
+        except InvalidReference as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("tags")
+    @classmethod
+    def _fold_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        """Lower-case and each once, so that a look-up by tag finds every spelling."""
+        return tuple(dict.fromkeys(fold_tag(tag) for tag in tags))
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Card":
+        """Read a card written in JSON or YAML.
+
+        Raises:
+            InvalidCard: it cannot be read, or a field is missing, unknown or out of bounds.
+        """
+        return cls.of(card_text.read_fields(text))
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Card":
+        """Build a card from its fields.
+
+        Raises:
+            InvalidCard: a field is missing, unknown or out of bounds.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            message = first["msg"].removeprefix("Value error, ")
+            raise InvalidCard(message, _path(first["loc"])) from None
+
+    def canonical(self) -> bytes:
+        """One spelling per card, the one its digest is taken of; defaults are left out."""
+        return canonical(self.model_dump(mode="json", exclude_defaults=True))
+
+
+def fold_tag(tag: str) -> str:
+    """The form in which tags are stored and looked up."""
+    return tag.strip().casefold()
+
+
+def _path(location: tuple[int | str, ...]) -> str | None:
+    """("examples", 3) as `examples[3]`; an unknown key is shown short and printable."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in location]
+    return "".join(parts).removeprefix(".") or None
+
+
+def _key(part: str) -> str:
+    return part[:64].encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,247 @@
+"""The catalogue: which specialists exist, which version each alias means, what changed."""
+
+import difflib
+from collections.abc import Iterable
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from registry import cursor as cursors
+from registry import queries, records
+from registry.adapter import Limits, validate
+from registry.base import BaseSpec
+from registry.blobs import BlobStore
+from registry.card import Card, fold_tag
+from registry.database import Database
+from registry.errors import InvalidCard, InvalidInput, StorageError, UnknownSpecialist
+from registry.manifest import Manifest, canonical, digest_bytes
+from registry.reference import Reference, parse_id
+from registry.tables import aliases, versions
+from registry.version import AdapterFiles, Change, Page, Version
+
+__all__ = ["AdapterFiles", "Change", "Page", "Registry", "Version"]
+
+_MAX_SEARCH_CHARACTERS = 200
+_MAX_PAGE = 1000
+
+
+class Registry:
+    """The specialists of one home folder that fit one base.
+
+    Thread-safe, and several processes may have the same home open. Whatever a method has returned
+    is on the disk, whatever happens next. Every method may raise StorageError.
+    """
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, base: BaseSpec, limits: Limits
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._base = base
+        self._limits = limits
+
+    @classmethod
+    def open(cls, home: Path, base: BaseSpec, limits: Limits | None = None) -> "Registry":
+        """Open the registry in `home`, creating or upgrading it if need be.
+
+        Raises:
+            StorageError: the folder cannot be used, or a newer release has written it.
+        """
+        blobs = home / "blobs"
+        try:
+            blobs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot create {blobs}: {error.strerror}.") from error
+        return cls(Database.open(home / "registry.db"), BlobStore(blobs), base, limits or Limits())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._database.close()
+
+    def register(self, card: Card, config: bytes, weights: bytes) -> tuple[Version, bool]:
+        """Make an adapter its specialist's live version, all or nothing.
+
+        Args:
+            card: what it says of itself, its id included.
+            config: adapter_config.json.
+            weights: adapter_model.safetensors.
+
+        Returns:
+            The version, and whether it is new: the same content keeps its number.
+
+        Raises:
+            InvalidCard: it was made for another base.
+            InvalidAdapter: it does not fit the base, or cannot be trusted.
+        """
+        if card.base not in (None, self._base.name):
+            message = f"is '{card.base}', but the base served here is '{self._base.name}'."
+            raise InvalidCard(message, "base")
+        adapter = validate(config, weights, self._base, self._limits)
+        manifest = Manifest(
+            kind=adapter.kind,
+            base=self._base.name,
+            config=self._blobs.put(canonical(adapter.config)),
+            weights=self._blobs.put(weights),
+            card=digest_bytes(card.canonical()),
+        )
+        with self._database.write() as connection:
+            created = records.register(connection, card, manifest)
+            row = connection.execute(queries.one(parse_id(card.id), self._base.name)).one()
+        return self._version(row), created
+
+    def resolve(self, reference: Reference) -> Version:
+        """The version that a reference means; without alias and digest, the live one.
+
+        Raises:
+            UnknownSpecialist: there is none; it carries up to three nearest ids.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(queries.one(reference, self._base.name)).one_or_none()
+            if row is None:
+                raise UnknownSpecialist(str(reference), self._nearest(connection, reference))
+        return self._version(row)
+
+    def get(self, specialist: str) -> Version:
+        """The live version of `owner/name`.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name.
+        """
+        return self.resolve(parse_id(specialist))
+
+    def versions(self, specialist: str) -> list[Version]:
+        """All versions of a live specialist, oldest first.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name.
+        """
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            self._require_live(connection, reference)
+            rows = connection.execute(queries.history(reference.id, self._base.name)).all()
+        return self._versions(rows)
+
+    def aliases(self, specialist: str) -> dict[str, int]:
+        """A live specialist's aliases, each with its version's number.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name.
+        """
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            self._require_live(connection, reference)
+            rows = connection.execute(queries.alias_numbers(reference.id)).all()
+        return {row.alias: row.number for row in rows}
+
+    def retire(self, specialist: str) -> None:
+        """Stop resolving, listing and routing to a specialist; requests in flight finish.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name.
+        """
+        reference = parse_id(specialist)
+        with self._database.write() as connection:
+            self._require_live(connection, reference)
+            records.retire(connection, reference.id)
+
+    def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
+        """Live specialists in the order of their ids, a page at a time.
+
+        Args:
+            text: words that must all occur in id, description or tags, in any case.
+            tag: a tag that must be there.
+            cursor: where the last page ended.
+            limit: how many at most, 1 to 1000.
+
+        Raises:
+            InvalidInput: the text is too long, the cursor or the limit is none.
+        """
+        _check_search(text, limit)
+        statement = queries.live(self._base.name)
+        for word in (text or "").casefold().split():
+            statement = statement.where(queries.containing(word))
+        if tag is not None:
+            statement = statement.where(queries.tagged(fold_tag(tag)))
+        if cursor is not None:
+            statement = statement.where(aliases.c.specialist > cursors.decode(cursor))
+        with self._database.read() as connection:
+            rows = connection.execute(statement.limit(limit + 1)).all()
+        data = self._versions(rows[:limit])
+        return Page(data, cursors.encode(data[-1].id) if len(rows) > limit else None)
+
+    def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Version]:
+        """Up to `limit` live specialists whose ids come after `after_id`, in that order."""
+        statement = queries.live(self._base.name).where(aliases.c.specialist > after_id)
+        with self._database.read() as connection:
+            rows = connection.execute(statement.limit(limit)).all()
+        return self._versions(rows)
+
+    def generation(self) -> int:
+        """The number of the last change; 0 before the first. Cheap enough to ask all the time."""
+        with self._database.read() as connection:
+            return connection.scalar(queries.last_change()) or 0
+
+    def changes(self, after: int, limit: int = _MAX_PAGE) -> list[Change]:
+        """Up to `limit` changes numbered above `after`, in order, each with what is live now."""
+        statement = queries.changes_after(after, self._base.name).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return [
+            Change(row.seq, row.changed, None if row.digest is None else self._version(row))
+            for row in rows
+        ]
+
+    def files(self, digest: str) -> AdapterFiles:
+        """The files of a version, retired or not: a request in flight keeps its adapter.
+
+        Raises:
+            UnknownSpecialist: there never was such a version.
+        """
+        statement = select(versions.c.config, versions.c.weights).where(versions.c.digest == digest)
+        with self._database.read() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise UnknownSpecialist(digest)
+        return self._files(row)
+
+    def _require_live(self, connection: Connection, reference: Reference) -> None:
+        if connection.execute(queries.one(reference, self._base.name)).first() is None:
+            raise UnknownSpecialist(reference.id, self._nearest(connection, reference))
+
+    def _nearest(self, connection: Connection, reference: Reference) -> list[str]:
+        found: set[str] = set()
+        for statement in queries.candidates(reference, self._base.name):
+            found.update(connection.scalars(statement))
+        return difflib.get_close_matches(reference.id, sorted(found), n=3, cutoff=0.5)
+
+    def _versions(self, rows: Iterable[Any]) -> list[Version]:
+        return [self._version(row) for row in rows]
+
+    def _version(self, row: Any) -> Version:
+        return Version(
+            id=row.specialist,
+            number=row.number,
+            digest=row.digest,
+            kind=row.kind,
+            card=Card.model_validate_json(row.card),
+            created=row.created.replace(tzinfo=UTC),
+            files=self._files(row),
+        )
+
+    def _files(self, row: Any) -> AdapterFiles:
+        return AdapterFiles(self._blobs.path(row.config), self._blobs.path(row.weights))
+
+
+def _check_search(text: str | None, limit: int) -> None:
+    if text is not None and len(text) > _MAX_SEARCH_CHARACTERS:
+        message = f"Search for at most {_MAX_SEARCH_CHARACTERS} characters, not {len(text)}."
+        raise InvalidInput(message, "search", "search_too_long")
+    if not 1 <= limit <= _MAX_PAGE:
+        message = f"limit must be from 1 to {_MAX_PAGE}, not {limit}."
+        raise InvalidInput(message, "limit", "invalid_limit")

@@ -1,0 +1,84 @@
+"""What can go wrong in the registry.
+
+    RegistryError
+    ├── UnknownSpecialist     nothing is registered under this reference
+    ├── InvalidInput          what the caller sent cannot be used; the message says how to mend it
+    │   ├── InvalidReference
+    │   ├── InvalidCard
+    │   └── InvalidAdapter
+    ├── UnsupportedBase       the base model's folder is missing or of another architecture
+    └── StorageError          the disk or the database failed; nothing was registered
+
+Every error survives pickling, because they travel between the cluster's processes.
+"""
+
+from collections.abc import Sequence
+
+
+class RegistryError(Exception):
+    """Anything that the registry refuses or fails to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UnknownSpecialist(RegistryError):
+    """Nothing is registered under `reference`; `nearest` are up to three ids that are."""
+
+    def __init__(self, reference: str, nearest: Sequence[str] = ()) -> None:
+        self.reference = reference
+        self.nearest = list(nearest)
+        hint = f" The nearest names: {', '.join(self.nearest)}." if self.nearest else ""
+        super().__init__(f"There is no specialist '{reference}'.{hint}")
+        self.args = (reference, self.nearest)
+
+
+class InvalidInput(RegistryError):
+    """The caller sent something unusable. `param` names it, `code` is for programs."""
+
+    def __init__(self, message: str, param: str | None, code: str) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+        self.args = (message, param, code)
+
+
+class InvalidReference(InvalidInput):
+    """A text that is no reference."""
+
+    def __init__(self, message: str, param: str = "model") -> None:
+        super().__init__(message, param, "invalid_reference")
+        self.args = (message, param)
+
+
+class InvalidCard(InvalidInput):
+    """A card that cannot be read; `field` names the part at fault, if one does."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        at = f"card.{field}" if field else "card"
+        super().__init__(f"{at}: {message}", at, "invalid_card")
+        self.field = field
+        self.args = (message, field)
+
+
+class InvalidAdapter(InvalidInput):
+    """An adapter that cannot be served; `file` and, where there is one, `tensor` are at fault."""
+
+    def __init__(self, message: str, file: str, tensor: str | None = None) -> None:
+        at = f"{file}: tensor '{tensor}'" if tensor is not None else file
+        super().__init__(f"{at}: {message}", file, "invalid_adapter")
+        self.file = file
+        self.tensor = tensor
+        self.args = (message, file, tensor)
+
+
+class UnsupportedBase(RegistryError):
+    """The folder holds no base model that adapters can be checked against."""
+
+
+class StorageError(RegistryError):
+    """The registry's own files could not be read or written."""

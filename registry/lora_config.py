@@ -1,0 +1,173 @@
+"""adapter_config.json of a plain LoRA: read field by field, never passed on as it came."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from registry import strict_json
+from registry.errors import InvalidAdapter
+from registry.limits import Limits
+
+CONFIG = "adapter_config.json"
+# Fields that say where an adapter comes from or how it was trained: they change no answer.
+_HISTORY = frozenset(
+    {
+        "base_model_name_or_path",
+        "inference_mode",
+        "lora_dropout",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "revision",
+    }
+)
+_READ = frozenset({"alpha_pattern", "lora_alpha", "r", "rank_pattern", "target_modules"})
+# Every other field must have a value of this table, or be empty: then it changes nothing either.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "bias": ("none",),
+    "init_lora_weights": (True, "gaussian", "orthogonal"),
+    "peft_type": ("LORA",),
+    "task_type": ("CAUSAL_LM",),
+    "use_rslora": (True,),
+}
+T = TypeVar("T")
+_PATTERN_KEY = re.compile(r"\^?[A-Za-z0-9_.]+")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """The fields that decide what a LoRA computes.
+
+    `targets` are module names or their endings; None leaves them to the tensors that are there.
+    The patterns map such names to a module's own rank and alpha.
+    """
+
+    rank: int
+    alpha: float
+    rslora: bool
+    targets: tuple[str, ...] | None
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+
+    def rank_of(self, path: str) -> int:
+        """The rank of the module with this full name, such as `model.layers.0.mlp.up_proj`."""
+        return _first_match(self.ranks, path, self.rank)
+
+    def alpha_of(self, path: str) -> float:
+        """Alpha of the module with this full name."""
+        return _first_match(self.alphas, path, self.alpha)
+
+    def scale_of(self, path: str) -> float:
+        """What B·A is multiplied by: alpha / r, or alpha / √r for rank-stabilised LoRA."""
+        rank = self.rank_of(path)
+        return self.alpha_of(path) / (math.sqrt(rank) if self.rslora else rank)
+
+
+def read_config(data: bytes, limits: Limits) -> LoraConfig:
+    """Read adapter_config.json.
+
+    Raises:
+        InvalidAdapter: not JSON, no plain LoRA, or a field is missing or out of bounds.
+    """
+    fields = _fields(data, limits)
+    _check_plain(fields)
+    return LoraConfig(
+        rank=_rank("r", fields.get("r"), limits),
+        alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
+        rslora=bool(fields.get("use_rslora")),
+        targets=_targets(fields.get("target_modules")),
+        ranks={
+            key: _rank(f"rank_pattern[{key!r}]", value, limits)
+            for key, value in _pattern(fields, "rank_pattern").items()
+        },
+        alphas={
+            key: _alpha(f"alpha_pattern[{key!r}]", value)
+            for key, value in _pattern(fields, "alpha_pattern").items()
+        },
+    )
+
+
+def matches(name: str, path: str) -> bool:
+    """Whether PEFT would take `name` for the module `path`: the whole of it, or its last parts."""
+    return path == name or path.endswith(f".{name}")
+
+
+def _fields(data: bytes, limits: Limits) -> dict[str, Any]:
+    if len(data) > limits.max_config_bytes:
+        raise _refusal(f"has {len(data):,} bytes; at most {limits.max_config_bytes:,} are allowed.")
+    try:
+        fields = strict_json.loads(data)
+    except ValueError as error:
+        raise _refusal(f"is not valid JSON: {error}.") from None
+    if not isinstance(fields, dict):
+        raise _refusal("is not a JSON object.")
+    if fields.get("peft_type") != "LORA":
+        raise _refusal("peft_type must be 'LORA'; no other kind of adapter is served.")
+    return fields
+
+
+def _check_plain(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if name in _HISTORY or name in _READ or value in (None, False, "", [], {}):
+            continue
+        if value not in _NEUTRAL.get(name, ()):
+            raise _refusal(
+                f"the field {_short(name)} has the value {_short(value)}, which plain LoRA does "
+                "not have. Remove it, or train the adapter without it."
+            )
+
+
+def _rank(field: str, value: object, limits: Limits) -> int:
+    if type(value) is not int or not 1 <= value <= limits.max_rank:
+        raise _refusal(
+            f"{field} must be a whole number from 1 to {limits.max_rank}, not {_short(value)}."
+        )
+    return value
+
+
+def _alpha(field: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 2**20:
+        raise _refusal(f"{field} must be a positive number up to {2**20}, not {_short(value)}.")
+    return value
+
+
+def _targets(value: object) -> tuple[str, ...] | None:
+    """A text (PEFT's pattern or "all-linear") is never run: the tensors show what it chose."""
+    if value is None or isinstance(value, str):
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise _refusal("target_modules must be a list of module names, or a text.")
+    return tuple(value)
+
+
+def _pattern(fields: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """A pattern's entries in their order; PEFT's keys are regular expressions, ours plain names."""
+    pattern = fields.get(field) or {}
+    if not isinstance(pattern, dict):
+        raise _refusal(f"{field} must be an object of module names and numbers.")
+    plain = {key.replace("\\.", "."): value for key, value in pattern.items()}
+    for key in plain:
+        if not _PATTERN_KEY.fullmatch(key):
+            raise _refusal(
+                f"{field} has the key {_short(key)}; only plain module names are accepted."
+            )
+    return plain
+
+
+def _first_match(pattern: Mapping[str, T], path: str, default: T) -> T:
+    """Like PEFT's `get_pattern_key`: the first key in order that fits."""
+    for key, value in pattern.items():
+        if path == key[1:] if key.startswith("^") else matches(key, path):
+            return value
+    return default
+
+
+def _short(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 160 else text[:160] + "..."
+
+
+def _refusal(message: str) -> InvalidAdapter:
+    return InvalidAdapter(message, CONFIG)

@@ -1,0 +1,109 @@
+"""The catalogue's reads, as statements. `base` confines each to the served base's adapters."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+
+from registry.reference import Reference
+from registry.tables import aliases, changes, specialists, tags, versions
+
+PROD = "prod"
+_VERSION = [column for column in versions.c if column.name != "words"]
+_NEAREST_CANDIDATES = 100
+
+
+def live(base: str) -> Select[Any]:
+    """Every live specialist's version, in the order of their ids."""
+    return (
+        select(*_VERSION)
+        .join(aliases, aliases.c.version == versions.c.id)
+        .where(aliases.c.alias == PROD, versions.c.base == base)
+        .order_by(aliases.c.specialist)
+    )
+
+
+def one(reference: Reference, base: str) -> Select[Any]:
+    """The version that a reference means, while its specialist is live."""
+    if reference.digest is None:
+        return (
+            select(*_VERSION)
+            .join(aliases, aliases.c.version == versions.c.id)
+            .where(
+                aliases.c.specialist == reference.id,
+                aliases.c.alias == (reference.alias or PROD),
+                versions.c.base == base,
+            )
+        )
+    return history(reference.id, base).where(versions.c.digest == reference.digest)
+
+
+def history(specialist: str, base: str) -> Select[Any]:
+    """All versions of a live specialist, oldest first."""
+    is_live = select(aliases.c.version).where(
+        aliases.c.specialist == specialist, aliases.c.alias == PROD
+    )
+    return (
+        select(*_VERSION)
+        .where(versions.c.specialist == specialist, versions.c.base == base, is_live.exists())
+        .order_by(versions.c.number)
+    )
+
+
+def alias_numbers(specialist: str) -> Select[Any]:
+    """A specialist's aliases and the numbers of their versions."""
+    return (
+        select(aliases.c.alias, versions.c.number)
+        .join(versions, versions.c.id == aliases.c.version)
+        .where(aliases.c.specialist == specialist)
+        .order_by(aliases.c.alias)
+    )
+
+
+def containing(word: str) -> ColumnElement[bool]:
+    """Versions whose id, description or tags contain this case-folded word."""
+    return versions.c.words.contains(word, autoescape=True)
+
+
+def tagged(tag: str) -> ColumnElement[bool]:
+    """Versions that carry this case-folded tag."""
+    return versions.c.id.in_(select(tags.c.version).where(tags.c.tag == tag))
+
+
+def changes_after(seq: int, base: str) -> Select[Any]:
+    """Each change with the version that is live now, its columns null if there is none."""
+    return (
+        select(changes.c.seq, changes.c.specialist.label("changed"), *_VERSION)
+        .outerjoin(
+            aliases, and_(aliases.c.specialist == changes.c.specialist, aliases.c.alias == PROD)
+        )
+        .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
+        .where(changes.c.seq > seq)
+        .order_by(changes.c.seq)
+    )
+
+
+def last_change() -> Select[Any]:
+    """The number of the last change, null before the first."""
+    return select(func.max(changes.c.seq))
+
+
+def candidates(reference: Reference, base: str) -> list[Select[Any]]:
+    """Live ids that share a beginning with a mistyped one: a bounded few of each sort."""
+    ids, names = specialists.c.id, specialists.c.name
+    beginnings = [
+        (ids, f"{reference.owner}/{reference.name[:3]}"),
+        (ids, f"{reference.owner}/"),
+        (ids, reference.owner[:3]),
+        (names, reference.name[:3]),
+        (ids, ""),
+    ]
+    return [
+        select(ids)
+        .join(aliases, aliases.c.specialist == ids)
+        .join(versions, versions.c.id == aliases.c.version)
+        .where(aliases.c.alias == PROD, versions.c.base == base)
+        # '~' sorts after every character that an id may have.
+        .where(column >= beginning, column < beginning + "~")
+        .limit(_NEAREST_CANDIDATES)
+        for column, beginning in beginnings
+    ]

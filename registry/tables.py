@@ -1,0 +1,82 @@
+"""The catalogue's tables. The migrations make them; a test holds the two together.
+
+    specialists 1 ── n versions 1 ── n tags
+         │               │
+         └──── aliases ──┘          changes: one row per change of what `prod` means
+
+A specialist is live while it has the alias `prod`; retiring it removes its aliases and nothing
+else, so that requests in flight keep their files and a name registered again goes on numbering.
+"""
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+specialists = Table(
+    "specialists",
+    metadata,
+    Column("id", String(129), primary_key=True),  # owner/name
+    Column("name", String(64), nullable=False, index=True),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("specialist", ForeignKey(specialists.c.id), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("base", String(256), nullable=False),
+    Column("config", String(71), nullable=False),  # a blob
+    Column("weights", String(71), nullable=False),  # a blob
+    Column("card", Text, nullable=False),  # canonical JSON
+    Column("words", Text, nullable=False),  # id, description and tags, case-folded, to search in
+    Column("created", DateTime, nullable=False),  # UTC
+    UniqueConstraint("specialist", "number"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("tag", String(64), primary_key=True),
+    Column("version", ForeignKey(versions.c.id), primary_key=True),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("version", ForeignKey(versions.c.id), nullable=False, index=True),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("specialist", ForeignKey(specialists.c.id), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    sqlite_autoincrement=True,  # a number is never used twice
+)
+
+# Every live specialist in the order of its id, straight from an index.
+Index("ix_aliases_alias_specialist", aliases.c.alias, aliases.c.specialist)

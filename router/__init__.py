@@ -1,0 +1,1 @@
+"""Which specialist answers: the HTTP API, the encoder, the index, the policy and the decision."""

@@ -1,0 +1,42 @@
+"""The HTTP API as a value."""
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from router.api.boundary import Boundary
+from router.api.chat import chat_routes
+from router.api.completions import completion_routes
+from router.api.failures import HANDLED, answer_failure
+from router.api.models import model_routes
+from router.api.operations import operation_routes
+from router.api.route import route_routes
+from router.api.schema import openapi_with
+from router.api.specialists import specialist_routes
+from router.service import Service
+from router.wire.chat import ChatRequest
+from router.wire.completion import CompletionRequest
+from router.wire.route import RouteRequest
+
+
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application over `service`, which the caller starts and stops."""
+    app = FastAPI(
+        title="Myriad",
+        summary="Very many specialised AIs behind OpenAI's API.",
+        exception_handlers=dict.fromkeys(HANDLED, answer_failure),
+        middleware=[Middleware(Boundary, metrics=service.metrics)],
+        redoc_url=None,
+    )
+    for routes in (
+        chat_routes,
+        completion_routes,
+        route_routes,
+        model_routes,
+        specialist_routes,
+        operation_routes,
+    ):
+        app.include_router(routes(service))
+    app.openapi = openapi_with(  # type: ignore[method-assign]
+        app, ChatRequest, CompletionRequest, RouteRequest
+    )
+    return app

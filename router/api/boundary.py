@@ -1,0 +1,71 @@
+"""The outermost layer of every request: its id, its metrics, and errors nobody foresaw."""
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.api.failures import INTERNAL
+from router.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+HEADER = "x-request-id"
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Boundary:
+    """ASGI middleware. `scope["state"]["request_id"]` holds the request's id."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        response = _Response(request_id, send)
+        began = time.perf_counter()
+        try:
+            await self._app(scope, receive, response.send)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if response.status is None:
+                await INTERNAL.response(scope, receive, response.send)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            seconds = time.perf_counter() - began
+            self._metrics.answered(_method(scope), route, response.status or 499, seconds)
+
+
+class _Response:
+    """Passes a response on, noting its status (None until it starts) and adding the id."""
+
+    def __init__(self, request_id: str, send: Send) -> None:
+        self.status: int | None = None
+        self._request_id = request_id
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[HEADER] = self._request_id
+        await self._send(message)
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own id where it is one that logs can carry, else a fresh one."""
+    given = headers.get(HEADER, "")
+    return given if _SANE.fullmatch(given) else f"req-{uuid4().hex}"
+
+
+def _method(scope: Scope) -> str:
+    known = {"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"}
+    return scope["method"] if scope["method"] in known else "_OTHER"

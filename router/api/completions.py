@@ -1,0 +1,58 @@
+"""`POST /v1/completions`."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from router.answer import generate_all
+from router.api.connection import read_body
+from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.schema import json_body
+from router.errors import ContextOverflow, InvalidRequest
+from router.resolver import AUTO
+from router.service import Service
+from router.wire.body import parse
+from router.wire.completion import CompletionRequest
+from router.wire.completion_writer import CompletionWriter
+
+
+def completion_routes(service: Service) -> APIRouter:
+    """The route, served by `service`."""
+    routes = APIRouter(tags=["generation"])
+
+    @routes.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
+    async def create_completion(request: Request) -> Response:
+        """Continue a text, or several; `max_tokens` is 16 unless it is given."""
+        body = parse(await read_body(request), CompletionRequest)
+        decision = await decide(service, body.model, _turns(body))
+        head = envelope("text_completion", service, decision)
+        generations = body.generations(head.id, decision.digest)
+        items = generate_all(service.engine, generations)
+        try:
+            return await respond(
+                request,
+                measured(items, "text_completion", service.metrics),
+                CompletionWriter(head, body.include_usage, body.logprobs is not None),
+                specialist_header(service, decision),
+                None if body.stream else body.n * len(generations),
+            )
+        except ContextOverflow as error:
+            error.param = "prompt"
+            raise
+
+    return routes
+
+
+def _turns(body: CompletionRequest) -> list[str]:
+    """The text that `auto` goes by.
+
+    Raises:
+        InvalidRequest: `auto` was asked for, but there is not exactly one text.
+    """
+    texts = [prompt for prompt in body.prompts if isinstance(prompt, str)]
+    if body.model == AUTO and (len(texts), len(body.prompts)) != (1, 1):
+        message = (
+            "'auto' reads one text per request; send one request per prompt, as text, "
+            "or name a model."
+        )
+        raise InvalidRequest(message, param="prompt")
+    return texts

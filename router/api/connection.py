@@ -1,0 +1,64 @@
+"""The client's end of the line: its body, read within bounds, and whether it is still there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.types import Receive
+
+from router.errors import BodyTooLarge, ClientGone
+
+T = TypeVar("T")
+
+MAX_JSON_BYTES = 4 * 1024 * 1024
+
+
+async def read_body(request: Request, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: It is over `limit` bytes.
+    """
+    return b"".join([chunk async for chunk in bounded(request, limit)])
+
+
+async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body in chunks.
+
+    Raises:
+        BodyTooLarge: As soon as it is, or says that it is, over `limit` bytes.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
+        raise BodyTooLarge(limit)
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        yield chunk
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, but cancel it as soon as the client is gone. The body must have been read.
+
+    Raises:
+        ClientGone: The client went first.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone("The client closed the connection.")
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

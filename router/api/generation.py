@@ -1,0 +1,89 @@
+"""The way of a request once its body is read: decide, generate, answer."""
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Literal
+from uuid import uuid4
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from router.answer import Items, collect, cut_short
+from router.api.connection import while_connected
+from router.api.events import EventStream
+from router.decision import Decision
+from router.engine import Delta, Usage
+from router.metrics import Metrics
+from router.resolver import AUTO
+from router.service import Service
+from router.wire.routing import routing
+from router.wire.writer import Envelope, Writer
+
+Operation = Literal["chat", "text_completion"]
+
+SPECIALIST_HEADER = "x-myriad-specialist"
+PREFIXES: dict[Operation, str] = {"chat": "chatcmpl", "text_completion": "cmpl"}
+
+
+async def decide(service: Service, model: str, turns: Sequence[str]) -> Decision:
+    """Who answers; counted."""
+    decision = await service.resolver.resolve(model, turns)
+    service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
+    return decision
+
+
+def envelope(operation: Operation, service: Service, decision: Decision) -> Envelope:
+    """The head of a new answer."""
+    return Envelope(
+        id=f"{PREFIXES[operation]}-{uuid4().hex}",
+        created=int(time.time()),
+        model=decision.specialist or service.base,
+        routing=routing(decision),
+    )
+
+
+def specialist_header(service: Service, decision: Decision) -> dict[str, str]:
+    """The header that says who answers."""
+    return {SPECIALIST_HEADER: decision.specialist or service.base}
+
+
+async def respond(
+    request: Request, items: Items, writer: Writer, headers: dict[str, str], count: int | None
+) -> Response:
+    """The answer whole, of `count` continuations, or as a stream (None).
+
+    Raises:
+        EngineRefused: Before anything is sent, also for a stream.
+        ClientGone: The client went before the answer was complete; the work was aborted.
+    """
+    try:
+        if count is None:
+            first = await while_connected(request.receive, _first(items))
+            return EventStream(first, items, writer, headers)
+        choices, usage = await while_connected(request.receive, collect(items, count))
+        return JSONResponse(writer.body(choices, usage), headers=headers)
+    except BaseException:
+        await items.aclose()
+        raise
+
+
+async def measured(items: Items, operation: Operation, metrics: Metrics) -> Items:
+    """The same items, with the time to the first and the tokens of all recorded."""
+    began: float | None = time.perf_counter()
+    async with aclosing(items):
+        async for item in items:
+            if began is not None:
+                metrics.started(operation, time.perf_counter() - began)
+                began = None
+            if isinstance(item, Usage):
+                metrics.used(operation, item)
+            yield item
+
+
+async def _first(items: Items) -> Delta | Usage:
+    first = await anext(items, None)
+    if first is None:
+        raise cut_short()
+    return first

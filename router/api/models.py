@@ -1,0 +1,46 @@
+"""`GET /v1/models` and `GET /v1/models/{reference}`."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+
+from registry.catalogue import Version
+from router.resolver import AUTO
+from router.service import Service
+
+LISTED_SPECIALISTS = 200
+
+
+def model_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(tags=["models"])
+    built_in = (AUTO, service.base)
+
+    @routes.get("/v1/models")
+    async def list_models() -> dict[str, Any]:
+        """`auto`, the base and the first specialists; GET /v1/specialists lists them all."""
+        versions = await asyncio.to_thread(service.registry.live, limit=LISTED_SPECIALISTS)
+        data = [_built_in(name, service.created) for name in built_in]
+        data += [_specialist(version.id, version) for version in versions]
+        return {"object": "list", "data": data}
+
+    @routes.get("/v1/models/{reference:path}")
+    async def retrieve_model(reference: str) -> dict[str, Any]:
+        """One model: `auto`, the base, or a specialist by any reference to it."""
+        if reference in built_in:
+            return _built_in(reference, service.created)
+        version = await asyncio.to_thread(service.resolver.version, reference)
+        return _specialist(reference, version)
+
+    return routes
+
+
+def _built_in(name: str, created: int) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "myriad"}
+
+
+def _specialist(reference: str, version: Version) -> dict[str, Any]:
+    owner, _ = version.id.split("/")
+    created = int(version.created.timestamp())
+    return {"id": reference, "object": "model", "created": created, "owned_by": owner}

@@ -1,0 +1,40 @@
+"""`GET /healthz`, `/readyz` and `/metrics`."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from router.metrics import CONTENT_TYPE
+from router.service import Service
+
+
+def operation_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/healthz")
+    async def health() -> dict[str, Any]:
+        """The process is up."""
+        return {"status": "ok"}
+
+    @routes.get("/readyz")
+    async def readiness() -> JSONResponse:
+        """Requests can be answered; otherwise 503 with what is missing."""
+        missing = await service.missing()
+        snapshot = service.follower.snapshot
+        content = {
+            "status": "not ready" if missing else "ready",
+            "missing": missing,
+            "generation": snapshot.generation if snapshot else None,
+        }
+        return JSONResponse(content, 503 if missing else 200)
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        """This replica's metrics in Prometheus' text format."""
+        exposition = service.metrics.exposition(service.follower.snapshot)
+        return Response(exposition, media_type=CONTENT_TYPE)
+
+    return routes

@@ -1,0 +1,26 @@
+"""`POST /v1/route`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from router.api.connection import read_body
+from router.api.schema import json_body
+from router.service import Service
+from router.wire.body import parse
+from router.wire.route import RouteRequest
+from router.wire.routing import routing
+
+
+def route_routes(service: Service) -> APIRouter:
+    """The route, served by `service`."""
+    routes = APIRouter(tags=["routing"])
+
+    @routes.post("/v1/route", openapi_extra=json_body(RouteRequest))
+    async def decide_only(request: Request) -> dict[str, Any]:
+        """Say who would answer, and why; generate nothing."""
+        body = parse(await read_body(request), RouteRequest)
+        decision = await service.resolver.route(body.turns)
+        return routing(decision) | {"generation": decision.generation}
+
+    return routes

@@ -1,0 +1,75 @@
+"""`/v1/specialists`: register, list, show, retire."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from router.api.schema import request_body
+from router.api.upload import read_upload
+from router.service import Service
+from router.wire.specialist import details, listed, specialist
+
+_FILE = {"type": "string", "format": "binary"}
+UPLOAD_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["card", "adapter_config", "adapter_model"],
+    "properties": {
+        "card": {"type": "string", "description": "The card, as JSON or YAML; or a file."},
+        "adapter_config": {**_FILE, "description": "adapter_config.json"},
+        "adapter_model": {**_FILE, "description": "adapter_model.safetensors"},
+    },
+}
+
+
+def specialist_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(prefix="/v1/specialists", tags=["specialists"])
+    registry = service.registry
+
+    @routes.post(
+        "", status_code=201, openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA)
+    )
+    async def register(request: Request) -> JSONResponse:
+        """Register an adapter; it answers at once. 200 when the same was already there."""
+        upload = await read_upload(request, service.limits)
+        version, created = await asyncio.to_thread(
+            registry.register, upload.card, upload.config, upload.weights
+        )
+        await service.refresh()
+        return JSONResponse(specialist(version), 201 if created else 200)
+
+    @routes.get("")
+    async def list_specialists(
+        q: str | None = None,
+        search: str | None = None,
+        tag: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        cursor: str | None = None,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of specialists. `search` is another name for `q`, and `after` for `cursor`."""
+        page = await asyncio.to_thread(
+            registry.search, q or search or None, tag or None, cursor or after or None, limit
+        )
+        return listed(page)
+
+    @routes.get("/{owner}/{name}")
+    async def show(owner: str, name: str) -> dict[str, Any]:
+        """A specialist with its versions and aliases."""
+        return await asyncio.to_thread(_details, f"{owner}/{name}")
+
+    @routes.delete("/{owner}/{name}")
+    async def retire(owner: str, name: str) -> dict[str, Any]:
+        """Retire a specialist: it is no longer found, listed or routed to."""
+        identity = f"{owner}/{name}"
+        await asyncio.to_thread(registry.retire, identity)
+        await service.refresh()
+        return {"id": identity, "object": "specialist", "deleted": True}
+
+    def _details(identity: str) -> dict[str, Any]:
+        live = registry.get(identity)
+        return details(live, registry.versions(identity), registry.aliases(identity))
+
+    return routes

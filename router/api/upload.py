@@ -1,0 +1,103 @@
+"""A registration's multipart body: a card and an adapter's two files, nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from registry.card import Card
+from registry.limits import Limits
+from router.api.connection import bounded
+from router.errors import InvalidRequest
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MAX_CARD_BYTES = 4 * 1024 * 1024
+MAX_PARTS = 8
+
+SLOTS: Mapping[str, str] = {
+    "card": "card",
+    "card.json": "card",
+    "card.yaml": "card",
+    "card.yml": "card",
+    "adapter_config": CONFIG,
+    CONFIG: CONFIG,
+    "adapter_model": WEIGHTS,
+    WEIGHTS: WEIGHTS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a registration brings."""
+
+    card: Card
+    config: bytes
+    weights: bytes
+
+
+async def read_upload(request: Request, limits: Limits) -> Upload:
+    """Read a registration, never holding more than the limits allow.
+
+    Raises:
+        BodyTooLarge: It is over the sum of the limits.
+        InvalidRequest: It is no multipart, or a part is missing, unknown or there twice.
+        InvalidCard: The card cannot be read.
+    """
+    form = await _form(request, limits)
+    try:
+        parts = await _parts(form)
+    finally:
+        await form.close()
+    for slot in ("card", CONFIG, WEIGHTS):
+        if slot not in parts:
+            message = f"The part '{slot}' is missing; send card, {CONFIG} and {WEIGHTS}."
+            raise InvalidRequest(message, param=slot, code="missing_required_parameter")
+    return Upload(Card.parse(parts["card"]), parts[CONFIG], parts[WEIGHTS])
+
+
+async def _form(request: Request, limits: Limits) -> FormData:
+    kind = request.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        message = "Send the registration as multipart/form-data: a card and the adapter's files."
+        raise InvalidRequest(message, param="content-type", code="invalid_content_type")
+    total = limits.max_bytes + limits.max_config_bytes + 2 * MAX_CARD_BYTES
+    parser = MultiPartParser(
+        request.headers,
+        bounded(request, total),
+        max_files=MAX_PARTS,
+        max_fields=MAX_PARTS,
+        max_part_size=MAX_CARD_BYTES,
+    )
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        message = f"The multipart body cannot be read: {error.message}"
+        raise InvalidRequest(message, code="invalid_multipart") from error
+
+
+async def _parts(form: FormData) -> dict[str, bytes]:
+    """The parts' bytes by what they are: "card" or one of the two file names."""
+    parts: dict[str, bytes] = {}
+    for field, value in form.multi_items():
+        slot = _slot(field, value)
+        if slot in parts:
+            raise InvalidRequest(f"The part '{slot}' is there twice; send one.", param=slot)
+        parts[slot] = value.encode() if isinstance(value, str) else await value.read()
+    return parts
+
+
+def _slot(field: str, value: str | UploadFile) -> str:
+    """What a part is, by its field or else by its file name."""
+    filename = value.filename or "" if isinstance(value, UploadFile) else ""
+    name = field if field in SLOTS else PurePosixPath(filename).name
+    if name in SLOTS:
+        return SLOTS[name]
+    shown = (filename or field)[:64]
+    message = (
+        f"The part '{shown}' is not taken; send only a card, {CONFIG} and {WEIGHTS} "
+        "(safetensors, never pickle files or archives)."
+    )
+    raise InvalidRequest(message, param=shown, code="unknown_parameter")

@@ -1,0 +1,41 @@
+"""The outcome of routing: who answers, why, and who else was considered."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A specialist's live version and how well it fits, from -1 to 1."""
+
+    specialist: str
+    version: int
+    digest: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who answers a request; the digest alone names the adapter from here on.
+
+    Attributes:
+        specialist: `owner/name`, or None when the base answers.
+        version: Its number, or None.
+        digest: The version's digest, or None.
+        score: The best candidate's score; None when nothing was compared.
+        reason: One sentence for people.
+        candidates: The best specialists that were compared, best first.
+        generation: Number of the snapshot that was looked at; None when none was.
+    """
+
+    specialist: str | None
+    version: int | None
+    digest: str | None
+    score: float | None
+    reason: str
+    candidates: tuple[Candidate, ...] = ()
+    generation: int | None = None
+
+
+def base_answers(reason: str, generation: int | None = None) -> Decision:
+    """The decision for the base without anything compared."""
+    return Decision(None, None, None, None, reason, generation=generation)

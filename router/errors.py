@@ -1,0 +1,154 @@
+"""What the router refuses, and as which HTTP answer.
+
+RouterError
+├── InvalidRequest            400
+│   ├── UnsupportedParameter  400
+│   └── BodyTooLarge          413
+├── UnknownModel              404
+├── NotReady                  503
+├── ClientGone                499
+└── EngineRefused
+    ├── ContextOverflow       400
+    ├── Overloaded            429
+    └── Unavailable           503
+
+Every class survives pickling, since an engine may raise it in another process.
+"""
+
+import math
+from collections.abc import Sequence
+
+
+class RouterError(Exception):
+    """A refusal that knows its HTTP status and OpenAI's `type`, `param` and `code`.
+
+    Attributes:
+        message: What is wrong and how to mend it.
+        param: JSON path of what is at fault, or None.
+        retry_after: Seconds after which the same request may succeed, or None.
+    """
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    retry_after: float | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer: `Retry-After` in whole seconds, where it applies."""
+        if self.retry_after is None:
+            return {}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+class InvalidRequest(RouterError):
+    """The request is wrong as it stands; sent again it will be refused again."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """A known parameter that this server does not serve."""
+
+    code = "unsupported_parameter"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is over the `limit` in bytes."""
+
+    status = 413
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is over the limit of {limit} bytes; send less.")
+        self.args = (limit,)
+
+
+class UnknownModel(RouterError):
+    """No specialist, alias or version answers to this reference."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, reference: str, nearest: Sequence[str] = ()) -> None:
+        shown = ascii(reference if len(reference) <= 160 else f"{reference[:160]}...")
+        super().__init__(f"There is no model {shown}.{did_you_mean(nearest)}", param="model")
+        self.args = (reference, tuple(nearest))
+
+
+class NotReady(RouterError):
+    """This replica has not built its first snapshot yet."""
+
+    status = 503
+    code = "not_ready"
+    retry_after = 1.0
+
+
+class ClientGone(RouterError):
+    """The client closed its connection before the answer; nobody reads this error."""
+
+    status = 499
+    code = "client_gone"
+
+
+class EngineRefused(RouterError):
+    """The engine did not take a generation on."""
+
+
+class ContextOverflow(EngineRefused):
+    """The prompt of `prompt_tokens` does not fit into the context of `limit` tokens."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "context_length_exceeded"
+
+    def __init__(self, prompt_tokens: int, limit: int) -> None:
+        super().__init__(
+            f"The prompt takes {prompt_tokens} tokens, but the context holds {limit} "
+            f"and the answer needs room in it too; shorten the prompt.",
+            param="messages",
+        )
+        self.args = (prompt_tokens, limit)
+        self.prompt_tokens, self.limit = prompt_tokens, limit
+
+
+class Overloaded(EngineRefused):
+    """The queue is full; the client may try again after `retry_after` seconds."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+
+    def __init__(self, retry_after: float = 1.0, message: str | None = None) -> None:
+        super().__init__(message or "All places are taken at the moment; try again shortly.")
+        self.args = (retry_after, message)
+        self.retry_after = retry_after
+
+
+class Unavailable(EngineRefused):
+    """No engine can answer now; the client may try again after `retry_after` seconds."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, retry_after: float = 1.0, message: str | None = None) -> None:
+        super().__init__(message or "No engine can answer at the moment; try again shortly.")
+        self.args = (retry_after, message)
+        self.retry_after = retry_after
+
+
+def did_you_mean(nearest: Sequence[str]) -> str:
+    """A sentence that offers the nearest names, with a leading space; empty without any."""
+    return f" Did you mean {' or '.join(repr(name) for name in nearest)}?" if nearest else ""

@@ -1,0 +1,90 @@
+"""What a replica counts, in Prometheus format."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from router.decision import Decision
+from router.engine import Usage
+from router.snapshot import Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LABELLED_SPECIALISTS = 100
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
+
+
+class Metrics:
+    """One replica's metrics; names are OpenTelemetry's where it has one."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._labelled: set[str] = set()
+        self._requests = Histogram(
+            "http_server_request_duration_seconds",
+            "Time until a response was sent in full.",
+            ("http_request_method", "http_route", "http_response_status_code"),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._first_item = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from a request's resolution to the engine's first token.",
+            ("gen_ai_operation_name",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens per request.",
+            ("gen_ai_operation_name", "gen_ai_token_type"),
+            buckets=TOKENS,
+            registry=self._registry,
+        )
+        self._decisions = Counter(
+            "myriad_decisions",
+            f"Requests per specialist; after {LABELLED_SPECIALISTS} specialists, 'other'.",
+            ("specialist", "by"),
+            registry=self._registry,
+        )
+        self._generation = Gauge(
+            "myriad_snapshot_generation",
+            "Number of the registry's change that the routes are level with.",
+            registry=self._registry,
+        )
+        self._specialists = Gauge(
+            "myriad_snapshot_specialists", "Specialists in the routes.", registry=self._registry
+        )
+        self._examples = Gauge(
+            "myriad_snapshot_examples", "Example vectors in the routes.", registry=self._registry
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a response."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def decided(self, decision: Decision, base: str, by: str) -> None:
+        """Count a decision made `by` "auto" or "name"."""
+        self._decisions.labels(self._label(decision.specialist or base), by).inc()
+
+    def started(self, operation: str, seconds: float) -> None:
+        """Record the time to the first token of a "chat" or "text_completion"."""
+        self._first_item.labels(operation).observe(seconds)
+
+    def used(self, operation: str, usage: Usage) -> None:
+        """Record a finished answer's tokens."""
+        self._tokens.labels(operation, "input").observe(usage.prompt_tokens)
+        self._tokens.labels(operation, "output").observe(usage.completion_tokens)
+
+    def exposition(self, snapshot: Snapshot | None) -> bytes:
+        """All metrics in Prometheus' text format."""
+        if snapshot is not None:
+            self._generation.set(snapshot.generation)
+            self._specialists.set(len(snapshot.routes))
+            self._examples.set(len(snapshot.index))
+        return generate_latest(self._registry)
+
+    def _label(self, specialist: str) -> str:
+        if specialist not in self._labelled:
+            if len(self._labelled) >= LABELLED_SPECIALISTS:
+                return "other"
+            self._labelled.add(specialist)
+        return specialist

@@ -1,0 +1,83 @@
+"""From what a request names (`auto`, the base, a reference) to a decision."""
+
+import asyncio
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from registry.catalogue import Registry, Version
+from registry.errors import InvalidReference, UnknownSpecialist
+from registry.reference import parse_reference
+from router.decision import Decision, base_answers
+from router.encoder import Encoder
+from router.errors import InvalidRequest, NotReady, UnknownModel
+from router.follower import Follower
+from router.policy import Policy
+
+AUTO = "auto"
+
+
+class Resolver:
+    """Resolves models to decisions; blocking work is done off the event loop."""
+
+    def __init__(
+        self, registry: Registry, follower: Follower, encoder: Encoder, policy: Policy, base: str
+    ) -> None:
+        """Resolve against `registry` and the follower's snapshot; `base` is the base's name."""
+        self.base = base
+        self._registry = registry
+        self._follower = follower
+        self._encoder = encoder
+        self._policy = policy
+
+    async def resolve(self, model: str, turns: Sequence[str]) -> Decision:
+        """Who answers a request for `model`; only `auto` reads the user's `turns`.
+
+        Raises:
+            NotReady: `auto` was asked for before the first snapshot.
+            UnknownModel: Nothing answers to this name.
+            InvalidRequest: It cannot be a name.
+        """
+        if model == self.base:
+            return base_answers("The request names the base.")
+        if model == AUTO:
+            return await self.route(turns)
+        return await asyncio.to_thread(self._named, model)
+
+    async def route(self, turns: Sequence[str]) -> Decision:
+        """The policy's decision over the current snapshot.
+
+        Raises:
+            NotReady: Before the first snapshot.
+        """
+        snapshot = self._follower.snapshot
+        if snapshot is None:
+            raise NotReady("The routes are still being read; try again in a second.")
+        return await asyncio.to_thread(self._policy.decide, snapshot, self._encoder, turns)
+
+    def version(self, model: str) -> Version:
+        """The version that a reference means; blocks on the registry.
+
+        Raises:
+            UnknownModel: Nothing answers to this name.
+            InvalidRequest: It cannot be a name.
+        """
+        if "/" not in model:
+            raise UnknownModel(model, self._nearest(model))
+        try:
+            return self._registry.resolve(parse_reference(model))
+        except UnknownSpecialist as error:
+            raise UnknownModel(model, error.nearest) from error
+        except InvalidReference as error:
+            raise InvalidRequest(error.message, param="model", code=error.code) from error
+
+    def _named(self, model: str) -> Decision:
+        version = self.version(model)
+        reason = "The request names this specialist."
+        return Decision(version.id, version.number, version.digest, None, reason)
+
+    def _nearest(self, model: str) -> list[str]:
+        """Names for a model without an owner: a specialist of that name, `auto`, the base."""
+        snapshot = self._follower.snapshot
+        ids = [route.specialist for route in snapshot.routes] if snapshot else []
+        owned = [id_ for id_ in ids if id_.endswith(f"/{model}")]
+        return owned[:3] or get_close_matches(model, [AUTO, self.base]) or [AUTO, self.base]

@@ -1,0 +1,83 @@
+"""The fake engine: answers from a script, and remembers what it was asked."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
+
+from router.engine import Delta, Generation, Usage
+
+
+class Hold:
+    """A pause in a script, until any thread calls `release`."""
+
+    def __init__(self) -> None:
+        self._released: Future[None] = Future()
+
+    def release(self) -> None:
+        """Let the script go on."""
+        self._released.set_result(None)
+
+    async def wait(self) -> None:
+        """Pause here."""
+        await asyncio.shield(asyncio.wrap_future(self._released))
+
+
+Script = Sequence[Delta | Usage | Exception | Hold]
+
+
+def echo(generation: Generation) -> Script:
+    """One delta per word of the prompt's last text, for each continuation."""
+    prompt = generation.prompt
+    text = prompt[-1] if isinstance(prompt, tuple) else prompt
+    words = str(getattr(text, "content", text)).split(" ")
+    spaced = [words[0], *(f" {word}" for word in words[1:])]
+    deltas = [
+        Delta(index, word, 1, finish_reason="stop" if at == len(spaced) - 1 else None)
+        for at, word in enumerate(spaced)
+        for index in range(generation.n)
+    ]
+    return [*deltas, Usage(len(words), len(deltas))]
+
+
+class ScriptedEngine:
+    """Plays one script per generation: items are yielded, errors raised, holds waited at.
+
+    Attributes:
+        generations: What was asked, in order.
+        began: Set as soon as any generation is asked for.
+        closed: Set as soon as any iterator has ended or been closed.
+        aborted: Request ids of the generations that were not played to their end.
+        is_ready: What `ready` answers.
+    """
+
+    def __init__(self, script: Callable[[Generation], Script] = echo) -> None:
+        self.script = script
+        self.generations: list[Generation] = []
+        self.began = threading.Event()
+        self.closed = threading.Event()
+        self.aborted: list[str] = []
+        self.is_ready = True
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+        """Play the script."""
+        self.generations.append(generation)
+        self.began.set()
+        finished = False
+        try:
+            for item in self.script(generation):
+                if isinstance(item, Exception):
+                    raise item
+                if isinstance(item, Hold):
+                    await item.wait()
+                else:
+                    yield item
+            finished = True
+        finally:
+            if not finished:
+                self.aborted.append(generation.request_id)
+            self.closed.set()
+
+    async def ready(self) -> bool:
+        """Whatever `is_ready` says."""
+        return self.is_ready

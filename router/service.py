@@ -1,0 +1,81 @@
+"""The router as a value: its parts, put together once per replica."""
+
+import asyncio
+import logging
+import time
+
+from registry.catalogue import Registry
+from registry.errors import StorageError
+from registry.limits import Limits
+from router.encoder import Encoder
+from router.engine import Engine
+from router.follower import Follower
+from router.metrics import Metrics
+from router.policy import Policy
+from router.resolver import Resolver
+
+logger = logging.getLogger(__name__)
+
+READY_SECONDS = 2.0
+
+
+class Service:
+    """Everything the HTTP API needs. Call `start` before serving and `stop` after."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        encoder: Encoder,
+        base: str,
+        *,
+        policy: Policy | None = None,
+        limits: Limits | None = None,
+        interval: float = 0.2,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            registry: The catalogue to serve; the caller closes it.
+            engine: Answers the generations.
+            encoder: Reads requests and examples.
+            base: Name by which requests ask for the bare base.
+            policy: Rule for `auto`.
+            limits: Bounds on uploads, the ones the registry was opened with.
+            interval: Seconds between looks at the registry.
+        """
+        self.registry = registry
+        self.engine = engine
+        self.base = base
+        self.limits = limits or Limits()
+        self.created = int(time.time())
+        self.metrics = Metrics()
+        self.follower = Follower(registry, encoder, interval)
+        self.resolver = Resolver(registry, self.follower, encoder, policy or Policy(), base)
+
+    async def start(self) -> None:
+        """Begin to follow the registry; `missing` says when requests can be answered."""
+        self.follower.start()
+
+    async def stop(self) -> None:
+        """Stop following the registry."""
+        await asyncio.to_thread(self.follower.stop)
+
+    async def missing(self) -> list[str]:
+        """What is not ready yet: "snapshot", "engine", both or nothing."""
+        missing = [] if self.follower.snapshot is not None else ["snapshot"]
+        return missing if await self._engine_ready() else [*missing, "engine"]
+
+    async def refresh(self) -> None:
+        """Route by what was just written; where that fails, the follower catches up later."""
+        try:
+            await asyncio.to_thread(self.follower.refresh)
+        except StorageError as error:
+            logger.warning("routes are brought up to date later: %s", error)
+
+    async def _engine_ready(self) -> bool:
+        try:
+            return await asyncio.wait_for(self.engine.ready(), READY_SECONDS)
+        except Exception as error:
+            logger.warning("the engine does not say whether it is ready: %r", error)
+            return False

@@ -1,0 +1,1 @@
+"""OpenAI's wire format: requests in, responses and events out."""

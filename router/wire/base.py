@@ -1,0 +1,68 @@
+"""What all request bodies share: nothing unknown is accepted, nothing unsupported ignored."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from router.errors import did_you_mean
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("invalid_value", "must not contain NUL characters; remove them")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+
+
+def refused(kind: str, field: str, message: str) -> PydanticCustomError:
+    """An error of the given kind about `field` of the object that is being validated."""
+    escaped = message.replace("{", "(").replace("}", ")")
+    return PydanticCustomError(kind, escaped, {"field": field})
+
+
+class Body(BaseModel):
+    """An object of a request. A field that is null counts as left out, as in OpenAI's API.
+
+    Attributes:
+        unsupported: Known fields that are not served, each with the values that ask for nothing
+            and are therefore let pass.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for field, value in data.items():
+            if field in cls.unsupported:
+                cls._refuse_unsupported(field, value)
+            elif field not in cls.model_fields:
+                nearest = get_close_matches(field, cls.model_fields, n=1)
+                message = f"is not a parameter of this request; remove it.{did_you_mean(nearest)}"
+                raise refused("unknown_parameter", field, message)
+        return {
+            field: value
+            for field, value in data.items()
+            if value is not None and field not in cls.unsupported
+        }
+
+    @classmethod
+    def _refuse_unsupported(cls, field: str, value: object) -> None:
+        if value is not None and value not in cls.unsupported[field]:
+            message = "is not supported by this server; remove it"
+            raise refused("unsupported_parameter", field, message)
+
+
+class StreamOptions(Body):
+    """What a stream carries beside its text."""
+
+    unsupported: ClassVar = {"include_obfuscation": (False,)}
+    include_usage: bool = False

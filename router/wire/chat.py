@@ -1,0 +1,127 @@
+"""The request body of `POST /v1/chat/completions`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from router.engine import Generation, Message
+from router.wire.base import Body, Text, refused
+from router.wire.sampling import Count, Sampling
+
+# Tags in brackets are left out of the path of an error.
+_CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
+
+
+class TextPart(Body):
+    """A piece of a message's content; only text is served."""
+
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "file": (),
+        "image_url": (),
+        "input_audio": (),
+        "prompt_cache_breakpoint": (),
+        "refusal": (),
+    }
+
+    type: Literal["text"]
+    text: Text
+
+
+Content = Annotated[
+    Annotated[Text, Tag("(text)")] | Annotated[list[TextPart], Field(min_length=1), Tag("(parts)")],
+    Discriminator(
+        lambda value: _CONTENT_TAGS.get(type(value)),
+        custom_error_type="invalid_type",
+        custom_error_message="must be a string or a list of text parts",
+    ),
+]
+
+
+class ChatMessage(Body):
+    """One turn; `developer` is another word for `system`."""
+
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "annotations": ([],),
+        "audio": (),
+        "function_call": (),
+        "name": (),
+        "refusal": (),
+        "tool_call_id": (),
+        "tool_calls": ([],),
+    }
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+    @property
+    def message(self) -> Message:
+        """The turn as engines take it."""
+        return Message("system" if self.role == "developer" else self.role, self.text)
+
+
+class ChatRequest(Sampling):
+    """A conversation to be continued."""
+
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        **Sampling.unsupported,
+        "audio": (),
+        "function_call": ("none",),
+        "functions": ([],),
+        "metadata": ({},),
+        "modalities": (["text"],),
+        "moderation": (),
+        "parallel_tool_calls": (True,),
+        "prediction": (),
+        "prompt_cache_key": (),
+        "prompt_cache_retention": (),
+        "reasoning_effort": (),
+        "response_format": ({"type": "text"},),
+        "safety_identifier": (),
+        "service_tier": ("auto", "default"),
+        "store": (False,),
+        "tool_choice": ("none",),
+        "tools": ([],),
+        "verbosity": (),
+        "web_search_options": (),
+    }
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise refused("invalid_value", "top_logprobs", "needs 'logprobs': true; add it")
+        limits = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(limits) > 1:
+            message = "contradicts 'max_completion_tokens'; send one of the two"
+            raise refused("invalid_value", "max_tokens", message)
+        return self
+
+    @property
+    def turns(self) -> list[str]:
+        """The texts of the user's messages, oldest first."""
+        return [message.text for message in self.messages if message.role == "user"]
+
+    def generation(self, request_id: str, adapter: str | None) -> Generation:
+        """What is asked of the engine, answered with the given adapter."""
+        sampling: dict[str, Any] = self.sampling()
+        return Generation(
+            request_id=request_id,
+            adapter=adapter,
+            prompt=tuple(message.message for message in self.messages),
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            **sampling,
+        )

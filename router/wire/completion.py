@@ -1,0 +1,82 @@
+"""The request body of `POST /v1/completions`."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from router.engine import Generation
+from router.wire.base import Text, refused
+from router.wire.sampling import Count, Sampling
+
+MAX_PROMPTS = 16
+
+Prompt = str | tuple[int, ...]
+Ids = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+
+
+def _kind(value: object) -> str | None:
+    """The tag of a prompt's form, told by its first item."""
+    if isinstance(value, str):
+        return "(text)"
+    if not isinstance(value, list) or not value:
+        return None
+    return {str: "(texts)", int: "(ids)", list: "(lists)"}.get(type(value[0]))
+
+
+AnyPrompt = Annotated[
+    Annotated[Text, Tag("(text)")]
+    | Annotated[Ids, Tag("(ids)")]
+    | Annotated[list[Text], Field(max_length=MAX_PROMPTS), Tag("(texts)")]
+    | Annotated[list[Ids], Field(max_length=MAX_PROMPTS), Tag("(lists)")],
+    Discriminator(
+        _kind,
+        custom_error_type="invalid_type",
+        custom_error_message="must be a string, a list of token ids, or a list of either",
+    ),
+]
+
+
+class CompletionRequest(Sampling):
+    """A text, or several, to be continued."""
+
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        **Sampling.unsupported,
+        "echo": (False,),
+        "suffix": ("",),
+    }
+
+    prompt: AnyPrompt
+    max_tokens: Count = 16
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    best_of: int | None = None
+
+    @model_validator(mode="after")
+    def _picks_no_best(self) -> Self:
+        if self.best_of not in (None, self.n):
+            message = "is not supported by this server unless it equals 'n'; remove it"
+            raise refused("unsupported_parameter", "best_of", message)
+        return self
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts in order, each a text or token ids."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if isinstance(self.prompt[0], int):
+            return [tuple(self.prompt)]
+        return [p if isinstance(p, str) else tuple(p) for p in self.prompt]
+
+    def generations(self, request_id: str, adapter: str | None) -> list[Generation]:
+        """What is asked of the engine: one generation per prompt."""
+        return [
+            Generation(
+                request_id=f"{request_id}-{number}",
+                adapter=adapter,
+                prompt=prompt,
+                max_tokens=self.max_tokens,
+                logprobs=self.logprobs,
+                **self.sampling(),
+            )
+            for number, prompt in enumerate(self.prompts)
+        ]

@@ -1,0 +1,28 @@
+"""The request body of `POST /v1/route`."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from router.wire.base import Body, Text, refused
+from router.wire.chat import ChatMessage
+
+
+class RouteRequest(Body):
+    """A conversation (`messages`) or one text (`input`) to find a specialist for."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    input: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.messages is None) == (self.input is None):
+            raise refused("invalid_value", "messages", "or 'input': send exactly one of the two")
+        return self
+
+    @property
+    def turns(self) -> list[str]:
+        """The texts of the user's messages, oldest first."""
+        if self.input is not None:
+            return [self.input]
+        return [message.text for message in self.messages or () if message.role == "user"]

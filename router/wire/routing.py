@@ -1,0 +1,18 @@
+"""A decision as the object `routing` of an answer."""
+
+from dataclasses import asdict
+from typing import Any
+
+from router.decision import Decision
+
+
+def routing(decision: Decision) -> dict[str, Any]:
+    """The object that answers carry: who answers, why, and who else was considered."""
+    return {
+        "specialist": decision.specialist,
+        "version": decision.version,
+        "digest": decision.digest,
+        "score": decision.score,
+        "reason": decision.reason,
+        "candidates": [asdict(candidate) for candidate in decision.candidates],
+    }

@@ -1,0 +1,46 @@
+"""Specialists in the words of the API."""
+
+from typing import Any
+
+from registry.version import Page, Version
+
+
+def specialist(version: Version) -> dict[str, Any]:
+    """A specialist's live version, with its whole card."""
+    return {
+        "id": version.id,
+        "object": "specialist",
+        "version": version.number,
+        "digest": version.digest,
+        "kind": version.kind,
+        "created": int(version.created.timestamp()),
+        **version.card.model_dump(mode="json", exclude={"id"}),
+    }
+
+
+def details(live: Version, versions: list[Version], aliases: dict[str, int]) -> dict[str, Any]:
+    """A specialist with its history and aliases."""
+    history = [
+        {
+            "version": version.number,
+            "digest": version.digest,
+            "kind": version.kind,
+            "created": int(version.created.timestamp()),
+        }
+        for version in versions
+    ]
+    return specialist(live) | {"versions": history, "aliases": aliases}
+
+
+def listed(page: Page) -> dict[str, Any]:
+    """A page of a list, without the cards' examples, which may be long."""
+    data = [
+        {key: value for key, value in specialist(version).items() if key != "examples"}
+        for version in page.data
+    ]
+    return {
+        "object": "list",
+        "data": data,
+        "has_more": page.next_cursor is not None,
+        "next_cursor": page.next_cursor,
+    }

@@ -1,0 +1,89 @@
+"""Answers in OpenAI's shapes: whole bodies, and the chunks of a stream."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from router.answer import Choice
+from router.engine import Delta, Usage
+
+# OpenAI's stand-in for an impossible token, since JSON has no infinity.
+LEAST_LOGPROB = -9999.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all chunks of one answer share. `created` is in Unix seconds."""
+
+    id: str
+    created: int
+    model: str
+    routing: Json
+
+
+class Writer(ABC):
+    """Writes one answer, whole or in chunks; keeps what must be known from chunk to chunk."""
+
+    body_object: str
+    chunk_object: str
+
+    def __init__(self, envelope: Envelope, include_usage: bool = False) -> None:
+        self._envelope = envelope
+        self._include_usage = include_usage
+        self._chunks = 0
+
+    def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
+        """The whole answer."""
+        written = [self._choice(choice) for choice in choices]
+        head = self._head(self.body_object, written)
+        return head | {"usage": usage_json(usage), "routing": self._envelope.routing}
+
+    def chunk(self, delta: Delta) -> Json:
+        """A delta; the stream's first one also carries the routing."""
+        chunk = self._head(self.chunk_object, [self._piece(delta)])
+        if self._include_usage:
+            chunk["usage"] = None
+        if self._chunks == 0:
+            chunk["routing"] = self._envelope.routing
+        self._chunks += 1
+        return chunk
+
+    def usage_chunk(self, usage: Usage) -> Json | None:
+        """The stream's last chunk, or None where usage was not asked for."""
+        if not self._include_usage:
+            return None
+        return self._head(self.chunk_object, []) | {"usage": usage_json(usage)}
+
+    def _head(self, kind: str, choices: list[Json]) -> Json:
+        return {
+            "id": self._envelope.id,
+            "object": kind,
+            "created": self._envelope.created,
+            "model": self._envelope.model,
+            "choices": choices,
+        }
+
+    @abstractmethod
+    def _choice(self, choice: Choice) -> Json:
+        """A finished continuation."""
+
+    @abstractmethod
+    def _piece(self, delta: Delta) -> Json:
+        """A part of a continuation."""
+
+
+def usage_json(usage: Usage) -> Json:
+    """Token counts in OpenAI's names."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def finite(logprob: float) -> float:
+    """A log probability that JSON can carry."""
+    return max(logprob, LEAST_LOGPROB)

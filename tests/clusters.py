@@ -1,0 +1,83 @@
+"""A running cluster, driven from outside as a user would."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from openai import OpenAI
+
+
+@dataclass
+class Cluster:
+    """A running `myriad up`."""
+
+    process: subprocess.Popen
+    url: str
+    home: Path
+    log: Path
+    seconds: float
+
+    @property
+    def environment(self) -> dict[str, str]:
+        port = self.url.rsplit(":", 1)[1]
+        return os.environ | {"MYRIAD_HOME": str(self.home), "MYRIAD_PORT": port}
+
+    def openai(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0, timeout=120)
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=60)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def family(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(home: Path, port: int, log: Path, **environment: str) -> Iterator[Cluster]:
+    """Start `myriad up --json`, wait until it says that it is ready, stop it at the end."""
+    settings = {"MYRIAD_HOME": str(home), "MYRIAD_PORT": str(port)} | environment
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", "up", "--json"],
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        line = process.stdout.readline()
+        assert line, f"`myriad up` ended early:\n{log.read_text()}"
+        ready = json.loads(line)
+        assert ready["event"] == "ready"
+        yield Cluster(process, ready["url"], home, log, ready["seconds"])
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        process.stdout.close()

@@ -1,0 +1,261 @@
+"""The HTTP API of a real cluster: streams, registrations, refusals, departures."""
+
+import io
+import json
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+import torch
+from safetensors.torch import load_file, save
+
+from deploy.demos import EXAMPLES
+
+BASE = "SmolLM2-135M-Instruct"
+COACH = EXAMPLES / "salary-coach" / "adapter"
+LONG = [{"role": "user", "content": "Count from one to two hundred, in words."}]
+HARBOUR = [
+    "When does the next ferry leave the harbour?",
+    "Is the ferry to the island running today?",
+    "How much is a ferry ticket with a bicycle?",
+]
+
+
+def upload(http, specialist, *, examples=(), weights=None, config=None, card=None):
+    """Register a copy of the coach's adapter, or what is given in its place."""
+    card = card or {"id": specialist, "description": "test", "examples": list(examples)}
+    config = config or (COACH / "adapter_config.json").read_bytes()
+    weights = weights or (COACH / "adapter_model.safetensors").read_bytes()
+    return http.post(
+        "/v1/specialists",
+        data={"card": json.dumps(card)},
+        files=[
+            ("files", ("adapter_config.json", io.BytesIO(config))),
+            ("files", ("adapter_model.safetensors", io.BytesIO(weights))),
+        ],
+    )
+
+
+def engine_rows(http) -> float:
+    """Rows that the engine computes or has waiting, as /metrics tells it."""
+    lines = http.get("/metrics").text.splitlines()
+    wanted = ("myriad_engine_running ", "myriad_engine_waiting ")
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+
+
+def test_a_stream_has_the_routing_in_its_first_chunk_and_usage_in_its_last(client):
+    with client.chat.completions.with_streaming_response.create(
+        model="auto",
+        messages=[{"role": "user", "content": "I got an offer of 48k, should I ask for more?"}],
+        stream=True,
+        stream_options={"include_usage": True},
+        max_tokens=40,
+        temperature=0,
+    ) as response:
+        assert response.headers["x-myriad-specialist"] == "demo/salary-coach"
+        assert response.headers["x-request-id"].count(",") == 0
+        chunks = [
+            json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: {")
+        ]
+    routing = chunks[0]["routing"]
+    assert routing["specialist"] == "demo/salary-coach"
+    assert routing["digest"].startswith("sha256:")
+    assert routing["candidates"][0]["specialist"] == "demo/salary-coach"
+    assert "routing" not in chunks[1]
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    text = "".join(
+        each["choices"][0]["delta"].get("content") or "" for each in chunks if each["choices"]
+    )
+    assert text.startswith("Manager:")
+    assert chunks[-1]["choices"] == []
+    assert 0 < chunks[-1]["usage"]["completion_tokens"] <= 40
+
+
+def test_a_stream_and_a_plain_answer_say_the_same(client):
+    asked = {"model": "demo/commit-message", "temperature": 0, "max_tokens": 40}
+    messages = [{"role": "user", "content": "the search page was slow, it now caches results"}]
+    plain = client.chat.completions.create(messages=messages, **asked)
+    stream = client.chat.completions.create(messages=messages, stream=True, **asked)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+    assert text == plain.choices[0].message.content
+
+
+def test_all_that_is_asked_of_an_answer_is_there(client):
+    answer = client.chat.completions.create(
+        model=BASE,
+        messages=[
+            {"role": "system", "content": "You name animals."},
+            {"role": "user", "content": [{"type": "text", "text": "Name one animal."}]},
+        ],
+        n=3,
+        seed=5,
+        temperature=1.2,
+        top_p=0.9,
+        max_completion_tokens=6,
+        logprobs=True,
+        top_logprobs=2,
+        stop=["\n\n\n"],
+        user="me",
+    )
+    assert len(answer.choices) == 3
+    assert len({choice.message.content for choice in answer.choices}) > 1
+    for choice in answer.choices:
+        assert choice.finish_reason in ("stop", "length")
+        assert all(len(token.top_logprobs) == 2 for token in choice.logprobs.content)
+        spelt = b"".join(bytes(token.bytes) for token in choice.logprobs.content)
+        assert spelt.decode(errors="replace").startswith(choice.message.content)
+
+
+def test_completions_continue_a_text(client):
+    answer = client.completions.create(
+        model=BASE, prompt="The capital of France is", max_tokens=4, temperature=0, logprobs=1
+    )
+    assert "Paris" in answer.choices[0].text
+    assert answer.usage.prompt_tokens == 5
+    assert len(answer.choices[0].logprobs.tokens) == answer.usage.completion_tokens
+
+
+def test_a_specialist_registered_during_a_stream_is_live_within_a_second(cluster, client):
+    stream = client.chat.completions.create(
+        model=BASE, messages=LONG, stream=True, max_tokens=160, temperature=0
+    )
+    next(stream)
+    gaps, tokens, last = [], 0, time.monotonic()
+
+    def read():
+        nonlocal tokens, last
+        for _ in stream:
+            now = time.monotonic()
+            gaps.append(now - last)
+            tokens, last = tokens + 1, now
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with cluster.http() as http:
+        response = upload(http, "harbour/ferries", examples=HARBOUR)
+        registered = time.monotonic()
+        assert response.status_code == 201, response.text
+        body = {"input": "which time does the ferry go?"}
+        while http.post("/v1/route", json=body).json()["specialist"] != "harbour/ferries":
+            assert time.monotonic() < registered + 1.0
+        assert reader.is_alive()
+        by_name = client.chat.completions.create(
+            model="harbour/ferries", messages=LONG, max_tokens=4, temperature=0
+        )
+        assert by_name.model_extra["routing"]["digest"] == response.json()["digest"]
+        reader.join()
+        assert tokens > 20
+        assert max(gaps) < 5
+        assert http.delete("/v1/specialists/harbour/ferries").json()["deleted"]
+        assert http.post("/v1/route", json=body).json()["specialist"] != "harbour/ferries"
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="harbour/ferries", messages=LONG)
+
+
+def test_versions_are_told_apart(cluster, client):
+    with cluster.http() as http:
+        first = upload(http, "acme/twice", card={"id": "acme/twice", "description": "one"})
+        again = upload(http, "acme/twice", card={"id": "acme/twice", "description": "one"})
+        second = upload(http, "acme/twice", card={"id": "acme/twice", "description": "two"})
+        assert (first.status_code, again.status_code, second.status_code) == (201, 200, 201)
+        assert again.json()["digest"] == first.json()["digest"] != second.json()["digest"]
+        for reference, wanted in (
+            ("acme/twice", second),
+            ("acme/twice:prod", second),
+            (f"acme/twice@{first.json()['digest']}", first),
+        ):
+            answer = client.chat.completions.create(
+                model=reference, messages=LONG, max_tokens=2, temperature=0
+            )
+            assert answer.model_extra["routing"]["digest"] == wanted.json()["digest"]
+            assert client.models.retrieve(reference).id
+        http.delete("/v1/specialists/acme/twice")
+
+
+def test_refusals_say_what_to_change(client):
+    with pytest.raises(openai.NotFoundError, match="demo/salary-coach"):
+        client.chat.completions.create(model="demo/salary-couch", messages=LONG)
+    with pytest.raises(openai.BadRequestError, match=r"(?s)\d{5}.*8192") as refusal:
+        client.chat.completions.create(
+            model=BASE, messages=[{"role": "user", "content": "very " * 12_000}]
+        )
+    assert refusal.value.code == "context_length_exceeded"
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    with pytest.raises(openai.BadRequestError, match="tools"):
+        client.chat.completions.create(model=BASE, messages=LONG, tools=[tool])
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.chat.completions.create(model=BASE, messages=LONG, temperature=7)
+    assert refusal.value.param == "temperature"
+
+
+def test_bad_adapters_are_refused_and_leave_no_trace(cluster):
+    weights = (COACH / "adapter_model.safetensors").read_bytes()
+    header = int.from_bytes(weights[:8], "little")
+    broken = bytearray(weights)
+    broken[8 + header : 8 + header + 2] = b"\xc0\x7f"  # a NaN in bfloat16
+    blobs = cluster.home / "blobs"
+    before = sorted(blobs.rglob("*"))
+    cases = {
+        "NaN": ({"weights": bytes(broken)}, "lora_A"),
+        "truncated": ({"weights": weights[:-100]}, "adapter_model.safetensors"),
+        "pickle": ({"weights": b"\x80\x04\x95" + weights}, "pickle"),
+        "rank": (
+            {
+                "config": json.dumps(
+                    json.loads((COACH / "adapter_config.json").read_bytes()) | {"r": 4096}
+                ).encode()
+            },
+            "r",
+        ),
+        "name": ({"card": {"id": "../etc/passwd", "description": "x"}}, "id"),
+    }
+    with cluster.http() as http:
+        for name, (parts, said) in cases.items():
+            response = upload(http, "acme/bad", **parts)
+            assert response.status_code == 400, (name, response.text)
+            assert said in response.text, (name, response.text)
+        assert http.get("/v1/specialists/acme/bad").status_code == 404
+    assert sorted(blobs.rglob("*")) == before
+
+
+def test_a_foreign_shape_is_refused_by_tensor(cluster):
+    weights = load_file(COACH / "adapter_model.safetensors")
+    name = next(key for key in weights if key.endswith("q_proj.lora_A.weight"))
+    weights[name] = torch.zeros(3, 999, dtype=torch.bfloat16)
+    with cluster.http() as http:
+        response = upload(http, "acme/bad", weights=save(weights))
+    assert response.status_code == 400
+    assert name in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_rows(cluster, stream):
+    body = {"model": BASE, "messages": LONG, "max_tokens": 1000, "n": 2, "stream": stream}
+    with cluster.http() as http:
+        if stream:
+            with http.stream("POST", "/v1/chat/completions", json=body) as response:
+                next(response.iter_bytes())
+                assert engine_rows(http) == 2
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                http.post("/v1/chat/completions", json=body, timeout=1.5)
+        deadline = time.monotonic() + 5
+        while engine_rows(http):
+            assert time.monotonic() < deadline
+
+
+def test_nonsense_never_harms_the_server(cluster):
+    bodies = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": "auto"}', b"{}" * 1000]
+    with cluster.http() as http:
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/route"):
+            for body in bodies:
+                response = http.post(path, content=body)
+                assert response.status_code == 400, (path, body, response.text)
+                assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+        assert http.get("/no/such/path").status_code == 404
+        assert http.post("/v1/specialists", content=b"x").status_code == 400
+        assert http.get("/healthz").status_code == http.get("/readyz").status_code == 200
+        assert "/v1/chat/completions" in http.get("/openapi.json").json()["paths"]
+        assert http.get("/docs").status_code == 200

@@ -1,0 +1,106 @@
+"""Starting, stopping and killing: nothing lost, nothing left running."""
+
+import json
+import signal
+import time
+
+import psutil
+import pytest
+from clusters import free_port, running
+
+MESSAGES = [{"role": "user", "content": "Say hello."}]
+
+
+@pytest.fixture
+def second_home(prepared_home, tmp_path):
+    (tmp_path / "base").symlink_to(prepared_home / "base")
+    return tmp_path
+
+
+def gone(processes, seconds=30):
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
+    again = cluster.command("up")
+    assert again.returncode == 1
+    assert "is served already" in again.stderr
+    cluster.home, home = second_home, cluster.home
+    try:
+        other = cluster.command("up")
+    finally:
+        cluster.home = home
+    assert other.returncode == 1
+    assert "MYRIAD_PORT" in other.stderr
+
+
+def test_a_second_home_runs_beside_the_first_and_ends_without_a_trace(cluster, second_home, client):
+    log = second_home / "up.log"
+    with running(second_home, free_port(), log, MYRIAD_DEMOS="false") as other:
+        with other.openai() as theirs:
+            ours = {model.id for model in client.models.list()}
+            assert {model.id for model in theirs.models.list()} < ours
+            answer = theirs.chat.completions.create(
+                model="auto", messages=MESSAGES, max_tokens=5, temperature=0
+            )
+            assert answer.choices[0].message.content
+        family = other.family()
+        other.process.send_signal(signal.SIGINT)
+        assert other.process.wait(30) == 0
+        assert gone(family)
+    assert "Traceback" not in log.read_text()
+    assert client.models.list().data
+
+
+def test_a_killed_cluster_leaves_nothing_running_and_keeps_what_it_acknowledged(second_home):
+    log = second_home / "up.log"
+    with running(second_home, free_port(), log) as first:
+        with first.http() as http:
+            assert http.delete("/v1/specialists/demo/city-desk").status_code == 200
+        family = first.family()
+        first.process.kill()
+        assert gone(family)
+    with running(second_home, free_port(), log, MYRIAD_DEMOS="false") as second:
+        with second.http() as http:
+            assert http.get("/v1/specialists/demo/city-desk").status_code == 404
+            assert http.get("/v1/specialists/demo/salary-coach").status_code == 200
+
+
+def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):
+    engine = next(each for each in cluster.family() if "EngineReplica" in " ".join(each.cmdline()))
+    stream = client.chat.completions.create(
+        model="SmolLM2-135M-Instruct", messages=MESSAGES, stream=True, max_tokens=1000
+    )
+    next(stream)
+    engine.kill()
+    with pytest.raises(Exception, match=r"lost|again|error"):
+        for _ in stream:
+            pass
+    deadline = time.monotonic() + 90
+    with cluster.http() as http:
+        while http.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    answer = client.chat.completions.create(model="auto", messages=MESSAGES, max_tokens=5)
+    assert answer.choices[0].message.content
+
+
+def test_the_commands_work_against_the_cluster(cluster):
+    chat = cluster.command(
+        "chat", "I was offered 40k but wanted 45k", "--max-tokens", "40", "--json"
+    )
+    assert chat.returncode == 0, chat.stderr
+    assert "demo/salary-coach" in chat.stdout
+    route = cluster.command("route", "my plant has brown leaves", "--json")
+    assert json.loads(route.stdout)["specialist"] == "demo/captain-juniper"
+    listed = cluster.command("specialists", "list", "--json")
+    assert "demo/action-items" in listed.stdout
+    shown = cluster.command("specialists", "show", "demo/action-items", "--json")
+    assert json.loads(shown.stdout)["evaluation"]
+    assert cluster.command("status").returncode == 0
+    doctor = cluster.command("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    unknown = cluster.command("specialists", "show", "demo/action-item")
+    assert unknown.returncode == 1
+    assert "demo/action-items" in unknown.stderr

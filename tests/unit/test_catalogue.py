@@ -1,0 +1,383 @@
+import dataclasses
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_adapter import BASE, Q_A, card, config, tensors, weights
+
+from registry import records
+from registry.catalogue import Registry
+from registry.cursor import decode, encode
+from registry.errors import (
+    InvalidAdapter,
+    InvalidCard,
+    InvalidInput,
+    InvalidReference,
+    StorageError,
+    UnknownSpecialist,
+)
+from registry.reference import parse_id, parse_reference
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def registry(home):
+    registry = Registry.open(home, BASE)
+    yield registry
+    registry.close()
+
+
+def register(registry, name="ada/coach", seed=0, **fields):
+    return registry.register(card(name, **fields), config(), weights(seed=seed))
+
+
+def everything(registry):
+    return registry.live(), registry.generation(), registry.changes(0)
+
+
+def blobs(home):
+    return sorted(path for path in (home / "blobs").rglob("*") if path.is_file())
+
+
+def ids(versions):
+    return [version.id for version in versions]
+
+
+def test_a_new_home_is_empty(registry):
+    assert everything(registry) == ([], 0, [])
+    assert registry.search(None, None, None, 10).data == []
+
+
+def test_a_registered_version_is_described_and_has_its_files(registry):
+    version, created = register(registry, tags=["work"])
+    assert created
+    assert (version.id, version.number, version.kind) == ("ada/coach", 1, "lora")
+    assert version.card == card(tags=["work"])
+    assert datetime.now(UTC) - version.created < timedelta(minutes=1)
+    assert version.files.weights.read_bytes() == weights()
+    assert b'"target_modules":["self_attn.q_proj"]' in version.files.config.read_bytes()
+    assert registry.files(version.digest) == version.files
+    assert registry.get("ada/coach") == version
+
+
+def test_the_same_content_is_the_same_version_and_writes_nothing(registry, home):
+    version, _ = register(registry)
+    before = everything(registry), blobs(home)
+    spelt_otherwise = config(lora_alpha=8.0, base_model_name_or_path="elsewhere")
+    assert registry.register(card(), spelt_otherwise, weights()) == (version, False)
+    assert (everything(registry), blobs(home)) == before
+
+
+def test_new_content_is_the_next_version_and_goes_live(registry):
+    first, _ = register(registry)
+    second, created = register(registry, seed=1)
+    third, _ = register(registry, seed=1, description="Said better.")
+    assert created
+    assert [first.number, second.number, third.number] == [1, 2, 3]
+    assert registry.versions("ada/coach") == [first, second, third]
+    assert registry.get("ada/coach") == third
+    assert registry.aliases("ada/coach") == {"prod": 3}
+    assert second.files.weights == third.files.weights
+
+
+def test_an_earlier_version_registered_again_goes_live_again(registry):
+    first, _ = register(registry)
+    register(registry, seed=1)
+    assert register(registry) == (first, False)
+    assert registry.get("ada/coach") == first
+    assert registry.generation() == 3
+
+
+def test_a_reference_means_one_version(registry):
+    first, _ = register(registry)
+    second, _ = register(registry, seed=1)
+    for text, version in {
+        "ada/coach": second,
+        "ada/coach:prod": second,
+        f"ada/coach@{second.digest}": second,
+        f"ada/coach@{first.digest}": first,
+    }.items():
+        assert registry.resolve(parse_reference(text)) == version
+
+
+@pytest.mark.parametrize(
+    "text", ["ada/other", "bob/coach", "ada/coach:candidate", "ada/coach@sha256:" + "0" * 64]
+)
+def test_an_unknown_reference_is_refused_with_the_nearest_names(registry, text):
+    register(registry)
+    with pytest.raises(UnknownSpecialist) as caught:
+        registry.resolve(parse_reference(text))
+    assert caught.value.reference == text
+    assert caught.value.nearest == ["ada/coach"]
+
+
+def test_a_digest_belongs_to_its_specialist(registry):
+    register(registry)
+    other, _ = register(registry, "bob/coach")
+    with pytest.raises(UnknownSpecialist):
+        registry.resolve(parse_reference(f"ada/coach@{other.digest}"))
+
+
+def test_the_nearest_names_are_three_and_live(registry):
+    for name in ("coach", "coach2", "coaches", "coach-er", "zebra"):
+        register(registry, f"ada/{name}")
+    registry.retire("ada/coach")
+    with pytest.raises(UnknownSpecialist) as caught:
+        registry.get("ada/coach")
+    assert sorted(caught.value.nearest) == ["ada/coach-er", "ada/coach2", "ada/coaches"]
+    with pytest.raises(UnknownSpecialist) as caught:
+        registry.get("xyz/qqqqqqq")
+    assert caught.value.nearest == []
+
+
+@pytest.mark.parametrize("typo", ["company/support-jsn", "compny/support-json", "c0mpany/suport"])
+def test_the_nearest_name_is_found_among_many(registry, typo):
+    filler = [card(f"{owner}{n}/thing{n}") for owner in ("aaa", "compute") for n in range(150)]
+    with registry._database.write() as connection:
+        for each in [*filler, card("company/support-json")]:
+            records.register(connection, each, manifest_of(each))
+    with pytest.raises(UnknownSpecialist) as caught:
+        registry.get(typo)
+    assert caught.value.nearest[0] == "company/support-json"
+
+
+def manifest_of(card):
+    return records.Manifest("lora", BASE.name, "sha256:a", "sha256:b", card.id)
+
+
+@pytest.mark.parametrize("call", ["get", "versions", "aliases", "retire"])
+def test_by_id_only(registry, call):
+    with pytest.raises(InvalidReference):
+        getattr(registry, call)("ada/coach:prod")
+    with pytest.raises(UnknownSpecialist):
+        getattr(registry, call)("ada/coach")
+
+
+def test_a_retired_specialist_is_gone_but_for_requests_in_flight(registry):
+    version, _ = register(registry, tags=["work"])
+    registry.retire("ada/coach")
+    for text in ("ada/coach", "ada/coach:prod", f"ada/coach@{version.digest}"):
+        with pytest.raises(UnknownSpecialist):
+            registry.resolve(parse_reference(text))
+    for call in (registry.versions, registry.aliases, registry.retire):
+        with pytest.raises(UnknownSpecialist):
+            call("ada/coach")
+    assert registry.live() == registry.search("coach", "work", None, 10).data == []
+    assert registry.files(version.digest) == version.files
+    assert version.files.weights.exists()
+
+
+def test_a_name_registered_again_goes_on_numbering(registry):
+    first, _ = register(registry)
+    registry.retire("ada/coach")
+    second, created = register(registry, seed=1)
+    assert (second.number, created) == (2, True)
+    registry.retire("ada/coach")
+    assert register(registry) == (first, False)
+    assert registry.get("ada/coach") == first
+
+
+def test_changes_are_in_order_and_tell_what_is_live_now(registry):
+    register(registry)
+    register(registry, "bob/bot")
+    newest, _ = register(registry, seed=1)
+    registry.retire("bob/bot")
+    changes = registry.changes(0)
+    assert [change.seq for change in changes] == [1, 2, 3, 4]
+    assert ids(changes) == ["ada/coach", "bob/bot", "ada/coach", "bob/bot"]
+    assert [change.version for change in changes] == [newest, None, newest, None]
+    assert registry.changes(2) == changes[2:]
+    assert registry.changes(1, limit=2) == changes[1:3]
+    assert registry.changes(4) == []
+    assert registry.generation() == 4
+
+
+def test_live_pages_cover_every_live_specialist_once(registry):
+    expected = [register(registry, f"ada/s{n}", seed=n)[0] for n in range(7)]
+    registry.retire("ada/s3")
+    del expected[3]
+    seen, after = [], ""
+    while page := registry.live(after, limit=2):
+        assert len(page) <= 2
+        seen, after = seen + page, page[-1].id
+    assert seen == expected == registry.live()
+
+
+def test_search_pages_cover_every_match_once(registry):
+    for n in range(5):
+        register(registry, f"ada/s{n}")
+    pages, cursor = [], None
+    while cursor is not None or not pages:
+        page = registry.search(None, None, cursor, 2)
+        pages.append(ids(page.data))
+        cursor = page.next_cursor
+    assert pages == [["ada/s0", "ada/s1"], ["ada/s2", "ada/s3"], ["ada/s4"]]
+    assert registry.search(None, None, None, 5).next_cursor is None
+
+
+def test_search_by_text_and_tag(registry):
+    register(registry, "ada/coach", description="Rehearses SALARY talks", tags=["Work", "hr"])
+    register(registry, "bob/json", description="100% of_messages in Straße", tags=["work"])
+
+    def found(text, tag=None):
+        return ids(registry.search(text, tag, None, 10).data)
+
+    assert found("salary") == found("Talks REHEARSES") == found("ada/") == ["ada/coach"]
+    assert found("STRASSE") == found("100%") == found("of_m") == ["bob/json"]
+    assert found("0_o") == found("%s") == found("salary json") == found("/j%") == []
+    assert found("hr") == ["ada/coach"]
+    assert found(None, "work") == found("", "WORK") == ["ada/coach", "bob/json"]
+    assert found("json", "work") == ["bob/json"]
+    assert found(None, "wor") == found("json", "hr") == []
+
+
+def test_a_tag_is_that_of_the_live_version(registry):
+    register(registry, tags=["old"])
+    register(registry, tags=["new"])
+    assert registry.search(None, "old", None, 10).data == []
+    assert ids(registry.search(None, "new", None, 10).data) == ["ada/coach"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "param"),
+    [
+        (("x" * 201, None, None, 10), "search"),
+        ((None, None, "***", 10), "cursor"),
+        ((None, None, "", 10), "cursor"),
+        ((None, None, encode("no id"), 10), "cursor"),
+        ((None, None, "\u00e9", 10), "cursor"),
+        ((None, None, None, 0), "limit"),
+        ((None, None, None, 1001), "limit"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(registry, arguments, param):
+    with pytest.raises(InvalidInput) as caught:
+        registry.search(*arguments)
+    assert caught.value.param == param
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_cursor_or_is_refused(text):
+    try:
+        parse_id(decode(text))
+    except InvalidInput as error:
+        assert error.code == "invalid_cursor"  # noqa: PT017 (not every text is refused)
+    assert decode(encode("ada/coach")) == "ada/coach"
+
+
+@pytest.mark.parametrize(
+    ("config_bytes", "weight_bytes"),
+    [
+        (config(r=3), weights()),
+        (config(use_dora=True), weights()),
+        (b"", weights()),
+        (config(), b""),
+        (config(), weights()[:-1]),
+        (config(), b"\x80\x04pickle"),
+        (config(), weights({Q_A: tensors()[Q_A]})),
+    ],
+)
+def test_a_refused_adapter_leaves_no_trace(registry, home, config_bytes, weight_bytes):
+    before = sorted(home.rglob("*")), (home / "registry.db").read_bytes()
+    with pytest.raises(InvalidAdapter):
+        registry.register(card(), config_bytes, weight_bytes)
+    assert (sorted(home.rglob("*")), (home / "registry.db").read_bytes()) == before
+    assert everything(registry) == ([], 0, [])
+
+
+def test_a_card_for_another_base_is_refused(registry, home):
+    with pytest.raises(InvalidCard, match="'tiny'") as caught:
+        register(registry, base="llama-70b")
+    assert caught.value.param == "card.base"
+    assert blobs(home) == []
+    assert register(registry, base="tiny")[1]
+
+
+@pytest.mark.parametrize("step", ["_insert", "_point", "_note_change"])
+def test_a_registration_that_fails_midway_is_not_visible_and_can_be_repeated(
+    registry, monkeypatch, step
+):
+    def fail(*arguments):
+        getattr(original, step)(*arguments)
+        raise OSError("the disk is gone")
+
+    original = type("Original", (), {step: staticmethod(getattr(records, step))})
+    monkeypatch.setattr(records, step, fail)
+    with pytest.raises(StorageError, match="the disk is gone"):
+        register(registry)
+    monkeypatch.undo()
+    assert everything(registry) == ([], 0, [])
+    version, created = register(registry)
+    assert (version.number, created, registry.generation()) == (1, True, 1)
+
+
+def test_another_base_sees_its_own_specialists_only(registry, home):
+    version, _ = register(registry)
+    other = Registry.open(home, dataclasses.replace(BASE, name="other"))
+    assert other.live() == []
+    assert [change.version for change in other.changes(0)] == [None]
+    for call in (other.get, other.versions, other.aliases, other.retire):
+        with pytest.raises(UnknownSpecialist) as caught:
+            call("ada/coach")
+        assert caught.value.nearest == []
+    with pytest.raises(UnknownSpecialist):
+        other.resolve(parse_reference(f"ada/coach@{version.digest}"))
+    other.close()
+
+
+def test_what_was_registered_is_there_after_reopening(registry, home):
+    register(registry, tags=["work"], examples=["How?"])
+    register(registry, seed=1)
+    before = everything(registry)
+    registry.close()
+    reopened = Registry.open(home, BASE)
+    assert everything(reopened) == before
+    reopened.close()
+
+
+def test_a_home_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="Cannot create"):
+        Registry.open(tmp_path / "file" / "home", BASE)
+
+
+def test_threads_share_a_registry(registry):
+    versions = []
+
+    def work(thread):
+        for n in range(5):
+            versions.append(register(registry, f"ada/s{n}", seed=10 * thread + n)[0])
+            registry.live()
+            registry.generation()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({version.digest for version in versions}) == registry.generation() == 20
+    for n in range(5):
+        assert [version.number for version in registry.versions(f"ada/s{n}")] == [1, 2, 3, 4]
+
+
+def test_the_frequent_questions_are_answered_from_an_index(registry):
+    from registry import queries
+
+    statements = [
+        queries.last_change(),
+        queries.live("tiny").where(queries.aliases.c.specialist > "a").limit(5),
+        queries.changes_after(7, "tiny").limit(5),
+        queries.one(parse_reference("ada/coach"), "tiny"),
+        *queries.candidates(parse_reference("ada/coach"), "tiny"),
+    ]
+    with registry._database.read() as connection:
+        for statement in statements:
+            text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+            plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text)]
+            assert not [step for step in plan if "SCAN" in step or "TEMP" in step], (text, plan)

@@ -1,0 +1,80 @@
+from itertools import pairwise
+
+import pytest
+import typer
+
+from deploy.cli.cards import MAX_EXAMPLES, complete, find_card, load_card, write_card
+from registry.card import Card
+from registry.errors import InvalidCard
+from specialists.training.data import Message, Row
+from specialists.training.evaluate import Score
+
+SCORE = Score("exact_match", 0.5, 0.25, 4, "sha256:0")
+
+
+def rows(*requests: str) -> list[Row]:
+    answer = Message(role="assistant", content="yes")
+    return [Row(messages=(Message(role="user", content=text), answer)) for text in requests]
+
+
+def draft(**fields) -> Card:
+    return Card.of({"id": "a/b", "description": "x"} | fields)
+
+
+def test_a_card_inside_the_folder_goes_before_one_beside_it(tmp_path):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    assert find_card(folder) is None
+    (tmp_path / "card.yaml").touch()
+    assert find_card(folder) == tmp_path / "card.yaml"
+    (folder / "card.json").touch()
+    assert find_card(folder) == folder / "card.json"
+
+
+@pytest.mark.parametrize("name", ["id: x/y", "name: x/y", "owner: x\nname: y", "tags: [z]"])
+def test_the_given_name_replaces_the_cards(tmp_path, name):
+    file = tmp_path / "card.yaml"
+    file.write_text(f"description: d\n{name}")
+    assert load_card("a/b", file, None).id == "a/b"
+    assert load_card("a/b", file, "mine").description == "mine"
+
+
+def test_a_description_is_needed(tmp_path):
+    with pytest.raises(typer.BadParameter, match="--description"):
+        load_card("a/b", None, None)
+    with pytest.raises(InvalidCard, match="description"):
+        load_card("a/b", None, "")
+
+
+def test_examples_are_distinct_and_evenly_spread():
+    many = [f"request {number // 2}" for number in range(1000)]
+    examples = complete(draft(), "tiny", rows(*many), []).examples
+    assert len(examples) == len(set(examples)) == MAX_EXAMPLES
+    numbers = [int(text.split()[1]) for text in examples]
+    assert numbers[0] == 0
+    assert {b - a for a, b in pairwise(numbers)} == {7, 8}
+
+
+def test_examples_that_no_card_takes_are_left_out():
+    made = complete(draft(), "tiny", rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), [])
+    assert made.examples == ("ok", "too")
+
+
+def test_the_cards_own_examples_and_fields_stay():
+    made = complete(draft(examples=["mine"], tags=["t"]), "tiny", rows("other"), [SCORE])
+    assert (made.examples, made.tags, made.base) == (("mine",), ("t",), "tiny")
+    assert made.evaluation[0].base_value == 0.25
+
+
+def test_scores_of_before_stay_when_nothing_was_scored():
+    before = {"metric": "m", "value": 1.0}
+    assert complete(draft(evaluation=[before]), "tiny", rows("a"), []).evaluation[0].metric == "m"
+
+
+def test_a_written_card_reads_back(tmp_path):
+    file = tmp_path / "card.yaml"
+    made = complete(
+        draft(description="Übt: ‘ja’ # nein\n- 1"), "tiny", rows("é 🙂", "no", "1"), [SCORE]
+    )
+    write_card(made, file)
+    assert Card.parse(file.read_bytes()) == made

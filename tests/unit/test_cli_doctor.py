@@ -1,0 +1,186 @@
+import json
+import socket
+import sqlite3
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from cli_world import live, myriad, serve
+from packaging.requirements import Requirement
+
+from deploy.cli import checks
+from deploy.cli.checks import GIB
+from deploy.client import Client
+from deploy.settings import Settings
+
+
+@pytest.fixture
+def taken():
+    """A port where something that is no Myriad listens."""
+
+    async def stranger(scope, receive, send):
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"go away"})
+
+    with serve(stranger) as url:
+        yield int(url.rpartition(":")[2])
+
+
+@pytest.fixture
+def free():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_python():
+    assert checks.check_python(sys.version_info[:3]).state == "ok"
+    assert checks.check_python((3, 10, 9)).state == "fail"
+
+
+def test_packages_are_held_against_what_is_asked():
+    torch = metadata.version("torch")
+    asked = [
+        Requirement(text)
+        for text in (f"torch=={torch.split('+')[0]}", "peft>=999", "no-such-package")
+    ]
+    found = list(checks.check_packages(asked))
+    assert [check.state for check in found] == ["ok", "fail", "fail"]
+    assert [check.found for check in found] == [torch, metadata.version("peft"), "missing"]
+    assert "make setup" in found[1].mend
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_is_asked_comes_from_the_package_or_its_source(monkeypatch, installed):
+    def requires(name):
+        if not installed:
+            raise metadata.PackageNotFoundError(name)
+        return [*checks.PACKAGES, "other"]
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert {each.name for each in checks.requirements()} == set(checks.PACKAGES)
+
+
+def test_sqlite_tells_its_journal():
+    assert "rollback journal" in checks.check_sqlite((3, 40, 1)).found
+    assert "write-ahead log" in checks.check_sqlite((3, 52, 0)).found
+    assert checks.check_sqlite(sqlite3.sqlite_version_info).state == "ok"
+
+
+def test_base(tmp_path, monkeypatch):
+    def state(base: str) -> str:
+        return checks.check_base(Settings(home=tmp_path, base=base)).state
+
+    assert state("SmolLM2-135M-Instruct") == "warn"
+    monkeypatch.setattr(checks, "GGUF_PACKAGE", "no_such_package")
+    assert state("SmolLM2-135M-Instruct") == "fail"
+    prepared = tmp_path / "base" / "SmolLM2-135M-Instruct"
+    prepared.mkdir(parents=True)
+    (prepared / "config.json").write_text("{}")
+    assert state("SmolLM2-135M-Instruct") == "ok"
+    assert state(str(prepared)) == "ok"
+    assert state("someone/on-a-hub") == "warn"
+
+
+def test_a_folder_that_is_no_base_is_not_looked_for_on_a_hub(tmp_path):
+    found = checks.check_base(Settings(home=tmp_path, base=str(tmp_path)))
+    assert (found.state, found.mend) == ("fail", "set MYRIAD_BASE to another")
+
+
+def test_encoder(monkeypatch):
+    assert checks.check_encoder().state == "ok"
+    monkeypatch.setattr(checks.encoder, "WEIGHTS_BYTES", 1)
+    assert checks.check_encoder().state == "fail"
+    monkeypatch.setattr(checks.encoder, "PACKAGE", "no_such_package")
+    assert checks.check_encoder().state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(4 * GIB, "ok"), (2.5 * GIB, "warn"), (GIB // 4, "fail")]
+)
+def test_memory(free, state):
+    found = checks.check_memory(free)
+    assert found.state == state
+    assert (found.mend is None) == (state == "ok")
+
+
+@pytest.mark.parametrize(("free", "state"), [(3 * GIB, "ok"), (GIB, "warn"), (0, "fail")])
+def test_disk(free, state):
+    assert checks.check_disk(free).state == state
+
+
+def test_home(tmp_path, monkeypatch):
+    assert checks.check_home(tmp_path / "not" / "there").state == "ok"
+    assert not (tmp_path / "not").exists()
+    file = tmp_path / "file"
+    file.touch()
+    assert checks.check_home(file).state == "fail"
+    assert checks.check_home(file / "below").state == "fail"
+    monkeypatch.setattr(checks.os, "access", lambda place, mode: place != tmp_path)
+    assert checks.check_home(tmp_path / "not" / "there").state == "fail"
+
+
+def test_a_free_port(free, tmp_path):
+    assert checks.check_port(Settings(port=free)).state == "ok"
+
+
+def test_a_port_that_a_stranger_has(taken):
+    found = checks.check_port(Settings(port=taken))
+    assert found.state == "fail"
+    assert "MYRIAD_PORT" in found.mend
+
+
+def test_a_port_and_server_of_ours(tmp_path):
+    with live(tmp_path) as world, Client(world.url) as client:
+        port = int(world.url.rpartition(":")[2])
+        assert "Myriad's" in checks.check_port(Settings(port=port)).found
+        assert checks.check_server(client).state == "ok"
+        world.engine.is_ready = False
+        assert checks.check_server(client).state == "warn"
+
+
+def test_the_server_may_be_down_but_not_a_stranger(free, taken):
+    with Client(f"http://127.0.0.1:{free}") as nobody, Client(f"http://127.0.0.1:{taken}") as other:
+        assert checks.check_server(nobody).state == "warn"
+        assert checks.check_server(other).state == "fail"
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path, free):
+    """A machine where nothing is missing but what a test takes away."""
+    monkeypatch.setenv("MYRIAD_HOME", str(tmp_path))
+    monkeypatch.setenv("MYRIAD_PORT", str(free))
+    monkeypatch.setattr(checks, "MEMORY_NEEDED", 0)
+    monkeypatch.setattr(checks, "DISK_NEEDED", 0)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_healthy_machine():
+    ran = myriad("doctor")
+    assert ran.code == 0, ran.out
+    names = [line.split()[0] for line in ran.out.splitlines()[1:]]
+    for name in ("python", *checks.PACKAGES, "sqlite", "encoder", "memory", "home", "port"):
+        assert name in names
+    told = json.loads(myriad("doctor", "--json").out)
+    assert told["ok"]
+    assert {check["state"] for check in told["checks"]} <= {"ok", "warn"}
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_fails_says_how_to_mend_it(monkeypatch, taken):
+    monkeypatch.setenv("MYRIAD_PORT", str(taken))
+    ran = myriad("doctor")
+    assert ran.code == 1
+    assert "MYRIAD_PORT" in ran.out
+    told = json.loads(myriad("doctor", "--json").out)
+    assert not told["ok"]
+    assert {c["name"] for c in told["checks"] if c["state"] == "fail"} == {"port", "server"}
+    assert all(check["mend"] for check in told["checks"] if check["state"] != "ok")
+
+
+def test_the_home_of_a_check_is_never_made(tmp_path, monkeypatch, free):
+    monkeypatch.setenv("MYRIAD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MYRIAD_PORT", str(free))
+    myriad("doctor")
+    assert not Path(tmp_path / "home").exists()

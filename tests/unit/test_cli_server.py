@@ -1,0 +1,281 @@
+"""The commands that talk to a server, against Myriad's own API over real loopback HTTP."""
+
+import io
+import json
+
+import pytest
+import tiny_adapter
+from cli_world import Terminal, adapter_folder, live, myriad
+
+from router.engine import Delta, Usage
+from router.errors import Unavailable
+from router.scripted import echo
+
+RAISE = "help me ask for a raise"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with live(tmp_path_factory.mktemp("home")) as world:
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def server(world, monkeypatch):
+    monkeypatch.setenv("MYRIAD_URL", world.url)
+    yield world
+    world.engine.script, world.engine.is_ready = echo, True
+
+
+def lines(text: str) -> list:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_chat_answers_on_stdout_and_says_who_on_stderr():
+    ran = myriad("chat", RAISE)
+    assert (ran.code, ran.out) == (0, f"{RAISE}\n")
+    assert ran.err.startswith("ada/coach · 1.00 · ")
+    assert "is like its examples" in ran.err
+
+
+def test_chat_by_name_and_the_base():
+    assert myriad("chat", RAISE, "--model", "bob/pirate").err.startswith("bob/pirate · ")
+    assert myriad("chat", RAISE, "--model", "tiny").err.startswith("the base (tiny) · ")
+
+
+def test_chat_for_programs():
+    (answer,) = lines(myriad("chat", RAISE, "--json").out)
+    assert answer["content"] == RAISE
+    assert answer["model"] == answer["routing"]["specialist"] == "ada/coach"
+    assert answer["finish_reason"] == "stop"
+    assert answer["usage"]["total_tokens"] > 0
+
+
+def test_chat_passes_its_options_on(server):
+    options = {"--max-tokens": 3, "--temperature": 0.5, "--seed": 8, "--system": "be brief"}
+    myriad("chat", "hi", *(str(word) for pair in options.items() for word in pair))
+    asked = server.engine.generations[-1]
+    assert (asked.max_tokens, asked.temperature, asked.seed) == (3, 0.5, 8)
+    assert [(turn.role, turn.content) for turn in asked.prompt] == [
+        ("system", "be brief"),
+        ("user", "hi"),
+    ]
+
+
+@pytest.mark.parametrize("words", [("chat",), ("chat", "-")])
+def test_chat_reads_a_pipe_as_one_message(words):
+    assert myriad(*words, stdin=io.StringIO("two\nlines\n")).out == "two\nlines\n"
+
+
+def test_a_text_that_is_no_utf8_is_misuse():
+    broken = io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8")
+    assert myriad("chat", stdin=broken).code == 2
+    assert myriad("chat", "\udcff").code == 2
+
+
+def test_a_conversation_remembers_until_it_is_reset(server):
+    typed = "one\n\ntwo\n/reset\nthree\n/model bob/pirate\nfour\n/what\n/quit\nnever\n"
+    before = len(server.engine.generations)
+    ran = myriad("chat", stdin=Terminal(typed))
+    assert ran.code == 0
+    asked = server.engine.generations[before:]
+    assert [[turn.content for turn in each.prompt] for each in asked] == [
+        ["one"],
+        ["one", "one", "two"],
+        ["three"],
+        ["three", "three", "four"],
+    ]
+    assert "forgotten" in ran.err
+    assert "bob/pirate answers from now on" in ran.err
+    assert ran.err.count("/reset forgets") == 2
+
+
+def test_the_end_of_input_ends_a_conversation():
+    assert myriad("chat", stdin=Terminal("one\n")).code == 0
+
+
+def test_an_error_ends_the_turn_but_not_the_conversation(server):
+    ran = myriad("chat", stdin=Terminal("/model ada/coch\none\n/model auto\ntwo\n"))
+    assert ran.code == 0
+    assert "error: " in ran.err
+    assert "'ada/coach'" in ran.err
+    assert [turn.content for turn in server.engine.generations[-1].prompt] == ["two"]
+
+
+def test_ctrl_c_ends_the_turn_but_not_the_conversation(monkeypatch):
+    from deploy.client import Client
+
+    chat, asked = Client.chat, []
+
+    def interrupted(self, messages, model, **sampling):
+        asked.append(messages)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return chat(self, messages, model, **sampling)
+
+    monkeypatch.setattr(Client, "chat", interrupted)
+    ran = myriad("chat", stdin=Terminal("one\ntwo\n"))
+    assert ran.code == 0
+    assert "stopped" in ran.err
+    assert [len(messages) for messages in asked] == [1, 1]
+
+
+def test_an_answer_cannot_steer_the_terminal(server):
+    server.engine.script = lambda _: [
+        Delta(0, "a\x1b]0;title\x07b", 1, finish_reason="stop"),
+        Usage(1, 1),
+    ]
+    assert myriad("chat", "hi").out == "a�]0;title�b\n"
+    assert lines(myriad("chat", "hi", "--json").out)[0]["content"] == "a\x1b]0;title\x07b"
+
+
+def test_what_the_server_refuses_is_an_error(server):
+    ran = myriad("chat", "hi", "--model", "ada/coch", "--json")
+    assert ran.code == 1
+    assert "'ada/coach'" in lines(ran.out)[0]["error"]["message"]
+    server.engine.script = lambda _: [Delta(0, "par", 1), Unavailable(message="gone fishing")]
+    ran = myriad("chat", "hi")
+    assert (ran.code, ran.out) == (1, "par")
+    assert ran.err.endswith("error: gone fishing\n")
+
+
+def test_route_lists_candidates():
+    ran = myriad("route", RAISE)
+    assert ran.code == 0
+    coach, pirate = ran.out.splitlines()[1:3]
+    assert coach.split() == ["ada/coach", "1", "1.00", "chosen"]
+    assert pirate.split()[:2] == ["bob/pirate", "1"]
+    assert "chosen" not in pirate
+    assert "ada/coach answers: The last message is like its examples" in ran.out
+    decision = json.loads(myriad("route", RAISE, "--json").out)
+    assert [each["specialist"] for each in decision["candidates"]] == ["ada/coach", "bob/pirate"]
+
+
+def test_route_to_the_base():
+    ran = myriad("route", "-", stdin=io.StringIO("xylophone"))
+    assert "the base answers: " in ran.out
+    assert "chosen" not in ran.out
+
+
+def test_status_of_a_server_that_is_ready():
+    myriad("chat", RAISE)
+    ran = myriad("status")
+    assert ran.code == 0
+    assert "ada/coach" in ran.out
+    found = json.loads(myriad("status", "--json").out)
+    assert (found["state"], found["base"], found["missing"]) == ("ready", "tiny", [])
+    assert (found["specialists"], found["examples"]) == (2, 2)
+    assert found["generation"] >= 2
+    assert found["answers"]["ada/coach"] >= 1
+    assert found["output_tokens"] > 0
+
+
+def test_status_of_a_server_that_is_starting(server):
+    server.engine.is_ready = False
+    ran = myriad("status")
+    assert ran.code == 1
+    assert "starting" in ran.out
+    assert "engine" in ran.out
+
+
+def test_status_of_no_server(monkeypatch):
+    monkeypatch.setenv("MYRIAD_URL", "http://127.0.0.1:9")
+    ran = myriad("status", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["state"] == "down"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return adapter_folder(tmp_path / "work" / "adapter")
+
+
+@pytest.fixture
+def eve(server):
+    yield "eve/new"
+    myriad("specialists", "retire", "eve/new")
+
+
+@pytest.mark.parametrize("place", ["adapter/card.yaml", "adapter/card.json", "card.yml"])
+def test_register_finds_the_card(place, folder, eve):
+    card = {"id": "other/name", "description": "From the file.", "examples": ["sail away"]}
+    (folder.parent / place).write_text(json.dumps(card))
+    ran = myriad("specialists", "register", eve, str(folder))
+    assert ran.code == 0
+    assert "eve/new" in ran.out
+    assert "myriad chat --model eve/new" in ran.out
+    assert "eve/new" in myriad("route", "sail away").out
+    found = json.loads(myriad("specialists", "show", eve, "--json").out)
+    assert (found["description"], found["id"]) == ("From the file.", "eve/new")
+
+
+def test_register_prefers_what_is_given(folder, eve, tmp_path):
+    (folder / "card.yaml").write_text("description: Beside.")
+    given = tmp_path / "given.yaml"
+    given.write_text("name: x/y\ndescription: Given.\ntags: [sea]")
+    words = ("specialists", "register", eve, str(folder), "--card", str(given), "--json")
+    made = json.loads(myriad(*words, "--description", "Typed.").out)
+    assert (made["description"], made["tags"]) == ("Typed.", ["sea"])
+    again = json.loads(myriad(*words).out)
+    assert (again["description"], again["version"]) == ("Given.", made["version"] + 1)
+
+
+def test_register_needs_a_description(folder):
+    ran = myriad("specialists", "register", "eve/new", str(folder))
+    assert ran.code == 2
+    assert "--description" in ran.err
+
+
+def test_register_refuses_before_it_sends(folder):
+    words = ("specialists", "register", "eve/new", str(folder), "--description", "x")
+    (folder / "card.yaml").write_text("tags: 7")
+    ran = myriad(*words)
+    assert ran.code == 1
+    assert "card.tags" in ran.err
+    (folder / "card.yaml").unlink()
+    with (folder / "adapter_model.safetensors").open("ab") as file:
+        file.truncate(1 << 40)
+    assert "is over 256 MiB" in myriad(*words).err
+    (folder / "adapter_config.json").unlink()
+    assert "has no adapter_config.json" in myriad(*words).err
+    assert "not an id" in myriad("specialists", "register", "Eve", str(folder)).err
+
+
+def test_register_says_what_the_registry_refuses(folder):
+    (folder / "adapter_config.json").write_bytes(tiny_adapter.config(r=5))
+    ran = myriad("specialists", "register", "eve/new", str(folder), "--description", "x")
+    assert ran.code == 1
+    assert "adapter_" in ran.err
+
+
+def test_list():
+    ran = myriad("specialists", "list")
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["ada/coach", "bob/pirate"]
+    for words in (("--search", "pirate"), ("--tag", "pay"), ("--limit", "1")):
+        assert len(myriad("specialists", "list", *words).out.splitlines()) <= 3
+    assert "bob/pirate" not in myriad("specialists", "list", "--tag", "pay").out
+    assert "There are more" in myriad("specialists", "list", "--limit", "1").out
+    assert myriad("specialists", "list", "--search", "zzz").out == "No specialist matches.\n"
+    page = json.loads(myriad("specialists", "list", "--limit", "1", "--json").out)
+    assert page["object"] == "list"
+    assert page["has_more"]
+    assert [each["id"] for each in page["data"]] == ["ada/coach"]
+
+
+def test_show():
+    ran = myriad("specialists", "show", "ada/coach")
+    for text in ("Rehearses salary talks.", "sha256:", "pay", RAISE, "exact_match", "0.900"):
+        assert text in ran.out
+    assert json.loads(myriad("specialists", "show", "ada/coach", "--json").out)["version"] == 1
+    assert myriad("specialists", "show", "ada/nobody").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [((), Terminal("y\n")), (("--yes",), Terminal()), ((), io.StringIO())],
+)
+def test_retire(folder, words, typed):
+    myriad("specialists", "register", "eve/new", str(folder), "--description", "x")
+    ran = myriad("specialists", "retire", "eve/new", *words, stdin=typed)
+    assert (ran.code, ran.out) == (0, "eve/new is retired\n")
+    assert myriad("specialists", "show", "eve/new").code == 1

@@ -1,0 +1,175 @@
+"""`myriad train`, `setup` and `up`: from rows to a specialist in service, on a tiny base."""
+
+import json
+
+import pytest
+from cli_world import live, myriad
+from tiny import tiny_base
+
+from deploy.cli import progress
+from deploy.cli.output import Output
+from registry.base import BaseSpec
+from registry.card import Card
+from specialists.training.finetune import Progress
+
+PAIRS = [("good morning", "hello"), ("good evening", "bye"), ("the fox", "jumps")]
+FILES = {"adapter_config.json", "adapter_model.safetensors", "card.yaml"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base") / "tiny-llama")
+
+
+@pytest.fixture(scope="module")
+def server(base, tmp_path_factory):
+    spec = BaseSpec.from_folder(base.folder, base.name)
+    with live(tmp_path_factory.mktemp("server"), spec) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def world(server, base, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYRIAD_URL", server.url)
+    monkeypatch.setenv("MYRIAD_BASE", str(base.folder))
+    monkeypatch.setenv("MYRIAD_HOME", str(tmp_path / "home"))
+    turns = [
+        {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
+        for ask, answer in PAIRS
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(turn) + "\n" for turn in turns))
+
+
+def train(*words: str):
+    return myriad("train", "eve/fox", "--data", "rows.jsonl", "--rank", "4", *words)
+
+
+def test_from_rows_to_a_specialist_in_service(tmp_path):
+    ran = train("--heldout", "rows.jsonl", "--description", "Greets.", "--epochs", "2")
+    assert ran.code == 0, ran.err
+    assert ran.err == ""
+    for text in ("step 1/2, loss ", "step 2/2", "exact_match", "perplexity", "eve/fox", "chat"):
+        assert text in ran.out
+    folder = tmp_path / "home" / "trained" / "eve" / "fox"
+    assert {file.name for file in folder.iterdir()} == FILES
+    card = Card.parse((folder / "card.yaml").read_bytes())
+    assert card.examples == tuple(ask for ask, _ in PAIRS)
+    assert [score.metric for score in card.evaluation] == ["exact_match", "token_f1", "perplexity"]
+    assert "eve/fox answers" in myriad("route", "the fox").out
+    shown = json.loads(myriad("specialists", "show", "eve/fox", "--json").out)
+    assert shown["base"] == "tiny-llama"
+
+
+def test_the_written_folder_can_be_registered_as_it_is():
+    assert train("--description", "Greets.", "--output", "out", "--no-register").code == 0
+    assert myriad("specialists", "register", "eve/copy", "out").code == 0
+
+
+def test_for_programs_each_event_is_a_line(tmp_path):
+    (tmp_path / "my.yaml").write_text("id: x/y\ndescription: Mine.\nexamples: [a, b]")
+    ran = train("--card", "my.yaml", "--heldout", "rows.jsonl", "--epochs", "1", "--json")
+    assert ran.err == ""
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert [each["event"] for each in events] == ["step", "trained", "scored", "registered"]
+    step, trained, scored, registered = events
+    assert (step["step"], step["steps"], trained["rows"]) == (1, 1, 3)
+    assert {"loss", "tokens_per_second", "seconds_left"} <= set(step)
+    assert [score["rows"] for score in scored["scores"]] == [3, 3, 3]
+    assert (registered["id"], registered["examples"]) == ("eve/fox", ["a", "b"])
+
+
+def test_options_reach_the_recipe(tmp_path):
+    train("--description", "x", "--rank", "2", "--output", "a", "--no-register")
+    assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["r"] == 2
+
+
+def untrained(tmp_path, *words: str):
+    """A run that must end before anything was trained."""
+    ran = train(*words)
+    assert ran.code != 0
+    assert not list(tmp_path.rglob("adapter_*"))
+    return ran
+
+
+def test_rows_that_cannot_be_used_are_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
+    assert "rows.jsonl, line 1" in untrained(tmp_path, "--description", "x").err
+
+
+def test_heldout_rows_are_read_before_the_training(tmp_path):
+    (tmp_path / "held.jsonl").write_text("{")
+    ran = untrained(tmp_path, "--description", "x", "--heldout", "held.jsonl")
+    assert "held.jsonl, line 1 is not JSON" in ran.err
+
+
+def test_what_it_is_for_must_be_said(tmp_path):
+    assert "--description" in untrained(tmp_path).err
+
+
+def test_a_bad_name_is_refused(tmp_path):
+    ran = myriad("train", "Eve Fox", "--data", "rows.jsonl", "--description", "x")
+    assert (ran.code, "not an id" in ran.err) == (1, True)
+
+
+def test_a_result_must_have_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    assert untrained(tmp_path, "--description", "x", "--output", "file").code == 2
+    assert untrained(tmp_path, "--description", "x", "--output", "file/below").code == 1
+
+
+def test_a_server_that_is_not_there_or_not_ready_stops_it_early(tmp_path, server, monkeypatch):
+    server.engine.is_ready = False
+    ran = untrained(tmp_path, "--description", "x")
+    server.engine.is_ready = True
+    assert "is not ready yet" in ran.err
+    ran = untrained(tmp_path, "--description", "x", "--url", "http://127.0.0.1:9")
+    assert "train with --no-register" in ran.err
+
+
+def test_another_base_than_the_servers_stops_it_early(tmp_path, monkeypatch):
+    monkeypatch.setenv("MYRIAD_BASE", str(tiny_base(tmp_path / "other").folder))
+    ran = untrained(tmp_path, "--description", "x")
+    assert "for the base other, but the server has tiny-llama" in ran.err
+
+
+def test_a_server_that_leaves_costs_no_training(tmp_path, monkeypatch):
+    from deploy.client import Client
+    from deploy.errors import ServerUnreachable
+
+    def gone(*args):
+        raise ServerUnreachable("gone")
+
+    monkeypatch.setattr(Client, "register", gone)
+    ran = train("--description", "x", "--output", "kept")
+    assert ran.code == 1
+    assert "myriad specialists register eve/fox kept" in ran.err
+    assert {file.name for file in (tmp_path / "kept").iterdir()} == FILES
+
+
+def test_on_a_terminal_training_draws_a_bar(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.reporter(Output(as_json=False)) as report:
+        report(Progress(step=3, steps=7, loss=1.25, tokens_per_second=210.4, seconds_left=83.6))
+    drawn = capsys.readouterr().out
+    for text in ("3/7", "loss 1.250", "210 tokens/s", "1:24 left"):
+        assert text in drawn
+
+
+def test_setup_prepares_the_base(base):
+    told = json.loads(myriad("setup", "--json").out)
+    assert told == {"base": base.name, "folder": str(base.folder)}
+    assert base.name in myriad("setup").out
+
+
+def test_up_runs_until_it_is_stopped(monkeypatch, tmp_path):
+    from deploy import up
+
+    calls = []
+    monkeypatch.setattr(up, "run_up", lambda settings, console, *, as_json: calls.append(
+        (settings.home, console.stderr, as_json)
+    ))  # fmt: skip
+    assert myriad("up").code == 0
+    assert myriad("up", "--json").code == 0
+    assert calls == [(tmp_path / "home", False, False), (tmp_path / "home", True, True)]

@@ -1,0 +1,84 @@
+"""The seam between the router's engine and ours: nothing lost in translation."""
+
+import inspect
+
+import pytest
+from tiny import tiny_base
+
+from deploy.engine_replica import _deltas, _prompt, _refusal
+from router import errors as refusals
+from router.engine import Generation, Message
+from specialists import errors
+from specialists.engine.core import Choice, Emission, FinishReason, Logprob
+from specialists.engine.text import Tokenizer
+
+CASES = [
+    (errors.ContextOverflow(9001, 8192), refusals.ContextOverflow, 400),
+    (errors.Overloaded(7), refusals.Overloaded, 429),
+    (errors.AdapterUnavailable("x"), refusals.Unavailable, 503),
+    (errors.EngineStopped("x"), refusals.Unavailable, 503),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return Tokenizer.from_folder(tiny_base(tmp_path_factory.mktemp("base")).folder)
+
+
+@pytest.mark.parametrize(("error", "refusal", "status"), CASES)
+def test_every_error_of_the_engine_has_its_refusal(error, refusal, status):
+    translated = _refusal(error)
+    assert type(translated) is refusal
+    assert translated.status == status
+
+
+def test_no_error_of_the_engine_is_forgotten():
+    every = {
+        each
+        for _, each in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(each, errors.EngineError) and each is not errors.EngineError
+    }
+    assert every == {type(error) for error, _, _ in CASES}
+
+
+def test_numbers_and_waiting_time_survive():
+    overflow, overloaded = _refusal(CASES[0][0]), _refusal(CASES[1][0])
+    assert "9001" in str(overflow)
+    assert "8192" in str(overflow)
+    assert overloaded.retry_after == 7
+
+
+def test_emissions_that_arrive_together_become_one_delta_per_row(tokenizer):
+    first, second = tokenizer.encode("ab")[:2] if len(tokenizer.encode("ab")) > 1 else (10, 11)
+    emissions = [
+        (0, Emission(Choice(first, -0.5, (Logprob(first, -0.5),)), "a")),
+        (1, Emission(Choice(first), "x")),
+        (0, Emission(Choice(second, -0.7), "b", FinishReason.LENGTH)),
+    ]
+    deltas = {delta.index: delta for delta in _deltas(emissions, tokenizer)}
+    assert (deltas[0].text, deltas[0].tokens, deltas[0].finish_reason) == ("ab", 2, "length")
+    assert [each.logprob for each in deltas[0].logprobs] == [-0.5, -0.7]
+    assert deltas[0].logprobs[0].top[0].logprob == -0.5
+    assert (deltas[1].text, deltas[1].finish_reason, deltas[1].logprobs) == ("x", None, ())
+
+
+def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
+    end = next(iter(tokenizer.eos))
+    [delta] = _deltas([(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))], tokenizer)
+    assert delta.logprobs == ()
+    assert delta.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("hello", lambda tokenizer: tokenizer.encode("hello")),
+        ((5, 6, 7), lambda _: [5, 6, 7]),
+        (
+            (Message("user", "hello"),),
+            lambda tokenizer: tokenizer.encode_chat([Message("user", "hello")]),
+        ),
+    ],
+)
+def test_prompts_of_all_three_kinds_become_tokens(tokenizer, prompt, expected):
+    assert _prompt(Generation("id", None, prompt), tokenizer) == expected(tokenizer)

@@ -1,0 +1,323 @@
+"""Chats, completions, routing and models, asked for with OpenAI's own client."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from served import BASE, events, served, service
+
+from router.engine import Delta, TokenLogprob, Usage
+from router.errors import ContextOverflow, Overloaded, Unavailable
+from router.scripted import ScriptedEngine, echo
+from router.service import Service
+
+FORECAST = [{"role": "user", "content": "weather forecast for paris"}]
+RAIN = TokenLogprob(
+    "rain", -0.5, (114, 97, 105, 110), (TokenLogprob("sun", -math.inf, (115, 117, 110)),)
+)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[tuple[Service, str]]:
+    with service(tmp_path_factory.mktemp("home")) as made, served(made) as url:
+        yield made, url
+
+
+@pytest.fixture
+def engine(running) -> ScriptedEngine:
+    made, _ = running
+    made.engine.__init__(echo)
+    return made.engine
+
+
+@pytest.fixture
+def client(running, engine) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{running[1]}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def http(running, engine) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=running[1]) as made:
+        yield made
+
+
+def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
+    raw = client.chat.completions.with_raw_response.create(model="auto", messages=FORECAST)
+    answer = raw.parse()
+    [generation] = engine.generations
+    version = running[0].registry.get("bob/weather")
+    assert answer.choices[0].message.content == "weather forecast for paris"
+    assert (answer.object, answer.model) == ("chat.completion", "bob/weather")
+    assert answer.id.startswith("chatcmpl-")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.model_dump(exclude_none=True) == {
+        "prompt_tokens": 4,
+        "completion_tokens": 4,
+        "total_tokens": 8,
+    }
+    routing = answer.model_extra["routing"]
+    assert set(routing) == {"specialist", "version", "digest", "score", "reason", "candidates"}
+    assert (routing["specialist"], routing["version"]) == ("bob/weather", 1)
+    assert routing["digest"] == generation.adapter == version.digest
+    assert [c["specialist"] for c in routing["candidates"]] == ["bob/weather", "ada/french"]
+    assert set(routing["candidates"][0]) == {"specialist", "version", "digest", "score"}
+    assert raw.headers["x-myriad-specialist"] == "bob/weather"
+    assert raw.headers["x-request-id"]
+
+
+def test_auto_leaves_small_talk_to_the_base(client, engine):
+    messages = [{"role": "user", "content": "hello there"}]
+    raw = client.chat.completions.with_raw_response.create(model="auto", messages=messages)
+    assert raw.parse().model == raw.headers["x-myriad-specialist"] == BASE
+    assert raw.parse().model_extra["routing"]["specialist"] is None
+    assert engine.generations[0].adapter is None
+
+
+@pytest.mark.parametrize("form", ["ada/french", "ada/french:prod", "ada/french@{digest}"])
+def test_a_reference_names_the_specialist(client, engine, running, form):
+    digest = running[0].registry.get("ada/french").digest
+    answer = client.chat.completions.create(model=form.format(digest=digest), messages=FORECAST)
+    assert answer.model == "ada/french"
+    assert answer.model_extra["routing"]["score"] is None
+    assert engine.generations[0].adapter == digest
+
+
+def test_the_bases_name_means_the_bare_base(client, engine):
+    answer = client.chat.completions.create(model=BASE, messages=FORECAST)
+    assert answer.model_extra["routing"]["candidates"] == []
+    assert engine.generations[0].adapter is None
+
+
+def test_several_choices_and_logprobs(client, engine):
+    engine.script = lambda generation: [
+        Delta(0, "rain", 1, (RAIN,)),
+        Delta(1, "fog", 1, (), "length"),
+        Delta(0, "", 0, (), "stop"),
+        Usage(3, 2),
+    ]
+    answer = client.chat.completions.create(
+        model="bob/weather", messages=FORECAST, n=2, logprobs=True, top_logprobs=1
+    )
+    first, second = answer.choices
+    assert (first.message.content, first.finish_reason) == ("rain", "stop")
+    assert (second.message.content, second.finish_reason) == ("fog", "length")
+    [token] = first.logprobs.content
+    assert (token.token, token.logprob, token.bytes) == ("rain", -0.5, [114, 97, 105, 110])
+    assert (token.top_logprobs[0].token, token.top_logprobs[0].logprob) == ("sun", -9999.0)
+
+
+def test_a_stream_brings_routing_once_role_once_per_choice_and_usage_last(client):
+    with client.chat.completions.create(
+        model="auto", messages=FORECAST, n=2, stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        chunks = list(stream)
+        assert stream.response.headers["x-myriad-specialist"] == "bob/weather"
+    *parts, last = chunks
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert ["routing" in chunk.model_extra for chunk in chunks].index(True) == 0
+    assert sum("routing" in chunk.model_extra for chunk in chunks) == 1
+    assert (last.choices, last.usage.total_tokens) == ([], 12)
+    assert all(chunk.usage is None for chunk in parts)
+    for index in (0, 1):
+        choices = [c for chunk in parts for c in chunk.choices if c.index == index]
+        assert [c.delta.role for c in choices] == ["assistant", None, None, None]
+        assert "".join(c.delta.content for c in choices) == "weather forecast for paris"
+        assert [c.finish_reason for c in choices] == [None, None, None, "stop"]
+
+
+def test_a_stream_ends_with_done_and_without_usage_unless_asked(http):
+    body = {"model": "auto", "messages": FORECAST, "stream": True}
+    response = http.post("/v1/chat/completions", json=body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *chunks, done = events(response.text)
+    assert done == "[DONE]"
+    assert not any("usage" in chunk for chunk in chunks)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("refusal", "raised", "retry_after"),
+    [
+        (ContextOverflow(900, 512), openai.BadRequestError, None),
+        (Overloaded(2), openai.RateLimitError, "2"),
+        (Unavailable(), openai.InternalServerError, "1"),
+    ],
+)
+def test_an_engines_refusal_has_its_status_also_for_a_stream(
+    client, engine, stream, refusal, raised, retry_after
+):
+    engine.script = lambda generation: [refusal]
+    with pytest.raises(raised) as caught:
+        client.chat.completions.create(model="auto", messages=FORECAST, stream=stream)
+    assert caught.value.code == refusal.code
+    assert caught.value.response.headers.get("retry-after") == retry_after
+
+
+def test_unknown_models_get_the_nearest_names(client):
+    for model, nearest in [
+        ("ada/frensh", "ada/french"),
+        ("weather", "bob/weather"),
+        ("tinny", BASE),
+        ("gpt-4o", "auto"),
+    ]:
+        with pytest.raises(openai.NotFoundError, match=nearest) as caught:
+            client.chat.completions.create(model=model, messages=FORECAST)
+        assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_a_model_that_cannot_be_a_name_is_a_bad_request(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="Not A/Name", messages=FORECAST)
+    assert caught.value.param == "model"
+
+
+def test_the_unsupported_is_refused_by_name(client):
+    with pytest.raises(openai.BadRequestError, match="presence_penalty") as caught:
+        client.chat.completions.create(model="auto", messages=FORECAST, presence_penalty=1)
+    assert caught.value.code == "unsupported_parameter"
+
+
+def test_completions(client, engine):
+    answer = client.completions.create(model="auto", prompt="weather forecast for paris", n=2)
+    assert (answer.object, answer.model) == ("text_completion", "bob/weather")
+    assert answer.id.startswith("cmpl-")
+    assert [c.text for c in answer.choices] == ["weather forecast for paris"] * 2
+    assert answer.model_extra["routing"]["specialist"] == "bob/weather"
+    assert engine.generations[0].max_tokens == 16
+
+
+def test_several_prompts_are_answered_in_order(client, engine):
+    answer = client.completions.create(model=BASE, prompt=["one", "two words"], n=2)
+    assert [c.index for c in answer.choices] == [0, 1, 2, 3]
+    assert [c.text for c in answer.choices] == ["one", "one", "two words", "two words"]
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 6)
+    assert len(engine.generations) == 2
+
+
+def test_several_prompts_in_one_stream(client):
+    texts = {0: "", 1: ""}
+    with client.completions.create(model=BASE, prompt=["one", "two words"], stream=True) as stream:
+        for chunk in stream:
+            texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert texts == {0: "one", 1: "two words"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_refused_prompt_refuses_the_request(client, engine, stream):
+    refusal = ContextOverflow(900, 512)
+    engine.script = lambda g: [refusal] if g.prompt == "two" else [*echo(g)]
+    with pytest.raises(openai.APIError) as caught:
+        list(client.completions.create(model=BASE, prompt=["one", "two"], stream=stream))
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_an_overflow_of_a_completion_is_the_prompts(client, engine):
+    engine.script = lambda generation: [ContextOverflow(900, 512)]
+    with pytest.raises(openai.BadRequestError, match=r"900.*512") as caught:
+        client.completions.create(model=BASE, prompt="x")
+    assert caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [1, 2]])
+def test_auto_needs_one_text(client, prompt):
+    with pytest.raises(openai.BadRequestError, match="auto"):
+        client.completions.create(model="auto", prompt=prompt)
+
+
+def test_the_older_logprobs_go_on_from_chunk_to_chunk(client, engine):
+    engine.script = lambda generation: [
+        Delta(0, "rain", 1, (RAIN,)),
+        Delta(0, "rain", 1, (RAIN,), "stop"),
+        Usage(1, 2),
+    ]
+    body = {"model": BASE, "prompt": "x", "logprobs": 1}
+    whole = client.completions.create(**body).choices[0].logprobs
+    assert whole.model_dump() == {
+        "tokens": ["rain", "rain"],
+        "token_logprobs": [-0.5, -0.5],
+        "top_logprobs": [{"sun": -9999.0}] * 2,
+        "text_offset": [0, 4],
+    }
+    with client.completions.create(**body, stream=True) as stream:
+        assert [c.choices[0].logprobs.text_offset for c in stream] == [[0], [4]]
+
+
+def test_route_decides_and_generates_nothing(http, engine):
+    decision = http.post("/v1/route", json={"input": "translate dog into french"}).json()
+    assert (decision["specialist"], decision["generation"]) == ("ada/french", 2)
+    assert decision == http.post("/v1/route", json={"messages": [
+        {"role": "user", "content": "translate dog into french"}]}).json()  # fmt: skip
+    assert engine.generations == []
+
+
+def test_models_are_listed_and_found_by_reference(client, running):
+    assert [m.id for m in client.models.list()] == ["auto", BASE, "ada/french", "bob/weather"]
+    assert client.models.retrieve("auto").owned_by == "myriad"
+    digest = running[0].registry.get("ada/french").digest
+    for reference in ("ada/french", "ada/french:prod", f"ada/french@{digest}"):
+        model = client.models.retrieve(reference)
+        assert (model.id, model.object, model.owned_by) == (reference, "model", "ada")
+        assert model.created > 0
+    with pytest.raises(openai.NotFoundError, match="ada/french"):
+        client.models.retrieve("ada/frenhc")
+
+
+def test_unknown_paths_and_methods_are_refused_in_the_same_format(http):
+    for response, status in [(http.get("/v1/nothing"), 404), (http.put("/v1/models"), 405)]:
+        assert response.status_code == status
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+        assert response.headers["x-request-id"]
+
+
+def test_a_sane_request_id_is_kept_and_another_replaced(http):
+    def answered(given: str) -> str:
+        return http.get("/healthz", headers={"x-request-id": given}).headers["x-request-id"]
+
+    assert answered("abc-1.2_3") == "abc-1.2_3"
+    assert answered("a b") != "a b"
+    assert len(answered("x" * 200)) < 100
+
+
+def test_a_body_over_the_limit_is_refused(http):
+    for content in (b" " * (5 << 20), iter([b" " * (1 << 20)] * 5)):
+        response = http.post("/v1/chat/completions", content=content)
+        assert response.status_code == 413
+        assert str(4 << 20) in response.json()["error"]["message"]
+
+
+def test_docs_define_all_they_refer_to(http):
+    assert http.get("/docs").status_code == 200
+    schema = http.get("/openapi.json").json()
+    body = schema["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]
+    assert body["application/json"]["schema"] == {"$ref": "#/components/schemas/ChatRequest"}
+    for name in ("ChatRequest", "CompletionRequest", "RouteRequest", "ChatMessage"):
+        assert name in schema["components"]["schemas"]
+
+
+def test_an_unforeseen_error_is_logged_with_its_request_and_tells_nothing(http, engine, caplog):
+    engine.script = lambda generation: [KeyError("secret")]
+    body = {"model": "auto", "messages": FORECAST}
+    response = http.post("/v1/chat/completions", json=body, headers={"x-request-id": "here"})
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert "secret" not in response.text
+    assert response.headers["x-request-id"] == "here"
+    assert "request here failed" in caplog.text
+    assert "secret" in caplog.text
+
+
+def test_auto_waits_for_the_first_snapshot_but_names_do_not(tmp_path: Path):
+    with service(tmp_path) as made, served(made) as url:
+        made.follower._snapshot = None
+        with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+            with pytest.raises(openai.InternalServerError) as caught:
+                client.chat.completions.create(model="auto", messages=FORECAST)
+            assert caught.value.code == "not_ready"
+            assert caught.value.response.headers["retry-after"] == "1"
+            named = client.chat.completions.create(model="ada/french", messages=FORECAST)
+            assert named.model == "ada/french"

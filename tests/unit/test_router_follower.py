@@ -1,0 +1,139 @@
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from served import FRENCH, open_registry, register
+
+from registry.catalogue import Registry
+from registry.errors import StorageError
+from router.follower import Follower, VectorCache
+from router.hashed import HashedWords
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    opened = open_registry(tmp_path)
+    yield opened
+    opened.close()
+
+
+def names(follower: Follower) -> list[str]:
+    assert follower.snapshot is not None
+    return [route.specialist for route in follower.snapshot.routes]
+
+
+def test_there_is_no_snapshot_before_the_first_look(registry: Registry):
+    assert Follower(registry, HashedWords()).snapshot is None
+
+
+def test_starts_from_what_is_live_and_follows_changes(registry: Registry):
+    register(registry, "ada/one")
+    follower = Follower(registry, HashedWords())
+    follower.refresh()
+    assert names(follower) == ["ada/one"]
+    register(registry, "ada/two", seed=1)
+    registry.retire("ada/one")
+    follower.refresh()
+    assert names(follower) == ["ada/two"]
+    assert follower.snapshot.generation == registry.generation()
+
+
+def test_reads_every_page_of_a_large_registry(registry: Registry, monkeypatch):
+    for number in range(5):
+        register(registry, f"ada/n{number}", seed=number)
+    read, changed = registry.live, registry.changes
+    monkeypatch.setattr(registry, "live", lambda after="": read(after, 2))
+    monkeypatch.setattr(registry, "changes", lambda after: changed(after, 2))
+    follower = Follower(registry, HashedWords())
+    follower.refresh()
+    assert len(names(follower)) == 5
+    for number in range(5):
+        registry.retire(f"ada/n{number}")
+    follower.refresh()
+    assert names(follower) == []
+
+
+def test_a_snapshot_is_kept_as_it_was_while_nothing_changes(registry: Registry):
+    register(registry)
+    follower = Follower(registry, HashedWords())
+    follower.refresh()
+    before = follower.snapshot
+    follower.refresh()
+    assert follower.snapshot is before
+
+
+def test_a_new_version_replaces_the_old_one_and_only_new_texts_are_encoded(registry: Registry):
+    encoder = HashedWords()
+    register(registry, examples=FRENCH)
+    follower = Follower(registry, encoder)
+    follower.refresh()
+    encoder.encoded.clear()
+    version = register(registry, examples=[*FRENCH, "bonjour"], seed=2)
+    follower.refresh()
+    [route] = follower.snapshot.routes
+    assert (route.version, route.digest) == (2, version.digest)
+    assert route.vectors.shape[0] == 4
+    assert encoder.encoded == ["bonjour"]
+
+
+def test_a_card_without_examples_is_found_by_its_description(registry: Registry):
+    encoder = HashedWords()
+    register(registry, description="Writes limericks.")
+    Follower(registry, encoder).refresh()
+    assert encoder.encoded == ["Writes limericks."]
+
+
+def test_the_thread_survives_a_storage_error_and_says_so(registry, monkeypatch, caplog):
+    follower, failed, read = Follower(registry, HashedWords(), interval=0.001), [], registry.live
+    done = threading.Event()
+
+    def live(after: str = ""):
+        if len(failed) < 2:
+            failed.append(StorageError("the disk is away") if not failed else ValueError("odd"))
+            raise failed[-1]
+        done.set()
+        return read(after)
+
+    monkeypatch.setattr(registry, "live", live)
+    register(registry, "ada/one")
+    with caplog.at_level(logging.WARNING):
+        follower.start()
+        assert done.wait(10)
+        follower.stop()
+    assert names(follower) == ["ada/one"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert "the disk is away" in caplog.text
+
+
+def test_refresh_passes_storage_errors_on(registry: Registry, monkeypatch):
+    def fail() -> int:
+        raise StorageError("gone")
+
+    monkeypatch.setattr(registry, "generation", fail)
+    with pytest.raises(StorageError):
+        Follower(registry, HashedWords()).refresh()
+
+
+def test_stopping_before_starting_is_no_error(registry: Registry):
+    Follower(registry, HashedWords()).stop()
+
+
+def test_the_cache_forgets_what_was_asked_for_longest_ago():
+    encoder = HashedWords()
+    cache = VectorCache(encoder, 2)
+    first = cache.encode(["a", "b", "a"])
+    np.testing.assert_array_equal(first[0], first[2])
+    cache.encode(["a"])
+    cache.encode(["c"])
+    encoder.encoded.clear()
+    cache.encode(["a", "c"])
+    assert encoder.encoded == []
+    np.testing.assert_array_equal(cache.encode(["b"])[0], first[1])
+    assert encoder.encoded == ["b"]
+
+
+def test_the_cache_answers_more_texts_than_it_holds():
+    assert VectorCache(HashedWords(), 2).encode(["a", "b", "c", "d"]).shape[0] == 4

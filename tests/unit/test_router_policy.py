@@ -1,0 +1,81 @@
+import numpy as np
+from served import FRENCH, WEATHER
+
+from router.hashed import HashedWords
+from router.policy import Policy
+from router.snapshot import Route, Snapshot
+
+ENCODER = HashedWords()
+
+
+def route(id: str, texts: list[str], version: int = 1) -> Route:  # noqa: A002
+    return Route(id, version, f"sha256:{id}", ENCODER.encode(texts))
+
+
+SNAPSHOT = Snapshot(7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)])
+
+
+def decide(*turns: str, snapshot: Snapshot = SNAPSHOT, **options):
+    return Policy(**options).decide(snapshot, ENCODER, turns)
+
+
+def test_the_nearest_specialist_answers_with_scores_and_reason():
+    decision = decide("weather forecast for paris")
+    assert (decision.specialist, decision.version) == ("bob/weather", 3)
+    assert decision.digest == "sha256:bob/weather"
+    assert decision.generation == 7
+    assert [c.specialist for c in decision.candidates] == ["bob/weather", "ada/french"]
+    assert decision.score == decision.candidates[0].score > decision.candidates[1].score
+    assert "bob/weather" in decision.reason
+
+
+def test_the_base_answers_what_is_like_no_example_and_still_shows_who_was_near():
+    decision = decide("tell me about whales")
+    assert (decision.specialist, decision.version, decision.digest) == (None, None, None)
+    assert len(decision.candidates) == 2
+    assert decision.score == decision.candidates[0].score < 0.35
+
+
+def test_the_threshold_is_a_parameter():
+    question = "weather forecast for paris"
+    score = decide(question).score
+    assert score is not None
+    assert decide(question, threshold=score).specialist == "bob/weather"
+    assert decide(question, threshold=score + 0.001).specialist is None
+
+
+def test_a_short_follow_up_is_read_with_the_turn_before_it():
+    assert decide("and lunch?").specialist is None
+    followed = decide("translate dog into french", "and lunch?")
+    assert followed.specialist == "ada/french"
+    assert "the one before" in followed.reason
+
+
+def test_the_last_message_alone_decides_when_it_can():
+    decision = decide("translate dog into french", "weather forecast for lima")
+    assert decision.specialist == "bob/weather"
+
+
+def test_only_one_earlier_turn_is_read():
+    assert decide("translate dog into french", "thanks a lot", "so long").specialist is None
+
+
+def test_nothing_to_route_by_or_to_is_the_base():
+    for turns in ((), ("",), (" \n",)):
+        assert decide(*turns).specialist is None
+        assert decide(*turns).score is None
+    assert decide("hello", snapshot=Snapshot(0, [])).candidates == ()
+
+
+def test_the_number_of_candidates_is_bounded():
+    many = Snapshot(1, [route(f"a/{n}", WEATHER) for n in range(9)])
+    assert len(decide("weather", snapshot=many).candidates) == 5
+
+
+def test_a_change_makes_another_snapshot_and_leaves_the_old_one_alone():
+    rows = SNAPSHOT.index._rows.copy()
+    other = SNAPSHOT.changed(9, {"ada/french": None, "eve/poet": route("eve/poet", ["rhyme"])})
+    assert [r.specialist for r in other.routes] == ["bob/weather", "eve/poet"]
+    assert (other.generation, SNAPSHOT.generation) == (9, 7)
+    assert [r.specialist for r in SNAPSHOT.routes] == ["ada/french", "bob/weather"]
+    np.testing.assert_array_equal(rows, SNAPSHOT.index._rows)

@@ -1,0 +1,239 @@
+import json
+
+import pytest
+
+from router.engine import Generation, Message
+from router.errors import InvalidRequest, UnsupportedParameter
+from router.wire.body import parse
+from router.wire.chat import ChatRequest
+from router.wire.completion import CompletionRequest
+from router.wire.route import RouteRequest
+
+HI = {"role": "user", "content": "hi"}
+
+
+def chat(**fields) -> ChatRequest:
+    return parse(json.dumps({"model": "auto", "messages": [HI]} | fields).encode(), ChatRequest)
+
+
+def completion(**fields) -> CompletionRequest:
+    return parse(json.dumps({"model": "m", "prompt": "a"} | fields).encode(), CompletionRequest)
+
+
+def refused(read, **fields) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        read(**fields)
+    return caught.value
+
+
+def test_a_plain_chat_takes_openais_defaults():
+    assert chat().generation("id", "sha256:x") == Generation(
+        request_id="id", adapter="sha256:x", prompt=(Message("user", "hi"),)
+    )
+
+
+def test_every_parameter_reaches_the_engine():
+    body = chat(
+        messages=[
+            {"role": "developer", "content": "be brief"},
+            {"role": "assistant", "content": [{"type": "text", "text": x} for x in "ab"]},
+        ],
+        max_completion_tokens=5, temperature=0, top_p=0.5, seed=-3, stop="x", n=8,
+        logprobs=True, top_logprobs=4, user="u", stream=True,
+        stream_options={"include_usage": True},
+    )  # fmt: skip
+    assert body.generation("id", None) == Generation(
+        request_id="id",
+        adapter=None,
+        prompt=(Message("system", "be brief"), Message("assistant", "ab")),
+        n=8,
+        max_tokens=5,
+        temperature=0,
+        top_p=0.5,
+        seed=-3,
+        stop=("x",),
+        logprobs=4,
+    )
+    assert body.include_usage
+
+
+@pytest.mark.parametrize(
+    ("fields", "logprobs"), [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0)]
+)
+def test_logprobs_without_alternatives(fields, logprobs):
+    assert chat(**fields).generation("id", None).logprobs == logprobs
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}},
+        {"response_format": {"type": "text"}, "store": False, "metadata": {}, "tools": []},
+        {"parallel_tool_calls": True, "modalities": ["text"], "service_tier": "auto"},
+        {"tools": None, "audio": None, "stop": None, "max_tokens": None, "temperature": None},
+        {"max_tokens": 5, "max_completion_tokens": 5, "stop": ["a", "b", "c", "d"]},
+        {"messages": [{**HI, "name": None, "tool_calls": None, "refusal": None}]},
+        {"stream": True, "stream_options": {"include_obfuscation": False}},
+        {"temperature": 2, "top_p": 1, "n": 1, "top_logprobs": 0},
+    ],
+)
+def test_what_asks_for_nothing_special_is_let_pass(fields):
+    assert chat(**fields).messages
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"functions": [{}]}, "functions"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"frequency_penalty": 0.1}, "frequency_penalty"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"audio": {}}, "audio"),
+        ({"store": True}, "store"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"messages": [HI, {**HI, "name": "bob"}]}, "messages[1].name"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content[0].image_url",
+        ),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}},
+         "stream_options.include_obfuscation"),
+    ],
+)  # fmt: skip
+def test_the_unsupported_is_refused_by_name(fields, param):
+    error = refused(chat, **fields)
+    assert isinstance(error, UnsupportedParameter)
+    assert (error.param, error.code) == (param, "unsupported_parameter")
+    assert f"'{param}'" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": "hi"}, "messages", "invalid_type"),
+        ({"messages": [3]}, "messages[0]", "invalid_type"),
+        ({"messages": [HI, {"role": "tool", "content": "x"}]}, "messages[1].role", "invalid_value"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content", "invalid_type"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "invalid_value"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+            "messages[0].content[0].text",
+            "invalid_type",
+        ),
+        ({"messages": [HI | {"content": "a\0"}]}, "messages[0].content", "invalid_value"),
+        ({"model": None}, "model", "missing_required_parameter"),
+        ({"model": 3}, "model", "invalid_type"),
+        ({"model": "a\0"}, "model", "invalid_value"),
+        ({"temperature": 2.1}, "temperature", "invalid_value"),
+        ({"temperature": "1"}, "temperature", "invalid_type"),
+        ({"top_p": 0}, "top_p", "invalid_value"),
+        ({"n": 9}, "n", "invalid_value"),
+        ({"n": True}, "n", "invalid_type"),
+        ({"n": 1.5}, "n", "invalid_type"),
+        ({"seed": 2**63}, "seed", "invalid_value"),
+        ({"stream": "yes"}, "stream", "invalid_type"),
+        ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
+        ({"stop": ["a"] * 5}, "stop", "invalid_value"),
+        ({"stop": ""}, "stop[0]", "invalid_value"),
+        ({"top_logprobs": 3}, "top_logprobs", "invalid_value"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "invalid_value"),
+        ({"stream_options": {}}, "stream_options", "invalid_value"),
+        ({"temprature": 1}, "temprature", "unknown_parameter"),
+        ({"{": None}, "{", "unknown_parameter"),
+        ({"(text)": 1}, "(text)", "unknown_parameter"),
+        ({"k" * 5000: 1}, "k" * 64, "unknown_parameter"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_by_its_path(fields, param, code):
+    error = refused(chat, **fields)
+    assert (error.status, error.param, error.code) == (400, param, code)
+    assert f"'{param}'" in error.message
+    assert len(error.message) < 300
+
+
+def test_a_misspelt_name_is_put_right():
+    assert "'temperature'" in refused(chat, temprature=1).message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"[", b"{", b"\xff", b"[" * 100_000, b'{"model": NaN}', b'{"model": Infinity}',
+     b'{"model": "\\ud800"}', b'{"n": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_what_is_no_json_is_refused(raw: bytes):
+    with pytest.raises(InvalidRequest):
+        parse(raw, ChatRequest)
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"3", b'"x"', b"null"])
+def test_a_body_is_an_object(raw: bytes):
+    with pytest.raises(InvalidRequest, match="should be a JSON object"):
+        parse(raw, ChatRequest)
+
+
+def test_an_infinite_number_in_disguise_is_refused():
+    raw = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "temperature": 1e999}'
+    with pytest.raises(InvalidRequest) as caught:
+        parse(raw, ChatRequest)
+    assert caught.value.param == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        ("a", ["a"]),
+        ("", [""]),
+        ([5, 6], [(5, 6)]),
+        (["a", "b"], ["a", "b"]),
+        ([[5], [6, 7]], [(5,), (6, 7)]),
+    ],
+)
+def test_the_forms_of_a_prompt(prompt, prompts):
+    generations = completion(prompt=prompt).generations("id", None)
+    assert [generation.prompt for generation in generations] == prompts
+    assert len({generation.request_id for generation in generations}) == len(prompts)
+    assert {generation.max_tokens for generation in generations} == {16}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [True]}, "prompt"),
+        ({"prompt": [[]]}, "prompt[0]"),
+        ({"prompt": ["a", 1]}, "prompt[1]"),
+        ({"prompt": [1, -1]}, "prompt[1]"),
+        ({"prompt": ["a"] * 17}, "prompt"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
+        ({"best_of": 2}, "best_of"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "x"}, "suffix"),
+        ({"messages": [HI]}, "messages"),
+    ],
+)
+def test_what_is_wrong_with_a_completion(fields, param):
+    assert refused(completion, **fields).param == param
+
+
+def test_best_of_n_and_no_echo_ask_for_nothing():
+    assert completion(n=2, best_of=2, echo=False, suffix=None).n == 2
+
+
+def test_a_route_takes_messages_or_input_but_not_both():
+    def route(**fields) -> RouteRequest:
+        return parse(json.dumps(fields).encode(), RouteRequest)
+
+    assert route(input="x").turns == ["x"]
+    turns = [{"role": "system", "content": "s"}, HI, {"role": "assistant", "content": "a"}, HI]
+    assert route(messages=turns).turns == ["hi", "hi"]
+    assert refused(route).param == "messages"
+    assert refused(route, input="x", messages=[HI]).param == "messages"
+    assert refused(route, input="x", model="auto").param == "model"

@@ -1,0 +1,51 @@
+"""Settings: read once, refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import InvalidSetting
+from deploy.settings import read_settings
+
+
+def test_defaults_need_nothing():
+    settings = read_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.server_url == "http://127.0.0.1:8000"
+    assert settings.home.is_absolute()
+
+
+def test_the_environment_is_read(monkeypatch):
+    monkeypatch.setenv("MYRIAD_HOME", "~/elsewhere")
+    monkeypatch.setenv("MYRIAD_PORT", "9001")
+    monkeypatch.setenv("MYRIAD_ENGINE__MAX_ROWS", "4")
+    settings = read_settings()
+    assert settings.home == Path("~/elsewhere").expanduser()
+    assert settings.server_url.endswith(":9001")
+    assert settings.engine.max_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MYRIAD_PORT", "eighty"),
+        ("MYRIAD_PORT", "70000"),
+        ("MYRIAD_ENGINE__MAX_ROWS", "0"),
+        ("MYRIAD_ENGINE__DTYPE", "int8"),
+        ("MYRIAD_ENGINE__MAX_ROW", "3"),
+        ("MYRIAD_HOST", "0.0.0.0"),  # noqa: S104
+        ("MYRIAD_HOST", "example.org"),
+    ],
+)
+def test_a_bad_value_is_refused_with_name_and_value(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSetting) as refusal:
+        read_settings()
+    assert name in str(refusal.value)
+    assert value in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_loopback_is_fine(monkeypatch, host):
+    monkeypatch.setenv("MYRIAD_HOST", host)
+    assert host in read_settings().server_url
