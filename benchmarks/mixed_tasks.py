@@ -113,7 +113,8 @@ def _require_server(url: str) -> None:
     try:
         httpx.get(f"{url}/readyz", trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
-        raise SystemExit(f"no cluster is ready at {url} ({error}): start one with `make up`")
+        message = f"no cluster is ready at {url} ({error}): start one with `make up`"
+        raise SystemExit(message) from None
 
 
 def _train(task: Task, base: Base, recipe: Recipe, root: Path) -> Path:
@@ -194,7 +195,8 @@ async def _outcome(client: AsyncOpenAI, base: str, task: Task, row: data.Row) ->
 
 
 def _share(outcomes: list[Outcome], what: str) -> float:
-    return sum(getattr(outcome, what) for outcome in outcomes) / len(outcomes)
+    hits: int = sum(getattr(outcome, what) for outcome in outcomes)
+    return hits / len(outcomes)
 
 
 def _with_overall(outcomes: dict[str, list[Outcome]]) -> dict[str, list[Outcome]]:

@@ -32,7 +32,8 @@ class RouterReplica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Serve asks for the application once the constructor is done."""
-        return create_app(self._service)
+        # Serve's proxy gives every request an id and puts it on the response.
+        return create_app(self._service, names_requests=False)
 
     async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""

@@ -1,6 +1,6 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -87,4 +87,8 @@ class Engine(Protocol):
 
     async def ready(self) -> bool:
         """Whether a generation would be taken on now."""
+        ...
+
+    async def stats(self) -> Mapping[str, int]:
+        """How much is in use, by names such as `running`; shown as gauges."""
         ...

@@ -1,5 +1,7 @@
 """What a replica counts, in Prometheus format."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.decision import Decision
@@ -18,6 +20,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._labelled: set[str] = set()
+        self._engine: dict[str, Gauge] = {}
         self._requests = Histogram(
             "http_server_request_duration_seconds",
             "Time until a response was sent in full.",
@@ -74,13 +77,23 @@ class Metrics:
         self._tokens.labels(operation, "input").observe(usage.prompt_tokens)
         self._tokens.labels(operation, "output").observe(usage.completion_tokens)
 
-    def exposition(self, snapshot: Snapshot | None) -> bytes:
-        """All metrics in Prometheus' text format."""
+    def exposition(self, snapshot: Snapshot | None, engine: Mapping[str, int]) -> bytes:
+        """All metrics in Prometheus' text format, the engine's figures as gauges."""
+        for name, value in engine.items():
+            self._engine_gauge(name).set(value)
         if snapshot is not None:
             self._generation.set(snapshot.generation)
             self._specialists.set(len(snapshot.routes))
             self._examples.set(len(snapshot.index))
         return generate_latest(self._registry)
+
+    def _engine_gauge(self, name: str) -> Gauge:
+        if name not in self._engine:
+            title = name.replace("_", " ")
+            self._engine[name] = Gauge(
+                f"myriad_engine_{name}", f"Engine: {title}.", registry=self._registry
+            )
+        return self._engine[name]
 
     def _label(self, specialist: str) -> str:
         if specialist not in self._labelled:

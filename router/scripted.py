@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from router.engine import Delta, Generation, Usage
@@ -46,7 +46,7 @@ class ScriptedEngine:
     Attributes:
         generations: What was asked, in order.
         began: Set as soon as any generation is asked for.
-        closed: Set as soon as any iterator has ended or been closed.
+        closed: Set once every iterator that was begun has ended or been closed.
         aborted: Request ids of the generations that were not played to their end.
         is_ready: What `ready` answers.
     """
@@ -58,10 +58,13 @@ class ScriptedEngine:
         self.closed = threading.Event()
         self.aborted: list[str] = []
         self.is_ready = True
+        self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """Play the script."""
         self.generations.append(generation)
+        self._open += 1
+        self.closed.clear()
         self.began.set()
         finished = False
         try:
@@ -76,8 +79,14 @@ class ScriptedEngine:
         finally:
             if not finished:
                 self.aborted.append(generation.request_id)
-            self.closed.set()
+            self._open -= 1
+            if not self._open:
+                self.closed.set()
 
     async def ready(self) -> bool:
         """Whatever `is_ready` says."""
         return self.is_ready
+
+    async def stats(self) -> Mapping[str, int]:
+        """How many generations were asked for."""
+        return {"running": len(self.generations)}

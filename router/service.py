@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from registry.catalogue import Registry
 from registry.errors import StorageError
@@ -72,6 +73,14 @@ class Service:
             await asyncio.to_thread(self.follower.refresh)
         except StorageError as error:
             logger.warning("routes are brought up to date later: %s", error)
+
+    async def engine_stats(self) -> Mapping[str, int]:
+        """The engine's figures; none when it does not answer."""
+        try:
+            return await asyncio.wait_for(self.engine.stats(), READY_SECONDS)
+        except Exception as error:
+            logger.warning("the engine does not tell its figures: %r", error)
+            return {}
 
     async def _engine_ready(self) -> bool:
         try:

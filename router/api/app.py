@@ -18,13 +18,19 @@ from router.wire.completion import CompletionRequest
 from router.wire.route import RouteRequest
 
 
-def create_app(service: Service) -> FastAPI:
-    """The ASGI application over `service`, which the caller starts and stops."""
+def create_app(service: Service, *, names_requests: bool = True) -> FastAPI:
+    """The ASGI application over `service`, which the caller starts and stops.
+
+    Args:
+        service: What it serves.
+        names_requests: Whether responses get an `x-request-id`; False behind a proxy that gives
+            every request one and puts it on the response too.
+    """
     app = FastAPI(
         title="Myriad",
         summary="Very many specialised AIs behind OpenAI's API.",
         exception_handlers=dict.fromkeys(HANDLED, answer_failure),
-        middleware=[Middleware(Boundary, metrics=service.metrics)],
+        middleware=[Middleware(Boundary, metrics=service.metrics, names_requests=names_requests)],
         redoc_url=None,
     )
     for routes in (

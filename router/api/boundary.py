@@ -20,9 +20,10 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class Boundary:
     """ASGI middleware. `scope["state"]["request_id"]` holds the request's id."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, names_requests: bool = True) -> None:
         self._app = app
         self._metrics = metrics
+        self._names_requests = names_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -31,7 +32,7 @@ class Boundary:
             return
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
-        response = _Response(request_id, send)
+        response = _Response(request_id if self._names_requests else None, send)
         began = time.perf_counter()
         try:
             await self._app(scope, receive, response.send)
@@ -46,9 +47,9 @@ class Boundary:
 
 
 class _Response:
-    """Passes a response on, noting its status (None until it starts) and adding the id."""
+    """Passes a response on, noting its status (None until it starts) and adding any id."""
 
-    def __init__(self, request_id: str, send: Send) -> None:
+    def __init__(self, request_id: str | None, send: Send) -> None:
         self.status: int | None = None
         self._request_id = request_id
         self._send = send
@@ -56,7 +57,8 @@ class _Response:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[HEADER] = self._request_id
+            if self._request_id is not None:
+                MutableHeaders(scope=message)[HEADER] = self._request_id
         await self._send(message)
 
 

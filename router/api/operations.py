@@ -34,7 +34,8 @@ def operation_routes(service: Service) -> APIRouter:
     @routes.get("/metrics")
     async def metrics() -> Response:
         """This replica's metrics in Prometheus' text format."""
-        exposition = service.metrics.exposition(service.follower.snapshot)
+        stats = await service.engine_stats()
+        exposition = service.metrics.exposition(service.follower.snapshot, stats)
         return Response(exposition, media_type=CONTENT_TYPE)
 
     return routes

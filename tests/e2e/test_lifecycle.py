@@ -61,10 +61,10 @@ def test_a_killed_cluster_leaves_nothing_running_and_keeps_what_it_acknowledged(
         family = first.family()
         first.process.kill()
         assert gone(family)
-    with running(second_home, free_port(), log, MYRIAD_DEMOS="false") as second:
-        with second.http() as http:
-            assert http.get("/v1/specialists/demo/city-desk").status_code == 404
-            assert http.get("/v1/specialists/demo/salary-coach").status_code == 200
+    second = running(second_home, free_port(), log, MYRIAD_DEMOS="false")
+    with second as restarted, restarted.http() as http:
+        assert http.get("/v1/specialists/demo/city-desk").status_code == 404
+        assert http.get("/v1/specialists/demo/salary-coach").status_code == 200
 
 
 def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):

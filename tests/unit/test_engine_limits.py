@@ -91,7 +91,9 @@ def test_more_adapters_than_fit_all_get_their_turn(base, adapters):
 
 def test_a_crowded_out_adapter_is_not_overtaken_for_ever(base, adapters):
     # Rows of adapter 0 keep coming; adapter 1 fits only once all of those have ended.
-    made = engine(base, adapters, EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000))
+    made = engine(
+        base, adapters, EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
+    )
     sequence(made, [5, 6, 7], "0", max_tokens=10)
     while not made.stats()["running"]:
         made.step()
@@ -116,7 +118,9 @@ def test_pages_run_out_and_the_youngest_steps_back(base):
         made.step()
         made.check_integrity()
         least = min(least, made.stats()["pages_free"])
-        stepped_back |= any(row.generated and not row.pages for row, out in rows if not out[-1].finish)
+        stepped_back |= any(
+            row.generated and not row.pages for row, out in rows if not out[-1].finish
+        )
     assert least == 0
     assert stepped_back
     assert all(emissions[-1].finish is not None for _, emissions in rows)

@@ -52,8 +52,6 @@ def test_a_client_that_goes_aborts_the_work(running, path, fields, count, script
     assert engine.began.wait(10)
     line.close()
     assert engine.closed.wait(10)
-    with httpx.Client(base_url=url) as client:  # by then all of them have been closed
-        assert client.get("/healthz").status_code == 200
     assert len(engine.aborted) == count
 
 

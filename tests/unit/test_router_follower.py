@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from registry.catalogue import Registry
 from registry.errors import StorageError
 from router.follower import Follower, VectorCache
 from router.hashed import HashedWords
+from router.scripted import ScriptedEngine
+from router.service import Service
 
 
 @pytest.fixture
@@ -106,6 +109,25 @@ def test_the_thread_survives_a_storage_error_and_says_so(registry, monkeypatch, 
     assert names(follower) == ["ada/one"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
     assert "the disk is away" in caplog.text
+
+
+def test_what_another_process_registers_is_found_by_polling(registry: Registry, tmp_path: Path):
+    seen = threading.Event()
+
+    class Watched(HashedWords):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            if "bonjour" in texts:
+                seen.set()
+            return super().encode(texts)
+
+    service = Service(registry, ScriptedEngine(), Watched(), "tiny", interval=0.001)
+    asyncio.run(service.start())
+    elsewhere = open_registry(tmp_path)
+    register(elsewhere, "ada/two", examples=["bonjour"])
+    assert seen.wait(10)
+    asyncio.run(service.stop())  # waits for the refresh that is under way
+    assert names(service.follower) == ["ada/two"]
+    elsewhere.close()
 
 
 def test_refresh_passes_storage_errors_on(registry: Registry, monkeypatch):

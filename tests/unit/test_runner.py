@@ -38,7 +38,8 @@ async def collect(runner, wanted):
 
 
 async def at_rest(runner):
-    while runner.engine.stats()["running"] or runner.engine.stats()["waiting"]:
+    """Wait for the engine's thread, which has no event to tell that it has nothing left to do."""
+    while runner.engine.stats()["running"] or runner.engine.stats()["waiting"]:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 

@@ -33,7 +33,7 @@ def test_the_environment_is_read(monkeypatch):
         ("MYRIAD_ENGINE__MAX_ROWS", "0"),
         ("MYRIAD_ENGINE__DTYPE", "int8"),
         ("MYRIAD_ENGINE__MAX_ROW", "3"),
-        ("MYRIAD_HOST", "0.0.0.0"),  # noqa: S104
+        ("MYRIAD_HOST", "0.0.0.0"),
         ("MYRIAD_HOST", "example.org"),
     ],
 )
