@@ -1,6 +1,8 @@
 """The engine on Ray Serve: one base, its adapters found in the registry."""
 
+import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -61,11 +63,12 @@ class EngineReplica:
             self._registry.close()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+        self._runner.require_room(generation.n)
         tokenizer = self._runner.engine.tokenizer
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,
-            prompt=_prompt(generation, tokenizer),
+            prompt=await asyncio.to_thread(_prompt, generation, tokenizer),
             n=generation.n,
             params=self._params(generation),
         )
@@ -99,7 +102,8 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
     return EngineOptions(
         dtype=settings.dtype,
         device=settings.device,
-        threads=settings.threads,
+        # Ray gives an actor the threads of the CPUs that it reserves, not those of the machine.
+        threads=settings.threads or max((os.cpu_count() or 1) // settings.replicas, 1),
         max_rows=settings.max_rows,
         step_tokens=settings.step_tokens,
         kv_bytes=settings.kv_mib * MIB,
@@ -162,11 +166,13 @@ def _shown(token: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
 def _refusal(error: errors.EngineError) -> refusals.RouterError:
     """Every error of the engine as the router's; a test holds that none is forgotten."""
     match error:
+        case errors.InvalidPrompt():
+            return refusals.InvalidRequest(f"{error}; change it.".capitalize(), param="prompt")
         case errors.ContextOverflow():
             return refusals.ContextOverflow(error.prompt_tokens, error.limit)
         case errors.Overloaded():
             return refusals.Overloaded(error.retry_after)
         case errors.AdapterUnavailable():
-            return refusals.Unavailable(1.0, "The specialist's adapter could not be loaded.")
+            return refusals.Unavailable(1.0, "The specialist's adapter cannot be used.")
         case _:
             return refusals.Unavailable()

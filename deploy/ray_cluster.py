@@ -16,8 +16,13 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
-def ray_cluster(home: Path) -> Iterator[None]:
-    """Run Ray while the context is open; everything it started is gone after it."""
+def ray_cluster(home: Path, engines: int) -> Iterator[None]:
+    """Run Ray while the context is open; everything it started is gone after it.
+
+    Args:
+        home: folder of its token, sockets and logs.
+        engines: replicas that must find room, on however few cores.
+    """
     os.environ.update(_environment(home))
     folder = session_folder(home)
     shutil.rmtree(folder, ignore_errors=True)
@@ -26,7 +31,7 @@ def ray_cluster(home: Path) -> Iterator[None]:
 
     ray.init(
         address="local",
-        num_cpus=max(os.cpu_count() or 1, 2),
+        num_cpus=max(os.cpu_count() or 1, engines),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,

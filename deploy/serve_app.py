@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from ray import serve
+from ray.serve.schema import ApplicationStatus
 
 from deploy.engine_replica import EngineReplica
 from deploy.router_replica import RouterReplica
@@ -34,17 +35,25 @@ def build(settings: Settings) -> Any:
     return router.bind(settings, engine.bind(settings))
 
 
-def run(settings: Settings) -> None:
-    """Start Serve's proxy and the application; returns when all replicas are there.
-
-    Raises:
-        RuntimeError: a replica did not start.
-    """
+def start(settings: Settings) -> None:
+    """Begin to start Serve's proxy and the application; `failure` and /readyz tell the rest."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(
         proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port}
     )
-    serve.run(build(settings), name=APPLICATION, route_prefix="/")
+    serve.run_many(
+        [serve.RunTarget(build(settings), name=APPLICATION, route_prefix="/")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+
+
+def failure() -> str | None:
+    """Why the application will not start; None while it may."""
+    application = serve.status().applications.get(APPLICATION)
+    if application is None or application.status != ApplicationStatus.DEPLOY_FAILED:
+        return None
+    return str(application.message)
 
 
 def stop() -> None:

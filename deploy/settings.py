@@ -28,7 +28,9 @@ class EngineSettings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of weights and cache; auto is bfloat16 where the hardware computes it"
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; default: one per core")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; default: the cores, shared by the replicas"
+    )
     max_rows: int = Field(32, ge=1, description="sequences computed in one step")
     max_waiting: int = Field(256, ge=0, description="sequences that may wait; then 429")
     step_tokens: int = Field(512, ge=16, description="tokens computed in one step")

@@ -36,9 +36,11 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         require_port(settings.host, settings.port)
         base = prepare(settings, console)
         _seed(settings, base, console)
+        if stop.is_set():
+            return
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
-        with ray_cluster(settings.home), stop.caught():
+        with ray_cluster(settings.home, settings.engine.replicas), stop.caught():
             _serve(settings, stop)
             if not stop.is_set():
                 _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
@@ -80,26 +82,23 @@ def _seed(settings: Settings, base: Base, console: Console) -> None:
 def _serve(settings: Settings, stop: StopSignal) -> None:
     from deploy import serve_app
 
-    try:
-        serve_app.run(settings)
-    except RuntimeError as error:
-        logs = session_folder(settings.home) / "session_latest" / "logs" / "serve"
-        raise StartFailed(f"a replica did not start; its log is in {logs}\n{error}") from error
-    _wait_until_ready(settings, stop)
-
-
-def _wait_until_ready(settings: Settings, stop: StopSignal) -> None:
+    serve_app.start(settings)
     deadline = time.monotonic() + READY_SECONDS
-    url = f"{settings.server_url}/readyz"
     with httpx.Client(trust_env=False) as http:
-        while time.monotonic() < deadline and not stop.wait(0.1):
-            try:
-                if http.get(url).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                continue
-    if not stop.is_set():
-        raise StartFailed(f"{url} did not answer 200 within {READY_SECONDS:.0f} s")
+        while not stop.wait(0.1) and not _is_ready(http, settings):
+            reason = serve_app.failure()
+            if time.monotonic() > deadline:
+                reason = reason or f"it was not ready within {READY_SECONDS:.0f} s"
+            if reason is not None:
+                logs = session_folder(settings.home) / "session_latest" / "logs" / "serve"
+                raise StartFailed(f"the cluster did not start: {reason}\nIts logs are in {logs}")
+
+
+def _is_ready(http: httpx.Client, settings: Settings) -> bool:
+    try:
+        return http.get(f"{settings.server_url}/readyz").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def _announce(

@@ -3,9 +3,10 @@
 SpecialistsError
 ├── BaseUnavailable        the base's weights are missing or not what they should be
 ├── EngineError
+│   ├── InvalidPrompt      the prompt is empty, or cannot be read
 │   ├── ContextOverflow    the prompt leaves no room for an answer
 │   ├── Overloaded         the waiting queue is full; try again later
-│   ├── AdapterUnavailable the adapter could not be loaded
+│   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
 └── TrainingDataError      a row of the training data cannot be used
 """
@@ -21,6 +22,10 @@ class BaseUnavailable(SpecialistsError):
 
 class EngineError(SpecialistsError):
     """A request that the engine does not answer."""
+
+
+class InvalidPrompt(EngineError):
+    """The prompt is empty, has tokens that the base does not know, or a form it cannot take."""
 
 
 class ContextOverflow(EngineError):
@@ -50,7 +55,7 @@ class Overloaded(EngineError):
 
 
 class AdapterUnavailable(EngineError):
-    """The adapter could not be loaded."""
+    """The adapter could not be loaded, or computes no finite numbers."""
 
 
 class EngineStopped(EngineError):

@@ -98,5 +98,5 @@ def _prefills(runs: List[Run], starts: list[int], device: torch.device) -> tuple
 
 
 def _padded(pages: list[int], width: int) -> list[int]:
-    # A masked place may name any page: its keys are never looked at.
+    # Any page of the row itself will do: its keys are finite unless the row is lost anyway.
     return pages[:width] + [pages[0]] * (width - len(pages))

@@ -1,7 +1,8 @@
 """The engine: one base, many adapters, one step at a time. Not thread-safe; see `Runner`."""
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -35,7 +36,7 @@ class EngineOptions:
     Attributes:
         dtype: "auto" takes bfloat16 where the hardware computes it, float32 elsewhere.
         device: where the base lives, in torch's terms.
-        threads: CPU threads of the forward pass; None leaves it to torch.
+        threads: CPU threads of the forward pass; None takes one per core.
         max_rows: sequences in a step.
         step_tokens: tokens in a step, so that a long prompt does not hold up the others.
         kv_bytes: for keys and values.
@@ -86,6 +87,7 @@ class Engine:
         self._slots = SlotPool(options.slot_bytes)
         self._scheduler = Scheduler(self._pool, self._slots, options.max_rows, options.step_tokens)
         self._max_rows = options.max_rows
+        self.vocabulary = len(llama.embedding)
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
         self._locate = locate
         self._wake = wake
@@ -104,8 +106,7 @@ class Engine:
         """Load a base in transformers' layout."""
         from transformers import AutoConfig
 
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        torch.set_num_threads(options.threads or os.cpu_count() or 1)
         device = torch.device(options.device)
         llama = load_llama(folder, dtype=choose_dtype(options.dtype, device), device=device)
         context = AutoConfig.from_pretrained(folder).max_position_embeddings
@@ -123,10 +124,12 @@ class Engine:
     def step(self) -> bool:
         """Advance every sequence that can be advanced; False when there was none."""
         crowded_out = self._settle_loads()
-        self._request_loads()
+        if crowded_out is None:
+            self._request_loads()
         runs = by_adapter(self._scheduler.schedule(crowded_out))
         if not runs:
             return False
+        self._cache.clear(self._pool.take_fresh())
         logits = self._llama.forward(
             build_batch(runs, self._slots, self._llama.device), self._cache
         )
@@ -177,19 +180,30 @@ class Engine:
             config, weights, len(self._llama.layers), self._llama.widths, self._llama.device
         )
 
-    def _settle_loads(self) -> frozenset[str]:
-        """Make loaded adapters resident; those that find no room stay, and are returned."""
-        crowded_out = set()
-        for digest, load in list(self._loading.items()):
-            if not load.done():
-                continue
-            if (error := load.exception()) is not None:
-                self._refuse_adapter(digest, error)
-            elif not self._slots.put(digest, load.result()):
-                crowded_out.add(digest)
-                continue
-            del self._loading[digest]
-        return frozenset(crowded_out)
+    def _settle_loads(self) -> str | None:
+        """Make loaded adapters resident, for the sequence that waits longest first.
+
+        Returns:
+            The first adapter that finds no room, since those in use or awaited before it stay.
+        """
+        awaited = dict.fromkeys(row.adapter for row in self._scheduler.waiting if row.adapter)
+        self._drop_loads(awaited)
+        keep: set[str] = set()
+        for digest in awaited:
+            load = self._loading.get(digest)
+            if load is not None and load.done():
+                if (error := load.exception()) is not None:
+                    self._refuse_adapter(digest, error)
+                elif not self._slots.put(digest, load.result(), keep):
+                    return digest
+                del self._loading[digest]
+            keep.add(digest)
+        return None
+
+    def _drop_loads(self, awaited: Container[str]) -> None:
+        """Forget what was loaded for sequences that have left."""
+        for digest in [digest for digest in self._loading if digest not in awaited]:
+            self._loading.pop(digest).cancel()
 
     def _refuse_adapter(self, digest: str, error: BaseException) -> None:
         logger.error("adapter %s could not be loaded", digest, exc_info=error)
@@ -198,10 +212,14 @@ class Engine:
                 self._fail(sequence, AdapterUnavailable(f"adapter {digest} could not be loaded"))
 
     def _advance(self, runs: list[Run], logits: torch.Tensor) -> None:
-        sampled = [run.sequence for run in runs if run.samples]
+        ends = [run.sequence for run in runs if run.samples]
         for run in runs:
             run.sequence.computed += run.count
-        for sequence, choice in zip(sampled, sample(logits, sampled), strict=True):
+        finite = logits.isfinite().all(dim=-1)
+        for place in (~finite).nonzero().flatten().tolist():
+            self._fail(ends[place], AdapterUnavailable("the adapter computes no finite numbers"))
+        rows = [sequence for sequence, sound in zip(ends, finite.tolist(), strict=True) if sound]
+        for sequence, choice in zip(rows, sample(logits[finite], rows), strict=True):
             self._extend(sequence, choice)
 
     def _extend(self, sequence: Sequence, choice: Choice) -> None:

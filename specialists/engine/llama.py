@@ -6,6 +6,7 @@ decoding rows. Source of the architecture: Touvron et al. 2023, as transformers 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from specialists.engine.lora import GROUPS, AdapterWeights, Widths
 from specialists.engine.pages import KVCache
+from specialists.errors import BaseUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,14 +236,33 @@ def _linear(
     return y
 
 
+def _require_plain(config: Any) -> None:
+    rope = (config.rope_parameters or {}).get("rope_type", "default")
+    wanted: dict[str, tuple[object, set[object]]] = {
+        "model_type": (config.model_type, {"llama"}),
+        "attention_bias": (config.attention_bias, {False}),
+        "mlp_bias": (config.mlp_bias, {False}),
+        "hidden_act": (config.hidden_act, {"silu"}),
+        "rope_type": (rope, {"default", "linear", "llama3", "yarn"}),
+    }
+    for field, (value, served) in wanted.items():
+        if value not in served:
+            raise BaseUnavailable(f"bases with {field} = {value!r} are not served")
+
+
 def _widths(weights: Mapping[str, torch.Tensor]) -> Widths:
     modules = (module for group in GROUPS.values() for module in group)
     return {module: weights[f"layers.0.{module}.weight"].shape[0] for module in modules}
 
 
-def load_llama(folder: Any, *, dtype: torch.dtype, device: torch.device) -> Llama:
-    """Read a Llama checkpoint in transformers' layout."""
+def load_llama(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Llama:
+    """Read a Llama checkpoint in transformers' layout.
+
+    Raises:
+        BaseUnavailable: its config asks for something that `Llama` does not compute.
+    """
     from transformers import AutoModelForCausalLM
 
     checkpoint = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    _require_plain(checkpoint.config)
     return Llama(checkpoint.config, checkpoint.state_dict(), dtype=dtype, device=device)

@@ -10,6 +10,7 @@ class PagePool:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._fresh: list[int] = []
         self._free = list(range(count - 1, -1, -1))
 
     @property
@@ -21,7 +22,13 @@ class PagePool:
         """Take `count` pages; the caller has checked `available`."""
         taken = self._free[len(self._free) - count :]
         del self._free[len(self._free) - count :]
+        self._fresh += taken
         return taken
+
+    def take_fresh(self) -> list[int]:
+        """Pages that were allocated since this was last asked; their content is someone else's."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def free(self, pages: list[int]) -> None:
         """Give pages back, and empty the list that named them."""
@@ -59,6 +66,18 @@ class KVCache:
         shape = (pages, PAGE_TOKENS, heads, head_dim)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+
+    def clear(self, pages: list[int]) -> None:
+        """Zero pages before their first use.
+
+        Attention multiplies what it masks by zero, and zero times another sequence's infinity
+        would not be zero.
+        """
+        if not pages:
+            return
+        index = torch.tensor(pages, device=self.keys[0].device)
+        for tensor in (*self.keys, *self.values):
+            tensor.index_fill_(0, index, 0)
 
     def write(
         self, layer: int, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,10 +14,12 @@ from random import Random
 
 from specialists.engine.core import Emission, SamplingParams, Sequence
 from specialists.engine.engine import Engine, EngineOptions, LocateAdapter
-from specialists.errors import ContextOverflow, EngineStopped, Overloaded
+from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
 logger = logging.getLogger(__name__)
 
+MAX_FAILURES = 3
+"""Failed steps in a row after which the engine gives up, so that it is replaced."""
 COALESCE_SECONDS = 0.03
 """Emissions of one request that fall closer together than this travel as one."""
 
@@ -31,7 +33,7 @@ class Request:
         adapter: digest of the version that answers; None is the bare base.
         prompt: its tokens.
         n: answers wanted.
-        params: how tokens are chosen; row i draws from seed + i.
+        params: how tokens are chosen; each row draws its own random numbers from the seed.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Runner:
         Closing the iterator frees all that the request holds within a step.
 
         Raises:
+            InvalidPrompt: the prompt is empty, or has tokens that the base does not know.
             ContextOverflow: the prompt leaves no room for an answer.
             Overloaded: too many requests are waiting.
             EngineStopped: the engine is shutting down, or failed.
@@ -93,6 +96,8 @@ class Runner:
         self._open += request.n
         try:
             self._tell(sequences, self.engine.add)
+            # Told after the thread's last look, nobody would ever answer.
+            self._require_alive()
             async for emissions in _coalesced(mailbox, request.n):
                 yield emissions
         finally:
@@ -105,25 +110,42 @@ class Runner:
         self._inbox.put(_nothing)
         self._thread.join()
 
-    def _check(self, request: Request) -> None:
+    def require_room(self, rows: int) -> None:
+        """Refuse early, before any work is done for a request.
+
+        Raises:
+            EngineStopped: the engine is shutting down, or has failed.
+            Overloaded: too many requests are waiting.
+        """
+        self._require_alive()
+        if self._open + rows > self._limit:
+            raise Overloaded(retry_after=1)
+
+    def _require_alive(self) -> None:
         if not self.alive:
             raise EngineStopped("the engine is shutting down")
+
+    def _check(self, request: Request) -> None:
+        self.require_room(request.n)
+        if not request.prompt:
+            raise InvalidPrompt("the prompt is empty")
+        if not all(0 <= token < self.engine.vocabulary for token in request.prompt):
+            raise InvalidPrompt(f"token ids must be below {self.engine.vocabulary}")
         if len(request.prompt) >= self.engine.context:
             raise ContextOverflow(len(request.prompt), self.engine.context)
-        if self._open + request.n > self._limit:
-            raise Overloaded(retry_after=1)
 
     def _sequence(self, request: Request, row: int, mailbox: "_Mailbox") -> Sequence:
         seed = request.params.seed
+        random = Random(None if seed is None else f"{seed}/{row}")  # noqa: S311 (not for secrets)
         return Sequence(
             id=f"{request.id}/{row}",
             adapter=request.adapter,
             tokens=list(request.prompt),
             prompt_length=len(request.prompt),
-            params=replace(request.params, seed=None if seed is None else seed + row),
+            params=request.params,
             text=self.engine.tokenizer.stream(request.params.stop),
             emit=lambda emission: mailbox.put((row, emission)),
-            random=Random(None if seed is None else seed + row),  # noqa: S311 (no secret is made)
+            random=random,
         )
 
     def _tell(self, sequences: Iterable[Sequence], verb: Callable[[Sequence], None]) -> None:
@@ -131,16 +153,24 @@ class Runner:
             self._inbox.put(partial(verb, sequence))
 
     def _run(self) -> None:
-        progressed = False
-        while not self._stopping:
+        try:
+            self._step_until_stopped()
+        finally:
+            self._stopping = True
+            self._read_inbox(wait=False)
+            self.engine.close()
+
+    def _step_until_stopped(self) -> None:
+        progressed, failures = False, 0
+        while not self._stopping and failures < MAX_FAILURES:
             self._read_inbox(wait=not progressed)
             try:
                 progressed = self.engine.step()
+                failures = 0 if progressed else failures
             except Exception:
                 logger.exception("a step failed; its requests end with an error")
                 self.engine.fail_all(EngineStopped("the engine failed while it answered"))
-                progressed = False
-        self.engine.close()
+                progressed, failures = False, failures + 1
 
     def _read_inbox(self, *, wait: bool) -> None:
         try:

@@ -35,11 +35,11 @@ class Scheduler:
             self.waiting.remove(sequence)
         self._release(sequence)
 
-    def schedule(self, crowded_out: frozenset[str] = frozenset()) -> list[Run]:
+    def schedule(self, crowded_out: str | None = None) -> list[Run]:
         """The next step's runs: all decoding rows first, then prompts within the token budget.
 
         Args:
-            crowded_out: adapters that are loaded but find no room because all others are pinned.
+            crowded_out: the adapter that is loaded but finds no room, if there is one.
         """
         self._admit(crowded_out)
         runs: list[Run] = []
@@ -66,7 +66,7 @@ class Scheduler:
         if any(row.pages or row.pinned for row in self.waiting):
             raise AssertionError("a waiting sequence holds pages or a pin")
 
-    def _admit(self, crowded_out: frozenset[str]) -> None:
+    def _admit(self, crowded_out: str | None) -> None:
         """Move waiting sequences whose adapter is resident into the batch, oldest first.
 
         Those whose adapter is still being loaded are passed over. One whose adapter finds no room
@@ -78,7 +78,7 @@ class Scheduler:
             sequence = self.waiting.popleft()
             if sequence.adapter is not None and sequence.adapter not in self._slots:
                 passed.append(sequence)
-                if sequence.adapter in crowded_out:
+                if sequence.adapter == crowded_out:
                     break
                 continue
             needed = pages_needed(len(sequence.tokens) + 1)

@@ -1,6 +1,7 @@
 """Slots: the adapters that are resident in an engine."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from specialists.engine.lora import AdapterWeights
@@ -27,7 +28,7 @@ class SlotPool:
     @property
     def used(self) -> int:
         """Bytes of all resident adapters."""
-        return sum(slot.weights.nbytes for slot in self._slots.values())
+        return sum(slot.weights.nbytes for slot in list(self._slots.values()))
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._slots
@@ -44,11 +45,23 @@ class SlotPool:
         """Take one pin back."""
         self._slots[digest].pins -= 1
 
-    def put(self, digest: str, weights: AdapterWeights) -> bool:
-        """Make an adapter resident, evicting idle ones; False when the pinned leave no room."""
+    def put(
+        self, digest: str, weights: AdapterWeights, keep: Collection[str] = frozenset()
+    ) -> bool:
+        """Make an adapter resident, evicting idle ones.
+
+        Args:
+            digest: its version's.
+            weights: what becomes resident.
+            keep: adapters that are not evicted though they are idle.
+
+        Returns:
+            False when those that must stay leave no room.
+        """
         if digest in self._slots:
             return True
-        evictable = [name for name, slot in self._slots.items() if not slot.pins]
+        idle = (name for name, slot in self._slots.items() if not slot.pins)
+        evictable = [name for name in idle if name not in keep]
         room = self.budget - self.used
         victims = []
         while room < weights.nbytes and evictable:
@@ -64,7 +77,7 @@ class SlotPool:
 
     def resident(self) -> dict[str, int]:
         """Digest and pins of each resident adapter, least recently used first."""
-        return {digest: slot.pins for digest, slot in self._slots.items()}
+        return {digest: slot.pins for digest, slot in list(self._slots.items())}
 
     def check_integrity(self, pinned: dict[str, int]) -> None:
         """Pins are exactly those of the running sequences.

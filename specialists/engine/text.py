@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from jinja2 import TemplateError
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
+
+from specialists.errors import InvalidPrompt
 
 
 class ChatMessage(Protocol):
@@ -46,11 +49,18 @@ class Tokenizer:
         return list(self._tokenizer(text)["input_ids"])
 
     def encode_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> list[int]:
-        """Tokens of a chat; with `answer`, up to where the assistant is to speak."""
+        """Tokens of a chat; with `answer`, up to where the assistant is to speak.
+
+        Raises:
+            InvalidPrompt: the base's template takes no such chat.
+        """
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        text = self._tokenizer.apply_chat_template(
-            turns, add_generation_prompt=answer, tokenize=False
-        )
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns, add_generation_prompt=answer, tokenize=False
+            )
+        except (TemplateError, ValueError) as error:
+            raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, tokens: list[int]) -> str:

@@ -31,6 +31,8 @@ class Row(BaseModel):
     def _ends_with_an_answer(self) -> "Row":
         if not self.messages or self.messages[-1].role != "assistant":
             raise ValueError("the last message must be the assistant's")
+        if next(turn.role for turn in self.messages if turn.role != "system") != "user":
+            raise ValueError("the first message, or the one after the system's, must be the user's")
         return self
 
     @property
@@ -69,7 +71,8 @@ def read_rows(file: Path) -> list[Row]:
         TrainingDataError: the file cannot be read, is empty, or a line is not a row.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Not splitlines, which also cuts at separators that JSON strings may hold.
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{file} cannot be read as UTF-8 text: {error}") from error
     rows = [_row(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig
 
 from specialists.base import Base
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
+from specialists.errors import TrainingDataError
 from specialists.training.data import Row, encode
 
 ROOM = 8
@@ -44,7 +46,14 @@ class Score:
 
 
 def evaluate(base: Base, adapter: Path, heldout: Path, rows: list[Row]) -> list[Score]:
-    """Score an adapter folder on held-out rows."""
+    """Score an adapter folder on the held-out rows that fit the base's context.
+
+    Raises:
+        TrainingDataError: none does.
+    """
+    rows = _that_fit(base, rows)
+    if not rows:
+        raise TrainingDataError(f"every row of {heldout} is longer than the base's context")
     data = f"sha256:{hashlib.sha256(heldout.read_bytes()).hexdigest()}"
     base_answers, answers = asyncio.run(_answers(base, adapter, rows))
     scores = [
@@ -53,6 +62,12 @@ def evaluate(base: Base, adapter: Path, heldout: Path, rows: list[Row]) -> list[
         ("perplexity", _perplexity(base, adapter, rows), _perplexity(base, None, rows)),
     ]
     return [Score(metric, own, bare, len(rows), data) for metric, own, bare in scores]
+
+
+def _that_fit(base: Base, rows: list[Row]) -> list[Row]:
+    tokenizer = Tokenizer.from_folder(base.folder)
+    limit = AutoConfig.from_pretrained(base.folder).max_position_embeddings - ROOM
+    return [row for row in rows if encode(row, tokenizer, limit) is not None]
 
 
 def same_answer(answer: str, reference: str) -> bool:

@@ -1,13 +1,18 @@
 """What the engine does when something runs out, fails, or is not wanted any more."""
 
+import json
+
 import pytest
 from engines import SMALL, engine, make_adapter, run, sequence
+from safetensors.torch import load_file, save_file
 from tiny import tiny_base
 
 from specialists.engine.core import FinishReason
 from specialists.engine.engine import EngineOptions
 from specialists.engine.pages import PagePool, pages_needed
-from specialists.errors import AdapterUnavailable
+from specialists.errors import AdapterUnavailable, BaseUnavailable
+
+ROOM_FOR_ONE = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +85,7 @@ def test_an_adapter_that_cannot_be_loaded_fails_its_own_rows_only(base, adapters
 
 
 def test_more_adapters_than_fit_all_get_their_turn(base, adapters):
-    room_for_one = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
-    made = engine(base, adapters, room_for_one)
+    made = engine(base, adapters, ROOM_FOR_ONE)
     results = [sequence(made, [5, 6, 7], name)[1] for name in [*adapters, *adapters]]
     run(made)
     assert all(emissions[-1].finish is not None for emissions in results)
@@ -132,3 +136,71 @@ def test_one_step_never_computes_more_than_its_tokens(base):
     row, _ = sequence(made, [5] * 150)
     made.step()
     assert row.computed == SMALL.step_tokens
+
+
+def poisoned(base, folder):
+    """An adapter that is finite on disk and computes infinities."""
+    make_adapter(base, folder, seed=0)
+    file = folder / "adapter_model.safetensors"
+    save_file({name: tensor.fill_(1e30) for name, tensor in load_file(file).items()}, file)
+    return folder
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_adapter_that_overflows_harms_nobody_else(base, tmp_path, temperature):
+    made = engine(base, {"poison": poisoned(base, tmp_path / "poison")})
+    prompt = list(range(5, 40))
+    _, alone = sequence(made, prompt, max_tokens=6)
+    run(made)
+    _, lost = sequence(made, prompt, "poison", temperature=temperature)
+    _, beside = sequence(made, prompt, max_tokens=6)
+    run(made)
+    _, after = sequence(made, prompt, max_tokens=6)
+    run(made)
+    assert isinstance(lost[-1].error, AdapterUnavailable)
+    assert alone == beside == after
+    made.close()
+
+
+def test_who_waits_longest_is_served_though_others_keep_coming(base, adapters):
+    # Room for one of four adapters: whoever is loaded last must not push out who came first.
+    made = engine(base, adapters, ROOM_FOR_ONE)
+    order, results = ["0", "1", "2", "3"], []
+    for at in range(60):
+        results.append(sequence(made, [5, 6, 7], order[at % 4], max_tokens=3)[1])
+        for _ in range(4):
+            made.step()
+            made.check_integrity()
+            for load in list(made._loading.values()):
+                load.result()
+    ended = [bool(out) and out[-1].finish is not None for out in results]
+    assert ended[0]
+    assert ended == sorted(ended, reverse=True) or ended.index(False) >= sum(ended) - 4
+    made.close()
+
+
+def test_what_was_loaded_for_those_who_left_is_forgotten(base, adapters):
+    made = engine(base, adapters, ROOM_FOR_ONE)
+    sequence(made, [5, 6, 7], "0", max_tokens=200)
+    while not made.stats()["running"]:
+        made.step()
+        for load in list(made._loading.values()):
+            load.result()
+    for name in ("1", "2", "3"):
+        row, _ = sequence(made, [5, 6, 7], name)
+        made.step()
+        for load in list(made._loading.values()):
+            load.result()
+        made.abort(row)
+        made.step()
+    assert made._loading == {}
+    made.close()
+
+
+@pytest.mark.parametrize("field", ["attention_bias", "mlp_bias"])
+def test_a_base_that_would_be_computed_wrongly_is_refused(tmp_path, field):
+    base = tiny_base(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {field: True}))
+    with pytest.raises(BaseUnavailable, match=field):
+        engine(base, {})

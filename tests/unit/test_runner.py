@@ -7,8 +7,8 @@ from engines import SMALL
 from tiny import tiny_base
 
 from specialists.engine.core import SamplingParams
-from specialists.engine.runner import Request, Runner
-from specialists.errors import ContextOverflow, EngineStopped, Overloaded
+from specialists.engine.runner import MAX_FAILURES, Request, Runner
+from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +118,27 @@ def test_a_closed_runner_refuses(base):
     assert not made.alive
     with pytest.raises(EngineStopped):
         asyncio.run(collect(made, request()))
+
+
+@pytest.mark.parametrize("prompt", [[], [10**6], [-1]])
+def test_a_prompt_that_cannot_be_computed_is_refused(runner, prompt):
+    with pytest.raises(InvalidPrompt):
+        asyncio.run(collect(runner, request(prompt=prompt)))
+    assert asyncio.run(collect(runner, request()))
+
+
+def test_an_engine_that_fails_again_and_again_gives_up(runner, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(runner.engine._llama, "forward", broken)
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(EngineStopped):
+            asyncio.run(collect(runner, request()))
+    runner._thread.join(10)
+    assert not runner.alive
+
+
+def test_negative_seeds_are_seeds_of_their_own(runner):
+    rows = asyncio.run(collect(runner, request(n=3, seed=-1, temperature=1.5)))
+    assert len({tuple(each.choice.token for each in row) for row in rows.values()}) == 3

@@ -53,6 +53,7 @@ def test_a_row_over_the_limit_is_left_out(tokenizer):
         ('{"messages": [{"role": "robot", "content": "x"}]}', "messages.0.role"),
         ('{"messages": [{"role": "assistant"}]}', "messages.0.content"),
         (json.dumps({"messages": TURNS, "extra": 1}), "extra"),
+        (json.dumps({"messages": TURNS[2:]}), "must be the user's"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, said):
@@ -62,6 +63,13 @@ def test_a_bad_line_is_named(tmp_path, line, said):
         read_rows(file)
     assert said in str(refusal.value)
     assert str(file) in str(refusal.value)
+
+
+def test_separators_within_a_string_do_not_cut_the_line(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "a\u2028b\x85c"}, {"role": "assistant", "content": "d"}]
+    file.write_text("\ufeff" + json.dumps({"messages": turns}, ensure_ascii=False))
+    assert read_rows(file)[0].first_request == "a\u2028b\x85c"
 
 
 def test_empty_missing_and_binary_files_are_refused(tmp_path):
