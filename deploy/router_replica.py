@@ -27,6 +27,7 @@ class RouterReplica:
             MiniLM(threads=settings.router.threads),
             base.name,
             interval=settings.router.poll_seconds,
+            cache=settings.home / "cache",
         )
         await self._service.start()
 

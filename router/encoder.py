@@ -30,6 +30,11 @@ class Encoder(Protocol):
         """Length of every vector."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Short name that encoders share only if they give the same vectors."""
+        ...
+
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions]; the same text gives the same vector."""
         ...
@@ -42,6 +47,7 @@ class MiniLM:
     """
 
     dimensions = 384
+    identity = WEIGHTS_SHA256[:16]
 
     def __init__(self, folder: Path | None = None, threads: int | None = 1) -> None:
         """Load the weights from `folder`, or from the installed package.

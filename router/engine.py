@@ -25,7 +25,7 @@ class Generation:
         adapter: Digest of the version that answers; None is the bare base.
         prompt: Chat messages (the engine applies the chat template), text, or token ids.
         n: Continuations wanted, at least 1.
-        max_tokens: Most tokens per continuation; None is up to the context.
+        max_tokens: Most tokens per continuation; None leaves it to the engine.
         temperature: 0 is greedy.
         top_p: Nucleus, in (0, 1].
         seed: Makes sampling repeatable; None is fresh each time.

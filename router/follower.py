@@ -4,12 +4,15 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from registry.catalogue import Registry, Version
 from registry.errors import StorageError
 from router.encoder import Encoder, Vectors
+from router.general import general_vectors
+from router.index import Index
 from router.snapshot import Route, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -20,9 +23,20 @@ CACHED_TEXTS = 20_000
 class Follower:
     """Polls the registry in a thread of its own and swaps in a whole new snapshot per change."""
 
-    def __init__(self, registry: Registry, encoder: Encoder, interval: float = 0.2) -> None:
-        """Follow `registry`, asking it every `interval` seconds."""
+    def __init__(
+        self,
+        registry: Registry,
+        encoder: Encoder,
+        interval: float = 0.2,
+        cache: Path | None = None,
+    ) -> None:
+        """Follow `registry`, asking it every `interval` seconds.
+
+        The general requests are encoded before the first snapshot, or read from the folder `cache`.
+        """
         self._registry = registry
+        self._encoder = encoder
+        self._cache = cache
         self._vectors = VectorCache(encoder, CACHED_TEXTS)
         self._interval = interval
         self._snapshot: Snapshot | None = None
@@ -73,7 +87,9 @@ class Follower:
         routes: list[Route] = []
         while versions := self._registry.live(routes[-1].specialist if routes else ""):
             routes.extend(self._routes(versions))
-        return Snapshot(generation, routes)
+        # Last, since it takes longest: a registry that cannot be read has failed by now.
+        base = Index([general_vectors(self._encoder, self._cache)])
+        return Snapshot(generation, routes, base)
 
     def _next(self, snapshot: Snapshot) -> Snapshot:
         changes = self._registry.changes(snapshot.generation)

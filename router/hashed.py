@@ -13,6 +13,7 @@ class HashedWords:
 
     def __init__(self, dimensions: int = 256) -> None:
         self.dimensions = dimensions
+        self.identity = f"{type(self).__name__}-{dimensions}"
         self.encoded: list[str] = []
 
     def encode(self, texts: list[str]) -> Vectors:

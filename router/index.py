@@ -6,18 +6,20 @@ import numpy as np
 
 from router.encoder import Vectors
 
-NEIGHBOURS = 3
+NEIGHBOURS = 8
+NEAR_WEIGHT = 0.8
+CENTRAL_WEIGHT = 0.2
 
 
 class Index:
-    """Example vectors of `n` specialists, grouped by specialist; immutable.
+    """Example vectors of `n` groups, such as specialists; immutable.
 
-    A specialist scores the mean of two cosines: that of its nearest three examples (it has asked
-    for such requests) and that of its examples' centroid (they are its usual requests).
+    A group's score weighs two cosines: the mean over its nearest eight examples (such requests it
+    has been asked) and that of its examples' centroid (these are its usual requests).
     """
 
     def __init__(self, groups: Sequence[Vectors]) -> None:
-        """Take one float32 matrix [at least 1, dimensions] of unit rows per specialist."""
+        """Take one float32 matrix [at least 1, dimensions] of unit rows per group."""
         self._sizes = np.array([len(group) for group in groups], dtype=np.intp)
         self._ends = np.cumsum(self._sizes)
         self._starts = self._ends - self._sizes
@@ -29,24 +31,29 @@ class Index:
         return len(self._rows)
 
     def nearest(self, query: Vectors, count: int) -> list[tuple[int, float]]:
-        """The `count` best specialists for a unit vector: their positions and scores, best first.
+        """The `count` best groups for a unit vector: their positions and scores, best first.
 
-        Exact: a score is at most the mean of the nearest example's and the centroid's cosine, so
-        the search stops where this bound falls below the scores already found.
+        Exact: no mean over examples exceeds the cosine of the nearest one, so a score is at most
+        the one with this cosine in its place, and the search stops where this bound falls below
+        the scores already found.
         """
         if not len(self._rows):
             return []
         cosines = self._rows @ query
-        central = self._centroids @ query
-        bounds = (np.maximum.reduceat(cosines, self._starts) + central) / 2
+        central = CENTRAL_WEIGHT * (self._centroids @ query)
+        bounds = NEAR_WEIGHT * np.maximum.reduceat(cosines, self._starts) + central
         found: list[tuple[int, float]] = []
         for group in np.argsort(-bounds, kind="stable"):
             if len(found) >= count and bounds[group] <= found[count - 1][1]:
                 break
             near = np.sort(cosines[self._starts[group] : self._ends[group]])[-NEIGHBOURS:]
-            found.append((int(group), float((near.mean() + central[group]) / 2)))
+            found.append((int(group), float(NEAR_WEIGHT * near.mean() + central[group])))
             found.sort(key=lambda item: (-item[1], item[0]))
         return found[:count]
+
+    def score(self, query: Vectors) -> float:
+        """The best group's score for a unit vector; the index must not be empty."""
+        return self.nearest(query, 1)[0][1]
 
 
 def _centroid(group: Vectors) -> Vectors:

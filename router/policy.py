@@ -11,62 +11,83 @@ MAX_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """How near a text is to the best specialists (best first) and to the base's examples."""
+
+    candidates: tuple[Candidate, ...]
+    base: float
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """The specialist whose examples are nearest answers, if it is near enough; else the base.
+    """The specialist with the best score answers, if it beats the base's; else the base.
+
+    The base competes by general requests of its own, scored like a specialist's examples.
+
+    Measured with all-MiniLM-L6-v2 over requests worded unlike the examples: of the six demos' 280
+    held-out requests (160 examples each) 78% reach their specialist and 10% another one, of ten
+    narrow tasks' 740 (up to 128 examples each) 98% and 1%. Of CLINC150's 1,000 out-of-scope test
+    requests the base keeps 73% among the demos, 83% among the tasks. A margin of 0.03 makes that
+    84% and 89%, and the shares that reach their specialist 72% and 97%.
 
     Attributes:
-        threshold: Score below which the base answers. With ten tasks of 40 examples each, the
-            default keeps 94% of their requests in other words with the right specialist and
-            leaves 96% of CLINC150's out-of-scope requests to the base.
+        margin: By how much a specialist must beat the base (0: the same score is enough).
+        threshold: Score below which a specialist is like nothing it was asked before, whatever
+            the base's score.
         candidates: How many specialists a decision lists.
     """
 
-    threshold: float = 0.35
+    margin: float = 0.0
+    threshold: float = 0.2
     candidates: int = 5
 
     def decide(self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]) -> Decision:
         """Choose by the last of the user's `turns` (oldest first).
 
-        One that fits nothing by itself may be a short follow-up, so it is tried once more
+        One that fits no specialist by itself may be a short follow-up, so it is tried once more
         together with the turn before it.
         """
         if not turns or not turns[-1].strip():
             return base_answers("There is no user message to route by.", snapshot.generation)
         if not snapshot.routes:
             return base_answers("No specialist is registered.", snapshot.generation)
-        alone = self._candidates(snapshot, encoder, turns[-1])
-        if alone[0].score >= self.threshold or len(turns) < 2:
-            return self._decision(snapshot, alone, "The last message")
-        joined = self._candidates(snapshot, encoder, f"{turns[-2]}\n{turns[-1]}")
-        if joined[0].score >= self.threshold:
-            return self._decision(snapshot, joined, "The last message with the one before it")
-        return self._decision(snapshot, alone, "The last message")
+        what, found = "The last message", self._compare(snapshot, encoder, turns[-1])
+        if len(turns) > 1 and not self._fits(found):
+            joined = self._compare(snapshot, encoder, f"{turns[-2]}\n{turns[-1]}")
+            if self._fits(joined):
+                what, found = "The last message with the one before it", joined
+        return self._decision(snapshot, what, found)
 
-    def _decision(
-        self, snapshot: Snapshot, candidates: tuple[Candidate, ...], what: str
-    ) -> Decision:
-        best = candidates[0]
-        scores = f"{best.specialist} scores {best.score:.2f}"
-        if best.score < self.threshold:
-            reason = f"The base answers, since no specialist is near: {scores}, "
-            reason += f"under the threshold of {self.threshold:.2f}."
-            return Decision(None, None, None, best.score, reason, candidates, snapshot.generation)
-        reason = f"{what} is like its examples: {scores}, threshold {self.threshold:.2f}."
+    def _fits(self, found: Comparison) -> bool:
+        return found.candidates[0].score >= self._needed(found)
+
+    def _needed(self, found: Comparison) -> float:
+        return max(self.threshold, found.base + self.margin)
+
+    def _decision(self, snapshot: Snapshot, what: str, found: Comparison) -> Decision:
+        best, generation = found.candidates[0], snapshot.generation
+        scores = f"{best.specialist} scores {best.score:.2f} ({self._needed(found):.2f} needed), "
+        scores += f"general requests {found.base:.2f}."
+        if not self._fits(found):
+            reason = f"No specialist is near enough: {scores}"
+            return Decision(None, None, None, best.score, reason, found.candidates, generation)
+        reason = f"{what} is like its examples: {scores}"
         return Decision(
             best.specialist,
             best.version,
             best.digest,
             best.score,
             reason,
-            candidates,
-            snapshot.generation,
+            found.candidates,
+            generation,
         )
 
-    def _candidates(self, snapshot: Snapshot, encoder: Encoder, text: str) -> tuple[Candidate, ...]:
+    def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         # The encoder reads no further than this anyway; tokenising the rest would take time.
         vector = encoder.encode([text[:MAX_CHARACTERS]])[0]
         nearest = snapshot.index.nearest(vector, self.candidates)
-        return tuple(
+        candidates = tuple(
             Candidate(route.specialist, route.version, route.digest, round(score, 4))
             for route, score in ((snapshot.routes[row], score) for row, score in nearest)
         )
+        return Comparison(candidates, round(snapshot.base.score(vector), 4))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from registry.catalogue import Registry
 from registry.errors import StorageError
@@ -33,6 +34,7 @@ class Service:
         policy: Policy | None = None,
         limits: Limits | None = None,
         interval: float = 0.2,
+        cache: Path | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -44,6 +46,7 @@ class Service:
             policy: Rule for `auto`.
             limits: Bounds on uploads, the ones the registry was opened with.
             interval: Seconds between looks at the registry.
+            cache: Folder for what takes long to compute at a start; None keeps nothing.
         """
         self.registry = registry
         self.engine = engine
@@ -51,7 +54,7 @@ class Service:
         self.limits = limits or Limits()
         self.created = int(time.time())
         self.metrics = Metrics()
-        self.follower = Follower(registry, encoder, interval)
+        self.follower = Follower(registry, encoder, interval, cache)
         self.resolver = Resolver(registry, self.follower, encoder, policy or Policy(), base)
 
     async def start(self) -> None:

@@ -18,14 +18,20 @@ class Route:
 
 
 class Snapshot:
-    """All routes at one generation of the registry. Changing it makes another snapshot."""
+    """All routes at one generation of the registry, and the base's own examples.
 
-    def __init__(self, generation: int, routes: Iterable[Route]) -> None:
+    Changing it makes another snapshot.
+    """
+
+    def __init__(self, generation: int, routes: Iterable[Route], base: Index) -> None:
+        """Take `base`, an index of one group: the general requests that compete with the routes."""
         self.generation = generation
         self.routes = tuple(sorted(routes, key=lambda route: route.specialist))
+        self.base = base
         self.index = Index([route.vectors for route in self.routes])
 
     def changed(self, generation: int, changes: Mapping[str, Route | None]) -> "Snapshot":
         """The snapshot after specialists were replaced, added, or taken away (None)."""
         routes = {route.specialist: route for route in self.routes} | dict(changes)
-        return Snapshot(generation, [route for route in routes.values() if route is not None])
+        left = [route for route in routes.values() if route is not None]
+        return Snapshot(generation, left, self.base)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from specialists.training.evaluate import Score
 
 FILES = ("card.yaml", "card.yml", "card.json")
-MAX_EXAMPLES = 64
+MAX_EXAMPLES = 160
 _EXAMPLE = TypeAdapter[str](Example)
 
 
@@ -44,7 +44,10 @@ def load_card(specialist: str, file: Path | None, description: str | None) -> Ca
 
 
 def complete(card: Card, base: str, rows: "list[Row]", scores: "list[Score]") -> Card:
-    """The card after training: made for `base`, with example requests and held-out scores."""
+    """The card after training: made for `base`, with example requests and held-out scores.
+
+    The author's examples stay first; training requests fill them up to MAX_EXAMPLES.
+    """
     evaluation = [
         {
             "metric": score.metric,
@@ -56,7 +59,8 @@ def complete(card: Card, base: str, rows: "list[Row]", scores: "list[Score]") ->
         for score in scores
     ]
     fields = card.model_dump(exclude_defaults=True) | {"base": base}
-    fields["examples"] = card.examples or _spread([row.first_request for row in rows])
+    requests = [row.first_request for row in rows if row.first_request not in card.examples]
+    fields["examples"] = [*card.examples, *_spread(requests, MAX_EXAMPLES - len(card.examples))]
     if evaluation:
         fields["evaluation"] = evaluation
     return Card.of(fields)
@@ -69,10 +73,10 @@ def write_card(card: Card, file: Path) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def _spread(requests: list[str]) -> list[str]:
-    """Up to MAX_EXAMPLES distinct requests that a card takes, evenly spread over all."""
+def _spread(requests: list[str], most: int) -> list[str]:
+    """Up to `most` distinct requests that a card takes, evenly spread over all."""
     distinct = [request for request in dict.fromkeys(requests) if _fits(request)]
-    count = min(len(distinct), MAX_EXAMPLES)
+    count = max(0, min(len(distinct), most))
     return [distinct[place * len(distinct) // count] for place in range(count)]
 
 

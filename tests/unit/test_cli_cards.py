@@ -52,7 +52,7 @@ def test_examples_are_distinct_and_evenly_spread():
     assert len(examples) == len(set(examples)) == MAX_EXAMPLES
     numbers = [int(text.split()[1]) for text in examples]
     assert numbers[0] == 0
-    assert {b - a for a, b in pairwise(numbers)} == {7, 8}
+    assert {b - a for a, b in pairwise(numbers)} == {3, 4}
 
 
 def test_examples_that_no_card_takes_are_left_out():
@@ -60,10 +60,27 @@ def test_examples_that_no_card_takes_are_left_out():
     assert made.examples == ("ok", "too")
 
 
-def test_the_cards_own_examples_and_fields_stay():
-    made = complete(draft(examples=["mine"], tags=["t"]), "tiny", rows("other"), [SCORE])
-    assert (made.examples, made.tags, made.base) == (("mine",), ("t",), "tiny")
+def test_the_cards_own_fields_stay():
+    made = complete(draft(tags=["t"]), "tiny", rows("other"), [SCORE])
+    assert (made.tags, made.base) == (("t",), "tiny")
     assert made.evaluation[0].base_value == 0.25
+
+
+def test_the_authors_examples_stay_first_and_are_topped_up():
+    mine = ["mine", "request 3"]
+    many = [f"request {number}" for number in range(1000)]
+    examples = complete(draft(examples=mine), "tiny", rows(*many), []).examples
+    assert examples[:3] == (*mine, "request 0")
+    assert len(examples) == len(set(examples)) == MAX_EXAMPLES == 160
+    numbers = [int(text.split()[1]) for text in examples[2:]]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 980
+
+
+@pytest.mark.parametrize("count", [160, 300])
+def test_enough_examples_are_left_as_they_are(count):
+    mine = [f"mine {number}" for number in range(count)]
+    assert complete(draft(examples=mine), "tiny", rows("other"), []).examples == tuple(mine)
 
 
 def test_scores_of_before_stay_when_nothing_was_scored():

@@ -12,7 +12,7 @@ from registry.base import BaseSpec
 from registry.card import Card
 from specialists.training.finetune import Progress
 
-PAIRS = [("good morning", "hello"), ("good evening", "bye"), ("the fox", "jumps")]
+PAIRS = [("fox at dawn", "hello"), ("fox at dusk", "bye"), ("fox at noon", "jumps")]
 FILES = {"adapter_config.json", "adapter_model.safetensors", "card.yaml"}
 
 
@@ -56,7 +56,7 @@ def test_from_rows_to_a_specialist_in_service(tmp_path):
     card = Card.parse((folder / "card.yaml").read_bytes())
     assert card.examples == tuple(ask for ask, _ in PAIRS)
     assert [score.metric for score in card.evaluation] == ["exact_match", "token_f1", "perplexity"]
-    assert "eve/fox answers" in myriad("route", "the fox").out
+    assert "eve/fox answers" in myriad("route", "fox at night").out
     shown = json.loads(myriad("specialists", "show", "eve/fox", "--json").out)
     assert shown["base"] == "tiny-llama"
 
@@ -76,7 +76,8 @@ def test_for_programs_each_event_is_a_line(tmp_path):
     assert (step["step"], step["steps"], trained["rows"]) == (1, 1, 3)
     assert {"loss", "tokens_per_second", "seconds_left"} <= set(step)
     assert [score["rows"] for score in scored["scores"]] == [3, 3, 3]
-    assert (registered["id"], registered["examples"]) == ("eve/fox", ["a", "b"])
+    asked = [ask for ask, _ in PAIRS]
+    assert (registered["id"], registered["examples"]) == ("eve/fox", ["a", "b", *asked])
 
 
 def test_options_reach_the_recipe(tmp_path):

@@ -72,6 +72,11 @@ def test_the_missing_package_says_how_to_mend_it(monkeypatch):
         packaged_folder()
 
 
+def test_encoders_that_give_other_vectors_have_other_names():
+    assert MiniLM.identity == encoder.WEIGHTS_SHA256[:16]
+    assert HashedWords(64).identity == HashedWords(64).identity != HashedWords(32).identity
+
+
 def test_the_fake_is_deterministic_and_puts_like_words_near():
     rain, same, sun = HashedWords().encode(["Rain in Oslo", "rain in oslo!", "sun over rome"])
     np.testing.assert_array_equal(rain, same)

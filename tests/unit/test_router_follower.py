@@ -11,6 +11,7 @@ from served import FRENCH, open_registry, register
 from registry.catalogue import Registry
 from registry.errors import StorageError
 from router.follower import Follower, VectorCache
+from router.general import general_requests
 from router.hashed import HashedWords
 from router.scripted import ScriptedEngine
 from router.service import Service
@@ -86,7 +87,38 @@ def test_a_card_without_examples_is_found_by_its_description(registry: Registry)
     encoder = HashedWords()
     register(registry, description="Writes limericks.")
     Follower(registry, encoder).refresh()
-    assert encoder.encoded == ["Writes limericks."]
+    assert "Writes limericks." in encoder.encoded
+
+
+def test_the_bases_examples_are_read_once_before_the_first_snapshot(registry: Registry):
+    encoder = HashedWords()
+    follower = Follower(registry, encoder)
+    follower.refresh()
+    first = follower.snapshot
+    assert encoder.encoded == general_requests()
+    assert first.base.score(encoder.encode([encoder.encoded[0]])[0]) > 0.2
+    register(registry)
+    follower.refresh()
+    assert follower.snapshot.base is first.base
+
+
+def test_a_registry_that_cannot_be_read_costs_no_encoding(registry: Registry, monkeypatch):
+    def fail(after: str = ""):
+        raise StorageError("gone")
+
+    encoder = HashedWords()
+    monkeypatch.setattr(registry, "live", fail)
+    with pytest.raises(StorageError):
+        Follower(registry, encoder).refresh()
+    assert encoder.encoded == []
+
+
+def test_the_services_cache_spares_the_next_start_the_encoding(registry: Registry, tmp_path: Path):
+    first, second = HashedWords(), HashedWords()
+    for encoder in (first, second):
+        cached = Service(registry, ScriptedEngine(), encoder, "tiny", cache=tmp_path / "cache")
+        cached.follower.refresh()
+    assert (first.encoded, second.encoded) == (general_requests(), [])
 
 
 def test_the_thread_survives_a_storage_error_and_says_so(registry, monkeypatch, caplog):

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from served import FRENCH, WEATHER
 
 from router.hashed import HashedWords
+from router.index import Index
 from router.policy import Policy
 from router.snapshot import Route, Snapshot
 
@@ -12,7 +14,9 @@ def route(id: str, texts: list[str], version: int = 1) -> Route:  # noqa: A002
     return Route(id, version, f"sha256:{id}", ENCODER.encode(texts))
 
 
-SNAPSHOT = Snapshot(7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)])
+GENERAL = ["tell me about history", "who was caesar", "thanks a lot"]
+BASE = Index([ENCODER.encode(GENERAL)])
+SNAPSHOT = Snapshot(7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)], BASE)
 
 
 def decide(*turns: str, snapshot: Snapshot = SNAPSHOT, **options):
@@ -26,14 +30,32 @@ def test_the_nearest_specialist_answers_with_scores_and_reason():
     assert decision.generation == 7
     assert [c.specialist for c in decision.candidates] == ["bob/weather", "ada/french"]
     assert decision.score == decision.candidates[0].score > decision.candidates[1].score
-    assert "bob/weather" in decision.reason
+    assert f"bob/weather scores {decision.score:.2f}" in decision.reason
 
 
-def test_the_base_answers_what_is_like_no_example_and_still_shows_who_was_near():
-    decision = decide("tell me about whales")
+def base_score(text: str) -> float:
+    return round(BASE.score(ENCODER.encode([text])[0]), 4)
+
+
+def test_the_base_answers_what_is_more_like_general_requests_and_shows_who_was_near():
+    question = "tell me about history and weather"
+    decision = decide(question)
     assert (decision.specialist, decision.version, decision.digest) == (None, None, None)
-    assert len(decision.candidates) == 2
-    assert decision.score == decision.candidates[0].score < 0.35
+    assert [c.specialist for c in decision.candidates] == ["bob/weather", "ada/french"]
+    assert decision.score == decision.candidates[0].score
+    assert 0.2 < decision.score < base_score(question)
+    assert f"bob/weather scores {decision.score:.2f}" in decision.reason
+    assert f"general requests {base_score(question):.2f}" in decision.reason
+    alone = Snapshot(7, SNAPSHOT.routes, Index([ENCODER.encode(["xylophone"])]))
+    assert decide(question, snapshot=alone).specialist == "bob/weather"
+
+
+def test_what_is_like_nothing_goes_to_the_base_however_little_that_scores():
+    question = "my weather station squeaks loudly when it spins around tonight"
+    decision = decide(question)
+    assert decision.specialist is None
+    assert base_score(question) < decision.score < 0.2
+    assert "0.20 needed" in decision.reason
 
 
 def test_the_threshold_is_a_parameter():
@@ -42,6 +64,18 @@ def test_the_threshold_is_a_parameter():
     assert score is not None
     assert decide(question, threshold=score).specialist == "bob/weather"
     assert decide(question, threshold=score + 0.001).specialist is None
+
+
+@pytest.mark.parametrize(("more", "answers"), [(-0.001, "bob/weather"), (0.001, None)])
+def test_the_margin_is_what_the_base_must_be_beaten_by(more, answers):
+    question = "tell me the weather forecast for rome"
+    ahead = decide(question).score - base_score(question)
+    assert decide(question, margin=ahead + more).specialist == answers
+
+
+def test_the_same_score_as_the_bases_is_enough():
+    tied = Snapshot(1, [route("bob/weather", WEATHER)], Index([ENCODER.encode(WEATHER)]))
+    assert decide("weather in rome", snapshot=tied).specialist == "bob/weather"
 
 
 def test_a_short_follow_up_is_read_with_the_turn_before_it():
@@ -64,11 +98,11 @@ def test_nothing_to_route_by_or_to_is_the_base():
     for turns in ((), ("",), (" \n",)):
         assert decide(*turns).specialist is None
         assert decide(*turns).score is None
-    assert decide("hello", snapshot=Snapshot(0, [])).candidates == ()
+    assert decide("hello", snapshot=Snapshot(0, [], BASE)).candidates == ()
 
 
 def test_the_number_of_candidates_is_bounded():
-    many = Snapshot(1, [route(f"a/{n}", WEATHER) for n in range(9)])
+    many = Snapshot(1, [route(f"a/{n}", WEATHER) for n in range(9)], BASE)
     assert len(decide("weather", snapshot=many).candidates) == 5
 
 
@@ -78,4 +112,5 @@ def test_a_change_makes_another_snapshot_and_leaves_the_old_one_alone():
     assert [r.specialist for r in other.routes] == ["bob/weather", "eve/poet"]
     assert (other.generation, SNAPSHOT.generation) == (9, 7)
     assert [r.specialist for r in SNAPSHOT.routes] == ["ada/french", "bob/weather"]
+    assert other.base is SNAPSHOT.base
     np.testing.assert_array_equal(rows, SNAPSHOT.index._rows)
