@@ -122,6 +122,8 @@ def _embedded_gguf(progress: Progress) -> Path:
 def _unpack(gguf: Path, folder: Path, progress: Progress) -> None:
     """Write the dequantised bfloat16 checkpoint of a GGUF file into `folder`."""
     progress("Loading transformers", 1, 4)
+    # transformers draws bars of its own, one of which listens to nothing else.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
