@@ -18,8 +18,10 @@ def second_home(prepared_home, tmp_path):
 
 
 def gone(processes, seconds=30):
+    """Whether all of them end in time; an orphan whose foster parent does not reap it has ended."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
-    return not alive
+    left = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return left == []
 
 
 def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
@@ -60,7 +62,8 @@ def test_a_killed_cluster_leaves_nothing_running_and_keeps_what_it_acknowledged(
             assert http.delete("/v1/specialists/demo/city-desk").status_code == 200
         family = first.family()
         first.process.kill()
-        assert gone(family)
+        # Ray's agents look for their parent only now and then.
+        assert gone(family, 120)
     second = running(second_home, free_port(), log, MYRIAD_DEMOS="false")
     with second as restarted, restarted.http() as http:
         assert http.get("/v1/specialists/demo/city-desk").status_code == 404
@@ -68,7 +71,7 @@ def test_a_killed_cluster_leaves_nothing_running_and_keeps_what_it_acknowledged(
 
 
 def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):
-    engine = next(each for each in cluster.family() if "EngineReplica" in " ".join(each.cmdline()))
+    engine = next(each for each in cluster.family() if ":engine" in " ".join(each.cmdline()))
     stream = client.chat.completions.create(
         model="SmolLM2-135M-Instruct", messages=MESSAGES, stream=True, max_tokens=1000
     )
