@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from transformers.utils import logging
 
 from benchmarks.report import Row, write_json
 from deploy.settings import Settings, read_settings
@@ -63,6 +64,7 @@ class Outcome:
 def main() -> None:
     """Train, register, ask, print."""
     arguments = _arguments()
+    logging.disable_progress_bar()
     settings = read_settings()
     url = (arguments.url or settings.server_url).rstrip("/")
     base = locate_base(settings.base, settings.home)

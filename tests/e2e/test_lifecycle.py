@@ -4,6 +4,7 @@ import json
 import signal
 import time
 
+import openai
 import psutil
 import pytest
 from clusters import free_port, running
@@ -39,7 +40,8 @@ def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
 
 def test_a_second_home_runs_beside_the_first_and_ends_without_a_trace(cluster, second_home, client):
     log = second_home / "up.log"
-    with running(second_home, free_port(), log, MYRIAD_DEMOS="false") as other:
+    small = {"MYRIAD_ENGINE__MAX_ROWS": "2", "MYRIAD_ENGINE__MAX_WAITING": "0"}
+    with running(second_home, free_port(), log, MYRIAD_DEMOS="false", **small) as other:
         with other.openai() as theirs:
             ours = {model.id for model in client.models.list()}
             assert {model.id for model in theirs.models.list()} < ours
@@ -47,6 +49,9 @@ def test_a_second_home_runs_beside_the_first_and_ends_without_a_trace(cluster, s
                 model="auto", messages=MESSAGES, max_tokens=5, temperature=0
             )
             assert answer.choices[0].message.content
+            with pytest.raises(openai.RateLimitError) as refusal:
+                theirs.chat.completions.create(model="auto", messages=MESSAGES, n=3)
+            assert int(refusal.value.response.headers["retry-after"]) >= 1
         family = other.family()
         other.process.send_signal(signal.SIGINT)
         assert other.process.wait(30) == 0
