@@ -31,13 +31,13 @@ class Policy:
     84% and 89%, and the shares that reach their specialist 72% and 97%.
 
     Attributes:
-        margin: By how much a specialist must beat the base (0: the same score is enough).
+        margin: By how much a specialist must beat the base, so that a tie is not one.
         threshold: Score below which a specialist is like nothing it was asked before, whatever
             the base's score.
         candidates: How many specialists a decision lists.
     """
 
-    margin: float = 0.0
+    margin: float = 0.01
     threshold: float = 0.2
     candidates: int = 5
 

@@ -73,9 +73,10 @@ def test_the_margin_is_what_the_base_must_be_beaten_by(more, answers):
     assert decide(question, margin=ahead + more).specialist == answers
 
 
-def test_the_same_score_as_the_bases_is_enough():
+def test_a_tie_goes_to_the_base_unless_the_margin_is_nothing():
     tied = Snapshot(1, [route("bob/weather", WEATHER)], Index([ENCODER.encode(WEATHER)]))
-    assert decide("weather in rome", snapshot=tied).specialist == "bob/weather"
+    assert decide("weather in rome", snapshot=tied).specialist is None
+    assert decide("weather in rome", snapshot=tied, margin=0.0).specialist == "bob/weather"
 
 
 def test_a_short_follow_up_is_read_with_the_turn_before_it():
