@@ -23,9 +23,8 @@ def test_a_file_of_chats_becomes_a_live_specialist(cluster, client, tmp_path):
     data.write_text("".join(json.dumps(row) + "\n" for row in lines))
     heldout.write_text("".join(json.dumps(row) + "\n" for row in rows("high tide {}?")[:3]))
     words = ["--data", str(data), "--heldout", str(heldout), "--description", "tide tables"]
-    trained = cluster.command(
-        "train", "harbour/tides", *words, "--rank", "4", "--epochs", "6", "--json"
-    )
+    recipe = ["--rank", "8", "--epochs", "10", "--learning-rate", "2e-3"]
+    trained = cluster.command("train", "harbour/tides", *words, *recipe, "--json")
     assert trained.returncode == 0, trained.stderr
     events = [json.loads(line) for line in trained.stdout.splitlines()]
     losses = [event["loss"] for event in events if event["event"] == "step"]
