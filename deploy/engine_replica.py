@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from specialists.engine.core import Choice, Emission, SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
+from specialists.hardware import cores
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
         dtype=settings.dtype,
         device=settings.device,
         # Ray gives an actor the threads of the CPUs that it reserves, not those of the machine.
-        threads=settings.threads or max((os.cpu_count() or 1) // settings.replicas, 1),
+        threads=settings.threads or max(cores() // settings.replicas, 1),
         max_rows=settings.max_rows,
         step_tokens=settings.step_tokens,
         kv_bytes=settings.kv_mib * MIB,

@@ -2,15 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable
 
 import httpx
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
 from deploy.errors import StartFailed
+from deploy.progress import told
 from deploy.ray_cluster import ray_cluster, session_folder
 from deploy.settings import Settings
 from deploy.stop_signal import StopSignal
@@ -50,23 +49,10 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 
 def prepare(settings: Settings, console: Console) -> Base:
-    """The base, unpacked first with a progress bar when that was not done yet."""
+    """The base, unpacked first when that was not done yet."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        return prepare_base(settings.base, settings.home, _bar(bars))
-
-
-def _bar(bars: Progress) -> Callable[[str, int, int], None]:
-    task = None
-
-    def report(doing: str, done: int, steps: int) -> None:
-        nonlocal task
-        if task is None:
-            task = bars.add_task(doing, total=steps)
-        bars.update(task, description=doing, completed=done)
-
-    return report
+    with told(console) as tell:
+        return prepare_base(settings.base, settings.home, tell)
 
 
 def _seed(settings: Settings, base: Base, console: Console) -> None:

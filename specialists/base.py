@@ -26,6 +26,10 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, the steps done, and the steps in all."""
 
 
+def silent(_doing: str, _done: int, _steps: int) -> None:
+    """Progress that nobody reads."""
+
+
 @dataclass(frozen=True)
 class Base:
     """A base that is ready to be loaded.

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 from openai import OpenAI
+from patience import HANGS
 
 
 @dataclass
@@ -32,10 +33,10 @@ class Cluster:
         return os.environ | {"MYRIAD_HOME": str(self.home), "MYRIAD_PORT": port}
 
     def openai(self) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0, timeout=120)
+        return OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0, timeout=HANGS)
 
     def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=60)
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=HANGS)
 
     def command(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -43,7 +44,7 @@ class Cluster:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANGS,
         )
 
     def family(self) -> list[psutil.Process]:
@@ -79,5 +80,5 @@ def running(home: Path, port: int, log: Path, **environment: str) -> Iterator[Cl
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(HANGS)
         process.stdout.close()

@@ -2,11 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from deploy.progress import Told, now_and_then, told
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -38,6 +42,20 @@ class Output:
         """Print one line of JSON."""
         self.results.out(json.dumps(value, ensure_ascii=False), highlight=False)
         self.results.file.flush()
+
+    @contextmanager
+    def told(self, event: str = "progress") -> Iterator[Told]:
+        """What to call with the steps of long work; for programs they are events of this name."""
+
+        def line(doing: str, done: int, of: int, detail: str = "") -> None:
+            more = {"detail": detail} if detail else {}
+            self.json({"event": event, "doing": doing, "done": done, "of": of, **more})
+
+        if self.as_json:
+            yield now_and_then(line)
+        else:
+            with told(self.progress) as tell:
+                yield tell
 
     def note(self, text: str) -> None:
         """Tell people something that is not the result."""

@@ -1,7 +1,7 @@
 """`myriad train`: from chat rows to a specialist in service."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +15,13 @@ from deploy.cli.specialists import evaluation, registered, send
 from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
 
 if TYPE_CHECKING:
+    from deploy.progress import Told
     from deploy.settings import Settings
     from registry.card import Card
     from specialists.base import Base
     from specialists.training.data import Row
     from specialists.training.evaluate import Score
-    from specialists.training.finetune import Recipe, Trained
+    from specialists.training.finetune import Progress, Recipe, Trained
 
 
 def train(
@@ -130,11 +131,8 @@ def _quiet() -> Iterator[None]:
 def _prepare(settings: "Settings", output: Output) -> "Base":
     from specialists.base import prepare_base
 
-    def report(doing: str, done: int, steps: int) -> None:
-        if not output.as_json:
-            output.progress.print(f"{doing} ({done}/{steps})", style="dim")
-
-    return prepare_base(settings.base, settings.home, report)
+    with output.told("preparing") as tell:
+        return prepare_base(settings.base, settings.home, tell)
 
 
 def _recipe(rank: int, epochs: int, learning_rate: float, seed: int) -> "Recipe":
@@ -148,16 +146,29 @@ def _make(
 ) -> "Card":
     """Train, score, and write adapter and card; returns the card."""
     from deploy.cli.cards import complete, write_card
-    from deploy.cli.progress import reporter
     from specialists.training.finetune import finetune
 
-    with reporter(output) as report:
-        trained = finetune(base, task.rows, target, recipe, report)
+    with output.told() as tell:
+        trained = finetune(base, task.rows, target, recipe, _reporter(tell, output))
     _tell_trained(trained, output)
     scores = _evaluate(base, task, target, output)
     final = complete(draft, base.name, task.rows, scores)
     write_card(final, target / "card.yaml")
     return final
+
+
+def _reporter(tell: "Told", output: Output) -> "Callable[[Progress], None]":
+    if output.as_json:
+        return lambda step: output.json({"event": "step", **asdict(step)})
+    return lambda step: tell("Training", step.step, step.steps, figures(step))
+
+
+def figures(step: "Progress") -> str:
+    """How a step of training went, and how long the rest may take."""
+    minutes, seconds = divmod(round(step.seconds_left), 60)
+    return (
+        f"loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s, {minutes}:{seconds:02} left"
+    )
 
 
 def _tell_trained(trained: "Trained", output: Output) -> None:
@@ -174,9 +185,8 @@ def _evaluate(base: "Base", task: Task, target: Path, output: Output) -> "list[S
 
     if task.heldout_file is None:
         return []
-    if not output.as_json:
-        output.progress.print(f"Scoring {len(task.heldout)} held-out rows", style="dim")
-    scores = evaluate(base, target, task.heldout_file, task.heldout)
+    with output.told("scoring") as tell:
+        scores = evaluate(base, target, task.heldout_file, task.heldout, tell)
     rows = [asdict(score) for score in scores]
     output.show({"event": "scored", "scores": rows}, *evaluation(rows))
     return scores

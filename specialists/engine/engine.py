@@ -1,7 +1,6 @@
 """The engine: one base, many adapters, one step at a time. Not thread-safe; see `Runner`."""
 
 import logging
-import os
 from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
 from specialists.errors import AdapterUnavailable, EngineError, EngineStopped
+from specialists.hardware import choose_dtype, cores
 
 logger = logging.getLogger(__name__)
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 LocateAdapter = Callable[[str], tuple[Path, Path]]
 """From a version's digest to its config and weight files; raises LookupError."""
@@ -106,7 +104,7 @@ class Engine:
         """Load a base in transformers' layout."""
         from transformers import AutoConfig
 
-        torch.set_num_threads(options.threads or os.cpu_count() or 1)
+        torch.set_num_threads(options.threads or cores())
         device = torch.device(options.device)
         llama = load_llama(folder, dtype=choose_dtype(options.dtype, device), device=device)
         context = AutoConfig.from_pretrained(folder).max_position_embeddings
@@ -243,12 +241,3 @@ class Engine:
     def _fail(self, sequence: Sequence, error: EngineError) -> None:
         self._scheduler.remove(sequence)
         sequence.emit(Emission(None, "", error=error))
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that `name` (auto, float32, bfloat16, float16) stands for on this hardware."""
-    dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
-    if name in dtypes:
-        return dtypes[name]
-    fast = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32

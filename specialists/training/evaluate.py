@@ -7,19 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig
 
-from specialists.base import Base
+from specialists.base import Base, Progress, silent
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
+from specialists.hardware import choose_dtype
 from specialists.training.data import Row, encode
 
+CPU = torch.device("cpu")
 ROOM = 8
 """Tokens that an answer may have beyond its reference before it is cut."""
 
@@ -45,8 +48,17 @@ class Score:
     data: str
 
 
-def evaluate(base: Base, adapter: Path, heldout: Path, rows: list[Row]) -> list[Score]:
+def evaluate(
+    base: Base, adapter: Path, heldout: Path, rows: list[Row], report: Progress = silent
+) -> list[Score]:
     """Score an adapter folder on the held-out rows that fit the base's context.
+
+    Args:
+        base: what the adapter was trained for.
+        adapter: its folder.
+        heldout: the file that the rows come from.
+        rows: what is asked, and what should be answered.
+        report: told after each answer and each likelihood.
 
     Raises:
         TrainingDataError: none does.
@@ -55,11 +67,12 @@ def evaluate(base: Base, adapter: Path, heldout: Path, rows: list[Row]) -> list[
     if not rows:
         raise TrainingDataError(f"every row of {heldout} is longer than the base's context")
     data = f"sha256:{hashlib.sha256(heldout.read_bytes()).hexdigest()}"
-    base_answers, answers = asyncio.run(_answers(base, adapter, rows))
+    base_answers, answers = asyncio.run(_answers(base, adapter, rows, report))
+    bare_surprise, surprise = (_perplexity(base, each, rows, report) for each in (None, adapter))
     scores = [
         ("exact_match", _mean(same_answer, answers, rows), _mean(same_answer, base_answers, rows)),
         ("token_f1", _mean(token_f1, answers, rows), _mean(token_f1, base_answers, rows)),
-        ("perplexity", _perplexity(base, adapter, rows), _perplexity(base, None, rows)),
+        ("perplexity", surprise, bare_surprise),
     ]
     return [Score(metric, own, bare, len(rows), data) for metric, own, bare in scores]
 
@@ -87,7 +100,9 @@ def _mean(score: Callable[[str, str], float], answers: list[str], rows: list[Row
     return sum(score(answer, row.answer) for answer, row in pairs) / len(rows)
 
 
-async def _answers(base: Base, adapter: Path, rows: list[Row]) -> tuple[list[str], list[str]]:
+async def _answers(
+    base: Base, adapter: Path, rows: list[Row], report: Progress
+) -> tuple[list[str], list[str]]:
     """Greedy answers of the base and of the adapter, both in the same batches."""
     files = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
     runner = Runner.from_folder(
@@ -95,7 +110,14 @@ async def _answers(base: Base, adapter: Path, rows: list[Row]) -> tuple[list[str
     )
     try:
         asked = [(digest, row) for digest in (None, "adapter") for row in rows]
-        texts = await asyncio.gather(*(_answer(runner, *pair) for pair in asked))
+        done = count(1)
+
+        async def answered(digest: str | None, row: Row) -> str:
+            text = await _answer(runner, digest, row)
+            report("Answering held-out rows", next(done), len(asked))
+            return text
+
+        texts = await asyncio.gather(*(answered(*pair) for pair in asked))
         return texts[: len(rows)], texts[len(rows) :]
     finally:
         runner.close()
@@ -113,16 +135,17 @@ async def _answer(runner: Runner, adapter: str | None, row: Row) -> str:
 
 
 @torch.inference_mode()
-def _perplexity(base: Base, adapter: Path | None, rows: list[Row]) -> float:
+def _perplexity(base: Base, adapter: Path | None, rows: list[Row], report: Progress) -> float:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
     if adapter is not None:
         network = PeftModel.from_pretrained(network, adapter)
     tokenizer = Tokenizer.from_folder(base.folder)
-    total, count = 0.0, 0
-    for row in rows:
+    doing = "Reading references as the " + ("base" if adapter is None else "specialist")
+    total, tokens = 0.0, 0
+    for number, row in enumerate(rows, 1):
         example = encode(row, tokenizer, network.config.max_position_embeddings)
         if example is not None:
             logits = network(torch.tensor([example.tokens])).logits[0, :-1].float()
@@ -130,5 +153,6 @@ def _perplexity(base: Base, adapter: Path | None, rows: list[Row]) -> float:
             losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
             learnt = torch.tensor(example.learnt[1:])
             total += float(losses[learnt].sum())
-            count += int(learnt.sum())
-    return math.exp(total / count)
+            tokens += int(learnt.sum())
+        report(doing, number, len(rows))
+    return math.exp(total / tokens)

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from specialists.base import Base
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
+from specialists.hardware import choose_dtype
 from specialists.training.data import Example, Row, encode
 
+CPU = torch.device("cpu")
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -110,7 +112,8 @@ def _with_lora(base: Base, recipe: Recipe) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    bare = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
+    dtype = choose_dtype("auto", CPU)
+    bare = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=2 * recipe.rank,

@@ -2,13 +2,13 @@
 
 import io
 import json
-import threading
 import time
 
 import httpx
 import openai
 import pytest
 import torch
+from patience import HANGS
 from safetensors.torch import load_file, save
 
 from deploy.demos import EXAMPLES
@@ -117,37 +117,22 @@ def test_completions_continue_a_text(client):
     assert len(answer.choices[0].logprobs.tokens) == answer.usage.completion_tokens
 
 
-def test_a_specialist_registered_during_a_stream_is_live_within_a_second(cluster, client):
+def test_a_specialist_registered_during_a_stream_is_live_at_once(cluster, client):
+    """The stream is pulled from here, so that it is still going on however fast the machine is."""
     stream = client.chat.completions.create(
-        model=BASE, messages=LONG, stream=True, max_tokens=160, temperature=0
+        model=BASE, messages=LONG, stream=True, max_tokens=2000, temperature=0
     )
     next(stream)
-    gaps, tokens, last = [], 0, time.monotonic()
-
-    def read():
-        nonlocal tokens, last
-        for _ in stream:
-            now = time.monotonic()
-            gaps.append(now - last)
-            tokens, last = tokens + 1, now
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with cluster.http() as http:
+    with cluster.http() as http, stream:
         response = upload(http, "harbour/ferries", examples=HARBOUR)
-        registered = time.monotonic()
         assert response.status_code == 201, response.text
         body = {"input": "which time does the ferry go?"}
-        while http.post("/v1/route", json=body).json()["specialist"] != "harbour/ferries":
-            assert time.monotonic() < registered + 1.0
-        assert reader.is_alive()
+        assert http.post("/v1/route", json=body).json()["specialist"] == "harbour/ferries"
         by_name = client.chat.completions.create(
             model="harbour/ferries", messages=LONG, max_tokens=4, temperature=0
         )
         assert by_name.model_extra["routing"]["digest"] == response.json()["digest"]
-        reader.join()
-        assert tokens > 20
-        assert max(gaps) < 5
+        assert next(stream).choices[0].finish_reason is None
         assert http.delete("/v1/specialists/harbour/ferries").json()["deleted"]
         assert http.post("/v1/route", json=body).json()["specialist"] != "harbour/ferries"
     with pytest.raises(openai.NotFoundError):
@@ -242,7 +227,7 @@ def test_a_client_that_leaves_frees_its_rows(cluster, stream):
         else:
             with pytest.raises(httpx.ReadTimeout):
                 http.post("/v1/chat/completions", json=body, timeout=0.5)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + HANGS
         while engine_rows(http):
             assert time.monotonic() < deadline
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tiny_adapter
 import uvicorn
+from patience import HANGS
 
 from deploy.cli import main
 from registry.base import BaseSpec
@@ -60,12 +61,12 @@ def serve(app) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.up.wait(30)
+        assert server.up.wait(HANGS)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(HANGS)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tiny_adapter
 import uvicorn
+from patience import HANGS
 
 from registry.catalogue import Registry
 from registry.version import Version
@@ -67,10 +68,10 @@ def served(made: Service) -> Iterator[str]:
     server = _Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    assert server.listening.wait(10)
+    assert server.listening.wait(HANGS)
     yield server.url
     server.should_exit = True
-    thread.join(10)
+    thread.join(HANGS)
     assert not thread.is_alive()
 
 

@@ -6,8 +6,7 @@ import pytest
 from cli_world import live, myriad
 from tiny import tiny_base
 
-from deploy.cli import progress
-from deploy.cli.output import Output
+from deploy.cli.train import figures
 from registry.base import BaseSpec
 from registry.card import Card
 from specialists.training.finetune import Progress
@@ -49,7 +48,14 @@ def test_from_rows_to_a_specialist_in_service(tmp_path):
     ran = train("--heldout", "rows.jsonl", "--description", "Greets.", "--epochs", "2")
     assert ran.code == 0, ran.err
     assert ran.err == ""
-    for text in ("step 1/2, loss ", "step 2/2", "exact_match", "perplexity", "eve/fox", "chat"):
+    for text in (
+        "Training 1/2, loss ",
+        "Training 2/2",
+        "exact_match",
+        "perplexity",
+        "eve/fox",
+        "chat",
+    ):
         assert text in ran.out
     folder = tmp_path / "home" / "trained" / "eve" / "fox"
     assert {file.name for file in folder.iterdir()} == FILES
@@ -71,8 +77,11 @@ def test_for_programs_each_event_is_a_line(tmp_path):
     ran = train("--card", "my.yaml", "--heldout", "rows.jsonl", "--epochs", "1", "--json")
     assert ran.err == ""
     events = [json.loads(line) for line in ran.out.splitlines()]
-    assert [each["event"] for each in events] == ["step", "trained", "scored", "registered"]
-    step, trained, scored, registered = events
+    kinds = ["step", "trained", "scored", "registered"]
+    assert list(dict.fromkeys(each["event"] for each in events)) == [
+        *kinds[:2], "scoring", *kinds[2:]
+    ]  # fmt: skip
+    step, trained, scored, registered = (e for e in events if e["event"] in kinds)
     assert (step["step"], step["steps"], trained["rows"]) == (1, 1, 3)
     assert {"loss", "tokens_per_second", "seconds_left"} <= set(step)
     assert [score["rows"] for score in scored["scores"]] == [3, 3, 3]
@@ -148,14 +157,9 @@ def test_a_server_that_leaves_costs_no_training(tmp_path, monkeypatch):
     assert {file.name for file in (tmp_path / "kept").iterdir()} == FILES
 
 
-def test_on_a_terminal_training_draws_a_bar(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    with progress.reporter(Output(as_json=False)) as report:
-        report(Progress(step=3, steps=7, loss=1.25, tokens_per_second=210.4, seconds_left=83.6))
-    drawn = capsys.readouterr().out
-    for text in ("3/7", "loss 1.250", "210 tokens/s", "1:24 left"):
-        assert text in drawn
+def test_a_step_tells_its_loss_its_speed_and_what_is_left():
+    step = Progress(step=3, steps=7, loss=1.25, tokens_per_second=210.4, seconds_left=83.6)
+    assert figures(step) == "loss 1.250, 210 tokens/s, 1:24 left"
 
 
 def test_setup_prepares_the_base(base):

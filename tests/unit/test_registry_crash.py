@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HANGS
 from tiny_adapter import BASE, card, config, weights
 
 from registry.catalogue import Registry
@@ -58,7 +59,7 @@ def test_processes_that_open_a_new_home_at_once_share_it(tmp_path, names):
     processes = [start(tmp_path, name, 1000 * n, 25) for n, name in enumerate(names)]
     acknowledged = []
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=HANGS)
         assert process.returncode == 0
         acknowledged += output.split()
     registry = Registry.open(tmp_path, BASE)
@@ -72,6 +73,6 @@ def test_a_change_made_by_another_process_is_seen(tmp_path):
     registry = Registry.open(tmp_path, BASE)
     registry.register(card("ada/coach"), config(), weights())
     process = start(tmp_path, "bob/bot", 0, 1)
-    digest = process.communicate(timeout=60)[0].strip()
+    digest = process.communicate(timeout=HANGS)[0].strip()
     assert [change.version.digest for change in registry.changes(1)] == [digest]
     registry.close()

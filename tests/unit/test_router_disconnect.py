@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from patience import HANGS
 from served import BASE, events, served, service
 
 from router.engine import Delta, Usage
@@ -28,7 +29,7 @@ def running(tmp_path: Path) -> Iterator[tuple[ScriptedEngine, str]]:
 def send(url: str, path: str, **fields) -> socket.socket:
     """Send a request on a line of our own, which we may drop at will."""
     address = httpx.URL(url)
-    line = socket.create_connection((address.host, address.port), timeout=10)
+    line = socket.create_connection((address.host, address.port), timeout=HANGS)
     body = json.dumps({"model": BASE, **fields}).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
     line.sendall(head.encode() + body)
@@ -49,9 +50,9 @@ def test_a_client_that_goes_aborts_the_work(running, path, fields, count, script
     engine, url = running
     engine.script = lambda generation: script
     line = send(url, path, **fields)
-    assert engine.began.wait(10)
+    assert engine.began.wait(HANGS)
     line.close()
-    assert engine.closed.wait(10)
+    assert engine.closed.wait(HANGS)
     assert len(engine.aborted) == count
 
 
@@ -64,7 +65,7 @@ def test_a_client_that_goes_while_it_reads_aborts_the_work(running):
             chunks = response.iter_raw()  # kept, since its end would end the response
             assert b'"a"' in next(chunks)
             assert not engine.closed.is_set()
-        assert engine.closed.wait(10)
+        assert engine.closed.wait(HANGS)
     assert engine.aborted == [g.request_id for g in engine.generations]
 
 
@@ -122,7 +123,7 @@ def test_an_engine_that_ends_early_is_an_error_and_no_short_answer(running, scri
 def test_a_client_that_goes_while_it_sends_is_no_error(running, caplog):
     _, url = running
     address = httpx.URL(url)
-    with socket.create_connection((address.host, address.port), timeout=10) as line:
+    with socket.create_connection((address.host, address.port), timeout=HANGS) as line:
         line.sendall(b"POST /v1/route HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
     assert httpx.get(f"{url}/healthz").status_code == 200
     assert caplog.records == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import HANGS
 from served import FRENCH, open_registry, register
 
 from registry.catalogue import Registry
@@ -136,7 +137,7 @@ def test_the_thread_survives_a_storage_error_and_says_so(registry, monkeypatch, 
     register(registry, "ada/one")
     with caplog.at_level(logging.WARNING):
         follower.start()
-        assert done.wait(10)
+        assert done.wait(HANGS)
         follower.stop()
     assert names(follower) == ["ada/one"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
@@ -156,7 +157,7 @@ def test_what_another_process_registers_is_found_by_polling(registry: Registry, 
     asyncio.run(service.start())
     elsewhere = open_registry(tmp_path)
     register(elsewhere, "ada/two", examples=["bonjour"])
-    assert seen.wait(10)
+    assert seen.wait(HANGS)
     asyncio.run(service.stop())  # waits for the refresh that is under way
     assert names(service.follower) == ["ada/two"]
     elsewhere.close()

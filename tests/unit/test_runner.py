@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from engines import SMALL
+from patience import HANGS
 from tiny import tiny_base
 
 from specialists.engine.core import SamplingParams
@@ -135,7 +136,7 @@ def test_an_engine_that_fails_again_and_again_gives_up(runner, monkeypatch):
     for _ in range(MAX_FAILURES):
         with pytest.raises(EngineStopped):
             asyncio.run(collect(runner, request()))
-    runner._thread.join(10)
+    runner._thread.join(HANGS)
     assert not runner.alive
 
 
