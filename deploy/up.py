@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
 from deploy.errors import StartFailed
+from deploy.patience import Patience
 from deploy.progress import told
 from deploy.ray_cluster import ray_cluster, session_folder
 from deploy.settings import Settings
@@ -17,7 +19,8 @@ from registry.base import BaseSpec
 from registry.catalogue import Registry
 from specialists.base import EMBEDDED, Base, prepare_base
 
-READY_SECONDS = 120.0
+STILL_SECONDS = 600.0
+"""A start that shows no progress for so long has failed; one that does may take its time."""
 
 
 def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
@@ -40,7 +43,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
         with ray_cluster(settings.home, settings.engine.replicas), stop.caught():
-            _serve(settings, stop)
+            _serve(settings, stop, console)
             if not stop.is_set():
                 _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
             stop.wait()
@@ -65,26 +68,35 @@ def _seed(settings: Settings, base: Base, console: Console) -> None:
         registry.close()
 
 
-def _serve(settings: Settings, stop: StopSignal) -> None:
+def _serve(settings: Settings, stop: StopSignal, console: Console) -> None:
     from deploy import serve_app
 
     serve_app.start(settings)
-    deadline = time.monotonic() + READY_SECONDS
-    with httpx.Client(trust_env=False) as http:
-        while not stop.wait(0.1) and not _is_ready(http, settings):
+    patience = Patience(STILL_SECONDS)
+    with httpx.Client(trust_env=False) as http, told(console) as tell:
+        while not stop.wait(0.1):
+            ready, stage = _stage(http, settings)
+            if ready:
+                return
+            if reading := stage.get("reading"):
+                tell("Reading specialists", reading["done"], reading["of"])
             reason = serve_app.failure()
-            if time.monotonic() > deadline:
-                reason = reason or f"it was not ready within {READY_SECONDS:.0f} s"
+            if patience.is_over(json.dumps(stage)):
+                reason = (
+                    reason or f"nothing moved for {STILL_SECONDS:.0f} s: {stage or 'no answer'}"
+                )
             if reason is not None:
                 logs = session_folder(settings.home) / "session_latest" / "logs" / "serve"
                 raise StartFailed(f"the cluster did not start: {reason}\nIts logs are in {logs}")
 
 
-def _is_ready(http: httpx.Client, settings: Settings) -> bool:
+def _stage(http: httpx.Client, settings: Settings) -> tuple[bool, dict[str, Any]]:
+    """Whether requests are taken, and what the server says of its start; nothing at first."""
     try:
-        return http.get(f"{settings.server_url}/readyz").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+        response = http.get(f"{settings.server_url}/readyz")
+        return response.is_success, response.json()
+    except (httpx.TransportError, ValueError):
+        return False, {}
 
 
 def _announce(

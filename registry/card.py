@@ -17,10 +17,11 @@ from pydantic import (
 )
 
 from registry import card_text
-from registry.errors import InvalidCard, InvalidReference
+from registry.errors import InvalidCard, InvalidReference, UnreadableCard
 from registry.manifest import canonical
 from registry.reference import parse_id
 
+UNREADABLE = "This specialist's card cannot be read by this release; register it again."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -113,6 +114,20 @@ class Card(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             message = first["msg"].removeprefix("Value error, ")
             raise InvalidCard(message, _path(first["loc"])) from None
+
+    @classmethod
+    def stored(cls, text: str) -> "Card":
+        """Read a card that was accepted once, perhaps by another release.
+
+        Raises:
+            UnreadableCard: this release does not understand it.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            message = f"card.{_path(first['loc']) or ''}: {first['msg']}"
+            raise UnreadableCard(message) from None
 
     def canonical(self) -> bytes:
         """One spelling per card, the one its digest is taken of; defaults are left out."""

@@ -13,15 +13,21 @@ from registry import queries, records
 from registry.adapter import Limits, validate
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
-from registry.card import Card, fold_tag
+from registry.card import UNREADABLE, Card, fold_tag
 from registry.database import Database
-from registry.errors import InvalidCard, InvalidInput, StorageError, UnknownSpecialist
+from registry.errors import (
+    InvalidCard,
+    InvalidInput,
+    StorageError,
+    UnknownSpecialist,
+    UnreadableCard,
+)
 from registry.manifest import Manifest, canonical, digest_bytes
 from registry.reference import Reference, parse_id
 from registry.tables import aliases, versions
-from registry.version import AdapterFiles, Change, Page, Version
+from registry.version import AdapterFiles, Change, Live, Page, Version
 
-__all__ = ["AdapterFiles", "Change", "Page", "Registry", "Version"]
+__all__ = ["AdapterFiles", "Change", "Live", "Page", "Registry", "Version"]
 
 _MAX_SEARCH_CHARACTERS = 200
 _MAX_PAGE = 1000
@@ -175,12 +181,37 @@ class Registry:
         data = self._versions(rows[:limit])
         return Page(data, cursors.encode(data[-1].id) if len(rows) > limit else None)
 
-    def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Version]:
+    def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Live]:
         """Up to `limit` live specialists whose ids come after `after_id`, in that order."""
-        statement = queries.live(self._base.name).where(aliases.c.specialist > after_id)
+        statement = queries.live_heads(self._base.name).where(aliases.c.specialist > after_id)
         with self._database.read() as connection:
             rows = connection.execute(statement.limit(limit)).all()
-        return self._versions(rows)
+        return [_live(row) for row in rows]
+
+    def count(self) -> int:
+        """How many specialists are live."""
+        with self._database.read() as connection:
+            return connection.scalar(queries.count_live(self._base.name)) or 0
+
+    def named(self, name: str, limit: int) -> list[str]:
+        """Up to `limit` ids of live specialists with this name, whoever owns them."""
+        with self._database.read() as connection:
+            found = connection.scalars(queries.named(name, self._base.name).limit(limit))
+            return list(found)
+
+    def card(self, digest: str) -> Card:
+        """The card of a version, retired or not.
+
+        Raises:
+            UnknownSpecialist: there never was such a version.
+            UnreadableCard: this release cannot read it whole.
+        """
+        statement = select(versions.c.card).where(versions.c.digest == digest)
+        with self._database.read() as connection:
+            text = connection.scalar(statement)
+        if text is None:
+            raise UnknownSpecialist(digest)
+        return Card.stored(text)
 
     def generation(self) -> int:
         """The number of the last change; 0 before the first. Cheap enough to ask all the time."""
@@ -193,8 +224,7 @@ class Registry:
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return [
-            Change(row.seq, row.changed, None if row.digest is None else self._version(row))
-            for row in rows
+            Change(row.seq, row.changed, None if row.digest is None else _live(row)) for row in rows
         ]
 
     def files(self, digest: str) -> AdapterFiles:
@@ -226,18 +256,38 @@ class Registry:
         return [self._version(row) for row in rows]
 
     def _version(self, row: Any) -> Version:
+        card, problem = _stored_card(row)
         return Version(
             id=row.specialist,
             number=row.number,
             digest=row.digest,
             kind=row.kind,
-            card=Card.model_validate_json(row.card),
+            card=card,
             created=row.created.replace(tzinfo=UTC),
             files=self._files(row),
+            problem=problem,
         )
 
     def _files(self, row: Any) -> AdapterFiles:
         return AdapterFiles(self._blobs.path(row.config), self._blobs.path(row.weights))
+
+
+def _stored_card(row: Any) -> tuple[Card, str | None]:
+    """A version's card; a bare one with the reason where this release cannot read it."""
+    try:
+        return Card.stored(row.card), None
+    except UnreadableCard as error:
+        return Card(id=row.specialist, description=UNREADABLE), error.message
+
+
+def _live(row: Any) -> Live:
+    return Live(
+        id=row.specialist,
+        number=row.number,
+        digest=row.digest,
+        created=row.created.replace(tzinfo=UTC),
+        since=row.since.replace(tzinfo=UTC),
+    )
 
 
 def _check_search(text: str | None, limit: int) -> None:

@@ -6,6 +6,7 @@
     │   ├── InvalidReference
     │   ├── InvalidCard
     │   └── InvalidAdapter
+    ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
     └── StorageError          the disk or the database failed; nothing was registered
 
@@ -74,6 +75,10 @@ class InvalidAdapter(InvalidInput):
         self.file = file
         self.tensor = tensor
         self.args = (message, file, tensor)
+
+
+class UnreadableCard(RegistryError):
+    """A stored card is not one that this release understands; its specialist can be retired."""
 
 
 class UnsupportedBase(RegistryError):

@@ -10,6 +10,14 @@ from registry.tables import aliases, changes, specialists, tags, versions
 PROD = "prod"
 _VERSION = [column for column in versions.c if column.name != "words"]
 _NEAREST_CANDIDATES = 100
+_first = versions.alias("first")
+_LIVE = [
+    versions.c.specialist,
+    versions.c.number,
+    versions.c.digest,
+    versions.c.created,
+    _first.c.created.label("since"),
+]
 
 
 def live(base: str) -> Select[Any]:
@@ -19,6 +27,33 @@ def live(base: str) -> Select[Any]:
         .join(aliases, aliases.c.version == versions.c.id)
         .where(aliases.c.alias == PROD, versions.c.base == base)
         .order_by(aliases.c.specialist)
+    )
+
+
+def live_heads(base: str) -> Select[Any]:
+    """Every live specialist without its card, in the order of their ids."""
+    return (
+        select(*_LIVE)
+        .join(aliases, aliases.c.version == versions.c.id)
+        .join(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
+        .where(aliases.c.alias == PROD, versions.c.base == base)
+        .order_by(aliases.c.specialist)
+    )
+
+
+def count_live(base: str) -> Select[Any]:
+    """How many specialists are live."""
+    return select(func.count()).select_from(live(base).subquery())
+
+
+def named(name: str, base: str) -> Select[Any]:
+    """Ids of live specialists of any owner that have this name."""
+    return (
+        select(specialists.c.id)
+        .join(aliases, aliases.c.specialist == specialists.c.id)
+        .join(versions, versions.c.id == aliases.c.version)
+        .where(aliases.c.alias == PROD, versions.c.base == base, specialists.c.name == name)
+        .order_by(specialists.c.id)
     )
 
 
@@ -72,11 +107,12 @@ def tagged(tag: str) -> ColumnElement[bool]:
 def changes_after(seq: int, base: str) -> Select[Any]:
     """Each change with the version that is live now, its columns null if there is none."""
     return (
-        select(changes.c.seq, changes.c.specialist.label("changed"), *_VERSION)
+        select(changes.c.seq, changes.c.specialist.label("changed"), *_LIVE)
         .outerjoin(
             aliases, and_(aliases.c.specialist == changes.c.specialist, aliases.c.alias == PROD)
         )
         .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
+        .outerjoin(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
         .where(changes.c.seq > seq)
         .order_by(changes.c.seq)
     )

@@ -17,7 +17,10 @@ class AdapterFiles:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable version of a specialist. `created` is in UTC, `number` counts from 1."""
+    """One immutable version of a specialist. `created` is in UTC, `number` counts from 1.
+
+    `problem` says what this release cannot read of the stored card, which `card` then lacks.
+    """
 
     id: str
     number: int
@@ -26,18 +29,33 @@ class Version:
     card: Card
     created: datetime
     files: AdapterFiles
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What routing needs of a specialist's live version: not its card, which may be long.
+
+    `created` is the version's time, `since` that of the specialist's first one, both in UTC.
+    """
+
+    id: str
+    number: int
+    digest: str
+    created: datetime
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something happened to the specialist `id`.
 
-    `version` is what it is now, however many changes followed; None once it is retired.
+    `live` is what it is now, however many changes followed; None once it is retired.
     """
 
     seq: int
     id: str
-    version: Version | None
+    live: Live | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,34 @@
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from registry.catalogue import Registry, Version
+from registry.catalogue import Live, Registry
 from registry.errors import StorageError
-from router.encoder import Encoder, Vectors
-from router.general import general_vectors
-from router.index import Index
+from router.encoder import Encoder
+from router.general import general_requests
 from router.snapshot import Route, Snapshot
+from router.vectors import VectorStore, kept_vectors
 
 logger = logging.getLogger(__name__)
 
-CACHED_TEXTS = 20_000
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far the first snapshot is: specialists read, of so many."""
+
+    done: int
+    of: int
 
 
 class Follower:
-    """Polls the registry in a thread of its own and swaps in a whole new snapshot per change."""
+    """Polls the registry in a thread of its own and swaps in a new snapshot per change.
+
+    Attributes:
+        skipped: specialists that cannot be routed to, each with the reason.
+    """
 
     def __init__(
         self,
@@ -32,14 +40,16 @@ class Follower:
     ) -> None:
         """Follow `registry`, asking it every `interval` seconds.
 
-        The general requests are encoded before the first snapshot, or read from the folder `cache`.
+        Vectors are read from the folder `cache`, and kept there when they had to be encoded.
         """
+        self.skipped: dict[str, str] = {}
         self._registry = registry
         self._encoder = encoder
         self._cache = cache
-        self._vectors = VectorCache(encoder, CACHED_TEXTS)
+        self._vectors = VectorStore(encoder, cache)
         self._interval = interval
         self._snapshot: Snapshot | None = None
+        self._reading = Reading(0, 0)
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -48,6 +58,11 @@ class Follower:
     def snapshot(self) -> Snapshot | None:
         """The newest snapshot; None before the first is built."""
         return self._snapshot
+
+    @property
+    def reading(self) -> Reading:
+        """How far the first snapshot is."""
+        return self._reading
 
     def start(self) -> None:
         """Begin to poll."""
@@ -84,48 +99,43 @@ class Follower:
     def _first(self) -> Snapshot:
         # Asked before reading: what is registered meanwhile is then merely read twice.
         generation = self._registry.generation()
-        routes: list[Route] = []
-        while versions := self._registry.live(routes[-1].specialist if routes else ""):
-            routes.extend(self._routes(versions))
+        self._reading = Reading(0, self._registry.count())
+        routes = list(self._all_routes())
         # Last, since it takes longest: a registry that cannot be read has failed by now.
-        base = Index([general_vectors(self._encoder, self._cache)])
-        return Snapshot(generation, routes, base)
+        general = kept_vectors(self._encoder, general_requests(), self._cache, "general")
+        return Snapshot(generation, routes, general)
+
+    def _all_routes(self) -> Iterator[Route]:
+        last = ""
+        while found := self._registry.live(last):
+            for live in found:
+                if (route := self._route(live)) is not None:
+                    yield route
+                self._reading = Reading(self._reading.done + 1, self._reading.of)
+            last = found[-1].id
 
     def _next(self, snapshot: Snapshot) -> Snapshot:
         changes = self._registry.changes(snapshot.generation)
-        current = {change.id: change.version for change in changes}
-        known = {route.digest: route for route in snapshot.routes}
-        fresh = [v for v in current.values() if v is not None and v.digest not in known]
-        known.update((route.digest, route) for route in self._routes(fresh))
-        routes = {id_: known[v.digest] if v is not None else None for id_, v in current.items()}
+        current = {change.id: change.live for change in changes}
+        routes = {id_: self._route(live) if live else None for id_, live in current.items()}
+        for id_ in (id_ for id_, live in current.items() if live is None):
+            self.skipped.pop(id_, None)
         return snapshot.changed(changes[-1].seq, routes)
 
-    def _routes(self, versions: Iterable[Version]) -> list[Route]:
-        return [
-            Route(v.id, v.number, v.digest, self._vectors.encode(examples(v))) for v in versions
-        ]
+    def _route(self, live: Live) -> Route | None:
+        """The route of a live version; None where its card or its examples cannot be read."""
+        try:
+            vectors = self._vectors.of_version(live.digest, lambda: self._examples(live.digest))
+        except StorageError:
+            raise
+        except Exception as error:
+            logger.exception("%s (%s) cannot be routed to", live.id, live.digest)
+            self.skipped[live.id] = str(error) or type(error).__name__
+            return None
+        self.skipped.pop(live.id, None)
+        return Route(live.id, live.number, live.digest, vectors, live.since.timestamp())
 
-
-class VectorCache:
-    """An encoder's vectors for the `size` texts asked for last. For one thread at a time."""
-
-    def __init__(self, encoder: Encoder, size: int) -> None:
-        self._encoder = encoder
-        self._size = size
-        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
-
-    def encode(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), dimensions], encoding only what is new."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        self._vectors.update(zip(new, self._encoder.encode(new), strict=True) if new else ())
-        for text in texts:
-            self._vectors.move_to_end(text)
-        vectors = np.stack([self._vectors[text] for text in texts])
-        while len(self._vectors) > self._size:
-            self._vectors.popitem(last=False)
-        return vectors
-
-
-def examples(version: Version) -> list[str]:
-    """The texts by which a version is found: its examples, or its description without any."""
-    return list(version.card.examples) or [version.card.description]
+    def _examples(self, digest: str) -> list[str]:
+        """The texts by which a version is found: its examples, or its description without any."""
+        card = self._registry.card(digest)
+        return list(card.examples) or [card.description]

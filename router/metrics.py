@@ -59,6 +59,11 @@ class Metrics:
         self._examples = Gauge(
             "myriad_snapshot_examples", "Example vectors in the routes.", registry=self._registry
         )
+        self._skipped = Gauge(
+            "myriad_snapshot_skipped",
+            "Specialists that cannot be routed to; the log says why.",
+            registry=self._registry,
+        )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response."""
@@ -77,14 +82,17 @@ class Metrics:
         self._tokens.labels(operation, "input").observe(usage.prompt_tokens)
         self._tokens.labels(operation, "output").observe(usage.completion_tokens)
 
-    def exposition(self, snapshot: Snapshot | None, engine: Mapping[str, int]) -> bytes:
+    def exposition(
+        self, snapshot: Snapshot | None, engine: Mapping[str, int], skipped: int = 0
+    ) -> bytes:
         """All metrics in Prometheus' text format, the engine's figures as gauges."""
         for name, value in engine.items():
             self._engine_gauge(name).set(value)
         if snapshot is not None:
             self._generation.set(snapshot.generation)
-            self._specialists.set(len(snapshot.routes))
+            self._specialists.set(len(snapshot))
             self._examples.set(len(snapshot.index))
+            self._skipped.set(skipped)
         return generate_latest(self._registry)
 
     def _engine_gauge(self, name: str) -> Gauge:

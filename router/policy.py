@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from router.copies import without_copies
 from router.decision import Candidate, Decision, base_answers
 from router.encoder import Encoder
+from router.index import score
 from router.snapshot import Snapshot
 
 MAX_CHARACTERS = 4000
+POOL = 11
+"""Specialists that are compared beyond those that are listed: the best may turn out as copies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How near a text is to the best specialists (best first) and to the base's examples."""
+    """How near a text is to the best specialists (best first) and to the general requests."""
 
     candidates: tuple[Candidate, ...]
-    base: float
+    general: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Policy:
         """
         if not turns or not turns[-1].strip():
             return base_answers("There is no user message to route by.", snapshot.generation)
-        if not snapshot.routes:
+        if not len(snapshot):
             return base_answers("No specialist is registered.", snapshot.generation)
         what, found = "The last message", self._compare(snapshot, encoder, turns[-1])
         if len(turns) > 1 and not self._fits(found):
@@ -59,15 +63,17 @@ class Policy:
         return self._decision(snapshot, what, found)
 
     def _fits(self, found: Comparison) -> bool:
-        return found.candidates[0].score >= self._needed(found)
+        return found.candidates[0].score >= self._needed(found.general)
 
-    def _needed(self, found: Comparison) -> float:
-        return max(self.threshold, found.base + self.margin)
+    def _needed(self, general: float) -> float:
+        """What a specialist must score; few examples of its own bring it only so far from it."""
+        return round(max(self.threshold, general + self.margin), 4)
 
     def _decision(self, snapshot: Snapshot, what: str, found: Comparison) -> Decision:
         best, generation = found.candidates[0], snapshot.generation
-        scores = f"{best.specialist} scores {best.score:.2f} ({self._needed(found):.2f} needed), "
-        scores += f"general requests {found.base:.2f}."
+        needed = f"{self._needed(found.general):.2f} needed"
+        scores = f"{best.specialist} scores {best.score:.2f} ({needed}), "
+        scores += f"general requests {found.general:.2f}."
         if not self._fits(found):
             reason = f"No specialist is near enough: {scores}"
             return Decision(None, None, None, best.score, reason, found.candidates, generation)
@@ -85,9 +91,12 @@ class Policy:
     def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         # The encoder reads no further than this anyway; tokenising the rest would take time.
         vector = encoder.encode([text[:MAX_CHARACTERS]])[0]
-        nearest = snapshot.index.nearest(vector, self.candidates)
+        general = round(score(snapshot.general, vector), 4)
+        needed = self._needed(general)
+        nearest = snapshot.nearest(vector, self.candidates + POOL, needed)
+        original = without_copies(nearest, vector, needed)
         candidates = tuple(
-            Candidate(route.specialist, route.version, route.digest, round(score, 4))
-            for route, score in ((snapshot.routes[row], score) for row, score in nearest)
+            Candidate(route.specialist, route.version, route.digest, round(scored, 4))
+            for route, scored in original[: self.candidates]
         )
-        return Comparison(candidates, round(snapshot.base.score(vector), 4))
+        return Comparison(candidates, general)

@@ -14,6 +14,7 @@ from router.follower import Follower
 from router.policy import Policy
 
 AUTO = "auto"
+BY_NAME = "The request names this specialist."
 
 
 class Resolver:
@@ -41,7 +42,8 @@ class Resolver:
             return base_answers("The request names the base.")
         if model == AUTO:
             return await self.route(turns)
-        return await asyncio.to_thread(self._named, model)
+        known = self._live(model)
+        return known if known is not None else await asyncio.to_thread(self._named, model)
 
     async def route(self, turns: Sequence[str]) -> Decision:
         """The policy's decision over the current snapshot.
@@ -70,14 +72,19 @@ class Resolver:
         except InvalidReference as error:
             raise InvalidRequest(error.message, param="model", code=error.code) from error
 
+    def _live(self, model: str) -> Decision | None:
+        """The decision for a plain `owner/name` that the snapshot knows: nothing is read for it."""
+        snapshot = self._follower.snapshot
+        route = snapshot.find(model) if snapshot is not None else None
+        if route is None:
+            return None
+        return Decision(route.specialist, route.version, route.digest, None, BY_NAME)
+
     def _named(self, model: str) -> Decision:
         version = self.version(model)
-        reason = "The request names this specialist."
-        return Decision(version.id, version.number, version.digest, None, reason)
+        return Decision(version.id, version.number, version.digest, None, BY_NAME)
 
     def _nearest(self, model: str) -> list[str]:
         """Names for a model without an owner: a specialist of that name, `auto`, the base."""
-        snapshot = self._follower.snapshot
-        ids = [route.specialist for route in snapshot.routes] if snapshot else []
-        owned = [id_ for id_ in ids if id_.endswith(f"/{model}")]
-        return owned[:3] or get_close_matches(model, [AUTO, self.base]) or [AUTO, self.base]
+        owned = self._registry.named(model, 3)
+        return owned or get_close_matches(model, [AUTO, self.base]) or [AUTO, self.base]

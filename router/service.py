@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry.catalogue import Registry
-from registry.errors import StorageError
 from registry.limits import Limits
 from router.encoder import Encoder
 from router.engine import Engine
@@ -71,11 +70,17 @@ class Service:
         return missing if await self._engine_ready() else [*missing, "engine"]
 
     async def refresh(self) -> None:
-        """Route by what was just written; where that fails, the follower catches up later."""
+        """Route by what was just written; where that fails, the follower catches up later.
+
+        Before the first snapshot nobody waits for it: it will hold what was written.
+        """
+        if self.follower.snapshot is None:
+            return
         try:
             await asyncio.to_thread(self.follower.refresh)
-        except StorageError as error:
-            logger.warning("routes are brought up to date later: %s", error)
+        except Exception as error:
+            # What was written stands, whatever becomes of the routes.
+            logger.warning("routes are brought up to date later: %r", error)
 
     async def engine_stats(self) -> Mapping[str, int]:
         """The engine's figures; none when it does not answer."""

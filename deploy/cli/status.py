@@ -27,8 +27,13 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
     with connect(url) as client:
         found = _found(client)
     answers = found.get("answers") or {}
-    shown = {name: value for name, value in found.items() if name not in ("answers", "missing")}
+    apart = ("answers", "missing", "skipped", "reading")
+    shown = {name: value for name, value in found.items() if name not in apart}
     shown["missing"] = ", ".join(found.get("missing") or ()) or None
+    if reading := found.get("reading"):
+        shown["reading"] = f"{reading['done']} of {reading['of']} specialists"
+    reasons = [f"{name}: {reason}" for name, reason in (found.get("skipped") or {}).items()]
+    shown["cannot be routed to"] = "\n".join(reasons) or None
     grid = table("answered by", "requests")
     for specialist, count in sorted(answers.items(), key=lambda pair: -pair[1]):
         add_row(grid, specialist, count)
@@ -45,7 +50,14 @@ def _found(client: "Client") -> dict[str, Any]:
         return {"url": client.url, "state": "down", "message": str(error)}
     state = "ready" if readiness.ready else "starting"
     missing = list(readiness.details.get("missing") or ())
-    head = {"url": client.url, "state": state, "base": client.base(), "missing": missing}
+    skipped = dict(readiness.details.get("skipped") or {})
+    head: dict[str, Any] = {
+        "url": client.url,
+        "state": state,
+        "base": client.base(),
+        "missing": missing,
+    }
+    head |= {"skipped": skipped, "reading": readiness.details.get("reading")}
     return head | _figures(client.metrics())
 
 

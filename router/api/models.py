@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from registry.catalogue import Version
+from registry.catalogue import Live, Version
 from router.resolver import AUTO
 from router.service import Service
 
@@ -40,7 +40,7 @@ def _built_in(name: str, created: int) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "myriad"}
 
 
-def _specialist(reference: str, version: Version) -> dict[str, Any]:
+def _specialist(reference: str, version: Live | Version) -> dict[str, Any]:
     owner, _ = version.id.split("/")
     created = int(version.created.timestamp())
     return {"id": reference, "object": "model", "created": created, "owned_by": owner}

@@ -1,5 +1,6 @@
 """`GET /healthz`, `/readyz` and `/metrics`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,21 +22,26 @@ def operation_routes(service: Service) -> APIRouter:
 
     @routes.get("/readyz")
     async def readiness() -> JSONResponse:
-        """Requests can be answered; otherwise 503 with what is missing."""
+        """Requests can be answered; otherwise 503 with what is missing and how far it is."""
         missing = await service.missing()
         snapshot = service.follower.snapshot
-        content = {
+        content: dict[str, Any] = {
             "status": "not ready" if missing else "ready",
             "missing": missing,
-            "generation": snapshot.generation if snapshot else None,
+            "generation": None if snapshot is None else snapshot.generation,
+            "skipped": dict(service.follower.skipped),
         }
+        if snapshot is None:
+            content["reading"] = asdict(service.follower.reading)
         return JSONResponse(content, 503 if missing else 200)
 
     @routes.get("/metrics")
     async def metrics() -> Response:
         """This replica's metrics in Prometheus' text format."""
         stats = await service.engine_stats()
-        exposition = service.metrics.exposition(service.follower.snapshot, stats)
+        exposition = service.metrics.exposition(
+            service.follower.snapshot, stats, len(service.follower.skipped)
+        )
         return Response(exposition, media_type=CONTENT_TYPE)
 
     return routes

@@ -17,6 +17,7 @@ from deploy.cli import main
 from registry.base import BaseSpec
 from registry.catalogue import Registry
 from router.api.app import create_app
+from router.follower import Follower
 from router.hashed import HashedWords
 from router.scripted import ScriptedEngine
 from router.service import Service
@@ -42,6 +43,7 @@ class Live:
     url: str
     engine: ScriptedEngine
     registry: Registry
+    follower: Follower
 
 
 class _Server(uvicorn.Server):
@@ -83,7 +85,7 @@ def live(home: Path, base: BaseSpec = tiny_adapter.BASE) -> Iterator[Live]:
     service.follower.refresh()
     try:
         with serve(create_app(service)) as url:
-            yield Live(url, engine, registry)
+            yield Live(url, engine, registry, service.follower)
     finally:
         asyncio.run(service.stop())
         registry.close()

@@ -1,4 +1,5 @@
 import dataclasses
+import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 
 from registry import records
-from registry.catalogue import Registry
+from registry.catalogue import Live, Registry
 from registry.cursor import decode, encode
 from registry.errors import (
     InvalidAdapter,
@@ -17,6 +18,7 @@ from registry.errors import (
     InvalidReference,
     StorageError,
     UnknownSpecialist,
+    UnreadableCard,
 )
 from registry.reference import parse_id, parse_reference
 
@@ -43,6 +45,14 @@ def everything(registry):
 
 def blobs(home):
     return sorted(path for path in (home / "blobs").rglob("*") if path.is_file())
+
+
+def heads(*versions, since=None):
+    """What routing is told of these versions."""
+    return [
+        Live(each.id, each.number, each.digest, each.created, since or each.created)
+        for each in versions
+    ]
 
 
 def ids(versions):
@@ -184,14 +194,15 @@ def test_a_name_registered_again_goes_on_numbering(registry):
 
 
 def test_changes_are_in_order_and_tell_what_is_live_now(registry):
-    register(registry)
+    first, _ = register(registry)
     register(registry, "bob/bot")
     newest, _ = register(registry, seed=1)
     registry.retire("bob/bot")
+    [newest] = heads(newest, since=first.created)
     changes = registry.changes(0)
     assert [change.seq for change in changes] == [1, 2, 3, 4]
     assert ids(changes) == ["ada/coach", "bob/bot", "ada/coach", "bob/bot"]
-    assert [change.version for change in changes] == [newest, None, newest, None]
+    assert [change.live for change in changes] == [newest, None, newest, None]
     assert registry.changes(2) == changes[2:]
     assert registry.changes(1, limit=2) == changes[1:3]
     assert registry.changes(4) == []
@@ -206,7 +217,41 @@ def test_live_pages_cover_every_live_specialist_once(registry):
     while page := registry.live(after, limit=2):
         assert len(page) <= 2
         seen, after = seen + page, page[-1].id
-    assert seen == expected == registry.live()
+    assert seen == heads(*expected) == registry.live()
+    assert registry.count() == 6
+
+
+def test_a_name_is_found_whoever_owns_it(registry):
+    for owner in ("ada", "bob", "eve"):
+        register(registry, f"{owner}/coach")
+    register(registry, "ada/coachman")
+    registry.retire("bob/coach")
+    assert registry.named("coach", 5) == ["ada/coach", "eve/coach"]
+    assert registry.named("coach", 1) == ["ada/coach"]
+
+
+def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(registry, home):
+    version, _ = register(registry, tags=["work"])
+    with sqlite3.connect(home / "registry.db") as database:
+        database.execute('UPDATE versions SET card = \'{"colour": "red"}\'')
+    database.close()
+    [found] = registry.search(None, None, None, 10).data
+    assert (found.id, found.digest, found.card.tags) == ("ada/coach", version.digest, ())
+    assert found.problem == "card.id: Field required"
+    assert registry.versions("ada/coach") == [found]
+    assert registry.live() == heads(version)
+    with pytest.raises(UnreadableCard, match="Field required"):
+        registry.card(version.digest)
+    registry.retire("ada/coach")
+    assert registry.live() == []
+
+
+def test_a_card_is_read_by_digest(registry):
+    version, _ = register(registry, examples=["How?"])
+    registry.retire("ada/coach")
+    assert registry.card(version.digest) == version.card
+    with pytest.raises(UnknownSpecialist):
+        registry.card("sha256:" + "0" * 64)
 
 
 def test_search_pages_cover_every_match_once(registry):
@@ -321,7 +366,8 @@ def test_another_base_sees_its_own_specialists_only(registry, home):
     version, _ = register(registry)
     other = Registry.open(home, dataclasses.replace(BASE, name="other"))
     assert other.live() == []
-    assert [change.version for change in other.changes(0)] == [None]
+    assert [change.live for change in other.changes(0)] == [None]
+    assert (other.count(), other.named("coach", 3)) == (0, [])
     for call in (other.get, other.versions, other.aliases, other.retire):
         with pytest.raises(UnknownSpecialist) as caught:
             call("ada/coach")

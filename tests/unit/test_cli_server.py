@@ -34,7 +34,7 @@ def lines(text: str) -> list:
 def test_chat_answers_on_stdout_and_says_who_on_stderr():
     ran = myriad("chat", RAISE)
     assert (ran.code, ran.out) == (0, f"{RAISE}\n")
-    assert ran.err.startswith("ada/coach · 1.00 · ")
+    assert ran.err.startswith("ada/coach · 0.5")
     assert "is like its examples" in ran.err
 
 
@@ -143,7 +143,7 @@ def test_route_lists_candidates():
     ran = myriad("route", RAISE)
     assert ran.code == 0
     coach, pirate = ran.out.splitlines()[1:3]
-    assert coach.split() == ["ada/coach", "1", "1.00", "chosen"]
+    assert coach.split() == ["ada/coach", "1", "0.53", "chosen"]
     assert pirate.split()[:2] == ["bob/pirate", "1"]
     assert "chosen" not in pirate
     assert "ada/coach answers: The last message is like its examples" in ran.out
@@ -176,6 +176,15 @@ def test_status_of_a_server_that_is_starting(server):
     assert ran.code == 1
     assert "starting" in ran.out
     assert "engine" in ran.out
+
+
+def test_status_names_what_cannot_be_routed_to(server):
+    server.follower.skipped["eve/old"] = "card.colour: Extra inputs are not permitted"
+    ran = myriad("status")
+    assert ran.code == 0
+    assert "eve/old: card.colour" in ran.out
+    assert json.loads(myriad("status", "--json").out)["skipped"] == server.follower.skipped
+    server.follower.skipped.clear()
 
 
 def test_status_of_no_server(monkeypatch):

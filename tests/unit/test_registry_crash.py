@@ -74,5 +74,5 @@ def test_a_change_made_by_another_process_is_seen(tmp_path):
     registry.register(card("ada/coach"), config(), weights())
     process = start(tmp_path, "bob/bot", 0, 1)
     digest = process.communicate(timeout=HANGS)[0].strip()
-    assert [change.version.digest for change in registry.changes(1)] == [digest]
+    assert [change.live.digest for change in registry.changes(1)] == [digest]
     registry.close()

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from served import FRENCH, open_registry, register
 
 from registry.catalogue import Registry
 from registry.errors import StorageError
-from router.follower import Follower, VectorCache
+from router.follower import Follower
 from router.general import general_requests
 from router.hashed import HashedWords
+from router.index import score
 from router.scripted import ScriptedEngine
 from router.service import Service
 
@@ -97,10 +99,10 @@ def test_the_bases_examples_are_read_once_before_the_first_snapshot(registry: Re
     follower.refresh()
     first = follower.snapshot
     assert encoder.encoded == general_requests()
-    assert first.base.score(encoder.encode([encoder.encoded[0]])[0]) > 0.2
+    assert score(first.general, encoder.encode([encoder.encoded[0]])[0]) > 0.2
     register(registry)
     follower.refresh()
-    assert follower.snapshot.base is first.base
+    assert follower.snapshot.general is first.general
 
 
 def test_a_registry_that_cannot_be_read_costs_no_encoding(registry: Registry, monkeypatch):
@@ -176,19 +178,67 @@ def test_stopping_before_starting_is_no_error(registry: Registry):
     Follower(registry, HashedWords()).stop()
 
 
-def test_the_cache_forgets_what_was_asked_for_longest_ago():
+def damage(home: Path, digest: str) -> None:
+    """A card that an older release accepted and this one does not understand."""
+    with sqlite3.connect(home / "registry.db") as database:
+        stored = '{"id": "ada/old", "description": "", "colour": "red"}'
+        database.execute("UPDATE versions SET card = ? WHERE digest = ?", (stored, digest))
+    database.close()
+
+
+def test_a_card_that_is_not_understood_costs_itself_only(registry, tmp_path, caplog):
+    register(registry, "ada/one")
+    damage(tmp_path, register(registry, "ada/old", seed=1).digest)
+    follower = Follower(registry, HashedWords())
+    follower.refresh()
+    assert names(follower) == ["ada/one"]
+    assert list(follower.skipped) == ["ada/old"]
+    assert "ada/old" in caplog.text
+    register(registry, "ada/two", seed=2)
+    follower.refresh()
+    assert names(follower) == ["ada/one", "ada/two"]
+    registry.retire("ada/old")
+    follower.refresh()
+    assert follower.skipped == {}
+
+
+def test_an_example_that_the_encoder_cannot_read_costs_its_version_only(registry):
+    class Picky(HashedWords):
+        def encode(self, texts: list[str]) -> np.ndarray:
+            if "boom" in texts:
+                raise IndexError("no such token")
+            return super().encode(texts)
+
+    register(registry, "ada/one")
+    register(registry, "ada/bad", seed=1, examples=["boom"])
+    follower = Follower(registry, Picky())
+    follower.refresh()
+    assert (names(follower), follower.skipped) == (["ada/one"], {"ada/bad": "no such token"})
+    register(registry, "ada/bad", seed=1, examples=["fine"])
+    follower.refresh()
+    assert (names(follower), follower.skipped) == (["ada/bad", "ada/one"], {})
+
+
+def test_a_second_start_encodes_nothing_and_reads_no_card(registry, tmp_path, monkeypatch):
+    for number in range(3):
+        register(registry, f"ada/n{number}", seed=number, examples=[f"text {number}"])
+    Follower(registry, HashedWords(), cache=tmp_path / "cache").refresh()
+    monkeypatch.setattr(registry, "card", None)
     encoder = HashedWords()
-    cache = VectorCache(encoder, 2)
-    first = cache.encode(["a", "b", "a"])
-    np.testing.assert_array_equal(first[0], first[2])
-    cache.encode(["a"])
-    cache.encode(["c"])
-    encoder.encoded.clear()
-    cache.encode(["a", "c"])
+    again = Follower(registry, encoder, cache=tmp_path / "cache")
+    again.refresh()
+    assert len(names(again)) == 3
     assert encoder.encoded == []
-    np.testing.assert_array_equal(cache.encode(["b"])[0], first[1])
-    assert encoder.encoded == ["b"]
+    assert (again.reading.done, again.reading.of) == (3, 3)
 
 
-def test_the_cache_answers_more_texts_than_it_holds():
-    assert VectorCache(HashedWords(), 2).encode(["a", "b", "c", "d"]).shape[0] == 4
+def test_a_burst_of_registrations_encodes_and_reads_each_once(registry, monkeypatch):
+    follower = Follower(registry, HashedWords())
+    follower.refresh()
+    cards, card = [], registry.card
+    monkeypatch.setattr(registry, "card", lambda digest: cards.append(digest) or card(digest))
+    for number in range(50):
+        register(registry, f"ada/n{number}", seed=number)
+        follower.refresh()
+    assert len(names(follower)) == 50
+    assert len(cards) == len(set(cards)) == 50

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router import general
-from router.general import general_requests, general_vectors
+from router.general import general_requests
 from router.hashed import HashedWords
+from router.vectors import kept_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def general_vectors(encoder, cache=None, texts=None):
+    return kept_vectors(encoder, texts or general_requests(), cache, "general")
 
 
 @pytest.fixture
@@ -49,11 +53,10 @@ def test_a_second_start_encodes_nothing(cache: Path):
     assert kept(cache).suffix == ".npy"
 
 
-def test_other_texts_and_other_encoders_have_files_of_their_own(cache: Path, monkeypatch):
+def test_other_texts_and_other_encoders_have_files_of_their_own(cache: Path):
     general_vectors(HashedWords(), cache)
     general_vectors(HashedWords(64), cache)
-    monkeypatch.setattr(general, "general_requests", lambda: ["another text"] * 1000)
-    vectors = general_vectors(HashedWords(), cache)
+    vectors = general_vectors(HashedWords(), cache, ["another text"] * 1000)
     np.testing.assert_array_equal(vectors[0], HashedWords().encode(["another text"])[0])
     assert len(list(cache.iterdir())) == 3
 

@@ -1,8 +1,12 @@
+"""The index finds exactly what brute force finds, whatever the sizes of the groups."""
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.index import Index
+from router import index
+from router.index import Index, score
 
 
 def unit(rows: int, draw: np.random.Generator) -> np.ndarray:
@@ -10,53 +14,108 @@ def unit(rows: int, draw: np.random.Generator) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def brute_force(groups: list[np.ndarray], query: np.ndarray) -> list[float]:
+def brute_force(groups: list[np.ndarray], query: np.ndarray, prior: float | None) -> list[float]:
     scores = []
     for group in groups:
         centroid = group.mean(0) / np.linalg.norm(group.mean(0))
         near = np.sort(group @ query)[-8:].mean()
-        scores.append(float(0.8 * near + 0.2 * (centroid @ query)))
+        raw = float(0.8 * near + 0.2 * (centroid @ query))
+        evidence = 1 if prior is None else min(len(group), 8) / 8
+        scores.append((prior or 0) + evidence * (raw - (prior or 0)))
     return scores
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
-def test_finds_what_brute_force_finds(sizes: list[int], seed: int):
+SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=30)
+PRIORS = st.none() | st.floats(-1, 1, width=32)
+
+
+@given(SIZES, st.integers(0, 2**32 - 1), PRIORS, st.sampled_from([1, 64]))
+def test_finds_what_brute_force_finds(sizes, seed, prior, block):
     draw = np.random.default_rng(seed)
     groups, query = [unit(size, draw) for size in sizes], unit(1, draw)[0]
-    scores = brute_force(groups, query)
-    found = Index(groups).nearest(query, 5)
+    scores = brute_force(groups, query, prior)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "BLOCK", block)
+        found = Index(groups).nearest(query, 5, prior)
     assert len(found) == min(5, len(sizes))
-    np.testing.assert_allclose([score for _, score in found], sorted(scores)[::-1][:5], atol=1e-5)
+    np.testing.assert_allclose([got for _, got in found], sorted(scores)[::-1][:5], atol=1e-5)
     np.testing.assert_allclose([scores[at] for at, _ in found], [s for _, s in found], atol=1e-5)
 
 
-def test_the_search_does_not_stop_before_the_best():
-    draw = np.random.default_rng(5)
-    for _ in range(100):
-        groups, query = [unit(size, draw) for size in draw.integers(1, 20, 60)], unit(1, draw)[0]
-        [(at, _)] = Index(groups).nearest(query, 1)
-        assert at == np.argmax(brute_force(groups, query))
+@given(st.lists(st.tuples(SIZES, st.integers(0, 5)), max_size=6), st.integers(0, 2**32 - 1))
+def test_an_index_that_changes_finds_what_a_new_one_finds(changes, seed):
+    """Chunks of few rows, so that groups begin new ones and leave their ends unused."""
+    draw = np.random.default_rng(seed)
+    groups: dict[int, np.ndarray] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "CHUNK_ROWS", 32)
+        patch.setattr(index, "BLOCK", 1)
+        grown, number = Index(), 0
+        for sizes, leaving in changes:
+            gone = list(groups)[:leaving]
+            added = [unit(size, draw) for size in sizes]
+            before, query = grown, unit(1, draw)[0]
+            expected = before.nearest(query, 3)
+            grown, views = grown.changed(added, gone)
+            assert before.nearest(query, 3) == expected
+            for each, view in zip(added, views, strict=True):
+                np.testing.assert_array_equal(each, view)
+                groups[number] = each
+                number += 1
+            for each in gone:
+                del groups[each]
+            assert list(grown.groups) == list(groups)
+            assert len(grown) == sum(map(len, groups.values()))
+            found = grown.nearest(query, 3)
+            scores = dict(zip(groups, brute_force(list(groups.values()), query, None), strict=True))
+            best = sorted(scores.values())[::-1][:3]
+            np.testing.assert_allclose([got for _, got in found], best, atol=1e-5)
+            np.testing.assert_allclose([scores[at] for at, _ in found], best, atol=1e-5)
 
 
 def test_one_group_is_scored_as_among_many():
     draw = np.random.default_rng(3)
-    group, query = unit(12, draw), unit(1, draw)[0]
-    assert abs(Index([group]).score(query) - brute_force([group], query)[0]) < 1e-6
+    for size in (3, 12):
+        group, query = unit(size, draw), unit(1, draw)[0]
+        [(_, found)] = Index([group]).nearest(query, 1, 0.3)
+        assert abs(score(group, query, 0.3) - found) < 1e-6
 
 
 def test_examples_beyond_the_nearest_eight_count_by_their_centroid_alone():
     like, unlike = np.eye(2, 8, dtype=np.float32)
-    few = Index([np.stack([like] * 8)]).score(like)
-    many = Index([np.stack([like] * 8 + [unlike] * 8)]).score(like)
+    few = score(np.stack([like] * 8), like)
+    many = score(np.stack([like] * 8 + [unlike] * 8), like)
     np.testing.assert_allclose([few, many], [1, 0.8 + 0.2 / np.sqrt(2)], atol=1e-6)
+
+
+def test_few_examples_count_by_their_share_of_eight():
+    like = np.eye(1, 8, dtype=np.float32)
+    found = [score(np.repeat(like, size, axis=0), like[0], 0.2) for size in (1, 4, 8, 9)]
+    np.testing.assert_allclose(found, [0.3, 0.6, 1, 1], atol=1e-6)
 
 
 def test_an_empty_index_finds_nothing():
     assert Index([]).nearest(np.ones(8, np.float32), 5) == []
     assert len(Index([])) == 0
+    row = np.eye(1, 8, dtype=np.float32)
+    emptied, _ = Index([row]).changed([], [0])
+    assert emptied.nearest(row[0], 5) == []
 
 
 def test_opposite_examples_do_not_divide_by_zero():
     row = np.eye(1, 8, dtype=np.float32)
-    [(_, score)] = Index([np.concatenate([row, -row])]).nearest(row[0], 1)
-    assert np.isfinite(score)
+    [(_, found)] = Index([np.concatenate([row, -row])]).nearest(row[0], 1)
+    assert np.isfinite(found)
+
+
+def test_a_request_near_nothing_settles_without_looking_at_every_group(monkeypatch):
+    """Groups of more than eight examples, none of them near: the bounds alone rule most out."""
+    draw = np.random.default_rng(7)
+    groups = [unit(12, draw) for _ in range(3000)]
+    looked = []
+    exact = Index._exact
+    monkeypatch.setattr(Index, "_exact", lambda self, top, *rest: (
+        looked.append(len(top)), exact(self, top, *rest)
+    )[1])  # fmt: skip
+    Index(groups).nearest(unit(1, draw)[0], 5)
+    assert len(looked) <= 4

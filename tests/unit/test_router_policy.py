@@ -1,9 +1,11 @@
-import numpy as np
+from dataclasses import replace
+
 import pytest
 from served import FRENCH, WEATHER
 
+from router.copies import distinct
 from router.hashed import HashedWords
-from router.index import Index
+from router.index import score
 from router.policy import Policy
 from router.snapshot import Route, Snapshot
 
@@ -11,11 +13,11 @@ ENCODER = HashedWords()
 
 
 def route(id: str, texts: list[str], version: int = 1) -> Route:  # noqa: A002
-    return Route(id, version, f"sha256:{id}", ENCODER.encode(texts))
+    return Route(id, version, f"sha256:{id}", distinct(ENCODER.encode(texts)))
 
 
 GENERAL = ["tell me about history", "who was caesar", "thanks a lot"]
-BASE = Index([ENCODER.encode(GENERAL)])
+BASE = ENCODER.encode(GENERAL)
 SNAPSHOT = Snapshot(7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)], BASE)
 
 
@@ -34,7 +36,7 @@ def test_the_nearest_specialist_answers_with_scores_and_reason():
 
 
 def base_score(text: str) -> float:
-    return round(BASE.score(ENCODER.encode([text])[0]), 4)
+    return round(score(BASE, ENCODER.encode([text])[0]), 4)
 
 
 def test_the_base_answers_what_is_more_like_general_requests_and_shows_who_was_near():
@@ -46,7 +48,7 @@ def test_the_base_answers_what_is_more_like_general_requests_and_shows_who_was_n
     assert 0.2 < decision.score < base_score(question)
     assert f"bob/weather scores {decision.score:.2f}" in decision.reason
     assert f"general requests {base_score(question):.2f}" in decision.reason
-    alone = Snapshot(7, SNAPSHOT.routes, Index([ENCODER.encode(["xylophone"])]))
+    alone = Snapshot(7, SNAPSHOT.routes, ENCODER.encode(["xylophone"]))
     assert decide(question, snapshot=alone).specialist == "bob/weather"
 
 
@@ -60,21 +62,20 @@ def test_what_is_like_nothing_goes_to_the_base_however_little_that_scores():
 
 def test_the_threshold_is_a_parameter():
     question = "weather forecast for paris"
-    score = decide(question).score
-    assert score is not None
-    assert decide(question, threshold=score).specialist == "bob/weather"
-    assert decide(question, threshold=score + 0.001).specialist is None
+    assert decide(question, threshold=0.3).specialist == "bob/weather"
+    assert decide(question, threshold=0.9).specialist is None
 
 
 @pytest.mark.parametrize(("more", "answers"), [(-0.001, "bob/weather"), (0.001, None)])
 def test_the_margin_is_what_the_base_must_be_beaten_by(more, answers):
     question = "tell me the weather forecast for rome"
-    ahead = decide(question).score - base_score(question)
+    near = score(ENCODER.encode(WEATHER), ENCODER.encode([question])[0])
+    ahead = near - base_score(question)
     assert decide(question, margin=ahead + more).specialist == answers
 
 
 def test_a_tie_goes_to_the_base_unless_the_margin_is_nothing():
-    tied = Snapshot(1, [route("bob/weather", WEATHER)], Index([ENCODER.encode(WEATHER)]))
+    tied = Snapshot(1, [route("bob/weather", WEATHER)], ENCODER.encode(WEATHER))
     assert decide("weather in rome", snapshot=tied).specialist is None
     assert decide("weather in rome", snapshot=tied, margin=0.0).specialist == "bob/weather"
 
@@ -108,10 +109,63 @@ def test_the_number_of_candidates_is_bounded():
 
 
 def test_a_change_makes_another_snapshot_and_leaves_the_old_one_alone():
-    rows = SNAPSHOT.index._rows.copy()
+    before = decide("weather forecast for paris")
     other = SNAPSHOT.changed(9, {"ada/french": None, "eve/poet": route("eve/poet", ["rhyme"])})
     assert [r.specialist for r in other.routes] == ["bob/weather", "eve/poet"]
     assert (other.generation, SNAPSHOT.generation) == (9, 7)
     assert [r.specialist for r in SNAPSHOT.routes] == ["ada/french", "bob/weather"]
-    assert other.base is SNAPSHOT.base
-    np.testing.assert_array_equal(rows, SNAPSHOT.index._rows)
+    assert other.general is SNAPSHOT.general
+    assert decide("weather forecast for paris") == before
+    assert decide("rhyme", snapshot=other).specialist == "eve/poet"
+    assert (other.find("ada/french"), other.find("eve/poet").version) == (None, 1)
+
+
+def test_a_snapshot_that_is_not_the_newest_can_be_changed_too():
+    first = Snapshot(1, [route("bob/weather", WEATHER)], BASE)
+    left = first.changed(2, {"eve/poet": route("eve/poet", ["rhyme"])})
+    right = first.changed(2, {"ada/french": route("ada/french", FRENCH), "bob/weather": None})
+    assert [r.specialist for r in left.routes] == ["bob/weather", "eve/poet"]
+    assert [r.specialist for r in right.routes] == ["ada/french"]
+    assert len(first) == 1
+
+
+def test_many_changes_do_not_pile_up():
+    snapshot = Snapshot(0, [route("bob/weather", WEATHER)], BASE)
+    for generation in range(1, 2500):
+        snapshot = snapshot.changed(generation, {"a/b": route("a/b", ["rhyme"], generation)})
+    assert len(snapshot._routes) < 2100
+    assert [(r.specialist, r.version) for r in snapshot.routes] == [
+        ("a/b", 2499), ("bob/weather", 1)
+    ]  # fmt: skip
+
+
+def aged(id: str, texts: list[str], since: float) -> Route:  # noqa: A002
+    return replace(route(id, texts), since=since)
+
+
+FORECASTS = [f"weather forecast for {town}" for town in "abcdefghijkl"]
+POPULAR = "weather forecast for paris on monday"
+
+
+def test_one_example_that_equals_a_popular_request_does_not_capture_it():
+    honest = route("bob/weather", [*WEATHER, *FORECASTS])
+    for copies in (1, 8):
+        thief = route("eve/thief", [POPULAR] * copies)
+        decision = decide(POPULAR, snapshot=Snapshot(1, [honest, thief], BASE))
+        assert decision.specialist == "bob/weather", copies
+
+
+def test_another_owners_examples_gain_nothing():
+    honest = aged("bob/weather", FORECASTS, since=1)
+    thief = aged("eve/thief", [f"{text.upper()}!" for text in FORECASTS], since=2)
+    for routes in ([honest, thief], [thief, honest]):
+        decision = decide("weather forecast for c", snapshot=Snapshot(1, routes, BASE))
+        assert decision.specialist == "bob/weather"
+        scores = {each.specialist: each.score for each in decision.candidates}
+        assert scores["eve/thief"] <= max(base_score("weather forecast for c"), 0.2)
+
+
+def test_ones_own_examples_may_be_used_again():
+    first, second = aged("bob/weather", FORECASTS, 1), aged("bob/storms", FORECASTS, 2)
+    decision = decide("weather forecast for c", snapshot=Snapshot(1, [first, second], BASE))
+    assert decision.candidates[0].score == decision.candidates[1].score > 0.5

@@ -222,7 +222,7 @@ def test_a_registration_holds_even_when_the_routes_cannot_be_read(running, monke
 
     monkeypatch.setattr(made.follower, "refresh", fail)
     assert register(client).status_code == 201
-    assert "later: away" in caplog.text
+    assert "later: StorageError('away')" in caplog.text
 
 
 def test_a_failing_store_is_503(running, monkeypatch):
@@ -240,11 +240,13 @@ def test_a_failing_store_is_503(running, monkeypatch):
 def test_health_and_readiness(running):
     made, client = running
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ready", "missing": [], "generation": 2}
+    expected = {"status": "ready", "missing": [], "generation": 2, "skipped": {}}
+    assert client.get("/readyz").json() == expected
     made.engine.is_ready = False
     made.follower._snapshot = None
     response = client.get("/readyz")
     assert (response.status_code, response.json()["missing"]) == (503, ["snapshot", "engine"])
+    assert response.json()["reading"] == {"done": 2, "of": 2}
     assert client.get("/healthz").status_code == 200
 
 

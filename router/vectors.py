@@ -1,0 +1,131 @@
+"""Example vectors, made once per version and kept on disk: a start reads them, and encodes none."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from router.copies import distinct
+from router.encoder import Encoder, Vectors
+
+logger = logging.getLogger(__name__)
+
+CACHED_TEXTS = 20_000
+
+
+class VectorStore:
+    """An encoder's vectors of versions' examples, by digest. For one thread at a time."""
+
+    def __init__(self, encoder: Encoder, cache: Path | None) -> None:
+        """Keep vectors in a folder of this encoder's below `cache`; None keeps nothing."""
+        self._texts = TextVectors(encoder, CACHED_TEXTS)
+        self._dimensions = encoder.dimensions
+        self._folder = cache / f"vectors-{_key(encoder.identity)}" if cache else None
+
+    def of_version(self, digest: str, examples: Callable[[], list[str]]) -> Vectors:
+        """Vectors of a version's distinct examples, float16 [at least 1, dimensions].
+
+        Args:
+            digest: the version's.
+            examples: gives its texts; asked only when their vectors are not kept yet.
+        """
+        if self._folder is None:
+            return self._encode(examples())
+        content = digest.removeprefix("sha256:")
+        file = self._folder / content[:2] / f"{content}.npy"
+        kept = read_vectors(file, np.float16, self._dimensions)
+        if kept is None:
+            kept = self._encode(examples())
+            write_vectors(file, kept)
+        return kept
+
+    def _encode(self, texts: list[str]) -> Vectors:
+        return distinct(self._texts.encode(texts)).astype(np.float16)
+
+
+class TextVectors:
+    """An encoder's vectors for the `size` texts asked for last. For one thread at a time."""
+
+    def __init__(self, encoder: Encoder, size: int) -> None:
+        self._encoder = encoder
+        self._size = size
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32 [len(texts), dimensions], encoding only what is new."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        self._vectors.update(zip(new, self._encoder.encode(new), strict=True) if new else ())
+        for text in texts:
+            self._vectors.move_to_end(text)
+        vectors = np.stack([self._vectors[text] for text in texts])
+        while len(self._vectors) > self._size:
+            self._vectors.popitem(last=False)
+        return vectors
+
+
+def kept_vectors(encoder: Encoder, texts: list[str], cache: Path | None, name: str) -> Vectors:
+    """Unit vectors of fixed texts, float32 [texts, dimensions], encoded at the first start only.
+
+    Args:
+        encoder: Reads the texts.
+        texts: What is encoded.
+        cache: Folder that keeps the vectors for the next start; None keeps nothing. One that
+            cannot be read or written costs the encoding, nothing else.
+        name: Begins the file's name.
+    """
+    if cache is None:
+        return encoder.encode(texts)
+    file = cache / f"{name}-{_key(encoder.identity, *texts)}.npy"
+    kept = read_vectors(file, np.float32, encoder.dimensions, len(texts))
+    if kept is None:
+        kept = encoder.encode(texts)
+        write_vectors(file, kept)
+    return kept
+
+
+def read_vectors(
+    file: Path, dtype: type[np.floating[Any]], dimensions: int, rows: int | None = None
+) -> Vectors | None:
+    """The vectors in `file`; None unless they are unit rows of this sort and this number."""
+    try:
+        with file.open("rb") as opened:
+            vectors: Vectors = np.load(opened, allow_pickle=False)
+        fits = vectors.dtype == dtype and vectors.ndim == 2 and vectors.shape[1] == dimensions
+        if fits and rows in (None, len(vectors)) and _unit(vectors):
+            return vectors
+        logger.warning("%s does not hold the vectors of its name, encoding anew", file)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # a damaged file fails in as many ways as there are damages
+        logger.warning("%s cannot be read, encoding anew: %r", file, error)
+    return None
+
+
+def write_vectors(file: Path, vectors: Vectors) -> None:
+    """Write `file` whole or not at all: other replicas may be reading or writing it."""
+    part = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".part-", dir=file.parent)
+        with os.fdopen(handle, "wb") as opened:
+            np.save(opened, vectors, allow_pickle=False)
+        Path(part).replace(file)
+    except OSError as error:
+        logger.warning("%s cannot be written, the next start encodes anew: %s", file, error)
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+
+
+def _unit(vectors: Vectors) -> bool:
+    lengths = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float32)
+    return len(vectors) > 0 and bool((abs(lengths - 1) < 4e-3).all())
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
