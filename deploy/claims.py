@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.errors import AlreadyRunning, PortTaken
+from registry.private import make_home
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def only_one(home: Path) -> Iterator[None]:
     Raises:
         AlreadyRunning: another process holds it.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     with (home / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

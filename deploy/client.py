@@ -94,14 +94,17 @@ class Client:
         """The decision on a text, nothing generated."""
         return self._object("POST", "/v1/route", json={"input": text})
 
-    def register(self, card: Mapping[str, Any], config: Path, weights: Path) -> Json:
-        """Register an adapter's two files under a card."""
+    def register(
+        self, card: Mapping[str, Any], config: Path, weights: Path, alias: str | None = None
+    ) -> Json:
+        """Register an adapter's two files under a card, and point an alias to the version."""
         with ExitStack() as stack:
             files: dict[str, Any] = {"card": ("card.json", json.dumps(card), "application/json")}
             for file in (config, weights):
                 content = stack.enter_context(file.open("rb"))
                 files[file.stem] = (file.name, content, "application/octet-stream")
-            return self._object("POST", "/v1/specialists", files=files)
+            query = {} if alias is None else {"alias": alias}
+            return self._object("POST", "/v1/specialists", files=files, params=query)
 
     def specialists(
         self, search: str | None = None, tag: str | None = None, limit: int = PAGE

@@ -6,9 +6,8 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from deploy.home import open_registry
 from deploy.settings import MIB, EngineSettings, Settings
-from registry.base import BaseSpec
-from registry.catalogue import Registry
 from registry.errors import UnknownSpecialist
 from router import errors as refusals
 from router.engine import Delta, Generation, TokenLogprob, Usage
@@ -28,7 +27,7 @@ class EngineReplica:
 
     def __init__(self, settings: Settings) -> None:
         base = locate_base(settings.base, settings.home)
-        self._registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+        self._registry = open_registry(settings, base)
         self._default_max_tokens = settings.engine.default_max_tokens
         self._runner = Runner.from_folder(
             base.folder,
@@ -173,6 +172,6 @@ def _refusal(error: errors.EngineError) -> refusals.RouterError:
         case errors.Overloaded():
             return refusals.Overloaded(error.retry_after)
         case errors.AdapterUnavailable():
-            return refusals.Unavailable(1.0, "The specialist's adapter cannot be used.")
+            return refusals.Unavailable(1.0, f"The specialist cannot answer: {error}.")
         case _:
             return refusals.Unavailable()

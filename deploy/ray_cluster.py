@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -10,8 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from registry.private import private_folder
+from specialists.hardware import cores
+
 SOCKET_PATH_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 """Characters that Linux (sun_path) leaves for the folder below which Ray puts its sockets."""
+SESSIONS = ".ray-sessions"
+SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d+_\d+")
+KEPT_SESSIONS = 3
+"""Runs whose logs are kept, so that a supervisor's restart does not erase why the last one died."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
@@ -24,14 +32,14 @@ def ray_cluster(home: Path, engines: int) -> Iterator[None]:
         engines: replicas that must find room, on however few cores.
     """
     os.environ.update(_environment(home))
-    folder = session_folder(home)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = private_folder(session_folder(home))
+    forget_old_sessions(folder)
     # Imported here: Ray reads its environment when it is imported.
     import ray
 
     ray.init(
         address="local",
-        num_cpus=max(os.cpu_count() or 1, engines),
+        num_cpus=max(cores(), engines),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
@@ -46,12 +54,24 @@ def ray_cluster(home: Path, engines: int) -> Iterator[None]:
 
 
 def session_folder(home: Path) -> Path:
-    """Where Ray keeps sockets and logs: in the home, or elsewhere when its path is too long."""
-    inside = home / "ray"
+    """Where Ray keeps sockets and logs: in the home, or elsewhere when its path is too long.
+
+    Raises:
+        StorageError: the place elsewhere is somebody else's.
+    """
+    inside = home / SESSIONS
     if len(str(inside)) <= SOCKET_PATH_ROOM:
         return inside
-    name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"myriad-{os.getuid()}-{name}"
+    # Anyone may make a folder in a shared place first: it must be ours, and closed to others.
+    ours = private_folder(Path(tempfile.gettempdir()) / f"myriad-{os.getuid()}")
+    return ours / hashlib.sha256(str(home).encode()).hexdigest()[:12]
+
+
+def forget_old_sessions(folder: Path) -> None:
+    """Remove the logs of all but the last runs, and nothing that Ray did not make."""
+    sessions = [each for each in folder.iterdir() if SESSION.fullmatch(each.name)]
+    for old in sorted(each for each in sessions if not each.is_symlink())[:-KEPT_SESSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _environment(home: Path) -> dict[str, str]:

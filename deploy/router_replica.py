@@ -4,10 +4,9 @@ from typing import Any
 
 from ray import serve
 
+from deploy.home import open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
-from registry.base import BaseSpec
-from registry.catalogue import Registry
 from router.api.app import create_app
 from router.encoder import MiniLM
 from router.service import Service
@@ -20,7 +19,7 @@ class RouterReplica:
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
         base = locate_base(settings.base, settings.home)
-        self._registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+        self._registry = open_registry(settings, base)
         self._service = Service(
             self._registry,
             RemoteEngine(engine),

@@ -10,13 +10,13 @@ from rich.console import Console
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
 from deploy.errors import StartFailed
+from deploy.home import open_registry
 from deploy.patience import Patience
 from deploy.progress import told
 from deploy.ray_cluster import ray_cluster, session_folder
 from deploy.settings import Settings
 from deploy.stop_signal import StopSignal
-from registry.base import BaseSpec
-from registry.catalogue import Registry
+from registry.private import make_home
 from specialists.base import EMBEDDED, Base, prepare_base
 
 STILL_SECONDS = 600.0
@@ -53,13 +53,13 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 def prepare(settings: Settings, console: Console) -> Base:
     """The base, unpacked first when that was not done yet."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
     with told(console) as tell:
         return prepare_base(settings.base, settings.home, tell)
 
 
 def _seed(settings: Settings, base: Base, console: Console) -> None:
-    registry = Registry.open(settings.home, BaseSpec.from_folder(base.folder, base.name))
+    registry = open_registry(settings, base)
     try:
         if settings.demos and base.name == EMBEDDED:
             for specialist in register_demos(registry, settings.home):

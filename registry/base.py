@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.base_digest import base_digest
 from registry.errors import UnsupportedBase
 
 
@@ -13,19 +14,26 @@ from registry.errors import UnsupportedBase
 class BaseSpec:
     """A Llama base: its name, its sizes, and its adaptable linears.
 
-    `modules` maps a module's name within a layer, such as `self_attn.q_proj`, to (d_out, d_in).
+    `digest` is of its config and weights, which the name alone does not tell. `modules` maps a
+    module's name within a layer, such as `self_attn.q_proj`, to (d_out, d_in).
     `context` is the number of positions it was trained for.
     """
 
     name: str
+    digest: str
     layers: int
     hidden: int
     context: int
     modules: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def from_folder(cls, folder: Path, name: str) -> "BaseSpec":
-        """Read `config.json` of a Llama checkpoint.
+    def from_folder(cls, folder: Path, name: str, cache: Path | None = None) -> "BaseSpec":
+        """Read `config.json` of a Llama checkpoint, and the digest of its weights.
+
+        Args:
+            folder: the checkpoint.
+            name: what it is called.
+            cache: see `base_digest`.
 
         Raises:
             UnsupportedBase: there is no readable config.json, or it is of another architecture.
@@ -34,6 +42,7 @@ class BaseSpec:
         try:
             return cls(
                 name=name,
+                digest=base_digest(folder, cache),
                 layers=int(config["num_hidden_layers"]),
                 hidden=int(config["hidden_size"]),
                 context=int(config["max_position_embeddings"]),
@@ -41,6 +50,8 @@ class BaseSpec:
             )
         except KeyError as error:
             raise UnsupportedBase(f"{folder / 'config.json'} lacks the field {error}.") from error
+        except OSError as error:
+            raise UnsupportedBase(f"{folder} cannot be read ({error}).") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:

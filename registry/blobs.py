@@ -4,8 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from registry.digests import digest_bytes, digest_file
 from registry.errors import StorageError
-from registry.manifest import digest_bytes
 
 
 class BlobStore:
@@ -28,7 +28,7 @@ class BlobStore:
         digest = digest_bytes(data)
         path = self.path(digest)
         try:
-            if not path.exists() or path.stat().st_size != len(data):
+            if not _holds(path, digest):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_whole(path, data)
             # Also for a blob found there: its writer may not have got as far as this.
@@ -38,20 +38,23 @@ class BlobStore:
             raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
         return digest
 
-    def read(self, digest: str) -> bytes:
-        """A blob's bytes.
+    def verified(self, digest: str) -> Path:
+        """Where a blob lies, once its content was found to have its digest.
 
         Raises:
-            StorageError: it is missing, unreadable or damaged.
+            StorageError: it is missing, unreadable or damaged; storing it again mends it.
         """
         path = self.path(digest)
         try:
-            data = path.read_bytes()
+            if digest_file(path) == digest:
+                return path
         except OSError as error:
             raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
-        if digest_bytes(data) != digest:
-            raise StorageError(f"{path} is damaged: its content no longer has its digest.")
-        return data
+        raise StorageError(f"{digest} is damaged: the file no longer has the content of its name.")
+
+
+def _holds(path: Path, digest: str) -> bool:
+    return path.exists() and digest_file(path) == digest
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
 from registry import card_text
 from registry.errors import InvalidCard, InvalidReference, UnreadableCard
 from registry.manifest import canonical
-from registry.reference import parse_id
+from registry.reference import DIGEST, parse_id
 
 UNREADABLE = "This specialist's card cannot be read by this release; register it again."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -55,7 +55,8 @@ class Card(BaseModel):
     """A specialist's name, purpose and example requests.
 
     The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
-    `base` is the base model it was made for; None leaves that open.
+    `base` is the base model it was made for, `base_digest` which weights that name stood for;
+    None leaves that open.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +68,7 @@ class Card(BaseModel):
     license: Line | None = None
     language: Short = "en"
     base: Line | None = None
+    base_digest: Annotated[str, Field(pattern=rf"^{DIGEST}$")] | None = None
     evaluation: tuple[Evaluation, ...] = Field(default=(), max_length=64)
 
     @model_validator(mode="before")

@@ -15,15 +15,17 @@ from registry.base import BaseSpec
 from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
 from registry.database import Database
+from registry.digests import digest_bytes
 from registry.errors import (
     InvalidCard,
     InvalidInput,
-    StorageError,
+    RegistryError,
     UnknownSpecialist,
     UnreadableCard,
 )
-from registry.manifest import Manifest, canonical, digest_bytes
-from registry.reference import Reference, parse_id
+from registry.manifest import Manifest, canonical, digest
+from registry.private import make_home, private_folder
+from registry.reference import Reference, parse_id, parse_reference
 from registry.tables import aliases, versions
 from registry.version import AdapterFiles, Change, Live, Page, Version
 
@@ -54,47 +56,58 @@ class Registry:
 
         Raises:
             StorageError: the folder cannot be used, or a newer release has written it.
+            BaseChanged: the base's name stood for other weights before.
         """
-        blobs = home / "blobs"
+        make_home(home)
+        blobs = private_folder(home / "blobs")
+        database = Database.open(home / "registry.db")
         try:
-            blobs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"Cannot create {blobs}: {error.strerror}.") from error
-        return cls(Database.open(home / "registry.db"), BlobStore(blobs), base, limits or Limits())
+            with database.write() as connection:
+                records.require_base(connection, base.name, base.digest)
+        except RegistryError:
+            database.close()
+            raise
+        return cls(database, BlobStore(blobs), base, limits or Limits())
 
     def close(self) -> None:
         """Let go of the files."""
         self._database.close()
 
-    def register(self, card: Card, config: bytes, weights: bytes) -> tuple[Version, bool]:
-        """Make an adapter its specialist's live version, all or nothing.
+    def register(
+        self, card: Card, config: bytes, weights: bytes, alias: str | None = None
+    ) -> tuple[Version, bool]:
+        """Add a version of a specialist, all or nothing; a new one becomes the live one.
 
         Args:
             card: what it says of itself, its id included.
             config: adapter_config.json.
             weights: adapter_model.safetensors.
+            alias: what points to the version from now on; without one `prod` does if the version
+                is new, and nothing changes if it is not.
 
         Returns:
             The version, and whether it is new: the same content keeps its number.
 
         Raises:
+            InvalidReference: that is no alias.
             InvalidCard: it was made for another base.
             InvalidAdapter: it does not fit the base, or cannot be trusted.
         """
-        if card.base not in (None, self._base.name):
-            message = f"is '{card.base}', but the base served here is '{self._base.name}'."
-            raise InvalidCard(message, "base")
+        self._require_base(card)
+        if alias is not None:
+            parse_reference(f"{card.id}:{alias}")
         adapter = validate(config, weights, self._base, self._limits)
         manifest = Manifest(
             kind=adapter.kind,
             base=self._base.name,
+            base_digest=self._base.digest,
             config=self._blobs.put(canonical(adapter.config)),
             weights=self._blobs.put(weights),
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
-            created = records.register(connection, card, manifest)
-            row = connection.execute(queries.one(parse_id(card.id), self._base.name)).one()
+            created = records.register(connection, card, manifest, alias)
+            row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
 
     def resolve(self, reference: Reference) -> Version:
@@ -143,6 +156,11 @@ class Registry:
             self._require_live(connection, reference)
             rows = connection.execute(queries.alias_numbers(reference.id)).all()
         return {row.alias: row.number for row in rows}
+
+    def pointing(self, digest: str) -> list[str]:
+        """The aliases that point to a version, in the order of their names."""
+        with self._database.read() as connection:
+            return list(connection.scalars(queries.pointing(digest)))
 
     def retire(self, specialist: str) -> None:
         """Stop resolving, listing and routing to a specialist; requests in flight finish.
@@ -232,13 +250,22 @@ class Registry:
 
         Raises:
             UnknownSpecialist: there never was such a version.
+            StorageError: a file is missing or damaged; registering the same again mends it.
         """
         statement = select(versions.c.config, versions.c.weights).where(versions.c.digest == digest)
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
         if row is None:
             raise UnknownSpecialist(digest)
-        return self._files(row)
+        return AdapterFiles(self._blobs.verified(row.config), self._blobs.verified(row.weights))
+
+    def _require_base(self, card: Card) -> None:
+        if card.base not in (None, self._base.name):
+            message = f"is '{card.base}', but the base served here is '{self._base.name}'."
+            raise InvalidCard(message, "base")
+        if card.base_digest not in (None, self._base.digest):
+            message = f"is '{card.base_digest}', but the base served here is {self._base.digest}."
+            raise InvalidCard(message, "base_digest")
 
     def _require_live(self, connection: Connection, reference: Reference) -> None:
         if connection.execute(queries.one(reference, self._base.name)).first() is None:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.errors import StorageError
+from registry.private import private_file
 
-REVISION = "0001"
+REVISION = "0002"
 _BUSY_SECONDS = 30
 
 
@@ -37,6 +38,8 @@ class Database:
         """
         database = cls(file)
         try:
+            with _translated(file):
+                private_file(file)
             with _translated(file), _locked(file.with_suffix(".lock")):
                 database._upgrade()
         except StorageError:

@@ -8,6 +8,7 @@
     │   └── InvalidAdapter
     ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
+    ├── BaseChanged           a base's name stands for other weights than before
     └── StorageError          the disk or the database failed; nothing was registered
 
 Every error survives pickling, because they travel between the cluster's processes.
@@ -83,6 +84,18 @@ class UnreadableCard(RegistryError):
 
 class UnsupportedBase(RegistryError):
     """The folder holds no base model that adapters can be checked against."""
+
+
+class BaseChanged(RegistryError):
+    """Other weights stand behind the name of a base whose adapters are registered here."""
+
+    def __init__(self, name: str, known: str, found: str) -> None:
+        super().__init__(
+            f"The base '{name}' has other weights ({found[:19]}…) than those that the specialists "
+            f"here were made for ({known[:19]}…). Put the former weights back, give these another "
+            "name (rename their folder), or set MYRIAD_HOME to another folder."
+        )
+        self.args = (name, known, found)
 
 
 class StorageError(RegistryError):

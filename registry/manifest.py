@@ -1,16 +1,21 @@
 """Manifests: what a version is made of, and the digest that names it."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
+
+from registry.digests import digest_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A version's parts. `config`, `weights` and `card` are digests of their bytes."""
+    """A version's parts. `config`, `weights` and `card` are digests of their bytes.
+
+    `base` is the base's name, `base_digest` tells which weights that name stood for.
+    """
 
     kind: str
     base: str
+    base_digest: str
     config: str
     weights: str
     card: str
@@ -31,8 +36,3 @@ def canonical(value: object) -> bytes:
 def digest(manifest: Manifest) -> str:
     """The name of the version that this manifest describes: `sha256:…`."""
     return digest_bytes(canonical(asdict(manifest)))
-
-
-def digest_bytes(data: bytes) -> str:
-    """The content address of some bytes: `sha256:…`."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"

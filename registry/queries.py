@@ -57,6 +57,21 @@ def named(name: str, base: str) -> Select[Any]:
     )
 
 
+def version(digest: str) -> Select[Any]:
+    """A version by its digest, live or not."""
+    return select(*_VERSION).where(versions.c.digest == digest)
+
+
+def pointing(digest: str) -> Select[Any]:
+    """The aliases that point to a version."""
+    return (
+        select(aliases.c.alias)
+        .join(versions, versions.c.id == aliases.c.version)
+        .where(versions.c.digest == digest)
+        .order_by(aliases.c.alias)
+    )
+
+
 def one(reference: Reference, base: str) -> Select[Any]:
     """The version that a reference means, while its specialist is live."""
     if reference.digest is None:

@@ -5,19 +5,41 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry.card import Card
+from registry.errors import BaseChanged
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.reference import parse_id
-from registry.tables import aliases, changes, specialists, tags, versions
+from registry.tables import aliases, bases, changes, specialists, tags, versions
 
 
-def register(connection: Connection, card: Card, manifest: Manifest) -> bool:
-    """Make this the specialist's live version; True if the version is new."""
+def register(
+    connection: Connection, card: Card, manifest: Manifest, alias: str | None = None
+) -> bool:
+    """Note a version, and point an alias to it; True if the version is new.
+
+    Without an alias, `prod` goes to a new version; for a known one nothing moves, since a late
+    retry must not undo what happened after its first try.
+    """
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest)
-    if _point(connection, card.id, PROD, version):
+    target = alias or (PROD if known is None else None)
+    if target is not None and _point(connection, card.id, target, version):
         _note_change(connection, card.id)
     return known is None
+
+
+def require_base(connection: Connection, name: str, digest: str) -> None:
+    """Hold a base's name to the weights that it stood for before.
+
+    Raises:
+        BaseChanged: they are others now.
+    """
+    row = bases.c.name == name
+    known = connection.scalar(select(bases.c.digest).where(row))
+    if known is None:
+        connection.execute(insert(bases).values(name=name, digest=digest))
+    elif known != digest:
+        raise BaseChanged(name, known, digest)
 
 
 def retire(connection: Connection, specialist: str) -> None:

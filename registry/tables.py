@@ -69,6 +69,14 @@ aliases = Table(
     Column("version", ForeignKey(versions.c.id), nullable=False, index=True),
 )
 
+# Which weights a base's name stands for here: adapters of one fit no other.
+bases = Table(
+    "bases",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    Column("digest", String(71), nullable=False),
+)
+
 changes = Table(
     "changes",
     metadata,

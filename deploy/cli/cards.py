@@ -43,7 +43,9 @@ def load_card(specialist: str, file: Path | None, description: str | None) -> Ca
     return Card.of({"id": specialist, **named})
 
 
-def complete(card: Card, base: str, rows: "list[Row]", scores: "list[Score]") -> Card:
+def complete(
+    card: Card, base: str, base_digest: str, rows: "list[Row]", scores: "list[Score]"
+) -> Card:
     """The card after training: made for `base`, with example requests and held-out scores.
 
     The author's examples stay first; training requests fill them up to MAX_EXAMPLES.
@@ -58,7 +60,8 @@ def complete(card: Card, base: str, rows: "list[Row]", scores: "list[Score]") ->
         }
         for score in scores
     ]
-    fields = card.model_dump(exclude_defaults=True) | {"base": base}
+    fields = card.model_dump(exclude_defaults=True)
+    fields |= {"base": base, "base_digest": base_digest}
     requests = [row.first_request for row in rows if row.first_request not in card.examples]
     fields["examples"] = [*card.examples, *_spread(requests, MAX_EXAMPLES - len(card.examples))]
     if evaluation:

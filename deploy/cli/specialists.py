@@ -46,6 +46,12 @@ def register(
     description: Annotated[
         str | None, typer.Option(help="What it is for; needed when there is no card.")
     ] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="What points to the version from now on; default: prod, if the content is new."
+        ),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +63,8 @@ def register(
     name = parse_id(specialist).id
     loaded = load_card(name, card or find_card(folder), description)
     with connect(url) as client:
-        version = send(client, loaded.model_dump(mode="json", exclude_defaults=True), folder)
+        fields = loaded.model_dump(mode="json", exclude_defaults=True)
+        version = send(client, fields, folder, alias)
     output.show(version, registered(version, name))
 
 
@@ -111,7 +118,9 @@ def retire(
     output.show({"id": name, "retired": True}, f"{name} is retired")
 
 
-def send(client: "Client", card: dict[str, Any], folder: Path) -> dict[str, Any]:
+def send(
+    client: "Client", card: dict[str, Any], folder: Path, alias: str | None = None
+) -> dict[str, Any]:
     """Register a folder's two files.
 
     Raises:
@@ -124,19 +133,20 @@ def send(client: "Client", card: dict[str, Any], folder: Path) -> dict[str, Any]
             raise typer.BadParameter(f"{folder} has no {file.name}")
         if file.stat().st_size > Limits().max_bytes:
             raise typer.BadParameter(f"{file} is over {Limits().max_bytes >> 20} MiB")
-    return client.register(card, folder / CONFIG, folder / WEIGHTS)
+    return client.register(card, folder / CONFIG, folder / WEIGHTS, alias)
 
 
 def registered(version: dict[str, Any], name: str) -> RenderableType:
-    """What to say of a version that went into service."""
-    return facts(
-        {
-            "in service": name,
-            "version": version.get("version"),
-            "digest": version.get("digest"),
-            "try": f'myriad chat --model {name} "your question"',
-        }
-    )
+    """What to say of a version that was registered: what points to it decides who is served it."""
+    aliases = version.get("aliases") or []
+    known = {"version": version.get("version"), "digest": version.get("digest")}
+    if "prod" in aliases:
+        return facts(
+            {"in service": name, **known, "try": f'myriad chat --model {name} "your question"'}
+        )
+    mend = "known already, and nothing was moved; add --alias prod to put it into service"
+    served = ", ".join(f"{name}:{alias}" for alias in aliases) or mend
+    return facts({"registered": name, **known, "served as": served})
 
 
 def _agreed(question: str, output: Output) -> bool:

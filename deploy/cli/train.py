@@ -60,7 +60,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a specialist on your chats and put it into service."""
-    from deploy.cli.cards import load_card
+    from deploy.cli.cards import complete, load_card, write_card
     from deploy.settings import read_settings
     from registry.reference import parse_id
 
@@ -76,7 +76,9 @@ def train(
         base = _prepare(settings, output)
         _require_same(base.name, served)
         recipe = _recipe(rank, epochs, learning_rate, seed)
-        final = _make(base, draft, task, target, recipe, output)
+        trained = _make(base, task, target, recipe, output)
+        final = complete(draft, base.name, _digest(base, settings), task.rows, trained)
+        write_card(final, target / "card.yaml")
     if register:
         _register(final, target, url, output)
 
@@ -141,20 +143,22 @@ def _recipe(rank: int, epochs: int, learning_rate: float, seed: int) -> "Recipe"
     return Recipe(rank=rank, epochs=epochs, learning_rate=learning_rate, seed=seed)
 
 
+def _digest(base: "Base", settings: "Settings") -> str:
+    from deploy.home import base_spec
+
+    return base_spec(settings, base).digest
+
+
 def _make(
-    base: "Base", draft: "Card", task: Task, target: Path, recipe: "Recipe", output: Output
-) -> "Card":
-    """Train, score, and write adapter and card; returns the card."""
-    from deploy.cli.cards import complete, write_card
+    base: "Base", task: Task, target: Path, recipe: "Recipe", output: Output
+) -> "list[Score]":
+    """Train, write the adapter, and score it."""
     from specialists.training.finetune import finetune
 
     with output.told() as tell:
         trained = finetune(base, task.rows, target, recipe, _reporter(tell, output))
     _tell_trained(trained, output)
-    scores = _evaluate(base, task, target, output)
-    final = complete(draft, base.name, task.rows, scores)
-    write_card(final, target / "card.yaml")
-    return final
+    return _evaluate(base, task, target, output)
 
 
 def _reporter(tell: "Told", output: Output) -> "Callable[[Progress], None]":

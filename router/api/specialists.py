@@ -31,14 +31,18 @@ def specialist_routes(service: Service) -> APIRouter:
     @routes.post(
         "", status_code=201, openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA)
     )
-    async def register(request: Request) -> JSONResponse:
-        """Register an adapter; it answers at once. 200 when the same was already there."""
+    async def register(request: Request, alias: str | None = None) -> JSONResponse:
+        """Register an adapter; a new version answers at once.
+
+        The same content again gets a 200 and moves nothing, unless an `alias` is asked for.
+        """
         upload = await read_upload(request, service.limits)
         version, created = await asyncio.to_thread(
-            registry.register, upload.card, upload.config, upload.weights
+            registry.register, upload.card, upload.config, upload.weights, alias
         )
         await service.refresh()
-        return JSONResponse(specialist(version), 201 if created else 200)
+        aliases = await asyncio.to_thread(registry.pointing, version.digest)
+        return JSONResponse(specialist(version) | {"aliases": aliases}, 201 if created else 200)
 
     @routes.get("")
     async def list_specialists(

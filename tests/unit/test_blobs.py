@@ -4,8 +4,8 @@ import os
 import pytest
 
 from registry.blobs import BlobStore
+from registry.digests import digest_bytes
 from registry.errors import StorageError
-from registry.manifest import digest_bytes
 
 
 @pytest.fixture
@@ -20,7 +20,8 @@ def files(folder):
 def test_what_is_put_is_read_by_its_digest(blobs):
     digest = blobs.put(b"weights")
     assert digest == digest_bytes(b"weights")
-    assert blobs.read(digest) == blobs.path(digest).read_bytes() == b"weights"
+    assert blobs.verified(digest) == blobs.path(digest)
+    assert blobs.path(digest).read_bytes() == b"weights"
 
 
 def test_the_same_bytes_are_stored_once(blobs, tmp_path):
@@ -32,19 +33,20 @@ def test_the_same_bytes_are_stored_once(blobs, tmp_path):
     assert files(tmp_path) == [blobs.path(digest)]
 
 
-def test_a_blob_that_lost_its_end_is_mended_by_putting_it_again(blobs):
+@pytest.mark.parametrize("damage", [b"weig", b"Weights", b""])
+def test_a_damaged_blob_is_mended_by_putting_it_again(blobs, damage):
     digest = blobs.put(b"weights")
-    blobs.path(digest).write_bytes(b"weig")
+    blobs.path(digest).write_bytes(damage)
     with pytest.raises(StorageError, match="damaged"):
-        blobs.read(digest)
+        blobs.verified(digest)
     blobs.put(b"weights")
-    assert blobs.read(digest) == b"weights"
+    assert blobs.verified(digest).read_bytes() == b"weights"
 
 
 def test_a_missing_blob_is_named(blobs):
     digest = digest_bytes(b"never stored")
     with pytest.raises(StorageError, match=digest.removeprefix("sha256:")):
-        blobs.read(digest)
+        blobs.verified(digest)
 
 
 def test_the_blob_is_on_the_disk_before_it_has_its_name(blobs, monkeypatch):

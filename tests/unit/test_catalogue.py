@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
@@ -96,12 +97,69 @@ def test_new_content_is_the_next_version_and_goes_live(registry):
     assert second.files.weights == third.files.weights
 
 
-def test_an_earlier_version_registered_again_goes_live_again(registry):
+def test_a_late_retry_of_an_upload_moves_nothing(registry):
     first, _ = register(registry)
-    register(registry, seed=1)
+    second, _ = register(registry, seed=1)
     assert register(registry) == (first, False)
+    assert registry.get("ada/coach") == second
+    assert registry.generation() == 2
+    registry.retire("ada/coach")
+    assert register(registry) == (first, False)
+    assert registry.live() == []
+
+
+def test_an_alias_that_is_asked_for_moves(registry):
+    first, _ = register(registry)
+    second, _ = registry.register(card("ada/coach"), config(), weights(seed=1), "candidate")
     assert registry.get("ada/coach") == first
-    assert registry.generation() == 3
+    assert registry.aliases("ada/coach") == {"candidate": 2, "prod": 1}
+    assert registry.pointing(second.digest) == ["candidate"]
+    again = registry.register(card("ada/coach"), config(), weights(seed=1), "prod")
+    assert again == (second, False)
+    assert registry.pointing(second.digest) == ["candidate", "prod"]
+    for nonsense in ("", "Prod", "a/b", "@x", "a:b"):
+        with pytest.raises(InvalidReference):
+            registry.register(card("ada/coach"), config(), weights(), nonsense)
+
+
+def test_a_card_made_for_other_weights_of_the_same_name_is_refused(registry):
+    assert register(registry, base_digest=BASE.digest)[1]
+    with pytest.raises(InvalidCard, match="base_digest"):
+        register(registry, base_digest="sha256:" + "0" * 64)
+    with pytest.raises(InvalidCard, match="base_digest"):
+        register(registry, base_digest="sha256:no")
+
+
+def test_a_damaged_file_is_refused_by_name_and_mended_by_registering_it_again(registry):
+    version, _ = register(registry)
+    whole = version.files.weights.read_bytes()
+    version.files.weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(StorageError, match=f"sha256:{version.files.weights.name} is damaged"):
+        registry.files(version.digest)
+    assert register(registry) == (version, False)
+    assert registry.files(version.digest) == version.files
+    assert version.files.weights.read_bytes() == whole
+
+
+def test_what_the_registry_holds_is_closed_to_others(home):
+    before = os.umask(0)
+    try:
+        opened = Registry.open(home, BASE)
+        register(opened)
+        opened.close()
+    finally:
+        os.umask(before)
+    for path in (home, home / "blobs", home / "registry.db", home / "registry.lock"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_files_that_an_older_release_left_open_are_closed(home):
+    Registry.open(home, BASE).close()
+    (home / "blobs").chmod(0o755)
+    (home / "registry.db").chmod(0o644)
+    Registry.open(home, BASE).close()
+    for path in (home / "blobs", home / "registry.db"):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_a_reference_means_one_version(registry):
@@ -158,7 +216,7 @@ def test_the_nearest_name_is_found_among_many(registry, typo):
 
 
 def manifest_of(card):
-    return records.Manifest("lora", BASE.name, "sha256:a", "sha256:b", card.id)
+    return records.Manifest("lora", BASE.name, BASE.digest, "sha256:a", "sha256:b", card.id)
 
 
 @pytest.mark.parametrize("call", ["get", "versions", "aliases", "retire"])
@@ -189,7 +247,8 @@ def test_a_name_registered_again_goes_on_numbering(registry):
     second, created = register(registry, seed=1)
     assert (second.number, created) == (2, True)
     registry.retire("ada/coach")
-    assert register(registry) == (first, False)
+    again = registry.register(card("ada/coach"), config(), weights(), "prod")
+    assert again == (first, False)
     assert registry.get("ada/coach") == first
 
 

@@ -9,6 +9,7 @@ from registry.errors import InvalidCard
 from specialists.training.data import Message, Row
 from specialists.training.evaluate import Score
 
+DIGEST = "sha256:" + "7" * 64
 SCORE = Score("exact_match", 0.5, 0.25, 4, "sha256:0")
 
 
@@ -48,7 +49,7 @@ def test_a_description_is_needed(tmp_path):
 
 def test_examples_are_distinct_and_evenly_spread():
     many = [f"request {number // 2}" for number in range(1000)]
-    examples = complete(draft(), "tiny", rows(*many), []).examples
+    examples = complete(draft(), "tiny", DIGEST, rows(*many), []).examples
     assert len(examples) == len(set(examples)) == MAX_EXAMPLES
     numbers = [int(text.split()[1]) for text in examples]
     assert numbers[0] == 0
@@ -56,12 +57,12 @@ def test_examples_are_distinct_and_evenly_spread():
 
 
 def test_examples_that_no_card_takes_are_left_out():
-    made = complete(draft(), "tiny", rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), [])
+    made = complete(draft(), "tiny", DIGEST, rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), [])
     assert made.examples == ("ok", "too")
 
 
 def test_the_cards_own_fields_stay():
-    made = complete(draft(tags=["t"]), "tiny", rows("other"), [SCORE])
+    made = complete(draft(tags=["t"]), "tiny", DIGEST, rows("other"), [SCORE])
     assert (made.tags, made.base) == (("t",), "tiny")
     assert made.evaluation[0].base_value == 0.25
 
@@ -69,7 +70,7 @@ def test_the_cards_own_fields_stay():
 def test_the_authors_examples_stay_first_and_are_topped_up():
     mine = ["mine", "request 3"]
     many = [f"request {number}" for number in range(1000)]
-    examples = complete(draft(examples=mine), "tiny", rows(*many), []).examples
+    examples = complete(draft(examples=mine), "tiny", DIGEST, rows(*many), []).examples
     assert examples[:3] == (*mine, "request 0")
     assert len(examples) == len(set(examples)) == MAX_EXAMPLES == 160
     numbers = [int(text.split()[1]) for text in examples[2:]]
@@ -80,18 +81,21 @@ def test_the_authors_examples_stay_first_and_are_topped_up():
 @pytest.mark.parametrize("count", [160, 300])
 def test_enough_examples_are_left_as_they_are(count):
     mine = [f"mine {number}" for number in range(count)]
-    assert complete(draft(examples=mine), "tiny", rows("other"), []).examples == tuple(mine)
+    assert complete(draft(examples=mine), "tiny", DIGEST, rows("other"), []).examples == tuple(mine)
 
 
 def test_scores_of_before_stay_when_nothing_was_scored():
     before = {"metric": "m", "value": 1.0}
-    assert complete(draft(evaluation=[before]), "tiny", rows("a"), []).evaluation[0].metric == "m"
+    assert (
+        complete(draft(evaluation=[before]), "tiny", DIGEST, rows("a"), []).evaluation[0].metric
+        == "m"
+    )
 
 
 def test_a_written_card_reads_back(tmp_path):
     file = tmp_path / "card.yaml"
     made = complete(
-        draft(description="Übt: ‘ja’ # nein\n- 1"), "tiny", rows("é 🙂", "no", "1"), [SCORE]
+        draft(description="Übt: ‘ja’ # nein\n- 1"), "tiny", DIGEST, rows("é 🙂", "no", "1"), [SCORE]
     )
     write_card(made, file)
     assert Card.parse(file.read_bytes()) == made

@@ -207,7 +207,8 @@ def eve(server):
 
 @pytest.mark.parametrize("place", ["adapter/card.yaml", "adapter/card.json", "card.yml"])
 def test_register_finds_the_card(place, folder, eve):
-    card = {"id": "other/name", "description": "From the file.", "examples": ["sail away"]}
+    fields = {"description": f"From {place}.", "examples": ["sail away"]}
+    card = {"id": "other/name", **fields}
     (folder.parent / place).write_text(json.dumps(card))
     ran = myriad("specialists", "register", eve, str(folder))
     assert ran.code == 0
@@ -215,7 +216,7 @@ def test_register_finds_the_card(place, folder, eve):
     assert "myriad chat --model eve/new" in ran.out
     assert "eve/new" in myriad("route", "sail away").out
     found = json.loads(myriad("specialists", "show", eve, "--json").out)
-    assert (found["description"], found["id"]) == ("From the file.", "eve/new")
+    assert (found["description"], found["id"]) == (f"From {place}.", "eve/new")
 
 
 def test_register_prefers_what_is_given(folder, eve, tmp_path):
@@ -227,6 +228,24 @@ def test_register_prefers_what_is_given(folder, eve, tmp_path):
     assert (made["description"], made["tags"]) == ("Typed.", ["sea"])
     again = json.loads(myriad(*words).out)
     assert (again["description"], again["version"]) == ("Given.", made["version"] + 1)
+
+
+def test_registering_the_same_again_moves_nothing_unless_it_is_asked_to(folder, eve):
+    words = ("specialists", "register", eve, str(folder), "--description", "Once more.")
+    assert "in service" in myriad(*words).out
+    assert "in service" in myriad(*words).out
+    newer = ("specialists", "register", eve, str(folder), "--description", "Newer.")
+    newest = json.loads(myriad(*newer, "--json").out)
+    again = myriad(*words)
+    assert (again.code, "nothing was moved; add --alias prod" in " ".join(again.out.split())) == (
+        0,
+        True,
+    )
+    shown = json.loads(myriad("specialists", "show", eve, "--json").out)
+    assert shown["digest"] == newest["digest"]
+    assert "in service" in myriad(*words, "--alias", "prod").out
+    shown = json.loads(myriad("specialists", "show", eve, "--json").out)
+    assert shown["version"] == newest["version"] - 1
 
 
 def test_register_needs_a_description(folder):
@@ -284,7 +303,13 @@ def test_show():
     [((), Terminal("y\n")), (("--yes",), Terminal()), ((), io.StringIO())],
 )
 def test_retire(folder, words, typed):
-    myriad("specialists", "register", "eve/new", str(folder), "--description", "x")
+    myriad(
+        "specialists",
+        "register",
+        "eve/new",
+        str(folder),
+        *["--description", "x", "--alias", "prod"],
+    )
     ran = myriad("specialists", "retire", "eve/new", *words, stdin=typed)
     assert (ran.code, ran.out) == (0, "eve/new is retired\n")
     assert myriad("specialists", "show", "eve/new").code == 1

@@ -5,7 +5,7 @@ import pytest
 
 from registry.manifest import Manifest, canonical, digest
 
-MANIFEST = Manifest("lora", "tiny", "sha256:a", "sha256:b", "sha256:c")
+MANIFEST = Manifest("lora", "tiny", "sha256:d", "sha256:a", "sha256:b", "sha256:c")
 
 
 def test_canonical_json_has_one_spelling():
@@ -17,7 +17,8 @@ def test_canonical_json_has_one_spelling():
 def test_a_digest_is_of_every_part():
     """The text it is taken of is fixed: versions that exist are named by it."""
     text = (
-        '{"base":"tiny","card":"sha256:c","config":"sha256:a","kind":"lora","weights":"sha256:b"}'
+        '{"base":"tiny","base_digest":"sha256:d","card":"sha256:c","config":"sha256:a",'
+        '"kind":"lora","weights":"sha256:b"}'
     )
     assert digest(MANIFEST) == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     parts = [field.name for field in dataclasses.fields(Manifest)]

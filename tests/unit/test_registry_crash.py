@@ -9,7 +9,7 @@ from patience import HANGS
 from tiny_adapter import BASE, card, config, weights
 
 from registry.catalogue import Registry
-from registry.manifest import digest_bytes
+from registry.digests import digest_bytes
 
 HERE = Path(__file__).parent
 PATHS = f"{HERE.parent.parent}:{HERE}"

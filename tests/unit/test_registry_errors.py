@@ -13,6 +13,7 @@ EVERY = [
     errors.InvalidAdapter("bad", file="adapter_model.safetensors", tensor="x"),
     errors.UnreadableCard("card.colour: unknown"),
     errors.UnsupportedBase("bad"),
+    errors.BaseChanged("tiny", "sha256:a", "sha256:b"),
     errors.StorageError("disk full"),
 ]
 

@@ -37,6 +37,7 @@ REGISTRY = {
     registry_errors.InvalidAdapter: (registry_errors.InvalidAdapter("m", "f", "t"), 400),
     registry_errors.UnreadableCard: (registry_errors.UnreadableCard("m"), 500),
     registry_errors.UnsupportedBase: (registry_errors.UnsupportedBase("m"), 500),
+    registry_errors.BaseChanged: (registry_errors.BaseChanged("m", "a", "b"), 500),
     registry_errors.StorageError: (registry_errors.StorageError("/secret/path"), 503),
 }
 

@@ -12,6 +12,7 @@ from registry.card import Card
 
 BASE = BaseSpec(
     name="tiny",
+    digest="sha256:" + "7" * 64,
     layers=2,
     hidden=16,
     context=128,

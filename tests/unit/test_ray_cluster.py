@@ -1,0 +1,71 @@
+"""What the cluster leaves behind, and where: nothing of anybody else's is touched."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from deploy.ray_cluster import KEPT_SESSIONS, SESSIONS, forget_old_sessions, session_folder
+from registry.errors import StorageError
+
+LONG = "a-home-with-a-name-that-is-much-too-long-for-a-socket"
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    return tmp_path
+
+
+def session(folder: Path, second: int) -> Path:
+    made = folder / f"session_2026-11-25_10-00-{second:02}_123456_{1000 + second}"
+    (made / "logs").mkdir(parents=True)
+    return made
+
+
+def test_the_last_runs_keep_their_logs_and_nothing_else_is_removed(tmp_path):
+    made = [session(tmp_path, second) for second in range(6)]
+    (tmp_path / "session_latest").symlink_to(made[-1])
+    (tmp_path / "session_notes").mkdir()
+    (tmp_path / "my-work").mkdir()
+    forget_old_sessions(tmp_path)
+    kept = {each.name for each in tmp_path.iterdir()}
+    assert kept == {
+        *(each.name for each in made[-KEPT_SESSIONS:]), "session_latest", "session_notes", "my-work"
+    }  # fmt: skip
+    assert (tmp_path / "session_latest" / "logs").is_dir()
+
+
+def test_a_folder_called_ray_in_the_home_is_not_ours():
+    assert session_folder(Path("/srv/m")) == Path("/srv/m") / SESSIONS
+    assert SESSIONS != "ray"
+
+
+def test_a_long_home_gets_a_place_of_its_own_closed_to_others(shared):
+    one, two = (session_folder(Path("/srv") / LONG / name) for name in ("one", "two"))
+    assert one != two
+    assert one.parent == two.parent == shared / f"myriad-{os.getuid()}"
+    assert one.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_place_that_others_can_enter_is_closed(shared):
+    ours = shared / f"myriad-{os.getuid()}"
+    ours.mkdir(mode=0o777)
+    ours.chmod(0o777)
+    session_folder(Path("/srv") / LONG)
+    assert ours.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_in_the_place_is_refused(shared):
+    (shared / "elsewhere").mkdir()
+    (shared / f"myriad-{os.getuid()}").symlink_to(shared / "elsewhere")
+    with pytest.raises(StorageError, match="not a folder of yours"):
+        session_folder(Path("/srv") / LONG)
+
+
+def test_somebody_elses_folder_is_refused(shared, monkeypatch):
+    (shared / "myriad-4711").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(StorageError, match="not a folder of yours"):
+        session_folder(Path("/srv") / LONG)
