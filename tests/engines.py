@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from specialists.base import Base
-from specialists.engine.core import Emission, SamplingParams, Sequence
+from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -49,11 +49,11 @@ def engine(base: Base, adapters: dict[str, Path], options: EngineOptions = SMALL
 
 def sequence(
     made: Engine, prompt: list[int], adapter: str | None = None, **params
-) -> tuple[Sequence, list[Emission]]:
+) -> tuple[Row, list[Emission]]:
     """A greedy sequence, and the list that its emissions go to."""
     emissions: list[Emission] = []
     settings = SamplingParams(**({"max_tokens": 16, "temperature": 0.0} | params))
-    row = Sequence(
+    row = Row(
         id="test",
         adapter=adapter,
         tokens=list(prompt),
@@ -76,6 +76,5 @@ def run(made: Engine, steps: int = 10_000) -> None:
         if not progressed and not stats["waiting"] and not stats["running"]:
             return
         if not progressed:
-            for load in list(made._loading.values()):
-                load.exception()
+            made._loads.wait()
     raise AssertionError(f"the engine did not come to rest: {made.stats()}")

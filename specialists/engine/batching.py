@@ -1,6 +1,6 @@
 """From the runs of a step to the tensors of a batch."""
 
-from collections.abc import Sequence as List
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -11,20 +11,20 @@ from specialists.engine.pages import PAGE_TOKENS, pages_needed
 from specialists.engine.slots import SlotPool
 
 
-def by_adapter(runs: List[Run]) -> list[Run]:
+def by_adapter(runs: Sequence[Run]) -> list[Run]:
     """Runs ordered so that those of one adapter stand together."""
-    return sorted(runs, key=lambda run: run.sequence.adapter or "")
+    return sorted(runs, key=lambda run: run.row.adapter or "")
 
 
-def build_batch(runs: List[Run], slots: SlotPool, device: torch.device) -> Batch:
+def build_batch(runs: Sequence[Run], slots: SlotPool, device: torch.device) -> Batch:
     """Pack the runs (ordered by adapter) into one batch."""
     starts = _starts(runs)
-    tokens, positions, places = _columns(runs)
+    tokens, positions, stores = _columns(runs)
     ends = [start + run.count - 1 for start, run in zip(starts, runs, strict=True) if run.samples]
     return Batch(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
-        places=torch.tensor(places, device=device),
+        stores=torch.tensor(stores, device=device),
         decode=_decode_rows(runs, starts, device),
         prefills=_prefills(runs, starts, device),
         segments=_segments(runs, starts, slots),
@@ -32,30 +32,30 @@ def build_batch(runs: List[Run], slots: SlotPool, device: torch.device) -> Batch
     )
 
 
-def _starts(runs: List[Run]) -> list[int]:
+def _starts(runs: Sequence[Run]) -> list[int]:
     starts = [0]
     for run in runs[:-1]:
         starts.append(starts[-1] + run.count)
     return starts
 
 
-def _columns(runs: List[Run]) -> tuple[list[int], list[int], list[int]]:
+def _columns(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int]]:
     tokens: list[int] = []
     positions: list[int] = []
-    places: list[int] = []
+    stores: list[int] = []
     for run in runs:
-        first, pages = run.sequence.computed, run.sequence.pages
+        first, pages = run.row.computed, run.row.pages
         span = range(first, first + run.count)
-        tokens += run.sequence.tokens[first : span.stop]
+        tokens += run.row.tokens[first : span.stop]
         positions += span
-        places += [pages[at // PAGE_TOKENS] * PAGE_TOKENS + at % PAGE_TOKENS for at in span]
-    return tokens, positions, places
+        stores += [pages[at // PAGE_TOKENS] * PAGE_TOKENS + at % PAGE_TOKENS for at in span]
+    return tokens, positions, stores
 
 
-def _segments(runs: List[Run], starts: list[int], slots: SlotPool) -> tuple[Segment, ...]:
+def _segments(runs: Sequence[Run], starts: list[int], slots: SlotPool) -> tuple[Segment, ...]:
     segments = []
     numbered = zip(starts, runs, strict=True)
-    for digest, group in groupby(numbered, key=lambda pair: pair[1].sequence.adapter):
+    for digest, group in groupby(numbered, key=lambda pair: pair[1].row.adapter):
         members = list(group)
         if digest is not None:
             end = members[-1][0] + members[-1][1].count
@@ -63,34 +63,36 @@ def _segments(runs: List[Run], starts: list[int], slots: SlotPool) -> tuple[Segm
     return tuple(segments)
 
 
-def _decode_rows(runs: List[Run], starts: list[int], device: torch.device) -> DecodeRows | None:
+def _decode_rows(runs: Sequence[Run], starts: list[int], device: torch.device) -> DecodeRows | None:
     rows = [(start, run) for start, run in zip(starts, runs, strict=True) if run.count == 1]
     if not rows:
         return None
-    lengths = [run.sequence.computed + 1 for _, run in rows]
+    lengths = [run.row.computed + 1 for _, run in rows]
     width = pages_needed(max(lengths))
-    table = [_padded(run.sequence.pages, width) for _, run in rows]
+    table = [_padded(run.row.pages, width) for _, run in rows]
     columns = torch.arange(width * PAGE_TOKENS, device=device)
     visible = columns < torch.tensor(lengths, device=device)[:, None]
     return DecodeRows(
-        tokens=torch.tensor([start for start, _ in rows], device=device),
+        places=torch.tensor([start for start, _ in rows], device=device),
         table=torch.tensor(table, device=device),
         mask=visible[:, None, None],
     )
 
 
-def _prefills(runs: List[Run], starts: list[int], device: torch.device) -> tuple[PrefillRun, ...]:
+def _prefills(
+    runs: Sequence[Run], starts: list[int], device: torch.device
+) -> tuple[PrefillRun, ...]:
     prefills = []
     for start, run in zip(starts, runs, strict=True):
         if run.count > 1:
-            end = run.sequence.computed + run.count
+            end = run.row.computed + run.count
             width = pages_needed(end)
             columns = torch.arange(width * PAGE_TOKENS, device=device)
-            positions = torch.arange(run.sequence.computed, end, device=device)
+            positions = torch.arange(run.row.computed, end, device=device)
             prefills.append(
                 PrefillRun(
-                    tokens=slice(start, start + run.count),
-                    table=torch.tensor([run.sequence.pages[:width]], device=device),
+                    places=slice(start, start + run.count),
+                    table=torch.tensor([run.row.pages[:width]], device=device),
                     mask=columns <= positions[:, None],
                 )
             )

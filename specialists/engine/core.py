@@ -56,13 +56,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """What one step gave one sequence.
+    """What one step gave one row.
 
     Attributes:
-        choice: the sampled token; None when the sequence failed.
+        choice: the sampled token; None when the row failed.
         text: what can be shown now; may be empty while a character or a stop text is incomplete.
         finish: set on the last one.
-        error: why the sequence failed; it is then the last one.
+        error: why the row failed; it is then the last one.
     """
 
     choice: Choice | None
@@ -72,17 +72,18 @@ class Emission:
 
 
 @dataclass(eq=False, slots=True)
-class Sequence:
+class Row:
     """One row: a prompt that is being continued.
 
     Invariant: the keys and values of `tokens[:computed]` are stored in `pages`, and
-    `computed < len(tokens)` whenever the sequence is scheduled.
+    `computed < len(tokens)` whenever the row is scheduled.
 
     Attributes:
         id: unique in the engine; for logs.
         adapter: digest of the version that answers; None is the bare base.
         tokens: prompt, then answer.
         prompt_length: tokens of the prompt.
+        served: the step that last computed some of it.
         emit: called from the engine's thread with every emission.
     """
 
@@ -97,6 +98,7 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     computed: int = 0
     pinned: bool = False
+    served: int = 0
 
     @property
     def generated(self) -> int:
@@ -106,12 +108,12 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`count` tokens of one sequence that a step computes, from `sequence.computed` on."""
+    """`count` tokens of one row that a step computes, from `row.computed` on."""
 
-    sequence: Sequence
+    row: Row
     count: int
 
     @property
     def samples(self) -> bool:
-        """Whether the step reaches the sequence's end, so that a new token is chosen."""
-        return self.sequence.computed + self.count == len(self.sequence.tokens)
+        """Whether the step reaches the row's end, so that a new token is chosen."""
+        return self.row.computed + self.count == len(self.row.tokens)

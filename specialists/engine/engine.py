@@ -1,8 +1,7 @@
 """The engine: one base, many adapters, one step at a time. Not thread-safe; see `Runner`."""
 
 import logging
-from collections.abc import Callable, Container
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import torch
 
 from specialists.engine.batching import build_batch, by_adapter
-from specialists.engine.core import Choice, Emission, FinishReason, Run, Sequence
+from specialists.engine.core import Choice, Emission, FinishReason, Row, Run
 from specialists.engine.llama import Llama, load_llama
+from specialists.engine.loads import Loads, LocateAdapter
 from specialists.engine.lora import AdapterWeights, load_adapter
 from specialists.engine.pages import PAGE_TOKENS, PagePool, page_bytes
 from specialists.engine.sampler import sample
@@ -23,9 +23,6 @@ from specialists.hardware import choose_dtype, cores
 
 logger = logging.getLogger(__name__)
 
-LocateAdapter = Callable[[str], tuple[Path, Path]]
-"""From a version's digest to its config and weight files; raises LookupError."""
-
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -35,7 +32,7 @@ class EngineOptions:
         dtype: "auto" takes bfloat16 where the hardware computes it, float32 elsewhere.
         device: where the base lives, in torch's terms.
         threads: CPU threads of the forward pass; None takes one per core.
-        max_rows: sequences in a step.
+        max_rows: rows in a step.
         step_tokens: tokens in a step, so that a long prompt does not hold up the others.
         kv_bytes: for keys and values.
         slot_bytes: for resident adapters.
@@ -87,10 +84,7 @@ class Engine:
         self._max_rows = options.max_rows
         self.vocabulary = len(llama.embedding)
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
-        self._locate = locate
-        self._wake = wake
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
-        self._loading: dict[str, Future[AdapterWeights]] = {}
+        self._loads = Loads(self._slots, locate, self._load, wake)
 
     @classmethod
     def from_folder(
@@ -111,20 +105,17 @@ class Engine:
         tokenizer = Tokenizer.from_folder(folder)
         return cls(llama, tokenizer, locate, options, context=context, wake=wake)
 
-    def add(self, sequence: Sequence) -> None:
-        """Queue a sequence."""
-        self._scheduler.add(sequence)
+    def add(self, row: Row) -> None:
+        """Queue a row."""
+        self._scheduler.add(row)
 
-    def abort(self, sequence: Sequence) -> None:
-        """Forget a sequence and free what it holds; fine if it has ended."""
-        self._scheduler.remove(sequence)
+    def abort(self, row: Row) -> None:
+        """Forget a row and free what it holds; fine if it has ended."""
+        self._scheduler.remove(row)
 
     def step(self) -> bool:
-        """Advance every sequence that can be advanced; False when there was none."""
-        crowded_out = self._settle_loads()
-        if crowded_out is None:
-            self._request_loads()
-        runs = by_adapter(self._scheduler.schedule(crowded_out))
+        """Advance every row that can be advanced; False when there was none."""
+        runs = by_adapter(self._scheduler.schedule(self._advance_loads()))
         if not runs:
             return False
         self._cache.clear(self._pool.take_fresh())
@@ -135,14 +126,14 @@ class Engine:
         return True
 
     def fail_all(self, error: EngineError) -> None:
-        """End every sequence with an error."""
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._fail(sequence, error)
+        """End every row with an error."""
+        for row in [*self._scheduler.running, *self._scheduler.waiting]:
+            self._fail(row, error)
 
     def close(self) -> None:
-        """End every sequence and the loader's thread."""
+        """End every row and the loader's thread."""
         self.fail_all(EngineStopped("the engine is shutting down"))
-        self._loader.shutdown(cancel_futures=True)
+        self._loads.close()
 
     def stats(self) -> dict[str, int]:
         """Figures for metrics and status: rows, pages and bytes."""
@@ -163,81 +154,56 @@ class Engine:
         """
         self._scheduler.check_integrity()
 
-    def _request_loads(self) -> None:
-        # Only those that could be admitted soon: a long queue must not evict what the front needs.
+    def _advance_loads(self) -> str | None:
+        """Move loads on; returns the adapter that finds no room, if there is one."""
+        waiting = self._scheduler.waiting
+        awaited = dict.fromkeys(row.adapter for row in waiting if row.adapter)
         free_rows = max(self._max_rows - len(self._scheduler.running), 1)
-        for sequence in islice(self._scheduler.waiting, free_rows):
-            digest = sequence.adapter
-            if digest is not None and digest not in self._slots and digest not in self._loading:
-                self._loading[digest] = self._loader.submit(self._load, digest)
-                self._loading[digest].add_done_callback(lambda _: self._wake())
+        soon = [row.adapter for row in islice(waiting, free_rows) if row.adapter]
+        progress = self._loads.advance(awaited, soon)
+        for digest, error in progress.failed.items():
+            self._refuse_adapter(digest, error)
+        return progress.crowded_out
 
-    def _load(self, digest: str) -> AdapterWeights:
-        config, weights = self._locate(digest)
-        return load_adapter(
-            config, weights, len(self._llama.layers), self._llama.widths, self._llama.device
-        )
-
-    def _settle_loads(self) -> str | None:
-        """Make loaded adapters resident, for the sequence that waits longest first.
-
-        Returns:
-            The first adapter that finds no room, since those in use or awaited before it stay.
-        """
-        awaited = dict.fromkeys(row.adapter for row in self._scheduler.waiting if row.adapter)
-        self._drop_loads(awaited)
-        keep: set[str] = set()
-        for digest in awaited:
-            load = self._loading.get(digest)
-            if load is not None and load.done():
-                if (error := load.exception()) is not None:
-                    self._refuse_adapter(digest, error)
-                elif not self._slots.put(digest, load.result(), keep):
-                    return digest
-                del self._loading[digest]
-            keep.add(digest)
-        return None
-
-    def _drop_loads(self, awaited: Container[str]) -> None:
-        """Forget what was loaded for sequences that have left."""
-        for digest in [digest for digest in self._loading if digest not in awaited]:
-            self._loading.pop(digest).cancel()
+    def _load(self, config: Path, weights: Path) -> AdapterWeights:
+        llama = self._llama
+        return load_adapter(config, weights, len(llama.layers), llama.widths, llama.device)
 
     def _refuse_adapter(self, digest: str, error: BaseException) -> None:
         logger.error("adapter %s could not be loaded", digest, exc_info=error)
-        for sequence in list(self._scheduler.waiting):
-            if sequence.adapter == digest:
-                self._fail(sequence, AdapterUnavailable(f"adapter {digest} could not be loaded"))
+        for row in [row for row in self._scheduler.waiting if row.adapter == digest]:
+            self._fail(row, AdapterUnavailable(f"adapter {digest} could not be loaded"))
 
     def _advance(self, runs: list[Run], logits: torch.Tensor) -> None:
-        ends = [run.sequence for run in runs if run.samples]
+        ends = [run.row for run in runs if run.samples]
         for run in runs:
-            run.sequence.computed += run.count
-        finite = logits.isfinite().all(dim=-1)
+            run.row.computed += run.count
+        # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
+        finite = logits.sum(dim=-1).isfinite()
         for place in (~finite).nonzero().flatten().tolist():
             self._fail(ends[place], AdapterUnavailable("the adapter computes no finite numbers"))
-        rows = [sequence for sequence, sound in zip(ends, finite.tolist(), strict=True) if sound]
-        for sequence, choice in zip(rows, sample(logits[finite], rows), strict=True):
-            self._extend(sequence, choice)
+        rows = [row for row, sound in zip(ends, finite.tolist(), strict=True) if sound]
+        for row, choice in zip(rows, sample(logits[finite], rows), strict=True):
+            self._extend(row, choice)
 
-    def _extend(self, sequence: Sequence, choice: Choice) -> None:
-        sequence.tokens.append(choice.token)
+    def _extend(self, row: Row, choice: Choice) -> None:
+        row.tokens.append(choice.token)
         ended = choice.token in self.tokenizer.eos
-        text = "" if ended else sequence.text.push(choice.token)
-        finish = self._finish(sequence, ended=ended)
+        text = "" if ended else row.text.push(choice.token)
+        finish = self._finish(row, ended=ended)
         if finish is not None:
-            if not sequence.text.stopped:
-                text += sequence.text.flush()
-            self._scheduler.remove(sequence)
-        sequence.emit(Emission(choice, text, finish))
+            if not row.text.stopped:
+                text += row.text.flush()
+            self._scheduler.remove(row)
+        row.emit(Emission(choice, text, finish))
 
-    def _finish(self, sequence: Sequence, *, ended: bool) -> FinishReason | None:
-        if ended or sequence.text.stopped:
+    def _finish(self, row: Row, *, ended: bool) -> FinishReason | None:
+        if ended or row.text.stopped:
             return FinishReason.STOP
-        if sequence.generated >= sequence.params.max_tokens:
+        if row.generated >= row.params.max_tokens:
             return FinishReason.LENGTH
-        return FinishReason.LENGTH if len(sequence.tokens) >= self.context else None
+        return FinishReason.LENGTH if len(row.tokens) >= self.context else None
 
-    def _fail(self, sequence: Sequence, error: EngineError) -> None:
-        self._scheduler.remove(sequence)
-        sequence.emit(Emission(None, "", error=error))
+    def _fail(self, row: Row, error: EngineError) -> None:
+        self._scheduler.remove(row)
+        row.emit(Emission(None, "", error=error))

@@ -1,6 +1,6 @@
-"""The Llama forward pass over a packed batch of tokens from many sequences and adapters.
+"""The Llama forward pass over a packed batch of tokens from many rows and adapters.
 
-Tokens of all sequences lie one after the other; nothing is padded but the page tables of the
+Tokens of all rows lie one after the other; nothing is padded but the page tables of the
 decoding rows. Source of the architecture: Touvron et al. 2023, as transformers implements it.
 """
 
@@ -21,36 +21,36 @@ from specialists.errors import BaseUnavailable
 class Segment:
     """Consecutive tokens of a batch that share an adapter."""
 
-    tokens: slice
+    places: slice
     adapter: AdapterWeights
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeRows:
-    """The tokens that attend alone, one per sequence.
+    """The tokens that attend alone, one per row.
 
     Attributes:
-        tokens: [rows] their places in the batch.
+        places: [rows] where they are in the batch.
         table: [rows, pages] the pages of each, padded with any page.
         mask: [rows, 1, 1, pages · PAGE_TOKENS] True where a stored token is visible.
     """
 
-    tokens: torch.Tensor
+    places: torch.Tensor
     table: torch.Tensor
     mask: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillRun:
-    """Several tokens of one sequence.
+    """Several tokens of one row.
 
     Attributes:
-        tokens: their places in the batch.
-        table: [1, pages] the sequence's pages.
+        places: where they are in the batch.
+        table: [1, pages] the row's pages.
         mask: [count, pages · PAGE_TOKENS] True where a stored token is visible.
     """
 
-    tokens: slice
+    places: slice
     table: torch.Tensor
     mask: torch.Tensor
 
@@ -60,7 +60,7 @@ class Batch:
     """One step's tokens.
 
     Attributes:
-        tokens, positions, places: [tokens] ids, positions in their sequences, and flat places in
+        tokens, positions, stores: [tokens] ids, positions in their rows, and flat places in
             the cache.
         decode: the rows of one token, if any.
         prefills: the runs of more tokens.
@@ -70,7 +70,7 @@ class Batch:
 
     tokens: torch.Tensor
     positions: torch.Tensor
-    places: torch.Tensor
+    stores: torch.Tensor
     decode: DecodeRows | None
     prefills: tuple[PrefillRun, ...]
     segments: tuple[Segment, ...]
@@ -142,12 +142,12 @@ class Llama:
         qkv = _linear(x, layer.qkv, "qkv", number, batch).view(len(x), -1, self.head_dim)
         queries, keys, values = torch.split(qkv, sizes, dim=1)
         queries, keys = _rotate(queries, angles), _rotate(keys, angles)
-        cache.write(number, batch.places, keys, values)
+        cache.write(number, batch.stores, keys, values)
         out = torch.empty_like(queries)
         if batch.decode is not None:
-            out[batch.decode.tokens] = self._decode(number, queries, batch.decode, cache)
+            out[batch.decode.places] = self._decode(number, queries, batch.decode, cache)
         for run in batch.prefills:
-            out[run.tokens] = self._prefill(number, queries, run, cache)
+            out[run.places] = self._prefill(number, queries, run, cache)
         return _linear(out.flatten(1), layer.o, "o", number, batch)
 
     def _decode(
@@ -156,14 +156,14 @@ class Llama:
         keys, values = cache.read(number, rows.table)
         # The query heads that share a key head take the place of query positions: a row has only
         # one position, so the mask is the same for all of them and nothing is repeated.
-        q = queries[rows.tokens].reshape(len(rows.tokens), self.kv_heads, -1, self.head_dim)
+        q = queries[rows.places].reshape(len(rows.places), self.kv_heads, -1, self.head_dim)
         return F.scaled_dot_product_attention(q, keys, values, attn_mask=rows.mask).flatten(1, 2)
 
     def _prefill(
         self, number: int, queries: torch.Tensor, run: PrefillRun, cache: KVCache
     ) -> torch.Tensor:
         keys, values = cache.read(number, run.table)
-        q = queries[run.tokens].transpose(0, 1).unsqueeze(0)
+        q = queries[run.places].transpose(0, 1).unsqueeze(0)
         out = F.scaled_dot_product_attention(q, keys, values, attn_mask=run.mask, enable_gqa=True)
         return out.squeeze(0).transpose(0, 1)
 
@@ -232,7 +232,7 @@ def _linear(
         for segment in batch.segments:
             adapter = segment.adapter.layers[layer].get(group)
             if adapter is not None:
-                adapter.add(exact[segment.tokens], y[segment.tokens])
+                adapter.add(exact[segment.places], y[segment.places])
     return y
 
 

@@ -1,13 +1,13 @@
 """The adapters of a mixed batch: their weights, and how they are added to the base's linears.
 
-An adapter kind is a seam: `AdapterWeights.load` reads a folder of its kind, `LayerAdapter.add`
-adds its share to one fused linear of the base. `lora` is the only kind so far.
+An adapter kind is a seam: `load_adapter` reads the files of its kind into `AdapterWeights`, whose
+groups each `add` their share to one fused linear of the base. `lora` is the only kind so far.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,14 @@ class AdapterWeights:
     def nbytes(self) -> int:
         """Bytes that the adapter takes while it is resident."""
         return sum(group.nbytes for layer in self.layers for group in layer.values())
+
+
+def resident_bytes(weights: Path) -> int:
+    """Bytes that the adapter in this file takes while it is resident, from its header alone."""
+    with safe_open(weights, framework="pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    numbers: int = sum(prod(shape) for shape in shapes)
+    return numbers * torch.float32.itemsize
 
 
 def load_adapter(

@@ -12,8 +12,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 
-from specialists.engine.core import Emission, SamplingParams, Sequence
-from specialists.engine.engine import Engine, EngineOptions, LocateAdapter
+from specialists.engine.core import Emission, Row, SamplingParams
+from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.loads import LocateAdapter
 from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Runner:
 
         Args:
             make_engine: given the function that wakes the thread, returns the engine.
-            max_waiting: sequences that may wait beyond those that fit a step.
+            max_waiting: rows that may wait beyond those that fit a step.
         """
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.engine = make_engine(lambda: self._inbox.put(_nothing))
@@ -79,7 +80,7 @@ class Runner:
         return self._thread.is_alive() and not self._stopping
 
     async def generate(self, request: Request) -> AsyncIterator[list[tuple[int, Emission]]]:
-        """Answer a request: lists of (row, emission), the first as soon as there is one.
+        """Answer a request: lists of (the row's number, emission), the first at once.
 
         Closing the iterator frees all that the request holds within a step.
 
@@ -92,17 +93,17 @@ class Runner:
         """
         self._check(request)
         mailbox = _Mailbox()
-        sequences = [self._sequence(request, row, mailbox) for row in range(request.n)]
+        rows = [self._row(request, number, mailbox) for number in range(request.n)]
         self._open += request.n
         try:
-            self._tell(sequences, self.engine.add)
+            self._tell(rows, self.engine.add)
             # Told after the thread's last look, nobody would ever answer.
             self._require_alive()
             async for emissions in _coalesced(mailbox, request.n):
                 yield emissions
         finally:
             self._open -= request.n
-            self._tell(sequences, self.engine.abort)
+            self._tell(rows, self.engine.abort)
 
     def close(self) -> None:
         """End all requests with an error and stop the thread."""
@@ -134,23 +135,23 @@ class Runner:
         if len(request.prompt) >= self.engine.context:
             raise ContextOverflow(len(request.prompt), self.engine.context)
 
-    def _sequence(self, request: Request, row: int, mailbox: "_Mailbox") -> Sequence:
+    def _row(self, request: Request, number: int, mailbox: "_Mailbox") -> Row:
         seed = request.params.seed
-        random = Random(None if seed is None else f"{seed}/{row}")  # noqa: S311 (not for secrets)
-        return Sequence(
-            id=f"{request.id}/{row}",
+        random = Random(None if seed is None else f"{seed}/{number}")  # noqa: S311 (not for secrets)
+        return Row(
+            id=f"{request.id}/{number}",
             adapter=request.adapter,
             tokens=list(request.prompt),
             prompt_length=len(request.prompt),
             params=request.params,
             text=self.engine.tokenizer.stream(request.params.stop),
-            emit=lambda emission: mailbox.put((row, emission)),
+            emit=lambda emission: mailbox.put((number, emission)),
             random=random,
         )
 
-    def _tell(self, sequences: Iterable[Sequence], verb: Callable[[Sequence], None]) -> None:
-        for sequence in sequences:
-            self._inbox.put(partial(verb, sequence))
+    def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:
+        for row in rows:
+            self._inbox.put(partial(verb, row))
 
     def _run(self) -> None:
         try:

@@ -1,17 +1,20 @@
-"""Which sequences the next step computes, and how many tokens of each."""
+"""Which rows the next step computes, and how many tokens of each."""
 
 from collections import deque
 
-from specialists.engine.core import Run, Sequence
+from specialists.engine.core import Row, Run
 from specialists.engine.pages import PagePool, pages_needed
 from specialists.engine.slots import SlotPool
 
+PROMPT_SHARE = 8
+"""One token in so many is kept for prompts, however many rows are decoding."""
+
 
 class Scheduler:
-    """Waiting and running sequences, over the pages and slots that they need.
+    """Waiting and running rows, over the pages and slots that they need.
 
-    A sequence runs from its admission (adapter resident and pinned, pages for its tokens) to its
-    end. When pages run out the youngest running sequence steps back into the waiting queue; its
+    A row runs from its admission (adapter resident and pinned, pages for its tokens) to its
+    end. When pages run out the youngest running row steps back into the waiting queue; its
     tokens are kept and computed again.
     """
 
@@ -20,39 +23,43 @@ class Scheduler:
         self._slots = slots
         self._max_rows = max_rows
         self._max_tokens = max_tokens
-        self.waiting: deque[Sequence] = deque()
-        self.running: list[Sequence] = []
+        self.waiting: deque[Row] = deque()
+        self.running: list[Row] = []
+        self._step = 0
 
-    def add(self, sequence: Sequence) -> None:
-        """Queue a new sequence."""
-        self.waiting.append(sequence)
+    def add(self, row: Row) -> None:
+        """Queue a new row."""
+        self.waiting.append(row)
 
-    def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out, wherever it is, and free all that it holds."""
-        if sequence in self.running:
-            self.running.remove(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
-        self._release(sequence)
+    def remove(self, row: Row) -> None:
+        """Take a row out, wherever it is, and free all that it holds."""
+        if row in self.running:
+            self.running.remove(row)
+        elif row in self.waiting:
+            self.waiting.remove(row)
+        self._release(row)
 
     def schedule(self, crowded_out: str | None = None) -> list[Run]:
-        """The next step's runs: all decoding rows first, then prompts within the token budget.
+        """The next step's runs: decoding rows first, then prompts, within the token budget.
+
+        Where the budget does not reach for all, the rows that were passed over longest come first,
+        and prompts keep a share, so that no row waits for another's end.
 
         Args:
-            crowded_out: the adapter that is loaded but finds no room, if there is one.
+            crowded_out: the adapter that finds no room, if there is one.
         """
         self._admit(crowded_out)
-        runs: list[Run] = []
-        budget = self._max_tokens
-        for sequence in sorted(self.running, key=_is_prefill):
-            count = min(_remaining(sequence), budget)
-            if count and sequence in self.running and self._grow(sequence, count):
-                runs.append(Run(sequence, count))
-                budget -= count
-        return [run for run in runs if run.sequence in self.running]
+        self._step += 1
+        decoding = sorted((row for row in self.running if not _is_prompt(row)), key=_last_served)
+        prompts = sorted(filter(_is_prompt, self.running), key=_last_served)
+        kept_back = min(sum(map(_remaining, prompts)), max(self._max_tokens // PROMPT_SHARE, 1))
+        runs = self._runs(decoding, self._max_tokens - kept_back)
+        spent = sum(run.count for run in runs)
+        runs += self._runs(prompts, self._max_tokens - spent)
+        return [run for run in runs if run.row in self.running]
 
     def check_integrity(self) -> None:
-        """Pages and pins are exactly those of the running sequences.
+        """Pages and pins are exactly those of the running rows.
 
         Raises:
             AssertionError: something was lost or is held twice.
@@ -64,64 +71,85 @@ class Scheduler:
                 pins[row.adapter] = pins.get(row.adapter, 0) + 1
         self._slots.check_integrity(pins)
         if any(row.pages or row.pinned for row in self.waiting):
-            raise AssertionError("a waiting sequence holds pages or a pin")
+            raise AssertionError("a waiting row holds pages or a pin")
+
+    def _runs(self, rows: list[Row], budget: int) -> list[Run]:
+        """Runs of these rows, in this order, while the budget lasts."""
+        runs = []
+        for row in rows:
+            count = min(_remaining(row), budget)
+            if count and row in self.running and self._grow(row, count):
+                runs.append(Run(row, count))
+                row.served = self._step
+                budget -= count
+        return runs
 
     def _admit(self, crowded_out: str | None) -> None:
-        """Move waiting sequences whose adapter is resident into the batch, oldest first.
+        """Move waiting rows whose adapter is resident into the batch, oldest first.
 
         Those whose adapter is still being loaded are passed over. One whose adapter finds no room
         lets nobody past, so that pins drain and its turn comes.
         """
-        passed: list[Sequence] = []
-        reserved = 0
+        passed: list[Row] = []
+        # Pages come as prompts are computed: those that are still to come are promised already.
+        reserved = sum(_needed(row) - len(row.pages) for row in self.running)
         while self.waiting and len(self.running) < self._max_rows:
-            sequence = self.waiting.popleft()
-            if sequence.adapter is not None and sequence.adapter not in self._slots:
-                passed.append(sequence)
-                if sequence.adapter == crowded_out:
+            row = self.waiting.popleft()
+            if row.adapter is not None and row.adapter not in self._slots:
+                passed.append(row)
+                if row.adapter == crowded_out:
                     break
                 continue
-            needed = pages_needed(len(sequence.tokens) + 1)
+            needed = _needed(row)
             if reserved + needed > self._pages.available:
-                passed.append(sequence)
+                passed.append(row)
                 break
             reserved += needed
-            self._start(sequence)
+            self._start(row)
         self.waiting.extendleft(reversed(passed))
 
-    def _start(self, sequence: Sequence) -> None:
-        if sequence.adapter is not None:
-            self._slots.pin(sequence.adapter)
-            sequence.pinned = True
-        self.running.append(sequence)
+    def _start(self, row: Row) -> None:
+        if row.adapter is not None:
+            self._slots.pin(row.adapter)
+            row.pinned = True
+        self.running.append(row)
 
-    def _grow(self, sequence: Sequence, count: int) -> bool:
-        """Give a sequence the pages for its next tokens; False when it had to step back."""
-        missing = pages_needed(sequence.computed + count) - len(sequence.pages)
+    def _grow(self, row: Row, count: int) -> bool:
+        """Give a row the pages for its next tokens; False when it had to step back."""
+        missing = pages_needed(row.computed + count) - len(row.pages)
         while missing > self._pages.available:
             victim = self.running[-1]
             self._step_back(victim)
-            if victim is sequence:
+            if victim is row:
                 return False
-        sequence.pages += self._pages.allocate(max(missing, 0))
+        row.pages += self._pages.allocate(max(missing, 0))
         return True
 
-    def _step_back(self, sequence: Sequence) -> None:
-        self.running.remove(sequence)
-        self._release(sequence)
-        sequence.computed = 0
-        self.waiting.appendleft(sequence)
+    def _step_back(self, row: Row) -> None:
+        self.running.remove(row)
+        self._release(row)
+        row.computed = 0
+        self.waiting.appendleft(row)
 
-    def _release(self, sequence: Sequence) -> None:
-        self._pages.free(sequence.pages)
-        if sequence.pinned and sequence.adapter is not None:
-            self._slots.unpin(sequence.adapter)
-            sequence.pinned = False
-
-
-def _is_prefill(sequence: Sequence) -> bool:
-    return _remaining(sequence) > 1
+    def _release(self, row: Row) -> None:
+        self._pages.free(row.pages)
+        if row.pinned and row.adapter is not None:
+            self._slots.unpin(row.adapter)
+            row.pinned = False
 
 
-def _remaining(sequence: Sequence) -> int:
-    return len(sequence.tokens) - sequence.computed
+def _is_prompt(row: Row) -> bool:
+    return _remaining(row) > 1
+
+
+def _last_served(row: Row) -> int:
+    return row.served
+
+
+def _needed(row: Row) -> int:
+    """Pages for all its tokens, and for the next one."""
+    return pages_needed(len(row.tokens) + 1)
+
+
+def _remaining(row: Row) -> int:
+    return len(row.tokens) - row.computed

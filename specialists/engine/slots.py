@@ -1,4 +1,4 @@
-"""Slots: the adapters that are resident in an engine."""
+"""Slots: the adapters that are resident in an engine, or have room kept for them."""
 
 from collections import OrderedDict
 from collections.abc import Collection
@@ -9,32 +9,41 @@ from specialists.engine.lora import AdapterWeights
 
 @dataclass(slots=True)
 class Slot:
-    """A resident adapter and the number of sequences that use it."""
+    """Room for an adapter, and the number of rows that use it; no weights while it is loaded."""
 
-    weights: AdapterWeights
+    nbytes: int
+    weights: AdapterWeights | None = None
     pins: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be evicted."""
+        return self.weights is not None and not self.pins
 
 
 class SlotPool:
-    """Resident adapters within a byte budget; the least recently used make room.
+    """Adapters within a byte budget; the least recently used make room.
 
-    Invariant: a pinned adapter is never evicted.
+    Room is reserved before an adapter is loaded, so that what is loaded is within the budget too.
+    Invariant: an adapter that is pinned, or being loaded, is never evicted.
     """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        self.used = 0
+        """Bytes of all slots."""
         self._slots: OrderedDict[str, Slot] = OrderedDict()
 
-    @property
-    def used(self) -> int:
-        """Bytes of all resident adapters."""
-        return sum(slot.weights.nbytes for slot in list(self._slots.values()))
-
     def __contains__(self, digest: str) -> bool:
-        return digest in self._slots
+        """Whether an adapter can be used now."""
+        slot = self._slots.get(digest)
+        return slot is not None and slot.weights is not None
 
     def __getitem__(self, digest: str) -> AdapterWeights:
-        return self._slots[digest].weights
+        weights = self._slots[digest].weights
+        if weights is None:
+            raise KeyError(digest)
+        return weights
 
     def pin(self, digest: str) -> None:
         """Keep a resident adapter until it is unpinned as often as it was pinned."""
@@ -45,46 +54,53 @@ class SlotPool:
         """Take one pin back."""
         self._slots[digest].pins -= 1
 
-    def put(
-        self, digest: str, weights: AdapterWeights, keep: Collection[str] = frozenset()
-    ) -> bool:
-        """Make an adapter resident, evicting idle ones.
+    def reserve(self, digest: str, nbytes: int, keep: Collection[str] = frozenset()) -> bool:
+        """Keep room for an adapter that is to be loaded, evicting idle ones.
 
         Args:
             digest: its version's.
-            weights: what becomes resident.
+            nbytes: what it will take.
             keep: adapters that are not evicted though they are idle.
 
         Returns:
             False when those that must stay leave no room.
         """
-        if digest in self._slots:
-            return True
-        idle = (name for name, slot in self._slots.items() if not slot.pins)
-        evictable = [name for name in idle if name not in keep]
+        idle = [name for name, slot in self._slots.items() if slot.idle and name not in keep]
         room = self.budget - self.used
         victims = []
-        while room < weights.nbytes and evictable:
-            victims.append(evictable.pop(0))
-            room += self._slots[victims[-1]].weights.nbytes
+        while room < nbytes and idle:
+            victims.append(idle.pop(0))
+            room += self._slots[victims[-1]].nbytes
         # An adapter larger than the whole budget still gets its turn, alone.
-        if room < weights.nbytes and len(victims) < len(self._slots):
+        if room < nbytes and len(victims) < len(self._slots):
             return False
         for victim in victims:
-            del self._slots[victim]
-        self._slots[digest] = Slot(weights)
+            self.release(victim)
+        self._slots[digest] = Slot(nbytes)
+        self.used += nbytes
         return True
+
+    def fill(self, digest: str, weights: AdapterWeights) -> None:
+        """Make an adapter resident in the room that was reserved for it."""
+        self._slots[digest].weights = weights
+
+    def release(self, digest: str) -> None:
+        """Give up a slot that nobody uses."""
+        self.used -= self._slots.pop(digest).nbytes
 
     def resident(self) -> dict[str, int]:
         """Digest and pins of each resident adapter, least recently used first."""
-        return {digest: slot.pins for digest, slot in list(self._slots.items())}
+        slots = list(self._slots.items())
+        return {digest: slot.pins for digest, slot in slots if slot.weights is not None}
 
     def check_integrity(self, pinned: dict[str, int]) -> None:
-        """Pins are exactly those of the running sequences.
+        """Pins are exactly those of the running rows, and bytes add up.
 
         Raises:
-            AssertionError: a pin was lost or forgotten.
+            AssertionError: a pin was lost or forgotten, or bytes were.
         """
         held = {digest: pins for digest, pins in self.resident().items() if pins}
         if held != pinned:
-            raise AssertionError(f"pins {held} differ from those of the sequences, {pinned}")
+            raise AssertionError(f"pins {held} differ from those of the rows, {pinned}")
+        if self.used != sum(slot.nbytes for slot in self._slots.values()):
+            raise AssertionError(f"{self.used} bytes are counted, but not held")

@@ -9,6 +9,7 @@ from tiny import tiny_base
 
 from specialists.engine.core import FinishReason
 from specialists.engine.engine import EngineOptions
+from specialists.engine.lora import resident_bytes
 from specialists.engine.pages import PagePool, pages_needed
 from specialists.errors import AdapterUnavailable, BaseUnavailable
 
@@ -101,14 +102,12 @@ def test_a_crowded_out_adapter_is_not_overtaken_for_ever(base, adapters):
     sequence(made, [5, 6, 7], "0", max_tokens=10)
     while not made.stats()["running"]:
         made.step()
-        for load in list(made._loading.values()):
-            load.result()
+        made._loads.wait()
     _, wanted = sequence(made, [5, 6, 7], "1", max_tokens=2)
     for _ in range(60):
         sequence(made, [5, 6, 7], "0", max_tokens=10)
         made.step()
-        for load in list(made._loading.values()):
-            load.result()
+        made._loads.wait()
     assert wanted[-1].finish is not None
     made.close()
 
@@ -171,11 +170,11 @@ def test_who_waits_longest_is_served_though_others_keep_coming(base, adapters):
         for _ in range(4):
             made.step()
             made.check_integrity()
-            for load in list(made._loading.values()):
-                load.result()
+            made._loads.wait()
     ended = [bool(out) and out[-1].finish is not None for out in results]
-    assert ended[0]
-    assert ended == sorted(ended, reverse=True) or ended.index(False) >= sum(ended) - 4
+    assert sum(ended) >= 4
+    # In the order in which they came, but for the few that shared the batch with an older one.
+    assert all(ended[: sum(ended) - 4])
     made.close()
 
 
@@ -184,17 +183,76 @@ def test_what_was_loaded_for_those_who_left_is_forgotten(base, adapters):
     sequence(made, [5, 6, 7], "0", max_tokens=200)
     while not made.stats()["running"]:
         made.step()
-        for load in list(made._loading.values()):
-            load.result()
+        made._loads.wait()
     for name in ("1", "2", "3"):
         row, _ = sequence(made, [5, 6, 7], name)
         made.step()
-        for load in list(made._loading.values()):
-            load.result()
+        made._loads.wait()
         made.abort(row)
         made.step()
-    assert made._loading == {}
+    assert made._loads._loads == {}
     made.close()
+
+
+def test_nothing_is_loaded_before_room_is_kept_for_it(base, tmp_path):
+    """32 rows of 32 adapters, room for two: at no time are more than two in memory."""
+    folder = make_adapter(base, tmp_path, seed=0)
+    adapters = {str(number): folder for number in range(32)}
+    one = resident_bytes(folder / "adapter_model.safetensors")
+    options = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=2 * one)
+    made = engine(base, adapters, options)
+    results = [sequence(made, [5, 6, 7], name, max_tokens=2)[1] for name in adapters]
+    held = []
+    for _ in range(500):
+        made.step()
+        made._loads.wait()
+        loaded = [load.loaded for load in made._loads._loads.values() if load.loaded is not None]
+        held.append((len(loaded) + len(made._slots.resident())) * one)
+        assert made.stats()["adapter_bytes"] <= 2 * one
+    assert max(held) == 2 * one
+    assert all(out[-1].finish is not None for out in results)
+    made.close()
+
+
+def test_the_bytes_that_are_reserved_are_those_that_are_taken(base, adapters):
+    made = engine(base, adapters)
+    sequence(made, [5, 6, 7], "0", max_tokens=2)
+    run(made)
+    assert made._slots["0"].nbytes == made.stats()["adapter_bytes"]
+    assert made._slots["0"].nbytes == resident_bytes(adapters["0"] / "adapter_model.safetensors")
+    made.close()
+
+
+def test_pages_are_promised_once(base):
+    """Prompts that come in step by step keep their claim on pages that they have not got yet."""
+    pages = 10
+    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=pages * 4096, step_tokens=16))
+    rows = [sequence(made, [5 + at] * 70, max_tokens=4) for at in range(4)]
+    for _ in range(200):
+        before = {row.id: row.computed for row, _ in rows}
+        made.step()
+        made.check_integrity()
+        promised = sum(pages_needed(len(row.tokens) + 1) for row in made._scheduler.running)
+        assert promised <= pages
+        assert all(row.computed >= before[row.id] for row, _ in rows), "work was done twice"
+    assert all(emissions[-1].finish is not None for _, emissions in rows)
+
+
+def test_every_row_is_served_when_a_step_holds_fewer_tokens_than_there_are_rows(base):
+    options = EngineOptions(dtype="float32", kv_bytes=1 << 21, max_rows=32, step_tokens=16)
+    made = engine(base, {}, options)
+    rows = [sequence(made, [5, 6, 7], max_tokens=200) for _ in range(32)]
+    for _ in range(60):
+        made.step()
+        made.check_integrity()
+    generated = [row.generated for row, _ in rows]
+    assert min(generated) > 0
+    assert max(generated) - min(generated) < max(generated)
+    _, emissions = sequence(made, [5] * 20, max_tokens=200)
+    made.abort(rows[0][0])
+    for _ in range(30):
+        made.step()
+    assert emissions, "a prompt waits until decoding rows have ended"
 
 
 @pytest.mark.parametrize("field", ["attention_bias", "mlp_bias"])

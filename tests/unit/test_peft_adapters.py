@@ -1,6 +1,7 @@
 """What PEFT writes is accepted as it stands, and what is rebuilt means the same to PEFT."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -59,7 +60,8 @@ def load(folder):
 
 def test_the_tiny_base_has_the_shapes_of_the_real_thing(llama, tmp_path):
     llama.config.save_pretrained(tmp_path)
-    assert BaseSpec.from_folder(tmp_path, "tiny") == BASE
+    found = BaseSpec.from_folder(tmp_path, "tiny")
+    assert dataclasses.replace(found, digest=BASE.digest) == BASE
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,17 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 
-from specialists.engine.core import SamplingParams, Sequence
+from specialists.engine.core import Row, SamplingParams
 from specialists.engine.sampler import sample
 
 
 def row(seed=0, **params):
     settings = SamplingParams(max_tokens=8, seed=seed, **params)
-    return Sequence("row", None, [1], 1, settings, None, lambda _: None, Random(seed))  # type: ignore[arg-type]
+    return Row("row", None, [1], 1, settings, None, lambda _: None, Random(seed))  # type: ignore[arg-type]
 
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, -1.0, -3.0])
@@ -58,3 +59,97 @@ def test_logprobs_only_where_asked():
     assert choices[0].logprob is None
     assert choices[1].logprob == pytest.approx(float(LOGITS.log_softmax(0)[0]))
     assert choices[1].top == ()
+
+
+def chi_square(counts: torch.Tensor, expected: torch.Tensor) -> float:
+    """Pearson's statistic, in standard deviations of its distribution above its mean."""
+    likely = expected * counts.sum() >= 5
+    observed = torch.cat((counts[likely], counts[~likely].sum()[None])).double()
+    wanted = torch.cat((expected[likely], expected[~likely].sum()[None])).double() * counts.sum()
+    shown = wanted > 0
+    assert not observed[~shown].any(), "a token was drawn that cannot be"
+    freedom = int(shown.sum()) - 1
+    statistic = float(((observed - wanted)[shown] ** 2 / wanted[shown]).sum())
+    return (statistic - freedom) / (2 * freedom) ** 0.5
+
+
+def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """What is drawn from, by sorting everything."""
+    ranked, order = probabilities.double().sort(descending=True)
+    kept = ranked.cumsum(0) - ranked < top_p
+    chosen = torch.zeros_like(probabilities, dtype=torch.float64)
+    chosen[order[kept]] = ranked[kept]
+    return chosen / chosen.sum()
+
+
+DRAWS = [(1.0, 1.0), (0.7, 1.0), (1.0, 0.9), (1.0, 0.3), (2.0, 0.999)]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "temperature", "top_p"),
+    [*((size, *draw) for size in (4096, 5000) for draw in DRAWS), (49_152, 1.0, 1.0)],
+)
+def test_a_long_vocabulary_is_drawn_from_as_its_softmax_says(vocabulary, temperature, top_p):
+    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(1)) * 3
+    expected = nucleus((logits.double() / temperature).softmax(0), top_p)
+    source = Random(3)
+    counts = torch.zeros(vocabulary)
+    params = SamplingParams(max_tokens=8, temperature=temperature, top_p=top_p)
+    rows = [Row("row", None, [1], 1, params, None, lambda _: None, source)] * 50  # type: ignore[arg-type]
+    for _ in range(60):
+        tokens = [choice.token for choice in sample(logits.expand(50, -1), rows)]
+        counts += torch.bincount(torch.tensor(tokens), minlength=vocabulary)
+    assert chi_square(counts, expected) < 5
+
+
+def test_the_chi_square_test_can_fail():
+    expected = LOGITS.softmax(0)
+    assert chi_square(torch.bincount(torch.zeros(500, dtype=torch.long), minlength=5), expected) > 5
+
+
+def test_the_extremes_of_a_rows_random_numbers_are_tokens_that_can_be_drawn():
+    class Extreme(Random):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def random(self):
+            return self.value
+
+    logits = torch.full((1, 256), -torch.inf)
+    logits[0, 3], logits[0, 130], logits[0, 131] = 1.0, 2.0, 0.5
+    for value, token in ((0.0, 3), (np.nextafter(1, 0), 131)):
+        drawn = row()
+        drawn.random = Extreme(value)
+        assert sample(logits.clamp_min(-1e30), [drawn])[0].token == token
+
+
+def test_logprobs_of_many_rows_are_those_of_each_alone():
+    logits = torch.randn(6, 49_152, generator=torch.Generator().manual_seed(2)) * 3
+    asked = [None, 0, 1, 20, 5, None]
+    rows = [row(seed, logprobs=count, temperature=0.0) for seed, count in enumerate(asked)]
+    for choice, count, own in zip(sample(logits, rows), asked, logits, strict=True):
+        exact = own.double().log_softmax(0)
+        assert choice.token == int(own.argmax())
+        if count is None:
+            assert (choice.logprob, choice.top) == (None, ())
+            continue
+        top = exact.topk(count)
+        assert choice.logprob == pytest.approx(float(exact[choice.token]), abs=1e-4)
+        assert [each.token for each in choice.top] == top.indices.tolist()
+        assert [each.logprob for each in choice.top] == pytest.approx(top.values.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 0.99, 0.99999])
+def test_a_nucleus_of_any_width_is_the_smallest_set_that_reaches_top_p(top_p):
+    """Rows that settle among the first tokens, and rows that must be sorted whole, together."""
+    logits = torch.randn(3, 49_152, generator=torch.Generator().manual_seed(4))
+    logits *= torch.tensor([[0.2], [2.0], [6.0]])
+    seeds = range(40)
+    for own in logits:
+        kept = nucleus(own.double().softmax(0), top_p) > 0
+        rows = [row(seed, top_p=top_p) for seed in seeds]
+        drawn = [choice.token for choice in sample(own.expand(len(rows), -1), rows)]
+        # Sums in single precision may put the border one token further.
+        slack = own >= own[kept].min() - 1e-2
+        assert bool((kept | slack)[drawn].all())

@@ -1,0 +1,143 @@
+"""Loading adapters beside the steps: how large is it, room for it, then the weights."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specialists.engine.lora import AdapterWeights, resident_bytes
+from specialists.engine.slots import SlotPool
+
+logger = logging.getLogger(__name__)
+
+Files = tuple[Path, Path]
+LocateAdapter = Callable[[str], Files]
+"""From a version's digest to its config and weight files; raises LookupError."""
+
+
+@dataclass(slots=True)
+class _Load:
+    """One adapter on its way: first measured, then, once room is reserved for it, loaded."""
+
+    measured: Future[tuple[Files, int]]
+    loaded: Future[AdapterWeights] | None = None
+
+
+class Loads:
+    """The adapters that are on their way into the slots.
+
+    What waits for room is only a number of bytes: no weights are held outside the budget. Not
+    thread-safe; the work itself is done in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        slots: SlotPool,
+        locate: LocateAdapter,
+        load: Callable[[Path, Path], AdapterWeights],
+        wake: Callable[[], None],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            slots: where adapters go.
+            locate: finds an adapter's files.
+            load: reads them.
+            wake: called from the loader's thread when something is done.
+        """
+        self._slots = slots
+        self._locate = locate
+        self._load = load
+        self._wake = wake
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
+        self._loads: dict[str, _Load] = {}
+
+    def advance(self, awaited: Collection[str], soon: Iterable[str]) -> "Progress":
+        """Move every adapter that is awaited on by what can be done now.
+
+        Args:
+            awaited: what rows wait for, the one that is waited for longest first.
+            soon: those of them whose loading may begin: a long queue must not evict what its
+                front needs.
+        """
+        self._forget_all_but(awaited)
+        failed: dict[str, BaseException] = {}
+        keep: set[str] = set()
+        for digest in awaited:
+            try:
+                if not self._move(digest, keep):
+                    return Progress(digest, failed)
+            except Exception as error:
+                failed[digest] = error
+                self._drop(digest)
+            keep.add(digest)
+        for digest in soon:
+            if digest not in self._slots and digest not in self._loads and digest not in failed:
+                self._loads[digest] = _Load(self._submit(self._measure, digest))
+        return Progress(None, failed)
+
+    def close(self) -> None:
+        """End the loader's thread."""
+        self._loader.shutdown(cancel_futures=True)
+
+    def wait(self) -> None:
+        """Return when nothing is being done in the loader's thread."""
+        self._loader.submit(lambda: None).result()
+
+    def _move(self, digest: str, keep: Collection[str]) -> bool:
+        """Move one load on; False when it has been measured and finds no room."""
+        load = self._loads.get(digest)
+        if load is None:
+            return True
+        if load.loaded is None and load.measured.done():
+            files, nbytes = load.measured.result()
+            if not self._slots.reserve(digest, nbytes, keep):
+                return False
+            load.loaded = self._submit(self._load, *files)
+        if load.loaded is not None and load.loaded.done():
+            self._slots.fill(digest, load.loaded.result())
+            del self._loads[digest]
+        return True
+
+    def _forget_all_but(self, awaited: Collection[str]) -> None:
+        """Let go of loads whose rows have left; one that is under way becomes an idle adapter."""
+        for digest, load in list(self._loads.items()):
+            if digest in awaited:
+                continue
+            if load.loaded is None:
+                load.measured.cancel()
+                self._drop(digest)
+            elif load.loaded.cancel() or (load.loaded.done() and load.loaded.exception()):
+                self._drop(digest)
+            elif load.loaded.done():
+                self._move(digest, ())
+
+    def _drop(self, digest: str) -> None:
+        load = self._loads.pop(digest)
+        if load.loaded is not None:
+            self._slots.release(digest)
+
+    def _measure(self, digest: str) -> tuple[Files, int]:
+        files = self._locate(digest)
+        return files, resident_bytes(files[1])
+
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = self._loader.submit(work, *arguments)
+        future.add_done_callback(lambda _: self._wake())
+        return future
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the loads are.
+
+    Attributes:
+        crowded_out: the first adapter that finds no room, since those in use or awaited before
+            it stay; None when all do.
+        failed: adapters that cannot be had, and why.
+    """
+
+    crowded_out: str | None
+    failed: dict[str, BaseException]
