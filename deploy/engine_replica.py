@@ -10,7 +10,7 @@ from deploy.home import open_registry
 from deploy.settings import MIB, EngineSettings, Settings
 from registry.errors import UnknownSpecialist
 from router import errors as refusals
-from router.engine import Delta, Generation, TokenLogprob, Usage
+from router.engine import Delta, Generation, Message, TokenLogprob, Usage
 from specialists import errors
 from specialists.base import locate_base
 from specialists.engine.core import Choice, Emission, SamplingParams
@@ -44,7 +44,7 @@ class EngineReplica:
             async for item in self._answer(generation):
                 yield item
         except errors.EngineError as error:
-            yield _refusal(error)
+            yield _refusal(error, param=_param(generation))
 
     async def stats(self) -> dict[str, int]:
         """Rows, pages and bytes in use."""
@@ -67,7 +67,9 @@ class EngineReplica:
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,
-            prompt=await asyncio.to_thread(_prompt, generation, tokenizer),
+            prompt=await asyncio.to_thread(
+                _prompt, generation, tokenizer, self._runner.engine.context
+            ),
             n=generation.n,
             params=self._params(generation),
         )
@@ -111,13 +113,17 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
     )
 
 
-def _prompt(generation: Generation, tokenizer: Tokenizer) -> list[int]:
+def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[int]:
+    """The prompt's tokens; one that is far too long for the context is not read to its end."""
     prompt = generation.prompt
     if isinstance(prompt, str):
+        tokenizer.require_room([prompt], context)
         return tokenizer.encode(prompt)
     if not prompt or isinstance(prompt[0], int):
         return [token for token in prompt if isinstance(token, int)]
-    return tokenizer.encode_chat([turn for turn in prompt if not isinstance(turn, int)])
+    turns = [turn for turn in prompt if not isinstance(turn, int)]
+    tokenizer.require_room((turn.content for turn in turns), context)
+    return tokenizer.encode_chat(turns)
 
 
 def _deltas(emissions: Iterable[tuple[int, Emission]], tokenizer: Tokenizer) -> list[Delta]:
@@ -162,11 +168,18 @@ def _shown(token: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
     return TokenLogprob(text, logprob, tuple(raw))
 
 
-def _refusal(error: errors.EngineError) -> refusals.RouterError:
+def _param(generation: Generation) -> str:
+    """What the client called its prompt."""
+    first = generation.prompt[0] if generation.prompt else None
+    return "messages" if isinstance(first, Message) else "prompt"
+
+
+def _refusal(error: errors.EngineError, param: str = "prompt") -> refusals.RouterError:
     """Every error of the engine as the router's; a test holds that none is forgotten."""
     match error:
         case errors.InvalidPrompt():
-            return refusals.InvalidRequest(f"{error}; change it.".capitalize(), param="prompt")
+            said = str(error)
+            return refusals.InvalidRequest(f"{said[:1].upper()}{said[1:]}; change it.", param=param)
         case errors.ContextOverflow():
             return refusals.ContextOverflow(error.prompt_tokens, error.limit)
         case errors.Overloaded():

@@ -1,5 +1,6 @@
 """The router on Ray Serve: the HTTP API in front of the engine replicas."""
 
+import tempfile
 from typing import Any
 
 from ray import serve
@@ -7,6 +8,7 @@ from ray import serve
 from deploy.home import open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
+from registry.private import private_folder
 from router.api.app import create_app
 from router.encoder import MiniLM
 from router.service import Service
@@ -19,6 +21,8 @@ class RouterReplica:
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
         base = locate_base(settings.base, settings.home)
+        # Uploads lie here while they are read: not in a shared folder, nor in one in memory.
+        tempfile.tempdir = str(private_folder(settings.home / "incoming"))
         self._registry = open_registry(settings, base)
         self._service = Service(
             self._registry,

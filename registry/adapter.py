@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.base import BaseSpec
+from registry.content import Buffer
 from registry.errors import InvalidAdapter
 from registry.limits import Limits
-from registry.lora_config import CONFIG, LoraConfig, matches, read_config
+from registry.lora_config import CONFIG, LoraConfig, endings, read_config
 from registry.lora_weights import Pair, check_finite, pair_up
 from registry.safetensors_header import WEIGHTS, read_header
 
@@ -30,7 +31,7 @@ class Adapter:
     parameters: int
 
 
-def validate(config: bytes, weights: bytes, base: BaseSpec, limits: Limits) -> Adapter:
+def validate(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> Adapter:
     """Check the two files of a plain LoRA adapter; nothing in them is run or trusted.
 
     Args:
@@ -66,13 +67,15 @@ def _check_targets(lora: LoraConfig, pairs: Sequence[Pair], base: BaseSpec) -> N
     """PEFT ignores a tensor outside the targets, and a target without tensors does nothing."""
     if lora.targets is None:
         return
+    targets = set(lora.targets)
     for pair in pairs:
-        if not any(matches(target, pair.path) for target in lora.targets):
+        if targets.isdisjoint(endings(pair.path)):
             message = f"target_modules in {CONFIG} does not name this module."
             raise InvalidAdapter(message, WEIGHTS, pair.a.name)
+    meant = {name for module in base.modules for name in endings(module)}
+    there = {name for pair in pairs for name in endings(pair.path)}
     for target in lora.targets:
-        meant = any(matches(target, module) for module in base.modules)
-        if meant and not any(matches(target, pair.path) for pair in pairs):
+        if target in meant and target not in there:
             message = f"holds no tensor for '{target}', which target_modules in {CONFIG} names."
             raise InvalidAdapter(message, WEIGHTS)
 

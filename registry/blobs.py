@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from registry.content import Buffer
 from registry.digests import digest_bytes, digest_file
 from registry.errors import StorageError
 
@@ -19,7 +20,7 @@ class BlobStore:
         content = digest.removeprefix("sha256:")
         return self._folder / content[:2] / content
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: Buffer) -> str:
         """Store some bytes durably and return their digest; storing them again changes nothing.
 
         Raises:
@@ -57,7 +58,7 @@ def _holds(path: Path, digest: str) -> bool:
     return path.exists() and digest_file(path) == digest
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: Buffer) -> None:
     handle, name = tempfile.mkstemp(prefix=".incoming-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -14,6 +14,7 @@ from registry.adapter import Limits, validate
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
+from registry.content import Buffer
 from registry.database import Database
 from registry.digests import digest_bytes
 from registry.errors import (
@@ -74,7 +75,7 @@ class Registry:
         self._database.close()
 
     def register(
-        self, card: Card, config: bytes, weights: bytes, alias: str | None = None
+        self, card: Card, config: bytes, weights: Buffer, alias: str | None = None
     ) -> tuple[Version, bool]:
         """Add a version of a specialist, all or nothing; a new one becomes the live one.
 

@@ -3,8 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from registry.content import Buffer
 
-def digest_bytes(data: bytes) -> str:
+
+def digest_bytes(data: Buffer) -> str:
     """The content address of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 

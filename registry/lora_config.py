@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from registry import strict_json
 from registry.errors import InvalidAdapter
@@ -48,16 +48,16 @@ class LoraConfig:
     alpha: float
     rslora: bool
     targets: tuple[str, ...] | None
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
+    ranks: "Pattern[int]"
+    alphas: "Pattern[float]"
 
     def rank_of(self, path: str) -> int:
         """The rank of the module with this full name, such as `model.layers.0.mlp.up_proj`."""
-        return _first_match(self.ranks, path, self.rank)
+        return self.ranks.first(path, self.rank)
 
     def alpha_of(self, path: str) -> float:
         """Alpha of the module with this full name."""
-        return _first_match(self.alphas, path, self.alpha)
+        return self.alphas.first(path, self.alpha)
 
     def scale_of(self, path: str) -> float:
         """What B·A is multiplied by: alpha / r, or alpha / √r for rank-stabilised LoRA."""
@@ -78,20 +78,41 @@ def read_config(data: bytes, limits: Limits) -> LoraConfig:
         alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
         rslora=bool(fields.get("use_rslora")),
         targets=_targets(fields.get("target_modules")),
-        ranks={
-            key: _rank(f"rank_pattern[{key!r}]", value, limits)
-            for key, value in _pattern(fields, "rank_pattern").items()
-        },
-        alphas={
-            key: _alpha(f"alpha_pattern[{key!r}]", value)
-            for key, value in _pattern(fields, "alpha_pattern").items()
-        },
+        ranks=Pattern(
+            {
+                key: _rank(f"rank_pattern[{_short(key)}]", value, limits)
+                for key, value in _pattern(fields, "rank_pattern").items()
+            }
+        ),
+        alphas=Pattern(
+            {
+                key: _alpha(f"alpha_pattern[{_short(key)}]", value)
+                for key, value in _pattern(fields, "alpha_pattern").items()
+            }
+        ),
     )
 
 
-def matches(name: str, path: str) -> bool:
-    """Whether PEFT would take `name` for the module `path`: the whole of it, or its last parts."""
-    return path == name or path.endswith(f".{name}")
+def endings(path: str) -> list[str]:
+    """The names by which PEFT would take the module `path`: the whole of it, and its last parts."""
+    parts = path.split(".")
+    return [".".join(parts[at:]) for at in range(len(parts))]
+
+
+class Pattern(Generic[T]):
+    """Values for modules by name, `^` before a name meaning the whole of it.
+
+    A look-up tries a path's few endings, however many names there are.
+    """
+
+    def __init__(self, entries: Mapping[str, T]) -> None:
+        self._entries = {key: (order, value) for order, (key, value) in enumerate(entries.items())}
+
+    def first(self, path: str, default: T) -> T:
+        """Like PEFT's `get_pattern_key`: the value of the first name in order that fits."""
+        names = (f"^{path}", *endings(path))
+        found = [self._entries[name] for name in names if name in self._entries]
+        return min(found, key=lambda entry: entry[0])[1] if found else default
 
 
 def _fields(data: bytes, limits: Limits) -> dict[str, Any]:
@@ -154,14 +175,6 @@ def _pattern(fields: Mapping[str, Any], field: str) -> dict[str, Any]:
                 f"{field} has the key {_short(key)}; only plain module names are accepted."
             )
     return plain
-
-
-def _first_match(pattern: Mapping[str, T], path: str, default: T) -> T:
-    """Like PEFT's `get_pattern_key`: the first key in order that fits."""
-    for key, value in pattern.items():
-        if path == key[1:] if key.startswith("^") else matches(key, path):
-            return value
-    return default
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from registry.base import BaseSpec
+from registry.content import Buffer
 from registry.errors import InvalidAdapter
 from registry.safetensors_header import WEIGHTS, Tensor, shown
 
@@ -58,7 +59,7 @@ def pair_up(tensors: Mapping[str, Tensor], base: BaseSpec) -> list[Pair]:
     return [_pair(*place, found, base) for place, found in sorted(sides.items(), key=_order)]
 
 
-def check_finite(data: bytes, tensors: Mapping[str, Tensor]) -> None:
+def check_finite(data: Buffer, tensors: Mapping[str, Tensor]) -> None:
     """Read every value once.
 
     Raises:

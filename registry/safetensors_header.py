@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from registry import strict_json
+from registry.content import Buffer
 from registry.errors import InvalidAdapter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -42,7 +43,7 @@ class Tensor:
         return math.prod(self.shape)
 
 
-def read_header(data: bytes) -> dict[str, Tensor]:
+def read_header(data: Buffer) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name, in the order of their data.
 
     Raises:
@@ -67,7 +68,7 @@ def shown(name: str) -> str:
     return ascii(name[:160])[1:-1]
 
 
-def _header_length(data: bytes) -> int:
+def _header_length(data: Buffer) -> int:
     """The header's length in bytes, once the file looks like safetensors at all."""
     if len(data) < 9:
         raise _refusal(f"is truncated: it has only {len(data)} bytes.")
@@ -76,7 +77,7 @@ def _header_length(data: bytes) -> int:
     if within and data[8:9] == b"{":
         return length
     for magic, description in _FOREIGN.items():
-        if data.startswith(magic):
+        if data[: len(magic)] == magic:
             raise _refusal(
                 f"is {description}. Only safetensors are accepted: "
                 "save the adapter with safe_serialization=True."

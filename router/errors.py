@@ -3,7 +3,8 @@
 RouterError
 ├── InvalidRequest            400
 │   ├── UnsupportedParameter  400
-│   └── BodyTooLarge          413
+│   ├── BodyTooLarge          413
+│   └── BodyStalled           408
 ├── UnknownModel              404
 ├── NotReady                  503
 ├── ClientGone                499
@@ -75,6 +76,17 @@ class BodyTooLarge(InvalidRequest):
         self.args = (limit,)
 
 
+class BodyStalled(InvalidRequest):
+    """Nothing of the body came for `seconds`."""
+
+    status = 408
+    code = "body_stalled"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Nothing of the request body came for {seconds:g} s; send it again.")
+        self.args = (seconds,)
+
+
 class UnknownModel(RouterError):
     """No specialist, alias or version answers to this reference."""
 
@@ -116,7 +128,7 @@ class ContextOverflow(EngineRefused):
 
     def __init__(self, prompt_tokens: int, limit: int) -> None:
         super().__init__(
-            f"The prompt takes {prompt_tokens} tokens, but the context holds {limit} "
+            f"The prompt takes at least {prompt_tokens} tokens, but the context holds {limit} "
             f"and the answer needs room in it too; shorten the prompt.",
             param="messages",
         )

@@ -1,6 +1,5 @@
 """From what a request names (`auto`, the base, a reference) to a decision."""
 
-import asyncio
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -12,6 +11,7 @@ from router.encoder import Encoder
 from router.errors import InvalidRequest, NotReady, UnknownModel
 from router.follower import Follower
 from router.policy import Policy
+from router.pool import Pool
 
 AUTO = "auto"
 BY_NAME = "The request names this specialist."
@@ -21,10 +21,30 @@ class Resolver:
     """Resolves models to decisions; blocking work is done off the event loop."""
 
     def __init__(
-        self, registry: Registry, follower: Follower, encoder: Encoder, policy: Policy, base: str
+        self,
+        registry: Registry,
+        follower: Follower,
+        encoder: Encoder,
+        policy: Policy,
+        base: str,
+        *,
+        routing: Pool,
+        reading: Pool,
     ) -> None:
-        """Resolve against `registry` and the follower's snapshot; `base` is the base's name."""
+        """Resolve against `registry` and the follower's snapshot.
+
+        Args:
+            registry: What exists.
+            follower: What is routed to.
+            encoder: Reads requests.
+            policy: Decides for `auto`.
+            base: The base's name.
+            routing: Threads for encoding and comparing.
+            reading: Threads for the registry.
+        """
         self.base = base
+        self._routing = routing
+        self._reading = reading
         self._registry = registry
         self._follower = follower
         self._encoder = encoder
@@ -43,7 +63,7 @@ class Resolver:
         if model == AUTO:
             return await self.route(turns)
         known = self._live(model)
-        return known if known is not None else await asyncio.to_thread(self._named, model)
+        return known if known is not None else await self._reading.run(self._named, model)
 
     async def route(self, turns: Sequence[str]) -> Decision:
         """The policy's decision over the current snapshot.
@@ -54,7 +74,7 @@ class Resolver:
         snapshot = self._follower.snapshot
         if snapshot is None:
             raise NotReady("The routes are still being read; try again in a second.")
-        return await asyncio.to_thread(self._policy.decide, snapshot, self._encoder, turns)
+        return await self._routing.run(self._policy.decide, snapshot, self._encoder, turns)
 
     def version(self, model: str) -> Version:
         """The version that a reference means; blocks on the registry.

@@ -11,13 +11,20 @@ from registry.limits import Limits
 from router.encoder import Encoder
 from router.engine import Engine
 from router.follower import Follower
+from router.gate import Gate
 from router.metrics import Metrics
 from router.policy import Policy
+from router.pool import Pool
 from router.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
+ROUTING_THREADS = 2
+READING_THREADS = 4
+WRITING_THREADS = 2
+UPLOADS = 4
+"""Uploads that are read at once; each may fill a file of the largest adapter's size."""
 
 
 class Service:
@@ -52,9 +59,22 @@ class Service:
         self.base = base
         self.limits = limits or Limits()
         self.created = int(time.time())
+        # Apart from each other: slow uploads must not hold up routing, nor either a look-up.
+        self.routing = Pool("routing", ROUTING_THREADS)
+        self.reading = Pool("reading", READING_THREADS)
+        self.writing = Pool("writing", WRITING_THREADS)
+        self.uploads = Gate(UPLOADS)
         self.metrics = Metrics()
         self.follower = Follower(registry, encoder, interval, cache)
-        self.resolver = Resolver(registry, self.follower, encoder, policy or Policy(), base)
+        self.resolver = Resolver(
+            registry,
+            self.follower,
+            encoder,
+            policy or Policy(),
+            base,
+            routing=self.routing,
+            reading=self.reading,
+        )
 
     async def start(self) -> None:
         """Begin to follow the registry; `missing` says when requests can be answered."""
@@ -62,7 +82,9 @@ class Service:
 
     async def stop(self) -> None:
         """Stop following the registry."""
-        await asyncio.to_thread(self.follower.stop)
+        await self.writing.run(self.follower.stop)
+        for pool in (self.routing, self.reading, self.writing):
+            pool.close()
 
     async def missing(self) -> list[str]:
         """What is not ready yet: "snapshot", "engine", both or nothing."""
@@ -77,7 +99,7 @@ class Service:
         if self.follower.snapshot is None:
             return
         try:
-            await asyncio.to_thread(self.follower.refresh)
+            await self.writing.run(self.follower.refresh)
         except Exception as error:
             # What was written stands, whatever becomes of the routes.
             logger.warning("routes are brought up to date later: %r", error)

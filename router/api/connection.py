@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.types import Receive
 
-from router.errors import BodyTooLarge, ClientGone
+from router.errors import BodyStalled, BodyTooLarge, ClientGone
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
+STALL_SECONDS = 60
+"""A client that sends nothing for so long would hold its place for nothing."""
 
 
 async def read_body(request: Request, limit: int = MAX_JSON_BYTES) -> bytes:
@@ -28,16 +31,25 @@ async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
 
     Raises:
         BodyTooLarge: As soon as it is, or says that it is, over `limit` bytes.
+        BodyStalled: Nothing of it came for STALL_SECONDS.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
         raise BodyTooLarge(limit)
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise BodyTooLarge(limit)
-        yield chunk
+    async with aclosing(request.stream()) as chunks:
+        while True:
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                raise BodyStalled(STALL_SECONDS) from None
+            if chunk is None:
+                return
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            yield chunk
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,5 @@
 """`GET /v1/models` and `GET /v1/models/{reference}`."""
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -20,7 +19,7 @@ def model_routes(service: Service) -> APIRouter:
     @routes.get("/v1/models")
     async def list_models() -> dict[str, Any]:
         """`auto`, the base and the first specialists; GET /v1/specialists lists them all."""
-        versions = await asyncio.to_thread(service.registry.live, limit=LISTED_SPECIALISTS)
+        versions = await service.reading.run(service.registry.live, limit=LISTED_SPECIALISTS)
         data = [_built_in(name, service.created) for name in built_in]
         data += [_specialist(version.id, version) for version in versions]
         return {"object": "list", "data": data}
@@ -30,7 +29,7 @@ def model_routes(service: Service) -> APIRouter:
         """One model: `auto`, the base, or a specialist by any reference to it."""
         if reference in built_in:
             return _built_in(reference, service.created)
-        version = await asyncio.to_thread(service.resolver.version, reference)
+        version = await service.reading.run(service.resolver.version, reference)
         return _specialist(reference, version)
 
     return routes

@@ -1,13 +1,12 @@
 """`/v1/specialists`: register, list, show, retire."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from router.api.schema import request_body
-from router.api.upload import read_upload
+from router.api.upload import uploaded
 from router.service import Service
 from router.wire.specialist import details, listed, specialist
 
@@ -36,12 +35,11 @@ def specialist_routes(service: Service) -> APIRouter:
 
         The same content again gets a 200 and moves nothing, unless an `alias` is asked for.
         """
-        upload = await read_upload(request, service.limits)
-        version, created = await asyncio.to_thread(
-            registry.register, upload.card, upload.config, upload.weights, alias
-        )
+        with service.uploads.entered("uploads"):
+            async with uploaded(request, service.limits) as upload:
+                version, created = await service.writing.run(upload.register, registry, alias)
         await service.refresh()
-        aliases = await asyncio.to_thread(registry.pointing, version.digest)
+        aliases = await service.reading.run(registry.pointing, version.digest)
         return JSONResponse(specialist(version) | {"aliases": aliases}, 201 if created else 200)
 
     @routes.get("")
@@ -54,7 +52,7 @@ def specialist_routes(service: Service) -> APIRouter:
         after: str | None = None,
     ) -> dict[str, Any]:
         """A page of specialists. `search` is another name for `q`, and `after` for `cursor`."""
-        page = await asyncio.to_thread(
+        page = await service.reading.run(
             registry.search, q or search or None, tag or None, cursor or after or None, limit
         )
         return listed(page)
@@ -62,13 +60,13 @@ def specialist_routes(service: Service) -> APIRouter:
     @routes.get("/{owner}/{name}")
     async def show(owner: str, name: str) -> dict[str, Any]:
         """A specialist with its versions and aliases."""
-        return await asyncio.to_thread(_details, f"{owner}/{name}")
+        return await service.reading.run(_details, f"{owner}/{name}")
 
     @routes.delete("/{owner}/{name}")
     async def retire(owner: str, name: str) -> dict[str, Any]:
         """Retire a specialist: it is no longer found, listed or routed to."""
         identity = f"{owner}/{name}"
-        await asyncio.to_thread(registry.retire, identity)
+        await service.writing.run(registry.retire, identity)
         await service.refresh()
         return {"id": identity, "object": "specialist", "deleted": True}
 

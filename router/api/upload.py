@@ -1,7 +1,9 @@
 """A registration's multipart body: a card and an adapter's two files, nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import PurePosixPath
 
 from fastapi import Request
@@ -9,6 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from registry.card import Card
+from registry.catalogue import Registry, Version
+from registry.content import Buffer
 from registry.limits import Limits
 from router.api.connection import bounded
 from router.errors import InvalidRequest
@@ -29,33 +33,64 @@ SLOTS: Mapping[str, str] = {
 }
 
 
+Part = str | UploadFile
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a registration brings."""
+    """What a registration brings; what is large lies in files that end with the request."""
 
-    card: Card
-    config: bytes
-    weights: bytes
+    card: Part
+    config: Part
+    weights: Part
+
+    def register(self, registry: Registry, alias: str | None) -> tuple[Version, bool]:
+        """Register it; blocks, for as long as reading, checking and storing it takes.
+
+        Raises:
+            InvalidCard: The card cannot be read.
+            InvalidInput: The registry refuses it.
+        """
+        with content(self.card) as card, content(self.config) as config:
+            parsed, plain = Card.parse(bytes(card)), bytes(config)
+        with content(self.weights) as weights:
+            return registry.register(parsed, plain, weights, alias)
 
 
-async def read_upload(request: Request, limits: Limits) -> Upload:
-    """Read a registration, never holding more than the limits allow.
+@asynccontextmanager
+async def uploaded(request: Request, limits: Limits) -> AsyncIterator[Upload]:
+    """A registration as it came, large parts in files, never more than the limits allow.
 
     Raises:
         BodyTooLarge: It is over the sum of the limits.
         InvalidRequest: It is no multipart, or a part is missing, unknown or there twice.
-        InvalidCard: The card cannot be read.
     """
     form = await _form(request, limits)
     try:
-        parts = await _parts(form)
+        parts = _parts(form)
+        for slot in ("card", CONFIG, WEIGHTS):
+            if slot not in parts:
+                message = f"The part '{slot}' is missing; send card, {CONFIG} and {WEIGHTS}."
+                raise InvalidRequest(message, param=slot, code="missing_required_parameter")
+        yield Upload(parts["card"], parts[CONFIG], parts[WEIGHTS])
     finally:
         await form.close()
-    for slot in ("card", CONFIG, WEIGHTS):
-        if slot not in parts:
-            message = f"The part '{slot}' is missing; send card, {CONFIG} and {WEIGHTS}."
-            raise InvalidRequest(message, param=slot, code="missing_required_parameter")
-    return Upload(Card.parse(parts["card"]), parts[CONFIG], parts[WEIGHTS])
+
+
+@contextmanager
+def content(part: Part) -> Iterator[Buffer]:
+    """A part's bytes: those of a file are mapped, so that they take no memory of their own."""
+    if isinstance(part, str):
+        yield part.encode()
+        return
+    with suppress(AttributeError):
+        # A spooled file that is small is in memory until it is asked to go to the disk.
+        part.file.rollover()  # type: ignore[attr-defined]
+    if not part.size:
+        yield b""
+        return
+    # Not closed here: arrays may still look into it. It ends with the last of them.
+    yield mmap(part.file.fileno(), 0, access=ACCESS_READ)
 
 
 async def _form(request: Request, limits: Limits) -> FormData:
@@ -78,14 +113,14 @@ async def _form(request: Request, limits: Limits) -> FormData:
         raise InvalidRequest(message, code="invalid_multipart") from error
 
 
-async def _parts(form: FormData) -> dict[str, bytes]:
-    """The parts' bytes by what they are: "card" or one of the two file names."""
-    parts: dict[str, bytes] = {}
+def _parts(form: FormData) -> dict[str, Part]:
+    """The parts by what they are: "card" or one of the two file names."""
+    parts: dict[str, Part] = {}
     for field, value in form.multi_items():
         slot = _slot(field, value)
         if slot in parts:
             raise InvalidRequest(f"The part '{slot}' is there twice; send one.", param=slot)
-        parts[slot] = value.encode() if isinstance(value, str) else await value.read()
+        parts[slot] = value
     return parts
 
 

@@ -4,16 +4,30 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from router.errors import did_you_mean
+
+LONGEST_NAME = 64
 
 
 def _without_nul(text: str) -> str:
     if "\0" in text:
         raise PydanticCustomError("invalid_value", "must not contain NUL characters; remove them")
     return text
+
+
+def bounded(most: int, what: str) -> BeforeValidator:
+    """Refuse a list by its length, before any of its items is looked at."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) > most:
+            message = f"has {len(value):,} {what}; at most {most:,} are taken"
+            raise PydanticCustomError("invalid_value", message.replace("{", "("))
+        return value
+
+    return BeforeValidator(check)
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
@@ -45,7 +59,8 @@ class Body(BaseModel):
             if field in cls.unsupported:
                 cls._refuse_unsupported(field, value)
             elif field not in cls.model_fields:
-                nearest = get_close_matches(field, cls.model_fields, n=1)
+                # A name of any length may come; one that is much too long is near to none.
+                nearest = get_close_matches(field[:LONGEST_NAME], cls.model_fields, n=1)
                 message = f"is not a parameter of this request; remove it.{did_you_mean(nearest)}"
                 raise refused("unknown_parameter", field, message)
         return {

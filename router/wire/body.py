@@ -12,6 +12,8 @@ from router.wire.base import Body
 
 BodyT = TypeVar("BodyT", bound=Body)
 
+MAX_CONTAINERS = 20_000
+MAX_ITEMS = 150_000
 CODES = {
     "missing": "missing_required_parameter",
     "unknown_parameter": "unknown_parameter",
@@ -25,6 +27,7 @@ def parse(raw: bytes, form: type[BodyT]) -> BodyT:
     Raises:
         InvalidRequest: When it is no JSON or does not validate; `param` is the JSON path.
     """
+    _require_plain(raw)
     try:
         data = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -33,6 +36,19 @@ def parse(raw: bytes, form: type[BodyT]) -> BodyT:
         return form.model_validate(data)
     except ValidationError as error:
         raise refusal(error.errors(include_url=False)) from error
+
+
+def _require_plain(raw: bytes) -> None:
+    """Refuse what would take long to parse, by counting signs: each makes an object or an item.
+
+    Signs in texts are counted too; so many are beyond what any base's context holds.
+    """
+    if raw.count(b"{") + raw.count(b"[") > MAX_CONTAINERS or raw.count(b",") > MAX_ITEMS:
+        raise InvalidRequest(
+            f"The body has more than {MAX_CONTAINERS:,} opening brackets or {MAX_ITEMS:,} commas; "
+            "send less at once.",
+            code="body_too_complex",
+        )
 
 
 def refusal(errors: Sequence[Any]) -> RouterError:

@@ -6,9 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from router.engine import Generation, Message
-from router.wire.base import Body, Text, refused
+from router.wire.base import Body, Text, bounded, refused
 from router.wire.sampling import Count, Sampling
 
+MAX_MESSAGES = 2048
+MAX_PARTS = 256
 # Tags in brackets are left out of the path of an error.
 _CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
 
@@ -28,8 +30,9 @@ class TextPart(Body):
     text: Text
 
 
+Parts = Annotated[list[TextPart], Field(min_length=1, fail_fast=True), bounded(MAX_PARTS, "parts")]
 Content = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[list[TextPart], Field(min_length=1), Tag("(parts)")],
+    Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
     Discriminator(
         lambda value: _CONTENT_TAGS.get(type(value)),
         custom_error_type="invalid_type",
@@ -67,6 +70,11 @@ class ChatMessage(Body):
         return Message("system" if self.role == "developer" else self.role, self.text)
 
 
+Messages = Annotated[
+    list[ChatMessage], Field(min_length=1, fail_fast=True), bounded(MAX_MESSAGES, "messages")
+]
+
+
 class ChatRequest(Sampling):
     """A conversation to be continued."""
 
@@ -93,7 +101,7 @@ class ChatRequest(Sampling):
         "web_search_options": (),
     }
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Messages
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool = False

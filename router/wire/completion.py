@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from router.engine import Generation
-from router.wire.base import Text, refused
+from router.wire.base import Text, bounded, refused
 from router.wire.sampling import Count, Sampling
 
 MAX_PROMPTS = 16
 
 Prompt = str | tuple[int, ...]
-Ids = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+Ids = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, fail_fast=True)]
 
 
 def _kind(value: object) -> str | None:
@@ -27,8 +27,8 @@ def _kind(value: object) -> str | None:
 AnyPrompt = Annotated[
     Annotated[Text, Tag("(text)")]
     | Annotated[Ids, Tag("(ids)")]
-    | Annotated[list[Text], Field(max_length=MAX_PROMPTS), Tag("(texts)")]
-    | Annotated[list[Ids], Field(max_length=MAX_PROMPTS), Tag("(lists)")],
+    | Annotated[list[Text], bounded(MAX_PROMPTS, "prompts"), Tag("(texts)")]
+    | Annotated[list[Ids], bounded(MAX_PROMPTS, "prompts"), Tag("(lists)")],
     Discriminator(
         _kind,
         custom_error_type="invalid_type",

@@ -1,17 +1,17 @@
 """The request body of `POST /v1/route`."""
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from router.wire.base import Body, Text, refused
-from router.wire.chat import ChatMessage
+from router.wire.chat import Messages
 
 
 class RouteRequest(Body):
     """A conversation (`messages`) or one text (`input`) to find a specialist for."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    messages: Messages | None = None
     input: Text | None = None
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from router.wire.base import Body, StreamOptions, Text, refused
+from router.wire.base import Body, StreamOptions, Text, bounded, refused
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -16,7 +16,7 @@ def _as_list(value: object) -> object:
 
 Stop = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=256)]],
-    Field(max_length=4),
+    bounded(4, "stop texts"),
     BeforeValidator(_as_list),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]

@@ -130,10 +130,10 @@ class Runner:
         self.require_room(request.n)
         if not request.prompt:
             raise InvalidPrompt("the prompt is empty")
-        if not all(0 <= token < self.engine.vocabulary for token in request.prompt):
-            raise InvalidPrompt(f"token ids must be below {self.engine.vocabulary}")
         if len(request.prompt) >= self.engine.context:
             raise ContextOverflow(len(request.prompt), self.engine.context)
+        if not all(0 <= token < self.engine.vocabulary for token in request.prompt):
+            raise InvalidPrompt(f"token ids must be below {self.engine.vocabulary}")
 
     def _row(self, request: Request, number: int, mailbox: "_Mailbox") -> Row:
         seed = request.params.seed

@@ -8,7 +8,12 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
-from specialists.errors import InvalidPrompt
+from specialists.errors import ContextOverflow, InvalidPrompt
+
+PLAIN_CHARACTERS = 8
+"""Texts of up to so many characters per token of the context are tokenised without a look first."""
+PIECE = 32 * 1024
+CUT_TOKENS = 64
 
 
 class ChatMessage(Protocol):
@@ -62,6 +67,24 @@ class Tokenizer:
         except (TemplateError, ValueError) as error:
             raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def require_room(self, texts: Iterable[str], limit: int) -> None:
+        """Refuse texts that are far too long for a context of `limit` tokens, and read no further.
+
+        Raises:
+            ContextOverflow: they have more tokens, by a count that may be too small, never too
+                large.
+        """
+        text = "".join(texts)
+        if len(text) <= limit * PLAIN_CHARACTERS:
+            return
+        counted = 0
+        for start in range(0, len(text), PIECE):
+            piece = self._backend.encode(text[start : start + PIECE], add_special_tokens=False)
+            # A cut may have made more of one word than there was.
+            counted += max(len(piece.ids) - CUT_TOKENS, 0)
+            if counted > limit:
+                raise ContextOverflow(counted, limit)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of tokens, without special ones."""

@@ -232,6 +232,38 @@ def test_a_client_that_leaves_frees_its_rows(cluster, stream):
             assert time.monotonic() < deadline
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["x-request-timeout-seconds", "x_request_timeout_seconds", "serve_multiplexed_model_id"],
+)
+def test_headers_that_steer_the_cluster_have_no_power(cluster, header):
+    body = {"model": BASE, "messages": LONG, "max_tokens": 20, "temperature": 0}
+    with cluster.http() as http:
+        response = http.post("/v1/chat/completions", json=body, headers={header: "0.001"})
+    assert response.status_code == 200, response.text
+
+
+def test_a_client_cannot_leave_its_work_behind(cluster):
+    body = {"model": BASE, "messages": LONG, "max_tokens": 2000, "temperature": 0, "stream": True}
+    headers = {"x-request-disconnect-disabled": "?1"}
+    with cluster.http() as http:
+        with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+            next(response.iter_bytes())
+            assert engine_rows(http) == 1
+        deadline = time.monotonic() + HANGS
+        while engine_rows(http):
+            assert time.monotonic() < deadline
+
+
+def test_a_prompt_far_too_long_is_refused_and_nobody_waits_for_it(cluster):
+    with cluster.http() as http:
+        for text in ("word " * 700_000, "a" * 3_500_000, " " * 3_500_000):
+            body = {"model": BASE, "messages": [{"role": "user", "content": text}]}
+            response = http.post("/v1/chat/completions", json=body)
+            assert response.status_code == 400, response.text[:300]
+            assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
 def test_nonsense_never_harms_the_server(cluster):
     bodies = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": "auto"}', b"{}" * 1000]
     with cluster.http() as http:

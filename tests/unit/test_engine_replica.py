@@ -82,4 +82,4 @@ def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
     ],
 )
 def test_prompts_of_all_three_kinds_become_tokens(tokenizer, prompt, expected):
-    assert _prompt(Generation("id", None, prompt), tokenizer) == expected(tokenizer)
+    assert _prompt(Generation("id", None, prompt), tokenizer, 256) == expected(tokenizer)
