@@ -47,6 +47,8 @@ class Client:
         self._http = httpx.Client(
             base_url=address,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            # Reading the certificates takes longer than most answers.
+            verify=address.scheme == "https",
             # A proxy from the environment cannot reach this machine's own loopback.
             trust_env=not _is_loopback(address.host),
             transport=transport,

@@ -2,7 +2,9 @@
 
 import os
 import socket
+from functools import cache
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -27,6 +29,15 @@ def _network_guard():
     socket.socket.connect = _loopback_only
     yield
     socket.socket.connect = _connect
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_tls_context():
+    """Nothing here speaks TLS, and each client would read all certificates anew."""
+    made = httpx._transports.default.create_ssl_context
+    httpx._transports.default.create_ssl_context = cache(made)
+    yield
+    httpx._transports.default.create_ssl_context = made
 
 
 @pytest.fixture(autouse=True)

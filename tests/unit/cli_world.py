@@ -3,15 +3,13 @@
 import asyncio
 import io
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import tiny_adapter
-import uvicorn
-from patience import HANGS
+from web import serve
 
 from deploy.cli import main
 from registry.base import BaseSpec
@@ -44,31 +42,6 @@ class Live:
     engine: ScriptedEngine
     registry: Registry
     follower: Follower
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-
-@contextmanager
-def serve(app) -> Iterator[str]:
-    """Serve an ASGI application from a thread; gives its URL."""
-    server = _Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert server.up.wait(HANGS)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(HANGS)
 
 
 @contextmanager

@@ -1,14 +1,12 @@
 """The HTTP API on a real server in a thread, over a real registry, with the router's fakes."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import tiny_adapter
-import uvicorn
-from patience import HANGS
+from web import serve
 
 from registry.catalogue import Registry
 from registry.version import Version
@@ -20,23 +18,6 @@ from router.service import Service
 BASE = tiny_adapter.BASE.name
 FRENCH = ["translate dog into french", "translate bread into french", "what is cheese in french"]
 WEATHER = ["weather forecast for lima", "the weather forecast for oslo", "weather in rome"]
-
-
-class _Server(uvicorn.Server):
-    """Says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @property
-    def url(self) -> str:
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
 
 
 def register(registry: Registry, id: str = "ada/coach", seed: int = 0, **fields) -> Version:  # noqa: A002
@@ -64,15 +45,8 @@ def service(home: Path, **options) -> Iterator[Service]:
 @contextmanager
 def served(made: Service) -> Iterator[str]:
     """The service's URL."""
-    config = uvicorn.Config(create_app(made), port=0, log_level="error", lifespan="off")
-    server = _Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(HANGS)
-    yield server.url
-    server.should_exit = True
-    thread.join(HANGS)
-    assert not thread.is_alive()
+    with serve(create_app(made)) as url:
+        yield url
 
 
 def events(text: str) -> list:

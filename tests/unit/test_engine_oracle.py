@@ -1,5 +1,7 @@
 """The engine against PEFT and transformers: the same tokens, row by row."""
 
+from functools import cache
+
 import pytest
 import torch
 from engines import SMALL, Turn, engine, make_adapter, run, sequence
@@ -46,10 +48,13 @@ def adapters(base, tmp_path_factory):
 def expected(base, adapters):
     """PEFT's greedy tokens, one adapter and one prompt at a time."""
 
-    def answer(adapter, prompt, count=16):
+    @cache
+    def network_with(adapter):
         network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
-        if adapter is not None:
-            network = PeftModel.from_pretrained(network, adapters[adapter])
+        return network if adapter is None else PeftModel.from_pretrained(network, adapters[adapter])
+
+    def answer(adapter, prompt, count=16):
+        network = network_with(adapter)
         tokens = torch.tensor([prompt])
         out = network.generate(
             input_ids=tokens,

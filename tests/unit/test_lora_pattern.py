@@ -32,7 +32,7 @@ def test_a_look_up_does_not_depend_on_how_many_names_there_are():
             Counted.asked += 1
             return super().__eq__(other)
 
-    pattern = Pattern({Counted(f"name{n}"): n for n in range(20_000)})
+    pattern = Pattern({Counted(f"name{n}"): n for n in range(2_000)})
     Counted.asked = 0
     assert pattern.first("model.layers.0.self_attn.q_proj", 7) == 7
     assert Counted.asked < 20

@@ -87,7 +87,7 @@ DRAWS = [(1.0, 1.0), (0.7, 1.0), (1.0, 0.9), (1.0, 0.3), (2.0, 0.999)]
 
 @pytest.mark.parametrize(
     ("vocabulary", "temperature", "top_p"),
-    [*((size, *draw) for size in (4096, 5000) for draw in DRAWS), (49_152, 1.0, 1.0)],
+    [*((size, *draw) for size in (2048, 2100) for draw in DRAWS), (49_152, 1.0, 1.0)],
 )
 def test_a_long_vocabulary_is_drawn_from_as_its_softmax_says(vocabulary, temperature, top_p):
     logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(1)) * 3
@@ -145,7 +145,7 @@ def test_a_nucleus_of_any_width_is_the_smallest_set_that_reaches_top_p(top_p):
     """Rows that settle among the first tokens, and rows that must be sorted whole, together."""
     logits = torch.randn(3, 49_152, generator=torch.Generator().manual_seed(4))
     logits *= torch.tensor([[0.2], [2.0], [6.0]])
-    seeds = range(40)
+    seeds = range(12)
     for own in logits:
         kept = nucleus(own.double().softmax(0), top_p) > 0
         rows = [row(seed, top_p=top_p) for seed in seeds]

@@ -1,0 +1,49 @@
+"""A real HTTP server in a thread, for applications that tests talk to as clients do."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from patience import HANGS
+
+
+class Server(uvicorn.Server):
+    """Says when it listens, and stops at once when it is told to, not at the next tick."""
+
+    def __init__(self, app) -> None:
+        super().__init__(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
+        self.listening = threading.Event()
+
+    @property
+    def url(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def startup(self, sockets=None) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._stopped.wait()
+
+
+@contextmanager
+def serve(app) -> Iterator[str]:
+    """Serve an ASGI application; gives its URL."""
+    server = Server(app)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert server.listening.wait(HANGS)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        thread.join(HANGS)
+        assert not thread.is_alive()
