@@ -1,5 +1,6 @@
 """What holds for every test: a clean environment, and no network but loopback."""
 
+import gc
 import os
 import socket
 from functools import cache
@@ -45,3 +46,9 @@ def _clean_environ(monkeypatch: pytest.MonkeyPatch):
     for name in os.environ:
         if name.startswith("MYRIAD_"):
             monkeypatch.delenv(name)
+
+
+def pytest_collection_finish():
+    """What was imported stays: no collection need look through it again."""
+    gc.collect()
+    gc.freeze()
