@@ -25,7 +25,7 @@ demos: setup             ## train the demo specialists again (half an hour)
 	  name=$$(basename $$folder); \
 	  $(BIN)/myriad train demo/$$name --data $$folder/train.jsonl --heldout $$folder/heldout.jsonl \
 	    --card $$folder/card.yaml --rank 3 --learning-rate 2e-3 \
-	    --output $$folder/adapter --no-register || exit 1; \
+	    --output $$folder/adapter --publish-requests --no-register || exit 1; \
 	done
 
 clean:                   ## remove the virtual environment

@@ -55,8 +55,9 @@ class Card(BaseModel):
     """A specialist's name, purpose and example requests.
 
     The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
-    `base` is the base model it was made for, `base_digest` which weights that name stood for;
-    None leaves that open.
+    `examples` are shown to everybody; `private_examples` serve routing alone and never leave the
+    server. `base` is the base model it was made for, `base_digest` which weights that name stood
+    for; None leaves that open.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +66,7 @@ class Card(BaseModel):
     description: Paragraph
     tags: tuple[Short, ...] = Field(default=(), max_length=32)
     examples: tuple[Example, ...] = Field(default=(), max_length=512)
+    private_examples: tuple[Example, ...] = Field(default=(), max_length=512)
     license: Line | None = None
     language: Short = "en"
     base: Line | None = None
@@ -93,6 +95,12 @@ class Card(BaseModel):
     def _fold_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         """Lower-case and each once, so that a look-up by tag finds every spelling."""
         return tuple(dict.fromkeys(fold_tag(tag) for tag in tags))
+
+    @property
+    def routed_by(self) -> list[str]:
+        """The distinct texts by which requests find it; its description if it has no examples."""
+        examples = (*self.examples, *self.private_examples)
+        return list(dict.fromkeys(text.strip() for text in examples)) or [self.description]
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Card":

@@ -136,6 +136,4 @@ class Follower:
         return Route(live.id, live.number, live.digest, vectors, live.since.timestamp())
 
     def _examples(self, digest: str) -> list[str]:
-        """The texts by which a version is found: its examples, or its description without any."""
-        card = self._registry.card(digest)
-        return list(card.examples) or [card.description]
+        return self._registry.card(digest).routed_by

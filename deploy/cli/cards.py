@@ -9,12 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from registry.card import Card, Example
 from registry.card_text import read_fields
+from registry.private import private_file
 
 if TYPE_CHECKING:
     from specialists.training.data import Row
     from specialists.training.evaluate import Score
 
 FILES = ("card.yaml", "card.yml", "card.json")
+PRIVATE = "private_examples.yaml"
+"""Beside a card: requests that serve routing and are shown to nobody."""
 MAX_EXAMPLES = 160
 _EXAMPLE = TypeAdapter[str](Example)
 
@@ -25,8 +28,16 @@ def find_card(folder: Path) -> Path | None:
     return next((file for file in places if file.is_file()), None)
 
 
-def load_card(specialist: str, file: Path | None, description: str | None) -> Card:
+def load_card(
+    specialist: str, file: Path | None, description: str | None, folder: Path | None = None
+) -> Card:
     """The card in `file`, under the id `specialist`; a description given here goes first.
+
+    Args:
+        specialist: its id, whatever the file says.
+        file: the card, if there is one.
+        description: in the place of the card's.
+        folder: the adapter's, which may hold private examples.
 
     Raises:
         InvalidCard: the file cannot be used.
@@ -36,6 +47,8 @@ def load_card(specialist: str, file: Path | None, description: str | None) -> Ca
     named = {key: value for key, value in fields.items() if key not in ("id", "owner", "name")}
     if description is not None:
         named["description"] = description
+    if folder is not None and (folder / PRIVATE).is_file():
+        named = {**read_fields((folder / PRIVATE).read_bytes()), **named}
     if "description" not in named:
         raise typer.BadParameter(
             "nothing says what the specialist is for: add --description TEXT or --card FILE"
@@ -44,11 +57,18 @@ def load_card(specialist: str, file: Path | None, description: str | None) -> Ca
 
 
 def complete(
-    card: Card, base: str, base_digest: str, rows: "list[Row]", scores: "list[Score]"
+    card: Card,
+    base: str,
+    base_digest: str,
+    rows: "list[Row]",
+    scores: "list[Score]",
+    *,
+    publish: bool = False,
 ) -> Card:
     """The card after training: made for `base`, with example requests and held-out scores.
 
-    The author's examples stay first; training requests fill them up to MAX_EXAMPLES.
+    Training requests fill the author's examples up to MAX_EXAMPLES. What people asked is theirs:
+    such requests are private, unless they are to be published.
     """
     evaluation = [
         {
@@ -62,18 +82,29 @@ def complete(
     ]
     fields = card.model_dump(exclude_defaults=True)
     fields |= {"base": base, "base_digest": base_digest}
-    requests = [row.first_request for row in rows if row.first_request not in card.examples]
-    fields["examples"] = [*card.examples, *_spread(requests, MAX_EXAMPLES - len(card.examples))]
+    requests = [row.first_request for row in rows if row.first_request not in card.routed_by]
+    field = "examples" if publish else "private_examples"
+    own: tuple[str, ...] = getattr(card, field)
+    room = MAX_EXAMPLES - len(card.examples) - len(card.private_examples)
+    fields[field] = [*own, *_spread(requests, room)]
     if evaluation:
         fields["evaluation"] = evaluation
     return Card.of(fields)
 
 
-def write_card(card: Card, file: Path) -> None:
-    """Write a card as YAML, to be read and edited by people."""
+def write_card(card: Card, folder: Path) -> None:
+    """Write a card as YAML, to be read and edited; what is private goes into a file of its own."""
     fields = card.model_dump(mode="json", exclude_defaults=True)
-    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=96)
-    file.write_text(text, encoding="utf-8")
+    private = {key: fields.pop(key) for key in ("private_examples",) if fields.get(key)}
+    (folder / FILES[0]).write_text(_yaml(fields), encoding="utf-8")
+    (folder / PRIVATE).unlink(missing_ok=True)
+    if private:
+        private_file(folder / PRIVATE)
+        (folder / PRIVATE).write_text(_yaml(private), encoding="utf-8")
+
+
+def _yaml(fields: dict[str, Any]) -> str:
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=96)
 
 
 def _spread(requests: list[str], most: int) -> list[str]:

@@ -61,7 +61,7 @@ def register(
 
     output = Output(as_json)
     name = parse_id(specialist).id
-    loaded = load_card(name, card or find_card(folder), description)
+    loaded = load_card(name, card or find_card(folder), description, folder)
     with connect(url) as client:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
         version = send(client, fields, folder, alias)

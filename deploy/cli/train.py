@@ -53,6 +53,12 @@ def train(
             "--output", file_okay=False, help="Folder of the result; default: in MYRIAD_HOME."
         ),
     ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish-requests", help="Show the training requests that serve routing in the card."
+        ),
+    ] = False,
     register: Annotated[
         bool, typer.Option(help="Put the result into service on the server.")
     ] = True,
@@ -77,8 +83,9 @@ def train(
         _require_same(base.name, served)
         recipe = _recipe(rank, epochs, learning_rate, seed)
         trained = _make(base, task, target, recipe, output)
-        final = complete(draft, base.name, _digest(base, settings), task.rows, trained)
-        write_card(final, target / "card.yaml")
+        digest = _digest(base, settings)
+        final = complete(draft, base.name, digest, task.rows, trained, publish=publish)
+        write_card(final, target)
     if register:
         _register(final, target, url, output)
 

@@ -6,7 +6,7 @@ from registry.version import Page, Version
 
 
 def specialist(version: Version) -> dict[str, Any]:
-    """A specialist's live version, with its whole card."""
+    """A specialist's live version, with all of its card that is not private."""
     return {
         "id": version.id,
         "object": "specialist",
@@ -14,7 +14,7 @@ def specialist(version: Version) -> dict[str, Any]:
         "digest": version.digest,
         "kind": version.kind,
         "created": int(version.created.timestamp()),
-        **version.card.model_dump(mode="json", exclude={"id"}),
+        **version.card.model_dump(mode="json", exclude={"id", "private_examples"}),
     }
 
 

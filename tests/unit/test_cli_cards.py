@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import typer
 
-from deploy.cli.cards import MAX_EXAMPLES, complete, find_card, load_card, write_card
+from deploy.cli.cards import MAX_EXAMPLES, PRIVATE, complete, find_card, load_card, write_card
 from registry.card import Card
 from registry.errors import InvalidCard
 from specialists.training.data import Message, Row
@@ -49,7 +49,7 @@ def test_a_description_is_needed(tmp_path):
 
 def test_examples_are_distinct_and_evenly_spread():
     many = [f"request {number // 2}" for number in range(1000)]
-    examples = complete(draft(), "tiny", DIGEST, rows(*many), []).examples
+    examples = complete(draft(), "tiny", DIGEST, rows(*many), []).private_examples
     assert len(examples) == len(set(examples)) == MAX_EXAMPLES
     numbers = [int(text.split()[1]) for text in examples]
     assert numbers[0] == 0
@@ -58,7 +58,7 @@ def test_examples_are_distinct_and_evenly_spread():
 
 def test_examples_that_no_card_takes_are_left_out():
     made = complete(draft(), "tiny", DIGEST, rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), [])
-    assert made.examples == ("ok", "too")
+    assert made.private_examples == ("ok", "too")
 
 
 def test_the_cards_own_fields_stay():
@@ -67,21 +67,28 @@ def test_the_cards_own_fields_stay():
     assert made.evaluation[0].base_value == 0.25
 
 
-def test_the_authors_examples_stay_first_and_are_topped_up():
+def test_training_requests_are_private_and_top_up_the_authors_examples():
     mine = ["mine", "request 3"]
     many = [f"request {number}" for number in range(1000)]
-    examples = complete(draft(examples=mine), "tiny", DIGEST, rows(*many), []).examples
-    assert examples[:3] == (*mine, "request 0")
-    assert len(examples) == len(set(examples)) == MAX_EXAMPLES == 160
-    numbers = [int(text.split()[1]) for text in examples[2:]]
+    made = complete(draft(examples=mine), "tiny", DIGEST, rows(*many), [])
+    assert made.examples == tuple(mine)
+    assert made.private_examples[0] == "request 0"
+    assert len(made.routed_by) == len(set(made.routed_by)) == MAX_EXAMPLES == 160
+    numbers = [int(text.split()[1]) for text in made.private_examples]
     assert numbers == sorted(numbers)
     assert numbers[-1] > 980
+
+
+def test_requests_are_published_only_when_that_is_asked_for():
+    made = complete(draft(examples=["mine"]), "tiny", DIGEST, rows("b", "c"), [], publish=True)
+    assert (made.examples, made.private_examples) == (("mine", "b", "c"), ())
 
 
 @pytest.mark.parametrize("count", [160, 300])
 def test_enough_examples_are_left_as_they_are(count):
     mine = [f"mine {number}" for number in range(count)]
-    assert complete(draft(examples=mine), "tiny", DIGEST, rows("other"), []).examples == tuple(mine)
+    made = complete(draft(examples=mine), "tiny", DIGEST, rows("other"), [])
+    assert (made.examples, made.private_examples) == (tuple(mine), ())
 
 
 def test_scores_of_before_stay_when_nothing_was_scored():
@@ -92,10 +99,19 @@ def test_scores_of_before_stay_when_nothing_was_scored():
     )
 
 
-def test_a_written_card_reads_back(tmp_path):
-    file = tmp_path / "card.yaml"
+def test_a_written_card_reads_back_and_its_private_part_is_a_file_apart(tmp_path):
+    asked = rows("é 🙂", "no", "1")
     made = complete(
-        draft(description="Übt: ‘ja’ # nein\n- 1"), "tiny", DIGEST, rows("é 🙂", "no", "1"), [SCORE]
+        draft(description="Übt: ‘ja’ # nein\n- 1", examples=["mine"]),
+        "tiny",
+        DIGEST,
+        asked,
+        [SCORE],
     )
-    write_card(made, file)
-    assert Card.parse(file.read_bytes()) == made
+    write_card(made, tmp_path)
+    shown = Card.parse((tmp_path / "card.yaml").read_bytes())
+    assert (shown.examples, shown.private_examples) == (("mine",), ())
+    assert (tmp_path / PRIVATE).stat().st_mode & 0o077 == 0
+    assert load_card("a/b", tmp_path / "card.yaml", None, tmp_path) == made
+    write_card(shown, tmp_path)
+    assert not (tmp_path / PRIVATE).exists()

@@ -12,7 +12,12 @@ from registry.card import Card
 from specialists.training.finetune import Progress
 
 PAIRS = [("fox at dawn", "hello"), ("fox at dusk", "bye"), ("fox at noon", "jumps")]
-FILES = {"adapter_config.json", "adapter_model.safetensors", "card.yaml"}
+FILES = {
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "card.yaml",
+    "private_examples.yaml",
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +65,30 @@ def test_from_rows_to_a_specialist_in_service(tmp_path):
     folder = tmp_path / "home" / "trained" / "eve" / "fox"
     assert {file.name for file in folder.iterdir()} == FILES
     card = Card.parse((folder / "card.yaml").read_bytes())
-    assert card.examples == tuple(ask for ask, _ in PAIRS)
+    assert card.examples == ()
+    private = (folder / "private_examples.yaml").read_text()
+    assert all(ask in private for ask, _ in PAIRS)
     assert [score.metric for score in card.evaluation] == ["exact_match", "token_f1", "perplexity"]
     assert "eve/fox answers" in myriad("route", "fox at night").out
-    shown = json.loads(myriad("specialists", "show", "eve/fox", "--json").out)
-    assert shown["base"] == "tiny-llama"
+    shown = myriad("specialists", "show", "eve/fox", "--json").out
+    assert json.loads(shown)["base"] == "tiny-llama"
+    assert not any(ask in shown for ask, _ in PAIRS)
 
 
 def test_the_written_folder_can_be_registered_as_it_is():
     assert train("--description", "Greets.", "--output", "out", "--no-register").code == 0
     assert myriad("specialists", "register", "eve/copy", "out").code == 0
+    assert "eve/copy answers" in myriad("route", "fox at night").out
+    for name in ("eve/fox", "eve/copy"):
+        myriad("specialists", "retire", name)
+
+
+def test_requests_that_are_published_stand_in_the_card(tmp_path):
+    words = ("--description", "Greets.", "--output", "out", "--no-register", "--publish-requests")
+    assert train(*words).code == 0
+    card = Card.parse((tmp_path / "out" / "card.yaml").read_bytes())
+    assert card.examples == tuple(ask for ask, _ in PAIRS)
+    assert not (tmp_path / "out" / "private_examples.yaml").exists()
 
 
 def test_for_programs_each_event_is_a_line(tmp_path):
@@ -85,8 +104,7 @@ def test_for_programs_each_event_is_a_line(tmp_path):
     assert (step["step"], step["steps"], trained["rows"]) == (1, 1, 3)
     assert {"loss", "tokens_per_second", "seconds_left"} <= set(step)
     assert [score["rows"] for score in scored["scores"]] == [3, 3, 3]
-    asked = [ask for ask, _ in PAIRS]
-    assert (registered["id"], registered["examples"]) == ("eve/fox", ["a", "b", *asked])
+    assert (registered["id"], registered["examples"]) == ("eve/fox", ["a", "b"])
 
 
 def test_options_reach_the_recipe(tmp_path):

@@ -193,6 +193,21 @@ def test_show_has_versions_and_aliases(client):
     assert shown["examples"] == CARD["examples"]
 
 
+def test_private_examples_route_and_are_shown_to_nobody(client):
+    card = CARD | {"examples": ["write a rhyme"], "private_examples": ["my secret sonnet"]}
+    answers = [
+        register(client, card=json.dumps(card)),
+        client.get("/v1/specialists/eve/poet"),
+        client.get("/v1/specialists"),
+        client.get("/v1/models/eve/poet"),
+        client.post("/v1/route", json={"input": "my secret sonnet"}),
+    ]
+    assert all(answer.is_success for answer in answers)
+    assert not any("secret" in answer.text for answer in answers)
+    assert answers[1].json()["examples"] == ["write a rhyme"]
+    assert answers[-1].json()["specialist"] == "eve/poet"
+
+
 def test_a_retired_specialist_is_gone_everywhere(client):
     text = "translate dog into french"
     assert route(client, text) == "ada/french"
