@@ -30,6 +30,11 @@ def at_least(name: str, value: float, unit: str, target: float) -> Row:
     return Row(name, value, unit, target, value >= target)
 
 
+def at_most(name: str, value: float, unit: str, target: float) -> Row:
+    """A row whose value should be no larger than its target."""
+    return Row(name, value, unit, target, value <= target)
+
+
 def write_json(file: Path | None, rows: Iterable[Row]) -> None:
     """Write the rows as a JSON list, when a file was asked for."""
     if file is not None:

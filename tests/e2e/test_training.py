@@ -19,11 +19,12 @@ def rows(question: str) -> list[dict]:
 
 def test_a_file_of_chats_becomes_a_live_specialist(cluster, client, tmp_path):
     data, heldout = tmp_path / "train.jsonl", tmp_path / "heldout.jsonl"
-    lines = [*rows("When is high tide at {}?"), *rows("tide table for {} please")]
+    # One batch, a few steps: enough to learn by heart, little enough for a slow machine.
+    lines = rows("When is high tide at {}?")
     data.write_text("".join(json.dumps(row) + "\n" for row in lines))
     heldout.write_text("".join(json.dumps(row) + "\n" for row in rows("high tide {}?")[:3]))
     words = ["--data", str(data), "--heldout", str(heldout), "--description", "tide tables"]
-    recipe = ["--rank", "8", "--epochs", "10", "--learning-rate", "2e-3"]
+    recipe = ["--rank", "8", "--epochs", "10", "--learning-rate", "3e-3"]
     trained = cluster.command("train", "harbour/tides", *words, *recipe, "--json")
     assert trained.returncode == 0, trained.stderr
     events = [json.loads(line) for line in trained.stdout.splitlines()]
