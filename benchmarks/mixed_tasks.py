@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from benchmarks.report import Row, write_json
 from deploy.settings import Settings, read_settings
+from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base, locate_base
 from specialists.training import data
 from specialists.training.evaluate import same_answer
@@ -123,7 +124,7 @@ def _train(task: Task, base: Base, recipe: Recipe, root: Path) -> Path:
     """The task's adapter; one that was trained earlier from the same rows is used again."""
     content = json.dumps([row.model_dump() for row in task.train]) + repr(recipe) + base.name
     folder = root / f"{task.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    if (folder / "adapter_model.safetensors").exists():
+    if (folder / WEIGHTS).exists():
         return folder
     with Progress(console=console) as bars:
         bar = bars.add_task(f"Training {task.name}", total=None)
@@ -144,10 +145,7 @@ def _register(http: httpx.Client, task: Task, folder: Path) -> None:
         "description": task.name.replace("-", " "),
         "examples": _spread([row.first_request for row in task.train]),
     }
-    files = [
-        ("files", (name, (folder / name).read_bytes()))
-        for name in ("adapter_config.json", "adapter_model.safetensors")
-    ]
+    files = [("files", (name, (folder / name).read_bytes())) for name in (CONFIG, WEIGHTS)]
     response = http.post("/v1/specialists", data={"card": json.dumps(card)}, files=files)
     if response.is_error:
         raise SystemExit(f"{task.specialist} was refused: {response.text}")

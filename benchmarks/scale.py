@@ -33,9 +33,9 @@ from deploy.settings import read_settings
 from registry import records
 from registry.base import BaseSpec
 from registry.card import Card
-from registry.catalogue import Registry
 from registry.digests import digest_bytes
 from registry.manifest import Manifest
+from registry.registry import Registry
 from router.encoder import WEIGHTS_SHA256, Vectors
 from router.follower import Follower
 from router.general import general_requests

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 
 from registry.card import Card
-from registry.catalogue import Registry
+from registry.files import CONFIG, WEIGHTS
+from registry.registry import Registry
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-FILES = ("card.yaml", "adapter_config.json", "adapter_model.safetensors")
+FILES = ("card.yaml", CONFIG, WEIGHTS)
 SEEN = "demos-registered"
 """File in the home that names the demos it was once given: one that its owner retired or replaced
 is not forced on it again."""

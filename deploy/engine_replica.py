@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 
 from deploy.home import open_registry
 from deploy.settings import MIB, EngineSettings, Settings
 from registry.errors import UnknownSpecialist
+from registry.files import AdapterFiles
 from router import errors as refusals
 from router.engine import Delta, Generation, Message, TokenLogprob, Usage
 from specialists import errors
@@ -41,8 +42,9 @@ class EngineReplica:
     ) -> AsyncGenerator[Delta | Usage | refusals.RouterError, None]:
         """Stream the answer's deltas and its usage, or a refusal."""
         try:
-            async for item in self._answer(generation):
-                yield item
+            async with aclosing(self._answer(generation)) as items:
+                async for item in items:
+                    yield item
         except errors.EngineError as error:
             yield _refusal(error, param=_param(generation))
 
@@ -74,10 +76,11 @@ class EngineReplica:
             params=self._params(generation),
         )
         written = 0
-        async for emissions in self._runner.generate(request):
-            for delta in _deltas(emissions, tokenizer):
-                written += delta.tokens
-                yield delta
+        async with aclosing(self._runner.generate(request)) as answers:
+            async for emissions in answers:
+                for delta in _deltas(emissions, tokenizer):
+                    written += delta.tokens
+                    yield delta
         yield Usage(len(request.prompt), written)
 
     def _params(self, generation: Generation) -> SamplingParams:
@@ -90,12 +93,11 @@ class EngineReplica:
             logprobs=generation.logprobs,
         )
 
-    def _locate(self, digest: str) -> tuple[Path, Path]:
+    def _locate(self, digest: str) -> AdapterFiles:
         try:
-            files = self._registry.files(digest)
+            return self._registry.files(digest)
         except UnknownSpecialist as error:
             raise LookupError(digest) from error
-        return files.config, files.weights
 
 
 def engine_options(settings: EngineSettings) -> EngineOptions:

@@ -2,7 +2,7 @@
 
 from deploy.settings import Settings
 from registry.base import BaseSpec
-from registry.catalogue import Registry
+from registry.registry import Registry
 from specialists.base import Base
 
 

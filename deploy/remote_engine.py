@@ -1,6 +1,8 @@
 """The router's engine, one Serve hop away."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError
@@ -17,17 +19,17 @@ class RemoteEngine:
 
     def __init__(self, handle: Any) -> None:
         self._stream = handle.options(stream=True, method_name="generate")
-        self._health = handle.options(method_name="check_health")
-        self._stats = handle.options(method_name="stats")
+        self._handle = handle
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """See `Engine.generate`. A replica lost before the first item is tried once more."""
         for last_try in (False, True):
             started = False
             try:
-                async for item in self._items(generation):
-                    started = True
-                    yield item
+                async with aclosing(self._items(generation)) as items:
+                    async for item in items:
+                        started = True
+                        yield item
             except RayActorError as error:
                 if started or last_try:
                     raise Unavailable(1.0, ENGINE_LOST) from error
@@ -35,17 +37,25 @@ class RemoteEngine:
                 return
 
     async def ready(self) -> bool:
-        """Whether a replica answers."""
-        try:
-            await self._health.remote()
-        except (RayError, RayServeException):
-            return False
-        return True
+        """Whether any replica can answer; one that cannot is being replaced."""
+        return any(not isinstance(each, BaseException) for each in await self._all("check_health"))
 
     async def stats(self) -> dict[str, int]:
-        """Rows, pages and bytes in use at one replica."""
-        figures: dict[str, int] = await self._stats.remote()
-        return figures
+        """Rows, pages and bytes in use at all replicas together, and how many those are."""
+        found = [each for each in await self._all("stats") if isinstance(each, dict)]
+        total = Counter[str]()
+        for figures in found:
+            total.update(figures)
+        return {**total, "replicas": len(found)}
+
+    async def _all(self, method: str) -> list[Any]:
+        """What every running replica answers, an exception in the place of what one cannot."""
+        try:
+            response = self._handle.broadcast(method)
+            answers: list[Any] = await response.results_async(return_exceptions=True)
+        except (RayError, RayServeException):
+            return []
+        return answers
 
     async def _items(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         response = self._stream.remote(generation)

@@ -61,6 +61,7 @@ def prepare(settings: Settings, console: Console) -> Base:
 def _seed(settings: Settings, base: Base, console: Console) -> None:
     registry = open_registry(settings, base)
     try:
+        registry.sweep()
         if settings.demos and base.name == EMBEDDED:
             for specialist in register_demos(registry, settings.home):
                 console.print(f"Registered {specialist}", style="dim")

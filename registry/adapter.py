@@ -7,10 +7,11 @@ from typing import Any
 from registry.base import BaseSpec
 from registry.content import Buffer
 from registry.errors import InvalidAdapter
+from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
-from registry.lora_config import CONFIG, LoraConfig, endings, read_config
+from registry.lora_config import LoraConfig, endings, read_config
 from registry.lora_weights import Pair, check_finite, pair_up
-from registry.safetensors_header import WEIGHTS, read_header
+from registry.safetensors_header import read_header
 
 __all__ = ["Adapter", "Limits", "validate"]
 

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 from registry.content import Buffer
@@ -39,6 +41,27 @@ class BlobStore:
             raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
         return digest
 
+    def sweep(self, known: Collection[str], older_than: float) -> int:
+        """Remove drafts and blobs that nobody knows; returns how many.
+
+        Args:
+            known: digests of the blobs that stay.
+            older_than: seconds; what is younger may be another writer's, at work.
+
+        Raises:
+            StorageError: the folder cannot be read or changed.
+        """
+        names = {digest.removeprefix("sha256:") for digest in known}
+        now, removed = time.time(), 0
+        try:
+            for file in self._folder.glob("*/*"):
+                if file.name not in names and _age(file, now) > older_than:
+                    file.unlink(missing_ok=True)
+                    removed += 1
+        except OSError as error:
+            raise StorageError(f"Cannot tidy {self._folder}: {error.strerror}.") from error
+        return removed
+
     def verified(self, digest: str) -> Path:
         """Where a blob lies, once its content was found to have its digest.
 
@@ -52,6 +75,14 @@ class BlobStore:
         except OSError as error:
             raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
         raise StorageError(f"{digest} is damaged: the file no longer has the content of its name.")
+
+
+def _age(file: Path, now: float) -> float:
+    """Seconds since a file was written; none for one that has gone meanwhile."""
+    try:
+        return now - file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _holds(path: Path, digest: str) -> bool:

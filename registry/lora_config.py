@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from registry import strict_json
 from registry.errors import InvalidAdapter
+from registry.files import CONFIG
 from registry.limits import Limits
 
-CONFIG = "adapter_config.json"
 # Fields that say where an adapter comes from or how it was trained: they change no answer.
 _HISTORY = frozenset(
     {

@@ -10,7 +10,8 @@ import numpy as np
 from registry.base import BaseSpec
 from registry.content import Buffer
 from registry.errors import InvalidAdapter
-from registry.safetensors_header import WEIGHTS, Tensor, shown
+from registry.files import WEIGHTS
+from registry.safetensors_header import Tensor, shown
 
 _NAME = re.compile(
     r"base_model\.model\.(?P<path>model\.layers\.(?P<layer>0|[1-9][0-9]{0,5})\."

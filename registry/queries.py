@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, select
 
 from registry.reference import Reference
 from registry.tables import aliases, changes, specialists, tags, versions
@@ -55,6 +55,21 @@ def named(name: str, base: str) -> Select[Any]:
         .where(aliases.c.alias == PROD, versions.c.base == base, specialists.c.name == name)
         .order_by(specialists.c.id)
     )
+
+
+def newest(specialist: str, base: str) -> Select[Any]:
+    """The versions of a specialist without their cards, the newest first."""
+    columns = (versions.c.number, versions.c.digest, versions.c.kind, versions.c.created)
+    return (
+        select(*columns)
+        .where(versions.c.specialist == specialist, versions.c.base == base)
+        .order_by(versions.c.number.desc())
+    )
+
+
+def blobs() -> CompoundSelect[Any]:
+    """Digests of all blobs that a version is made of."""
+    return select(versions.c.config).union(select(versions.c.weights))
 
 
 def version(digest: str) -> Select[Any]:

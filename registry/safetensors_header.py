@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from registry import strict_json
 from registry.content import Buffer
 from registry.errors import InvalidAdapter
+from registry.files import WEIGHTS
 
-WEIGHTS = "adapter_model.safetensors"
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 MAX_HEADER_BYTES = 8 * 1024 * 1024
 _MAX_DIMENSIONS = 8

@@ -2,17 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from registry.card import Card
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterFiles:
-    """Where an adapter's two files lie, readable for as long as the registry exists."""
-
-    config: Path
-    weights: Path
+from registry.files import AdapterFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +22,16 @@ class Version:
     created: datetime
     files: AdapterFiles
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A version without its card. `created` is in UTC, `number` counts from 1."""
+
+    number: int
+    digest: str
+    kind: str
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True)

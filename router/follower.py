@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.catalogue import Live, Registry
 from registry.errors import StorageError
+from registry.registry import Live, Registry
 from router.encoder import Encoder
 from router.general import general_requests
 from router.snapshot import Route, Snapshot

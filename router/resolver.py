@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from registry.catalogue import Registry, Version
 from registry.errors import InvalidReference, UnknownSpecialist
 from registry.reference import parse_reference
+from registry.registry import Registry, Version
 from router.decision import Decision, base_answers
 from router.encoder import Encoder
 from router.errors import InvalidRequest, NotReady, UnknownModel

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from registry.catalogue import Registry
 from registry.limits import Limits
+from registry.registry import Registry
 from router.encoder import Encoder
 from router.engine import Engine
 from router.follower import Follower

@@ -111,7 +111,8 @@ def write_vectors(file: Path, vectors: Vectors) -> None:
     """Write `file` whole or not at all: other replicas may be reading or writing it."""
     part = None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        # Closed to others: what a text said can be guessed from its vector.
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(prefix=".part-", dir=file.parent)
         with os.fdopen(handle, "wb") as opened:
             np.save(opened, vectors, allow_pickle=False)

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from registry.files import AdapterFiles
 from specialists.base import Base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
@@ -40,9 +41,8 @@ def make_adapter(base: Base, folder: Path, *, seed: int, **lora) -> Path:
 def engine(base: Base, adapters: dict[str, Path], options: EngineOptions = SMALL) -> Engine:
     """An engine that finds its adapters in a dict from digest to folder."""
 
-    def locate(digest: str) -> tuple[Path, Path]:
-        folder = adapters[digest]
-        return folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    def locate(digest: str) -> AdapterFiles:
+        return AdapterFiles.in_folder(adapters[digest])
 
     return Engine.from_folder(base.folder, locate, options)
 

@@ -10,13 +10,13 @@ from rich.console import RenderableType
 
 from deploy.cli.options import AsJson, SpecialistId, Url, connect
 from deploy.cli.output import Output, add_row, facts, table
+from registry.files import CONFIG, WEIGHTS, AdapterFiles
 
 if TYPE_CHECKING:
     from deploy.client import Client
 
 FACTS = ("id", "version", "digest", "created", "description", "tags", "language", "license", "base")
 SHOWN_EXAMPLES = 5
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 app = typer.Typer(invoke_without_command=True, help="Register, list, show and retire specialists.")
 
@@ -128,12 +128,13 @@ def send(
     """
     from registry.limits import Limits
 
-    for file in (folder / CONFIG, folder / WEIGHTS):
-        if not file.is_file():
-            raise typer.BadParameter(f"{folder} has no {file.name}")
+    files = AdapterFiles.in_folder(folder)
+    for name in files.missing():
+        raise typer.BadParameter(f"{folder} has no {name}")
+    for file in (files.config, files.weights):
         if file.stat().st_size > Limits().max_bytes:
             raise typer.BadParameter(f"{file} is over {Limits().max_bytes >> 20} MiB")
-    return client.register(card, folder / CONFIG, folder / WEIGHTS, alias)
+    return client.register(card, files.config, files.weights, alias)
 
 
 def registered(version: dict[str, Any], name: str) -> RenderableType:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from registry.catalogue import Live, Version
+from registry.registry import Live, Version
 from router.resolver import AUTO
 from router.service import Service
 

@@ -5,19 +5,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from registry.files import CONFIG, WEIGHTS
 from router.api.schema import request_body
 from router.api.upload import uploaded
 from router.service import Service
 from router.wire.specialist import details, listed, specialist
 
+SHOWN_VERSIONS = 100
 _FILE = {"type": "string", "format": "binary"}
 UPLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["card", "adapter_config", "adapter_model"],
     "properties": {
         "card": {"type": "string", "description": "The card, as JSON or YAML; or a file."},
-        "adapter_config": {**_FILE, "description": "adapter_config.json"},
-        "adapter_model": {**_FILE, "description": "adapter_model.safetensors"},
+        "adapter_config": {**_FILE, "description": CONFIG},
+        "adapter_model": {**_FILE, "description": WEIGHTS},
     },
 }
 
@@ -72,6 +74,7 @@ def specialist_routes(service: Service) -> APIRouter:
 
     def _details(identity: str) -> dict[str, Any]:
         live = registry.get(identity)
-        return details(live, registry.versions(identity), registry.aliases(identity))
+        versions = registry.versions(identity, SHOWN_VERSIONS)
+        return details(live, versions, registry.aliases(identity))
 
     return routes

@@ -11,13 +11,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from registry.card import Card
-from registry.catalogue import Registry, Version
 from registry.content import Buffer
+from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
+from registry.registry import Registry, Version
 from router.api.connection import bounded
 from router.errors import InvalidRequest
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_CARD_BYTES = 4 * 1024 * 1024
 MAX_PARTS = 8
 

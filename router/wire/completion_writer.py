@@ -1,5 +1,6 @@
 """Answers of `POST /v1/completions`."""
 
+import codecs
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ class CompletionWriter(Writer):
         super().__init__(envelope, include_usage)
         self._logprobs = logprobs
         self._offsets: Counter[int] = Counter()
+        self._decoders: dict[int, codecs.IncrementalDecoder] = {}
 
     def _choice(self, choice: Choice) -> Json:
         return self._written(choice.index, choice.text, choice.logprobs, choice.finish_reason)
@@ -43,9 +45,11 @@ class CompletionWriter(Writer):
     def _logprobs_json(self, index: int, tokens: Sequence[TokenLogprob]) -> Json:
         """Parallel lists, as the older API has them; offsets are characters into the text."""
         offsets = []
+        decoder = self._decoders.setdefault(index, codecs.getincrementaldecoder("utf-8")("replace"))
         for token in tokens:
             offsets.append(self._offsets[index])
-            self._offsets[index] += len(token.token)
+            # A character may be made of several tokens: it counts once, when it is whole.
+            self._offsets[index] += len(decoder.decode(bytes(token.bytes)))
         return {
             "tokens": [token.token for token in tokens],
             "token_logprobs": [finite(token.logprob) for token in tokens],

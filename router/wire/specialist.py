@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from registry.version import Page, Version
+from registry.version import Head, Page, Version
 
 
 def specialist(version: Version) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def specialist(version: Version) -> dict[str, Any]:
     }
 
 
-def details(live: Version, versions: list[Version], aliases: dict[str, int]) -> dict[str, Any]:
+def details(live: Version, versions: list[Head], aliases: dict[str, int]) -> dict[str, Any]:
     """A specialist with its history and aliases."""
     history = [
         {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from registry.files import AdapterFiles
 from specialists.engine.batching import build_batch, by_adapter
 from specialists.engine.core import Choice, Emission, FinishReason, Row, Run
 from specialists.engine.llama import Llama, load_llama
@@ -18,10 +19,18 @@ from specialists.engine.sampler import sample
 from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
-from specialists.errors import AdapterUnavailable, EngineError, EngineStopped
+from specialists.errors import (
+    AdapterUnavailable,
+    BaseUnavailable,
+    EngineError,
+    EngineStopped,
+)
 from specialists.hardware import choose_dtype, cores
 
 logger = logging.getLogger(__name__)
+
+
+LEAST_PAGES = 2
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,11 @@ class Engine:
         self._slots = SlotPool(options.slot_bytes)
         self._scheduler = Scheduler(self._pool, self._slots, options.max_rows, options.step_tokens)
         self._max_rows = options.max_rows
+        if pages < LEAST_PAGES:
+            raise BaseUnavailable(
+                f"{options.kv_bytes} bytes hold keys and values of {pages * PAGE_TOKENS} tokens; "
+                f"{LEAST_PAGES * PAGE_TOKENS} are the least: raise MYRIAD_ENGINE__KV_MIB"
+            )
         self.vocabulary = len(llama.embedding)
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
         self._loads = Loads(self._slots, locate, self._load, wake)
@@ -165,9 +179,9 @@ class Engine:
             self._refuse_adapter(digest, error)
         return progress.crowded_out
 
-    def _load(self, config: Path, weights: Path) -> AdapterWeights:
+    def _load(self, files: AdapterFiles) -> AdapterWeights:
         llama = self._llama
-        return load_adapter(config, weights, len(llama.layers), llama.widths, llama.device)
+        return load_adapter(files, len(llama.layers), llama.widths, llama.device)
 
     def _refuse_adapter(self, digest: str, error: BaseException) -> None:
         logger.error("adapter %s could not be loaded", digest, exc_info=error)
@@ -184,7 +198,11 @@ class Engine:
             self._fail(ends[place], AdapterUnavailable("the adapter computes no finite numbers"))
         rows = [row for row, sound in zip(ends, finite.tolist(), strict=True) if sound]
         for row, choice in zip(rows, sample(logits[finite], rows), strict=True):
-            self._extend(row, choice)
+            try:
+                self._extend(row, choice)
+            except Exception:
+                logger.exception("row %s failed; the others go on", row.id)
+                self._fail(row, EngineStopped("the engine failed while it answered"))
 
     def _extend(self, row: Row, choice: Choice) -> None:
         row.tokens.append(choice.token)
@@ -194,6 +212,7 @@ class Engine:
         if finish is not None:
             if not row.text.stopped:
                 text += row.text.flush()
+                finish = FinishReason.STOP if row.text.stopped else finish
             self._scheduler.remove(row)
         row.emit(Emission(choice, text, finish))
 

@@ -4,24 +4,23 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from registry.files import AdapterFiles
 from specialists.engine.lora import AdapterWeights, resident_bytes
 from specialists.engine.slots import SlotPool
 
 logger = logging.getLogger(__name__)
 
-Files = tuple[Path, Path]
-LocateAdapter = Callable[[str], Files]
-"""From a version's digest to its config and weight files; raises LookupError."""
+LocateAdapter = Callable[[str], AdapterFiles]
+"""From a version's digest to its files; raises LookupError."""
 
 
 @dataclass(slots=True)
 class _Load:
     """One adapter on its way: first measured, then, once room is reserved for it, loaded."""
 
-    measured: Future[tuple[Files, int]]
+    measured: Future[tuple[AdapterFiles, int]]
     loaded: Future[AdapterWeights] | None = None
 
 
@@ -36,7 +35,7 @@ class Loads:
         self,
         slots: SlotPool,
         locate: LocateAdapter,
-        load: Callable[[Path, Path], AdapterWeights],
+        load: Callable[[AdapterFiles], AdapterWeights],
         wake: Callable[[], None],
     ) -> None:
         """Take the parts.
@@ -95,7 +94,7 @@ class Loads:
             files, nbytes = load.measured.result()
             if not self._slots.reserve(digest, nbytes, keep):
                 return False
-            load.loaded = self._submit(self._load, *files)
+            load.loaded = self._submit(self._load, files)
         if load.loaded is not None and load.loaded.done():
             self._slots.fill(digest, load.loaded.result())
             del self._loads[digest]
@@ -119,9 +118,9 @@ class Loads:
         if load.loaded is not None:
             self._slots.release(digest)
 
-    def _measure(self, digest: str) -> tuple[Files, int]:
+    def _measure(self, digest: str) -> tuple[AdapterFiles, int]:
         files = self._locate(digest)
-        return files, resident_bytes(files[1])
+        return files, resident_bytes(files.weights)
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._loader.submit(work, *arguments)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from registry.files import AdapterFiles
+
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "o": ("self_attn.o_proj",),
@@ -75,15 +77,15 @@ def resident_bytes(weights: Path) -> int:
 
 
 def load_adapter(
-    config: Path, weights: Path, layers: int, widths: Widths, device: torch.device
+    files: AdapterFiles, layers: int, widths: Widths, device: torch.device
 ) -> AdapterWeights:
     """Read an adapter from PEFT's two files.
 
     Matrices are float32: on CPUs a small float32 product costs a tenth of a bfloat16 one, whose
     kernels are made for large shapes.
     """
-    settings = json.loads(config.read_text())
-    with safe_open(weights, framework="pt") as file:
+    settings = json.loads(files.config.read_text())
+    with safe_open(files.weights, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     stacked = (_layer(tensors, settings, layer, widths, device) for layer in range(layers))
     return AdapterWeights(tuple(stacked))

@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 3
 """Failed steps in a row after which the engine gives up, so that it is replaced."""
+HANGING_SECONDS = 300.0
+"""A step that takes longer will not end: the slowest, on the slowest machines, take a few."""
 COALESCE_SECONDS = 0.03
 """Emissions of one request that fall closer together than this travel as one."""
 
@@ -61,6 +64,7 @@ class Runner:
         self._limit = max_waiting
         self._open = 0
         self._stopping = False
+        self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -76,10 +80,12 @@ class Runner:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine's thread is at work."""
-        return self._thread.is_alive() and not self._stopping
+        """Whether the engine's thread is at work, and not hanging in one step."""
+        began = self._step_began
+        hangs = began is not None and time.monotonic() - began > HANGING_SECONDS
+        return self._thread.is_alive() and not self._stopping and not hangs
 
-    async def generate(self, request: Request) -> AsyncIterator[list[tuple[int, Emission]]]:
+    async def generate(self, request: Request) -> AsyncGenerator[list[tuple[int, Emission]], None]:
         """Answer a request: lists of (the row's number, emission), the first at once.
 
         Closing the iterator frees all that the request holds within a step.
@@ -166,12 +172,15 @@ class Runner:
         while not self._stopping and failures < MAX_FAILURES:
             self._read_inbox(wait=not progressed)
             try:
+                self._step_began = time.monotonic()
                 progressed = self.engine.step()
                 failures = 0 if progressed else failures
             except Exception:
                 logger.exception("a step failed; its requests end with an error")
                 self.engine.fail_all(EngineStopped("the engine failed while it answered"))
                 progressed, failures = False, failures + 1
+            finally:
+                self._step_began = None
 
     def _read_inbox(self, *, wait: bool) -> None:
         try:
@@ -192,8 +201,8 @@ class _Mailbox:
 
     def put(self, item: tuple[int, Emission]) -> None:
         self._items.append(item)
-        # A loop that is closed has no reader left.
-        if not self._loop.is_closed():
+        # A loop that is closed, perhaps just now, has no reader left.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._filled.set)
 
     async def take(self) -> list[tuple[int, Emission]]:

@@ -59,14 +59,27 @@ class Tokenizer:
         Raises:
             InvalidPrompt: the base's template takes no such chat.
         """
+        return self.encode_part(self.render_chat(messages, answer=answer))
+
+    def encode_part(self, text: str) -> list[int]:
+        """Tokens of a part of a chat as its template wrote it: nothing is put around it."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def render_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> str:
+        """A chat as the base's template writes it; with `answer`, up to where it is to speak.
+
+        Raises:
+            InvalidPrompt: the base's template takes no such chat.
+        """
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text = self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=answer, tokenize=False
+            return str(
+                self._tokenizer.apply_chat_template(
+                    turns, add_generation_prompt=answer, tokenize=False
+                )
             )
         except (TemplateError, ValueError) as error:
             raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def require_room(self, texts: Iterable[str], limit: int) -> None:
         """Refuse texts that are far too long for a context of `limit` tokens, and read no further.
@@ -129,10 +142,11 @@ class TextStream:
         return self._release(len(self._held) - _undecided(self._held, self._stop))
 
     def flush(self) -> str:
-        """What was held back, once the answer has ended without a stop text."""
+        """What was held back, once the answer has ended; sets `stopped` for a stop text in it."""
         whole = self._backend.decode(self._tokens, skip_special_tokens=True)
         self._held += whole[self._sent :]
         cut = _first_stop(self._held, self._stop)
+        self.stopped = cut is not None
         return self._release(len(self._held) if cut is None else cut, drop_rest=True)
 
     def _release(self, length: int, *, drop_rest: bool = False) -> str:

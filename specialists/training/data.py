@@ -82,23 +82,44 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
-    """A row as an example; None when it is longer than `limit` tokens."""
+    """A row as an example; None when it is longer than `limit` tokens.
+
+    The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
+    the border between them no token may merge, since none does when the base answers.
+    """
     tokens: list[int] = []
     learnt: list[bool] = []
+    read = ""
     for turn, message in enumerate(row.messages):
         if message.role == "assistant":
-            asked = tokenizer.encode_chat(row.messages[:turn])
-            answered = tokenizer.encode_chat(row.messages[: turn + 1], answer=False)
-            learnt += [False] * (len(asked) - len(learnt))
+            asked = _rest(tokenizer.render_chat(row.messages[:turn]), read)
+            whole = tokenizer.render_chat(row.messages[: turn + 1], answer=False)
+            prompt = tokenizer.encode_part(asked)
+            answer = tokenizer.encode_part(_rest(whole, read + asked))
             # What the template writes after the end of the turn is not the assistant's.
-            end = _end_of_turn(answered, len(asked), tokenizer)
-            learnt += [True] * (end - len(learnt)) + [False] * (len(answered) - end)
-            tokens = answered
+            end = _end_of_turn(answer, tokenizer)
+            tokens += prompt + answer
+            learnt += [False] * len(prompt) + [True] * end + [False] * (len(answer) - end)
+            read = whole
     return Example(tokens, learnt) if len(tokens) <= limit else None
 
 
-def _end_of_turn(tokens: list[int], start: int, tokenizer: Tokenizer) -> int:
-    for at in range(len(tokens) - 1, start - 1, -1):
+def _rest(text: str, read: str) -> str:
+    """What a template wrote after what it wrote before.
+
+    Raises:
+        TrainingDataError: it rewrites what came before.
+    """
+    if not text.startswith(read):
+        raise TrainingDataError(
+            "the base's chat template changes earlier turns when a chat goes on, so that its "
+            "answers cannot be told apart: train on chats of one answer, or with another base"
+        )
+    return text[len(read) :]
+
+
+def _end_of_turn(tokens: list[int], tokenizer: Tokenizer) -> int:
+    for at in range(len(tokens) - 1, -1, -1):
         if tokens[at] in tokenizer.eos:
             return at + 1
     return len(tokens)

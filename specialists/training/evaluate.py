@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
+from registry.files import AdapterFiles
 from specialists.base import Base, Progress, silent
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
@@ -104,7 +105,7 @@ async def _answers(
     base: Base, adapter: Path, rows: list[Row], report: Progress
 ) -> tuple[list[str], list[str]]:
     """Greedy answers of the base and of the adapter, both in the same batches."""
-    files = adapter / "adapter_config.json", adapter / "adapter_model.safetensors"
+    files = AdapterFiles.in_folder(adapter)
     runner = Runner.from_folder(
         base.folder, lambda _: files, EngineOptions(), max_waiting=2 * len(rows)
     )

@@ -13,7 +13,7 @@ from web import serve
 
 from deploy.cli import main
 from registry.base import BaseSpec
-from registry.catalogue import Registry
+from registry.registry import Registry
 from router.api.app import create_app
 from router.follower import Follower
 from router.hashed import HashedWords

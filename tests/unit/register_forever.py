@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tiny_adapter import BASE, card, config, weights
 
-from registry.catalogue import Registry
+from registry.registry import Registry
 
 home, name, first, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 registry = Registry.open(home, BASE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import tiny_adapter
 from web import serve
 
-from registry.catalogue import Registry
+from registry.registry import Registry
 from registry.version import Version
 from router.api.app import create_app
 from router.hashed import HashedWords

@@ -9,8 +9,8 @@ from tiny_adapter import BASE, card, config, weights
 from registry import base_digest as module
 from registry.base import BaseSpec
 from registry.base_digest import base_digest
-from registry.catalogue import Registry
 from registry.errors import BaseChanged
+from registry.registry import Registry
 
 
 @pytest.fixture

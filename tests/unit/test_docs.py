@@ -76,7 +76,8 @@ def test_every_endpoint_is_documented(tmp_path):
 
 
 def test_every_metric_is_documented():
-    exposition = Metrics().exposition(None, dict.fromkeys(ENGINE_FIGURES, 0)).decode()
+    figures = dict.fromkeys((*ENGINE_FIGURES, "replicas"), 0)
+    exposition = Metrics().exposition(None, figures).decode()
     text = (DOCS / "operations.md").read_text()
     for name in re.findall(r"^# HELP (\S+)", exposition, re.MULTILINE):
         if not name.endswith("_created"):

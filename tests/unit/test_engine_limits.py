@@ -11,7 +11,7 @@ from specialists.engine.core import FinishReason
 from specialists.engine.engine import EngineOptions
 from specialists.engine.lora import resident_bytes
 from specialists.engine.pages import PagePool, pages_needed
-from specialists.errors import AdapterUnavailable, BaseUnavailable
+from specialists.errors import AdapterUnavailable, BaseUnavailable, EngineStopped
 
 ROOM_FOR_ONE = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
 
@@ -253,6 +253,26 @@ def test_every_row_is_served_when_a_step_holds_fewer_tokens_than_there_are_rows(
     for _ in range(30):
         made.step()
     assert emissions, "a prompt waits until decoding rows have ended"
+
+
+def test_a_row_that_fails_takes_nobody_with_it(base):
+    made = engine(base, {})
+    bad, lost = sequence(made, [5, 6, 7], max_tokens=8)
+    _, fine = sequence(made, [5, 6, 7], max_tokens=8)
+
+    def fail(token):
+        raise RuntimeError("no such text")
+
+    bad.text.push = fail
+    run(made)
+    assert isinstance(lost[-1].error, EngineStopped)
+    assert fine[-1].finish is not None
+    made.close()
+
+
+def test_a_cache_too_small_for_any_answer_is_refused_at_start(base):
+    with pytest.raises(BaseUnavailable, match="KV_MIB"):
+        engine(base, {}, EngineOptions(dtype="float32", kv_bytes=4096))
 
 
 @pytest.mark.parametrize("field", ["attention_bias", "mlp_bias"])

@@ -7,7 +7,7 @@ import pytest
 from deploy.demos import EXAMPLES, demo_folders, register_demos
 from registry.base import BaseSpec
 from registry.card import Card
-from registry.catalogue import Registry
+from registry.registry import Registry
 
 SMOLLM2 = {
     "hidden_size": 576,

@@ -10,8 +10,8 @@ import pytest
 from patience import HANGS
 from served import FRENCH, open_registry, register
 
-from registry.catalogue import Registry
 from registry.errors import StorageError
+from registry.registry import Registry
 from router.follower import Follower
 from router.general import general_requests
 from router.hashed import HashedWords

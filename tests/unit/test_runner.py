@@ -1,6 +1,7 @@
 """The engine's thread: streams into asyncio, refusals, aborts, ends."""
 
 import asyncio
+import threading
 
 import pytest
 from engines import SMALL
@@ -143,3 +144,28 @@ def test_an_engine_that_fails_again_and_again_gives_up(runner, monkeypatch):
 def test_negative_seeds_are_seeds_of_their_own(runner):
     rows = asyncio.run(collect(runner, request(n=3, seed=-1, temperature=1.5)))
     assert len({tuple(each.choice.token for each in row) for row in rows.values()}) == 3
+
+
+def test_a_step_that_hangs_is_no_health(runner, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+    forward = runner.engine._llama.forward
+
+    def hang(*arguments):
+        began.set()
+        assert go_on.wait(HANGS)
+        return forward(*arguments)
+
+    monkeypatch.setattr(runner.engine._llama, "forward", hang)
+
+    async def watch():
+        answer = asyncio.create_task(collect(runner, request()))
+        await asyncio.to_thread(began.wait, HANGS)
+        assert runner.alive
+        monkeypatch.setattr("specialists.engine.runner.HANGING_SECONDS", -1.0)
+        assert not runner.alive
+        monkeypatch.undo()
+        go_on.set()
+        return await answer
+
+    assert asyncio.run(watch())
+    assert runner.alive

@@ -24,6 +24,16 @@ def streamed(tokenizer, text, stop=()):
     return pieces, False
 
 
+def test_a_stop_text_that_shows_only_at_the_end_counts_as_one(tokenizer):
+    """The last character of a stop text may be decoded only when nothing follows it."""
+    stream = tokenizer.stream(("é",))
+    cut = tokenizer.encode("é")
+    text = "".join(stream.push(token) for token in [*tokenizer.encode("ab"), *cut[:-1]])
+    stream._tokens.append(cut[-1])
+    assert text + stream.flush() == "ab"
+    assert stream.stopped
+
+
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_pieces_add_up_to_the_text(tokenizer, text):

@@ -39,6 +39,32 @@ def test_a_prompt_in_training_is_the_prompt_in_serving(tokenizer):
     assert example.learnt[len(asked)]
 
 
+@pytest.mark.parametrize("answer", [" yes", "\n\nyes", "yes ", "  two  words", "x"])
+def test_an_answer_is_learnt_as_it_is_written_whatever_it_begins_with(tokenizer, answer):
+    """No token merges the end of the prompt with the beginning of the answer."""
+    turns = [TURNS[1], {"role": "assistant", "content": answer}]
+    row = Row.model_validate({"messages": turns})
+    example = encode(row, tokenizer, 512)
+    asked = tokenizer.encode_chat(row.request)
+    assert example.tokens[: len(asked)] == asked
+    assert example.learnt == [False] * len(asked) + [True] * (
+        len(example.learnt) - len(asked) - example.learnt[::-1].index(True)
+    ) + [False] * example.learnt[::-1].index(True)
+    written = [token for token, own in zip(example.tokens, example.learnt, strict=True) if own]
+    assert tokenizer.decode(written) == answer
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer, monkeypatch):
+    render = tokenizer.render_chat
+    monkeypatch.setattr(
+        tokenizer,
+        "render_chat",
+        lambda turns, answer=True: f"{len(turns)}" + render(turns, answer=answer),
+    )
+    with pytest.raises(TrainingDataError, match="changes earlier turns"):
+        encode(Row.model_validate({"messages": TURNS}), tokenizer, 512)
+
+
 def test_a_row_over_the_limit_is_left_out(tokenizer):
     assert encode(Row.model_validate({"messages": TURNS}), tokenizer, 8) is None
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 
 from registry import records
-from registry.catalogue import Live, Registry
 from registry.cursor import decode, encode
 from registry.errors import (
     InvalidAdapter,
@@ -22,6 +21,7 @@ from registry.errors import (
     UnreadableCard,
 )
 from registry.reference import parse_id, parse_reference
+from registry.registry import Head, Live, Registry
 
 
 @pytest.fixture
@@ -91,7 +91,11 @@ def test_new_content_is_the_next_version_and_goes_live(registry):
     third, _ = register(registry, seed=1, description="Said better.")
     assert created
     assert [first.number, second.number, third.number] == [1, 2, 3]
-    assert registry.versions("ada/coach") == [first, second, third]
+    history = [
+        Head(each.number, each.digest, each.kind, each.created) for each in (first, second, third)
+    ]
+    assert registry.versions("ada/coach") == history
+    assert registry.versions("ada/coach", limit=2) == history[1:]
     assert registry.get("ada/coach") == third
     assert registry.aliases("ada/coach") == {"prod": 3}
     assert second.files.weights == third.files.weights
@@ -139,6 +143,21 @@ def test_a_damaged_file_is_refused_by_name_and_mended_by_registering_it_again(re
     assert register(registry) == (version, False)
     assert registry.files(version.digest) == version.files
     assert version.files.weights.read_bytes() == whole
+
+
+def test_what_killed_and_failed_writers_left_is_swept_and_nothing_else(registry, home):
+    version, _ = register(registry)
+    registry.retire("ada/coach")
+    kept = blobs(home)
+    draft = kept[0].parent / ".incoming-abc"
+    draft.write_bytes(b"half")
+    orphan = registry._blobs.path(registry._blobs.put(b"a failed transaction's"))
+    assert registry.sweep() == 0
+    assert registry.sweep(older_than=-1) == 2
+    assert not draft.exists()
+    assert not orphan.exists()
+    assert blobs(home) == kept
+    assert registry.files(version.digest) == version.files
 
 
 def test_what_the_registry_holds_is_closed_to_others(home):
@@ -297,7 +316,7 @@ def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(regis
     [found] = registry.search(None, None, None, 10).data
     assert (found.id, found.digest, found.card.tags) == ("ada/coach", version.digest, ())
     assert found.problem == "card.id: Field required"
-    assert registry.versions("ada/coach") == [found]
+    assert [each.digest for each in registry.versions("ada/coach")] == [version.digest]
     assert registry.live() == heads(version)
     with pytest.raises(UnreadableCard, match="Field required"):
         registry.card(version.digest)

@@ -24,16 +24,18 @@ from registry.errors import (
     UnknownSpecialist,
     UnreadableCard,
 )
+from registry.files import AdapterFiles
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
 from registry.reference import Reference, parse_id, parse_reference
 from registry.tables import aliases, versions
-from registry.version import AdapterFiles, Change, Live, Page, Version
+from registry.version import Change, Head, Live, Page, Version
 
-__all__ = ["AdapterFiles", "Change", "Live", "Page", "Registry", "Version"]
+__all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Version"]
 
 _MAX_SEARCH_CHARACTERS = 200
 _MAX_PAGE = 1000
+_SWEEP_SECONDS = 3600.0
 
 
 class Registry:
@@ -132,8 +134,8 @@ class Registry:
         """
         return self.resolve(parse_id(specialist))
 
-    def versions(self, specialist: str) -> list[Version]:
-        """All versions of a live specialist, oldest first.
+    def versions(self, specialist: str, limit: int = _MAX_PAGE) -> list[Head]:
+        """The newest versions of a live specialist, oldest first; their cards are not read.
 
         Raises:
             InvalidReference: the text is no id.
@@ -142,8 +144,12 @@ class Registry:
         reference = parse_id(specialist)
         with self._database.read() as connection:
             self._require_live(connection, reference)
-            rows = connection.execute(queries.history(reference.id, self._base.name)).all()
-        return self._versions(rows)
+            statement = queries.newest(reference.id, self._base.name).limit(limit)
+            rows = connection.execute(statement).all()
+        return [
+            Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
+            for row in reversed(rows)
+        ]
 
     def aliases(self, specialist: str) -> dict[str, int]:
         """A live specialist's aliases, each with its version's number.
@@ -157,6 +163,16 @@ class Registry:
             self._require_live(connection, reference)
             rows = connection.execute(queries.alias_numbers(reference.id)).all()
         return {row.alias: row.number for row in rows}
+
+    def sweep(self, older_than: float = _SWEEP_SECONDS) -> int:
+        """Remove what killed or failed writers left behind; returns how many files that were.
+
+        Args:
+            older_than: seconds for which younger files are left to those who may be at work.
+        """
+        with self._database.read() as connection:
+            known = set(connection.scalars(queries.blobs()))
+        return self._blobs.sweep(known, older_than)
 
     def pointing(self, digest: str) -> list[str]:
         """The aliases that point to a version, in the order of their names."""
