@@ -1,5 +1,6 @@
 """Between text and tokens: chat templates, incremental detokenisation, stop texts."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ PLAIN_CHARACTERS = 8
 """Texts of up to so many characters per token of the context are tokenised without a look first."""
 PIECE = 32 * 1024
 CUT_TOKENS = 64
+_BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
+_SPACE_PIECE = "▁"
 
 
 class ChatMessage(Protocol):
@@ -35,6 +38,8 @@ class Tokenizer:
         self._tokenizer = tokenizer
         self._backend: Backend = tokenizer.backend_tokenizer
         self._bytes = _byte_alphabet()
+        # Tokens are bytes in an alphabet of GPT-2's, or pieces of text as SentencePiece has them.
+        self._byte_level = b"ByteLevel" in self._backend.decoder.__getstate__()
         self.eos = eos
 
     @classmethod
@@ -106,11 +111,16 @@ class Tokenizer:
     def token_text(self, token: int) -> tuple[str, bytes]:
         """A token as it is shown on its own, and its exact bytes."""
         piece = self._backend.id_to_token(token) or ""
-        if all(character in self._bytes for character in piece):
-            raw = bytes(self._bytes[character] for character in piece)
-        else:
-            raw = piece.encode()
+        raw = self._raw(piece)
         return raw.decode(errors="replace"), raw
+
+    def _raw(self, piece: str) -> bytes:
+        if not self._byte_level:
+            byte = _BYTE_PIECE.fullmatch(piece)
+            return bytes([int(byte[1], 16)]) if byte else piece.replace(_SPACE_PIECE, " ").encode()
+        if all(character in self._bytes for character in piece):
+            return bytes(self._bytes[character] for character in piece)
+        return piece.encode()
 
     def stream(self, stop: tuple[str, ...]) -> "TextStream":
         """A fresh text stream for one answer."""
@@ -122,7 +132,7 @@ class TextStream:
 
     def __init__(self, backend: Backend, stop: tuple[str, ...]) -> None:
         self._backend = backend
-        self._decoder = DecodeStream(skip_special_tokens=True)
+        self._decoder: DecodeStream | None = DecodeStream(skip_special_tokens=True)
         self._tokens: list[int] = []
         self._stop = stop
         self._sent = 0
@@ -132,7 +142,7 @@ class TextStream:
     def push(self, token: int) -> str:
         """Text that became certain with this token; sets `stopped` when a stop text appeared."""
         self._tokens.append(token)
-        piece = self._decoder.step(self._backend, token) or ""
+        piece = self._decoded(token)
         self._sent += len(piece)
         self._held += piece
         cut = _first_stop(self._held, self._stop)
@@ -148,6 +158,17 @@ class TextStream:
         cut = _first_stop(self._held, self._stop)
         self.stopped = cut is not None
         return self._release(len(self._held) if cut is None else cut, drop_rest=True)
+
+    def _decoded(self, token: int) -> str:
+        """Text that the newest token completes."""
+        if self._decoder is not None:
+            try:
+                return self._decoder.step(self._backend, token) or ""
+            except Exception:
+                # Bytes that are no text change what stood before them; the stream gives up then.
+                self._decoder = None
+        whole = self._backend.decode(self._tokens, skip_special_tokens=True)
+        return "" if whole.endswith("\ufffd") else whole[self._sent :]
 
     def _release(self, length: int, *, drop_rest: bool = False) -> str:
         text, rest = self._held[:length], self._held[length:]

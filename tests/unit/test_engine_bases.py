@@ -1,0 +1,133 @@
+"""Bases of every shape that is accepted give what transformers gives."""
+
+import json
+
+import pytest
+import torch
+from engines import engine, make_adapter, run, sequence
+from peft import PeftModel
+from tiny import tiny_base
+from transformers import AutoModelForCausalLM
+
+from specialists import hardware
+from specialists.engine.engine import EngineOptions
+from specialists.engine.text import Tokenizer
+
+CPU = torch.device("cpu")
+LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "rope_theta": 500_000.0,
+}
+YARN = {
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "rope_theta": 10_000.0,
+}
+BASES = {
+    "plain": {},
+    "rope linear": {"rope_parameters": LINEAR},
+    "rope llama3": {"rope_parameters": LLAMA3},
+    "rope yarn": {"rope_parameters": YARN},
+    "untied head": {"tie_word_embeddings": False},
+    "wide heads": {"head_dim": 24},
+    "one key head": {"num_key_value_heads": 1},
+    "as many key heads": {"num_key_value_heads": 4},
+    "pieces": {"pieces": True},
+}
+
+
+def network_of(base, adapter, dtype=torch.float32):
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
+    return network if adapter is None else PeftModel.from_pretrained(network, adapter)
+
+
+def greedy(network, prompt, count=24):
+    """Tokens that the network finds likeliest, one by one."""
+    tokens = torch.tensor([prompt])
+    out = network.generate(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=count,
+        do_sample=False,
+    )
+    return out[0].tolist()[len(prompt) :]
+
+
+@pytest.fixture(scope="module", params=BASES)
+def base(request, tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"), **BASES[request.param])
+
+
+def test_a_base_of_this_shape_gives_what_transformers_gives(base, tmp_path):
+    """Prompts beyond the positions before scaling, with an adapter and without, in one batch."""
+    adapter = make_adapter(base, tmp_path, seed=3)
+    made = engine(base, {"a": adapter}, EngineOptions(dtype="float32", kv_bytes=1 << 21))
+    networks = {None: network_of(base, None), "a": network_of(base, adapter)}
+    for length in (3, 100):
+        prompt = [(7 * at) % 300 for at in range(1, length + 1)]
+        rows = {name: sequence(made, prompt, name, max_tokens=24) for name in (None, "a")}
+        run(made)
+        for name, (row, _) in rows.items():
+            assert row.tokens[length:] == greedy(networks[name], prompt)
+    made.close()
+
+
+@pytest.mark.skipif(not hardware.computes_bfloat16(CPU), reason="bfloat16 is emulated here")
+def test_in_bfloat16_each_token_is_one_that_transformers_could_have_chosen(tmp_path):
+    """Sums are taken in other orders, so that near ties may fall either way; nothing more."""
+    base = tiny_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter", seed=3)
+    made = engine(base, {"a": adapter}, EngineOptions(dtype="bfloat16", kv_bytes=1 << 21))
+    prompt = list(range(5, 45))
+    rows = {name: sequence(made, prompt, name, max_tokens=24) for name in (None, "a")}
+    run(made)
+    for name, (row, _) in rows.items():
+        given = row.tokens[len(prompt) :]
+        network = network_of(base, adapter if name else None, torch.bfloat16)
+        with torch.inference_mode():
+            logits = network(torch.tensor([row.tokens])).logits[0].float()
+        for at, token in enumerate(given):
+            chosen = logits[len(prompt) + at - 1]
+            assert chosen.max() - chosen[token] <= 0.02 * chosen.abs().max()
+    made.close()
+
+
+@pytest.mark.parametrize("text", ["hello fox", "a  b", "é🎈 z", "", "\n\n"])
+def test_pieces_stream_what_the_tokenizer_decodes(tmp_path, text):
+    base = tiny_base(tmp_path, pieces=True)
+    tokenizer = Tokenizer.from_folder(base.folder)
+    tokens = tokenizer.encode(text)
+    stream = tokenizer.stream(())
+    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    assert shown == tokenizer.decode(tokens)
+
+
+def test_pieces_on_their_own_are_text_and_bytes(tmp_path):
+    base = tiny_base(tmp_path, pieces=True)
+    tokenizer = Tokenizer.from_folder(base.folder)
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    for token in tokenizer.encode("the é fox"):
+        text, _ = tokenizer.token_text(token)
+        assert "▁" not in text
+        assert not text.startswith("<0x")
+    assert tokenizer.token_text(vocabulary["<0x41>"]) == ("A", b"A")
+    assert tokenizer.token_text(vocabulary["<0xE2>"]) == ("\ufffd", b"\xe2")
+    joined = b"".join(tokenizer.token_text(token)[1] for token in tokenizer.encode("the é fox"))
+    assert joined.decode() == " the é fox"
+
+
+def test_bytes_that_are_no_text_end_no_answer(tmp_path):
+    """A byte that was shown as a letter may turn out as part of no character at all."""
+    tokenizer = Tokenizer.from_folder(tiny_base(tmp_path, pieces=True).folder)
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    stream = tokenizer.stream(())
+    tokens = [vocabulary[f"<0x{byte}>"] for byte in ("4B", "FF", "FE", "C3")]
+    tokens += tokenizer.encode("fox")
+    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    assert shown.endswith("fox")
