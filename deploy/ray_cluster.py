@@ -16,7 +16,7 @@ from specialists.hardware import cores
 
 SOCKET_PATH_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 """Characters that Linux (sun_path) leaves for the folder below which Ray puts its sockets."""
-SESSIONS = ".ray-sessions"
+SESSIONS = ".ray"
 SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d+_\d+")
 KEPT_SESSIONS = 3
 """Runs whose logs are kept, so that a supervisor's restart does not erase why the last one died."""

