@@ -158,14 +158,14 @@ class Index:
         views = []
         wide: list[tuple[int, int, int]] = []
         for number, rows in enumerate(groups, len(self._sizes)):
-            exact = rows.astype(np.float32, copy=False)
-            summary = CENTRAL_WEIGHT * centroid(exact)
+            view = rows
             if len(rows) > NEIGHBOURS:
-                start, view = self._examples.append(exact)
+                start, view = self._examples.append(rows)
                 wide.append((number, start, len(rows)))
-            else:
+            exact = view.astype(np.float32, copy=False)
+            summary = CENTRAL_WEIGHT * centroid(exact)
+            if len(rows) <= NEIGHBOURS:
                 summary = summary + NEAR_WEIGHT * exact.mean(axis=0)
-                view = rows
             self._summaries.append(summary[None])
             views.append(view)
         sizes = np.array([len(rows) for rows in groups], dtype=np.intp)
