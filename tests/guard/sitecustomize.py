@@ -1,4 +1,4 @@
-"""No network but loopback: Python runs this at the start of every process that tests start.
+"""No network but this machine: Python runs this at the start of every process that tests start.
 
 The tests' own process installs the same guard. What is refused is an OSError, as an unplugged
 machine would give, so that libraries which only look whether there is a network go on without one.
@@ -7,6 +7,7 @@ machine would give, so that libraries which only look whether there is a network
 import errno
 import ipaddress
 import socket
+from functools import cache
 
 ALLOWED_NAMES = {None, "", "localhost", socket.gethostname()}
 
@@ -26,7 +27,19 @@ def is_loopback(host):
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return False
-    return address.is_loopback or address.is_unspecified
+    return address.is_loopback or address.is_unspecified or is_own(address)
+
+
+@cache
+def is_own(address):
+    """Whether the address is this machine's: only such can be bound. Ray names its node by one."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 def guarded(method, place):
