@@ -14,6 +14,8 @@ from router.encoder import MiniLM
 from router.service import Service
 from specialists.base import locate_base
 
+FIRST_ROUTES_SECONDS = 30.0
+
 
 @serve.ingress()
 class RouterReplica:
@@ -32,7 +34,9 @@ class RouterReplica:
             interval=settings.router.poll_seconds,
             cache=settings.home / "cache",
         )
-        await self._service.start()
+        # Serve sends requests to a replica as soon as this returns: one beside others had better
+        # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.
+        await self._service.start(patience=FIRST_ROUTES_SECONDS)
 
     def __serve_build_asgi_app__(self) -> Any:
         """Serve asks for the application once the constructor is done."""

@@ -50,6 +50,7 @@ class Follower:
         self._interval = interval
         self._snapshot: Snapshot | None = None
         self._reading = Reading(0, 0)
+        self._ready = threading.Event()
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -68,6 +69,10 @@ class Follower:
         """Begin to poll."""
         self._thread.start()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for the first snapshot; False when it was not there in time."""
+        return self._ready.wait(seconds)
+
     def stop(self) -> None:
         """End polling, and wait for a refresh that is under way."""
         self._stopping.set()
@@ -83,6 +88,7 @@ class Follower:
         with self._refreshing:
             if self._snapshot is None:
                 self._snapshot = self._first()
+                self._ready.set()
             while self._snapshot.generation < self._registry.generation():
                 self._snapshot = self._next(self._snapshot)
 

@@ -76,9 +76,14 @@ class Service:
             reading=self.reading,
         )
 
-    async def start(self) -> None:
-        """Begin to follow the registry; `missing` says when requests can be answered."""
+    async def start(self, patience: float = 0.0) -> None:
+        """Begin to follow the registry; `missing` says when requests can be answered.
+
+        Args:
+            patience: seconds to wait for the first routes before going on without them.
+        """
         self.follower.start()
+        await self.reading.run(self.follower.wait, patience)
 
     async def stop(self) -> None:
         """Stop following the registry."""

@@ -174,6 +174,15 @@ def test_refresh_passes_storage_errors_on(registry: Registry, monkeypatch):
         Follower(registry, HashedWords()).refresh()
 
 
+def test_a_start_waits_for_its_first_routes_but_not_for_ever(registry: Registry):
+    register(registry, "ada/one")
+    patient = Service(registry, ScriptedEngine(), HashedWords(), "tiny")
+    asyncio.run(patient.start(patience=HANGS))
+    assert names(patient.follower) == ["ada/one"]
+    asyncio.run(patient.stop())
+    assert not Follower(registry, HashedWords()).wait(0.01)
+
+
 def test_stopping_before_starting_is_no_error(registry: Registry):
     Follower(registry, HashedWords()).stop()
 
