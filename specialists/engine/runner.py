@@ -170,8 +170,8 @@ class Runner:
     def _step_until_stopped(self) -> None:
         progressed, failures = False, 0
         while not self._stopping and failures < MAX_FAILURES:
-            self._read_inbox(wait=not progressed)
             try:
+                self._read_inbox(wait=not progressed)
                 self._step_began = time.monotonic()
                 progressed = self.engine.step()
                 failures = 0 if progressed else failures

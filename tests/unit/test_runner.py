@@ -169,3 +169,12 @@ def test_a_step_that_hangs_is_no_health(runner, monkeypatch):
 
     assert asyncio.run(watch())
     assert runner.alive
+
+
+def test_what_is_told_to_the_thread_cannot_end_it(runner):
+    def fail():
+        raise RuntimeError("a bug")
+
+    runner._inbox.put(fail)
+    assert asyncio.run(collect(runner, request()))
+    assert runner.alive
