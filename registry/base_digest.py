@@ -27,12 +27,13 @@ def base_digest(folder: Path, cache: Path | None = None) -> str:
     config = json.loads((folder / "config.json").read_bytes())
     plain = {key: value for key, value in config.items() if key not in VOLATILE}
     known = _read(cache)
-    weights = {}
+    before, weights = dict(known), {}
     for file in sorted(folder.glob("*.safetensors")):
         mark = _mark(file)
         known[mark] = known.get(mark) or digest_file(file)
         weights[file.name] = known[mark]
-    _write(cache, known)
+    if cache is not None and known != before:
+        _write(cache, known)
     return digest_bytes(canonical({"config": plain, "weights": weights}))
 
 
@@ -49,10 +50,8 @@ def _read(cache: Path | None) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(cache: Path | None, known: dict[str, str]) -> None:
+def _write(cache: Path, known: dict[str, str]) -> None:
     """Keep what is known; whoever cannot, reads the weights again next time."""
-    if cache is None or known == _read(cache):
-        return
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=cache.parent)

@@ -1,12 +1,12 @@
 """The catalogue: which specialists exist, which version each alias means, what changed."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from registry import cursor as cursors
 from registry import queries, records
@@ -141,14 +141,10 @@ class Registry:
             InvalidReference: the text is no id.
             UnknownSpecialist: there is none of that name.
         """
-        reference = parse_id(specialist)
-        with self._database.read() as connection:
-            self._require_live(connection, reference)
-            statement = queries.newest(reference.id, self._base.name).limit(limit)
-            rows = connection.execute(statement).all()
+        statement = queries.newest(specialist, self._base.name).limit(limit)
         return [
             Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
-            for row in reversed(rows)
+            for row in reversed(self._read_live(specialist, statement))
         ]
 
     def aliases(self, specialist: str) -> dict[str, int]:
@@ -158,10 +154,7 @@ class Registry:
             InvalidReference: the text is no id.
             UnknownSpecialist: there is none of that name.
         """
-        reference = parse_id(specialist)
-        with self._database.read() as connection:
-            self._require_live(connection, reference)
-            rows = connection.execute(queries.alias_numbers(reference.id)).all()
+        rows = self._read_live(specialist, queries.alias_numbers(specialist))
         return {row.alias: row.number for row in rows}
 
     def sweep(self, older_than: float = _SWEEP_SECONDS) -> int:
@@ -283,6 +276,13 @@ class Registry:
         if card.base_digest not in (None, self._base.digest):
             message = f"is '{card.base_digest}', but the base served here is {self._base.digest}."
             raise InvalidCard(message, "base_digest")
+
+    def _read_live(self, specialist: str, statement: Select[Any]) -> Sequence[Any]:
+        """What a statement gives about a specialist, which must be live."""
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            self._require_live(connection, reference)
+            return connection.execute(statement).all()
 
     def _require_live(self, connection: Connection, reference: Reference) -> None:
         if connection.execute(queries.one(reference, self._base.name)).first() is None:

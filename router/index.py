@@ -142,11 +142,12 @@ class Index:
         if not len(self._sizes) or not count:
             return []
         cosines = self._examples.dot(query, self._end)
-        bounds = self._weighed(self._bounds(query, cosines), prior)
+        nearest = self._nearest_of_wide(cosines)
+        bounds = self._weighed(self._bounds(query, nearest), prior)
         block = count + BLOCK
         while True:
             top = _largest(bounds, block)
-            scores = self._exact(top, bounds, cosines)
+            scores = self._exact(top, bounds, cosines, nearest)
             order = np.lexsort((top, -scores))[:count]
             settled = block >= len(bounds) or scores[order[-1]] >= bounds[top].min()
             if settled:
@@ -184,12 +185,17 @@ class Index:
             self._end = self._examples.end
         return views
 
-    def _bounds(self, query: Vectors, cosines: Vectors) -> Vectors:
+    def _nearest_of_wide(self, cosines: Vectors) -> Vectors:
+        """At least the cosine of each wide group's nearest example, float32 [wide groups]."""
+        if not len(self._wide.groups):
+            return np.empty(0, dtype=np.float32)
+        nearest: Vectors = np.maximum.reduceat(cosines, self._wide.starts)
+        return nearest
+
+    def _bounds(self, query: Vectors, nearest: Vectors) -> Vectors:
         """Raw scores of small groups, upper bounds of the others', -inf of withdrawn ones."""
         bounds = self._summaries.dot(query, len(self._sizes))
-        if len(self._wide.groups):
-            nearest = np.maximum.reduceat(cosines, self._wide.starts)
-            bounds[self._wide.groups] += NEAR_WEIGHT * nearest
+        bounds[self._wide.groups] += NEAR_WEIGHT * nearest
         bounds[~self._alive] = -np.inf
         return bounds
 
@@ -199,7 +205,9 @@ class Index:
         weighed: Vectors = np.float32(prior) + self._evidence * (raw - np.float32(prior))
         return weighed
 
-    def _exact(self, top: NDArray[np.intp], bounds: Vectors, cosines: Vectors) -> Vectors:
+    def _exact(
+        self, top: NDArray[np.intp], bounds: Vectors, cosines: Vectors, nearest: Vectors
+    ) -> Vectors:
         """The scores of some groups: their bounds, with the true mean in the place of the best."""
         scores = bounds[top]
         wide = np.flatnonzero(self._sizes[top] > NEIGHBOURS)
@@ -210,9 +218,8 @@ class Index:
         columns = np.arange(sizes.max())
         places = np.minimum(starts[:, None] + columns, len(cosines) - 1)
         near = np.where(columns < sizes[:, None], cosines[places], -np.inf)
-        nearest = np.maximum.reduceat(cosines, self._wide.starts)[at]
         means = np.partition(near, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(axis=1)
-        scores[wide] += NEAR_WEIGHT * (means - nearest)
+        scores[wide] += NEAR_WEIGHT * (means - nearest[at])
         return scores
 
 
