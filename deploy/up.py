@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.text import Text
 
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
@@ -108,11 +109,17 @@ def _announce(
         event = {"event": "ready", "url": url, "base": base.name, "seconds": round(seconds, 1)}
         print(json.dumps(event), flush=True)  # noqa: T201 (the command's output)
         return
-    console.print(
-        f"[bold green]Ready[/] in {seconds:.0f} s at [bold]{url}[/] (OpenAI base URL: {url}/v1). "
-        'Try: [cyan].venv/bin/myriad chat "I was offered 62k but hoped for 70k"[/]',
-        soft_wrap=True,
-        highlight=False,
+    console.print(_ready(url, seconds), soft_wrap=True)
+
+
+def _ready(url: str, seconds: float) -> Text:
+    """The line that people read; its styles are dropped where there is no terminal."""
+    return Text.assemble(
+        ("Ready", "bold green"),
+        f" in {seconds:.0f} s at ",
+        (url, "bold"),
+        f" (OpenAI base URL: {url}/v1). Try: ",
+        ('.venv/bin/myriad chat "I was offered 62k but hoped for 70k"', "cyan"),
     )
 
 

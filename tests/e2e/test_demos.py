@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -128,11 +129,13 @@ def test_most_held_out_requests_find_their_demo_though_worded_far_from_its_examp
 
 @pytest.mark.parametrize("demo", sorted(FORMS))
 def test_an_answer_has_the_form_that_the_demo_promises(client, demo):
-    asked = [row["messages"][:1] for row in heldout(demo)[:6]]
-    answers = [
-        client.chat.completions.create(model=demo, messages=messages, temperature=0, max_tokens=120)
-        for messages in asked
-    ]
+    def ask(messages: list[dict]):
+        return client.chat.completions.create(
+            model=demo, messages=messages, temperature=0, max_tokens=120
+        )
+
+    with ThreadPoolExecutor() as asking:
+        answers = list(asking.map(ask, [row["messages"][:1] for row in heldout(demo)[:6]]))
     texts = [answer.choices[0].message.content for answer in answers]
     formed = [bool(re.fullmatch(FORMS[demo], text)) for text in texts]
     assert sum(formed) >= 5, texts

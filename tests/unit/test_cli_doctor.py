@@ -159,7 +159,7 @@ def machine(monkeypatch, tmp_path, free):
 def test_a_healthy_machine():
     ran = myriad("doctor")
     assert ran.code == 0, ran.out
-    names = [line.split()[0] for line in ran.out.splitlines()[1:]]
+    names = [line.split()[1] for line in ran.out.splitlines()]
     for name in ("python", *checks.PACKAGES, "sqlite", "encoder", "memory", "home", "port"):
         assert name in names
     told = json.loads(myriad("doctor", "--json").out)
@@ -177,6 +177,19 @@ def test_what_fails_says_how_to_mend_it(monkeypatch, taken):
     assert not told["ok"]
     assert {c["name"] for c in told["checks"] if c["state"] == "fail"} == {"port", "server"}
     assert all(check["mend"] for check in told["checks"] if check["state"] != "ok")
+
+
+@pytest.mark.usefixtures("machine")
+def test_nothing_is_cut_on_a_narrow_terminal(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    home = tmp_path / ("long" * 20) / ("deep" * 20)
+    monkeypatch.setenv("MYRIAD_HOME", str(home))
+    ran = myriad("doctor")
+    told = json.loads(myriad("doctor", "--json").out)
+    for check in told["checks"]:
+        assert check["found"] in ran.out
+        assert check["mend"] is None or check["mend"] in ran.out
+    assert str(home) in ran.out
 
 
 def test_the_home_of_a_check_is_never_made(tmp_path, monkeypatch, free):

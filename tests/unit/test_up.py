@@ -1,0 +1,35 @@
+import io
+
+from rich.console import Console
+
+from deploy.cli.output import Output
+from deploy.settings import Settings
+from deploy.up import _announce
+from specialists.base import Base
+
+SETTINGS = Settings(port=8123)
+
+
+def announced(console, base, **options):
+    _announce(SETTINGS, base, console, 12.3, **{"as_json": False} | options)
+
+
+def test_without_a_terminal_people_read_plain_text(capsys, tmp_path):
+    announced(Output(as_json=False).progress, Base("tiny", tmp_path))
+    line = capsys.readouterr().out
+    assert line.startswith("Ready in 12 s at http://127.0.0.1:8123 (OpenAI base URL: ")
+    assert "[" not in line
+    assert "\x1b" not in line
+
+
+def test_on_a_terminal_it_has_colour(tmp_path):
+    out = io.StringIO()
+    announced(Console(file=out, force_terminal=True, markup=False), Base("tiny", tmp_path))
+    assert out.getvalue().startswith("\x1b[1;32mReady\x1b[0m")
+
+
+def test_programs_read_one_line_of_json(capsys, tmp_path):
+    announced(Output(as_json=True).progress, Base("tiny", tmp_path), as_json=True)
+    assert capsys.readouterr().out == (
+        '{"event": "ready", "url": "http://127.0.0.1:8123", "base": "tiny", "seconds": 12.3}\n'
+    )
