@@ -29,7 +29,6 @@ class EngineReplica:
     def __init__(self, settings: Settings) -> None:
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
-        self._default_max_tokens = settings.engine.default_max_tokens
         self._runner = Runner.from_folder(
             base.folder,
             self._locate,
@@ -73,7 +72,7 @@ class EngineReplica:
                 _prompt, generation, tokenizer, self._runner.engine.context
             ),
             n=generation.n,
-            params=self._params(generation),
+            params=_params(generation),
         )
         written = 0
         async with aclosing(self._runner.generate(request)) as answers:
@@ -82,16 +81,6 @@ class EngineReplica:
                     written += delta.tokens
                     yield delta
         yield Usage(len(request.prompt), written)
-
-    def _params(self, generation: Generation) -> SamplingParams:
-        return SamplingParams(
-            max_tokens=generation.max_tokens or self._default_max_tokens,
-            temperature=generation.temperature,
-            top_p=generation.top_p,
-            seed=generation.seed,
-            stop=generation.stop,
-            logprobs=generation.logprobs,
-        )
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:
@@ -113,6 +102,10 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
         slot_bytes=settings.slot_mib * MIB,
         max_context=settings.max_context,
     )
+
+
+def _params(generation: Generation) -> SamplingParams:
+    return SamplingParams(**generation.sampling.set, logprobs=generation.logprobs)
 
 
 def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[int]:

@@ -3,7 +3,9 @@
 from deploy.settings import Settings
 from registry.base import BaseSpec
 from registry.registry import Registry
+from router.sampling import Sampling
 from specialists.base import Base
+from specialists.generation_config import generation_defaults
 
 
 def open_registry(settings: Settings, base: Base) -> Registry:
@@ -24,3 +26,9 @@ def base_spec(settings: Settings, base: Base) -> BaseSpec:
         UnsupportedBase: the base's folder cannot be read.
     """
     return BaseSpec.from_folder(base.folder, base.name, settings.home / "cache" / "digests.json")
+
+
+def default_sampling(settings: Settings, base: Base) -> Sampling:
+    """What requests and cards leave open: the base's own advice, then the settings."""
+    advised = Sampling(**generation_defaults(base.folder))
+    return advised.over(Sampling(**settings.sampling.model_dump()))

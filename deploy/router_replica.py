@@ -5,7 +5,7 @@ from typing import Any
 
 from ray import serve
 
-from deploy.home import open_registry
+from deploy.home import default_sampling, open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
 from registry.private import private_folder
@@ -31,6 +31,7 @@ class RouterReplica:
             RemoteEngine(engine),
             MiniLM(threads=settings.router.threads),
             base.name,
+            sampling=default_sampling(settings, base),
             interval=settings.router.poll_seconds,
             cache=settings.home / "cache",
         )

@@ -39,9 +39,16 @@ class EngineSettings(BaseModel):
     max_context: int | None = Field(
         None, ge=32, description="tokens of prompt and answer; default: what the base allows"
     )
-    default_max_tokens: int = Field(
-        1024, ge=1, description="tokens of an answer when the request does not say"
-    )
+
+
+class SamplingSettings(BaseModel):
+    """What neither a request, nor a card, nor the base's generation_config.json says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token")
+    top_p: float = Field(1.0, ge=0, le=1, description="share of the likeliest tokens drawn from")
+    max_tokens: int = Field(1024, ge=1, description="most tokens of an answer")
 
 
 class RouterSettings(BaseModel):
@@ -74,6 +81,7 @@ class Settings(BaseSettings):
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()
     router: RouterSettings = RouterSettings()
+    sampling: SamplingSettings = SamplingSettings()
 
     @property
     def server_url(self) -> str:

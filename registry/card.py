@@ -36,6 +36,7 @@ def _readable(text: str) -> str:
 Short = Annotated[str, Field(max_length=64), AfterValidator(_readable)]
 Line = Annotated[str, Field(max_length=256), AfterValidator(_readable)]
 Paragraph = Annotated[str, Field(max_length=2000), AfterValidator(_readable)]
+StopText = Annotated[str, Field(min_length=1, max_length=256)]
 Example = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
 
 
@@ -51,13 +52,24 @@ class Evaluation(BaseModel):
     data: Line | None = None
 
 
+class SamplingDefaults(BaseModel):
+    """How a specialist's answers are best sampled, where a request does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    stop: Annotated[tuple[StopText, ...], Field(max_length=4)] | None = None
+
+
 class Card(BaseModel):
     """A specialist's name, purpose and example requests.
 
     The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
     `examples` are shown to everybody; `private_examples` serve routing alone and never leave the
-    server. `base` is the base model it was made for, `base_digest` which weights that name stood
-    for; None leaves that open.
+    server. `sampling` holds for requests that do not say otherwise. `base` is the base model it
+    was made for, `base_digest` which weights that name stood for; None leaves that open.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +79,7 @@ class Card(BaseModel):
     tags: tuple[Short, ...] = Field(default=(), max_length=32)
     examples: tuple[Example, ...] = Field(default=(), max_length=512)
     private_examples: tuple[Example, ...] = Field(default=(), max_length=512)
+    sampling: SamplingDefaults | None = None
     license: Line | None = None
     language: Short = "en"
     base: Line | None = None

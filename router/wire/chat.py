@@ -1,13 +1,15 @@
 """The request body of `POST /v1/chat/completions`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from router.engine import Generation, Message
+from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
-from router.wire.sampling import Count, Sampling
+from router.wire.sampling import Count, GenerationRequest
 
 MAX_MESSAGES = 2048
 MAX_PARTS = 256
@@ -75,11 +77,11 @@ Messages = Annotated[
 ]
 
 
-class ChatRequest(Sampling):
+class ChatRequest(GenerationRequest):
     """A conversation to be continued."""
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        **Sampling.unsupported,
+        **GenerationRequest.unsupported,
         "audio": (),
         "function_call": ("none",),
         "functions": ([],),
@@ -102,7 +104,6 @@ class ChatRequest(Sampling):
     }
 
     messages: Messages
-    max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -122,14 +123,19 @@ class ChatRequest(Sampling):
         """The texts of the user's messages, oldest first."""
         return [message.text for message in self.messages if message.role == "user"]
 
-    def generation(self, request_id: str, adapter: str | None) -> Generation:
+    @property
+    def sampling(self) -> Sampling:
+        """What is asked of the sampling."""
+        limit = self.max_completion_tokens or self.max_tokens
+        return replace(super().sampling, max_tokens=limit)
+
+    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
         """What is asked of the engine, answered with the given adapter."""
-        sampling: dict[str, Any] = self.sampling()
         return Generation(
             request_id=request_id,
             adapter=adapter,
             prompt=tuple(message.message for message in self.messages),
-            max_tokens=self.max_completion_tokens or self.max_tokens,
+            n=self.n,
+            sampling=sampling,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
-            **sampling,
         )

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from router.engine import Generation
+from router.sampling import Sampling
 from router.wire.base import Text, bounded, refused
-from router.wire.sampling import Count, Sampling
+from router.wire.sampling import Count, GenerationRequest
 
 MAX_PROMPTS = 16
 
@@ -37,17 +38,17 @@ AnyPrompt = Annotated[
 ]
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(GenerationRequest):
     """A text, or several, to be continued."""
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        **Sampling.unsupported,
+        **GenerationRequest.unsupported,
         "echo": (False,),
         "suffix": ("",),
     }
 
     prompt: AnyPrompt
-    max_tokens: Count = 16
+    max_tokens: Count | None = 16
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     best_of: int | None = None
 
@@ -67,16 +68,18 @@ class CompletionRequest(Sampling):
             return [tuple(self.prompt)]
         return [p if isinstance(p, str) else tuple(p) for p in self.prompt]
 
-    def generations(self, request_id: str, adapter: str | None) -> list[Generation]:
+    def generations(
+        self, request_id: str, adapter: str | None, sampling: Sampling
+    ) -> list[Generation]:
         """What is asked of the engine: one generation per prompt."""
         return [
             Generation(
                 request_id=f"{request_id}-{number}",
                 adapter=adapter,
                 prompt=prompt,
-                max_tokens=self.max_tokens,
+                n=self.n,
+                sampling=sampling,
                 logprobs=self.logprobs,
-                **self.sampling(),
             )
             for number, prompt in enumerate(self.prompts)
         ]

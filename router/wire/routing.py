@@ -4,10 +4,16 @@ from dataclasses import asdict
 from typing import Any
 
 from router.decision import Decision
+from router.sampling import Sampling
+
+
+def answered(decision: Decision, sampling: Sampling) -> dict[str, Any]:
+    """The object that answers carry: the decision, and the sampling that was applied."""
+    return routing(decision) | {"sampling": sampling.set}
 
 
 def routing(decision: Decision) -> dict[str, Any]:
-    """The object that answers carry: who answers, why, and who else was considered."""
+    """Who answers, why, and who else was considered."""
     return {
         "specialist": decision.specialist,
         "version": decision.version,

@@ -1,10 +1,11 @@
 """The sampling parameters that chats and completions share."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from router.sampling import Sampling
 from router.wire.base import Body, StreamOptions, Text, bounded, refused
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -22,8 +23,11 @@ Stop = Annotated[
 ]
 
 
-class Sampling(Body):
-    """How an answer is drawn and delivered. Ranges and defaults are OpenAI's."""
+class GenerationRequest(Body):
+    """How an answer is drawn and delivered.
+
+    Ranges are OpenAI's; what is left out, the card of whoever answers decides, or the base.
+    """
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "frequency_penalty": (0,),
@@ -34,10 +38,11 @@ class Sampling(Body):
     model: Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    max_tokens: Count | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Stop = Field(default_factory=list)
+    stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
     user: Text | None = None
 
@@ -52,12 +57,13 @@ class Sampling(Body):
         """Whether the stream ends with a chunk of usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def sampling(self) -> dict[str, Any]:
-        """The fields of a `Generation` that all requests set alike."""
-        return {
-            "n": self.n,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-            "stop": tuple(self.stop),
-        }
+    @property
+    def sampling(self) -> Sampling:
+        """What is asked of the sampling."""
+        return Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            stop=None if self.stop is None else tuple(self.stop),
+        )

@@ -23,13 +23,13 @@ class SamplingParams:
     Attributes:
         max_tokens: tokens of the answer at most.
         temperature: 0 is greedy.
-        top_p: share of the probability mass that is kept, in (0, 1].
+        top_p: share of the probability mass that is kept, in [0, 1]; 0 is greedy.
         seed: of this row's own random numbers; None takes a fresh one.
         stop: texts that end the answer and are not part of it.
         logprobs: None for none; k for the chosen token's and those of the k most likely.
     """
 
-    max_tokens: int
+    max_tokens: int = 16
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None

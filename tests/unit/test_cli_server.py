@@ -9,6 +9,7 @@ from cli_world import Terminal, adapter_folder, live, myriad
 
 from router.engine import Delta, Usage
 from router.errors import Unavailable
+from router.sampling import Sampling
 from router.scripted import echo
 
 RAISE = "help me ask for a raise"
@@ -55,7 +56,7 @@ def test_chat_passes_its_options_on(server):
     options = {"--max-tokens": 3, "--temperature": 0.5, "--seed": 8, "--system": "be brief"}
     myriad("chat", "hi", *(str(word) for pair in options.items() for word in pair))
     asked = server.engine.generations[-1]
-    assert (asked.max_tokens, asked.temperature, asked.seed) == (3, 0.5, 8)
+    assert asked.sampling == Sampling(max_tokens=3, temperature=0.5, seed=8)
     assert [(turn.role, turn.content) for turn in asked.prompt] == [
         ("system", "be brief"),
         ("user", "hi"),

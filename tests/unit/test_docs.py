@@ -10,7 +10,14 @@ import served
 from engines import engine
 from tiny import tiny_base
 
-from deploy.settings import NESTING, PREFIX, EngineSettings, RouterSettings, Settings
+from deploy.settings import (
+    NESTING,
+    PREFIX,
+    EngineSettings,
+    RouterSettings,
+    SamplingSettings,
+    Settings,
+)
 from router.api.app import create_app
 from router.metrics import Metrics
 
@@ -27,7 +34,11 @@ ROOT = DOCS.parent
 
 
 def settings():
-    nested = {"engine": EngineSettings, "router": RouterSettings}
+    nested = {
+        "engine": EngineSettings,
+        "router": RouterSettings,
+        "sampling": SamplingSettings,
+    }
     for name, field in Settings.model_fields.items():
         if name not in nested:
             yield f"{PREFIX}{name.upper()}", field.description

@@ -60,7 +60,9 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
         "total_tokens": 8,
     }
     routing = answer.model_extra["routing"]
-    assert set(routing) == {"specialist", "version", "digest", "score", "reason", "candidates"}
+    assert set(routing) == {
+        "specialist", "version", "digest", "score", "reason", "candidates", "sampling",
+    }  # fmt: skip
     assert (routing["specialist"], routing["version"]) == ("bob/weather", 1)
     assert routing["digest"] == generation.adapter == version.digest
     assert [c["specialist"] for c in routing["candidates"]] == ["bob/weather", "ada/french"]
@@ -188,7 +190,7 @@ def test_completions(client, engine):
     assert answer.id.startswith("cmpl-")
     assert [c.text for c in answer.choices] == ["weather forecast for paris"] * 2
     assert answer.model_extra["routing"]["specialist"] == "bob/weather"
-    assert engine.generations[0].max_tokens == 16
+    assert engine.generations[0].sampling.max_tokens == 16
 
 
 def test_several_prompts_are_answered_in_order(client, engine):

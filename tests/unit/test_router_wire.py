@@ -4,6 +4,7 @@ import pytest
 
 from router.engine import Generation, Message
 from router.errors import InvalidRequest, UnsupportedParameter
+from router.sampling import Sampling
 from router.wire.body import parse
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
@@ -26,8 +27,10 @@ def refused(read, **fields) -> InvalidRequest:
     return caught.value
 
 
-def test_a_plain_chat_takes_openais_defaults():
-    assert chat().generation("id", "sha256:x") == Generation(
+def test_a_plain_chat_leaves_its_sampling_open():
+    body = chat()
+    assert body.sampling == Sampling()
+    assert body.generation("id", "sha256:x", body.sampling) == Generation(
         request_id="id", adapter="sha256:x", prompt=(Message("user", "hi"),)
     )
 
@@ -42,16 +45,12 @@ def test_every_parameter_reaches_the_engine():
         logprobs=True, top_logprobs=4, user="u", stream=True,
         stream_options={"include_usage": True},
     )  # fmt: skip
-    assert body.generation("id", None) == Generation(
+    assert body.generation("id", None, body.sampling) == Generation(
         request_id="id",
         adapter=None,
         prompt=(Message("system", "be brief"), Message("assistant", "ab")),
         n=8,
-        max_tokens=5,
-        temperature=0,
-        top_p=0.5,
-        seed=-3,
-        stop=("x",),
+        sampling=Sampling(max_tokens=5, temperature=0, top_p=0.5, seed=-3, stop=("x",)),
         logprobs=4,
     )
     assert body.include_usage
@@ -61,7 +60,7 @@ def test_every_parameter_reaches_the_engine():
     ("fields", "logprobs"), [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0)]
 )
 def test_logprobs_without_alternatives(fields, logprobs):
-    assert chat(**fields).generation("id", None).logprobs == logprobs
+    assert chat(**fields).generation("id", None, Sampling()).logprobs == logprobs
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_the_unsupported_is_refused_by_name(fields, param):
         ({"model": "a\0"}, "model", "invalid_value"),
         ({"temperature": 2.1}, "temperature", "invalid_value"),
         ({"temperature": "1"}, "temperature", "invalid_type"),
-        ({"top_p": 0}, "top_p", "invalid_value"),
+        ({"top_p": -0.1}, "top_p", "invalid_value"),
         ({"n": 9}, "n", "invalid_value"),
         ({"n": True}, "n", "invalid_type"),
         ({"n": 1.5}, "n", "invalid_type"),
@@ -195,10 +194,11 @@ def test_an_infinite_number_in_disguise_is_refused():
     ],
 )
 def test_the_forms_of_a_prompt(prompt, prompts):
-    generations = completion(prompt=prompt).generations("id", None)
+    body = completion(prompt=prompt)
+    generations = body.generations("id", None, body.sampling)
     assert [generation.prompt for generation in generations] == prompts
     assert len({generation.request_id for generation in generations}) == len(prompts)
-    assert {generation.max_tokens for generation in generations} == {16}
+    assert {generation.sampling.max_tokens for generation in generations} == {16}
 
 
 @pytest.mark.parametrize(

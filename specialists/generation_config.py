@@ -1,0 +1,45 @@
+"""A base's own advice on sampling: `generation_config.json`, as transformers reads it."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+FILE = "generation_config.json"
+
+
+def generation_defaults(folder: Path) -> dict[str, Any]:
+    """What a base's folder says of `temperature`, `top_p` and `max_tokens`, if anything.
+
+    transformers heeds the first two only with `do_sample`, and is greedy where that is false.
+    """
+    config = _read(folder / FILE)
+    found: dict[str, Any] = {}
+    if config.get("do_sample"):
+        found |= {name: config.get(name) for name in ("temperature", "top_p")}
+    elif config.get("do_sample") is False:
+        found["temperature"] = 0.0
+    found["max_tokens"] = config.get("max_new_tokens")
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def write_generation_defaults(folder: Path, advice: Mapping[str, Any]) -> None:
+    """Add advice on sampling, in transformers' names, to a folder's file."""
+    config = _read(folder / FILE)
+    advised = config | {"do_sample": True} | dict(advice)
+    if advised != config:
+        (folder / FILE).write_text(json.dumps(advised, indent=2, sort_keys=True) + "\n")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read, going on without it: %s", file, error)
+        return {}
+    return found if isinstance(found, dict) else {}
