@@ -9,6 +9,7 @@ from deploy.home import default_sampling, open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
 from registry.private import private_folder
+from router.api.access import AccessRules
 from router.api.app import create_app
 from router.encoder import MiniLM
 from router.service import Service
@@ -22,6 +23,7 @@ class RouterReplica:
     """One router: its own snapshot, its own encoder, a handle to the engines."""
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
+        self._access = AccessRules(settings.allowed_hosts, settings.allowed_origins)
         base = locate_base(settings.base, settings.home)
         # Uploads lie here while they are read: not in a shared folder, nor in one in memory.
         tempfile.tempdir = str(private_folder(settings.home / "incoming"))
@@ -42,7 +44,7 @@ class RouterReplica:
     def __serve_build_asgi_app__(self) -> Any:
         """Serve asks for the application once the constructor is done."""
         # Serve's proxy gives every request an id and puts it on the response.
-        return create_app(self._service, names_requests=False)
+        return create_app(self._service, access=self._access, names_requests=False)
 
     async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""

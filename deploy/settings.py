@@ -3,12 +3,20 @@
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.errors import InvalidSetting
 from specialists.base import EMBEDDED
@@ -16,6 +24,26 @@ from specialists.base import EMBEDDED
 PREFIX = "MYRIAD_"
 NESTING = "__"
 MIB = 1 << 20
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it."""
+    parts = urlsplit(text.rstrip("/").lower())
+    if text != "*" and (not parts.scheme or not parts.netloc or parts.path):
+        raise ValueError("an origin is a scheme and a host, such as https://chat.example.org")
+    return text if text == "*" else parts.geturl()
+
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 
 
 class EngineSettings(BaseModel):
@@ -74,6 +102,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on; loopback only, for now")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    allowed_hosts: Names = Field(
+        (), description="names it may be called by beside loopback's, with commas; `*` is any"
+    )
+    allowed_origins: Origins = Field(
+        (), description="origins whose pages may use it, with commas; `*` is any"
+    )
     url: str | None = Field(
         None, description="server that the commands talk to; default: the one on `port`"
     )

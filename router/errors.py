@@ -4,7 +4,9 @@ RouterError
 ├── InvalidRequest            400
 │   ├── UnsupportedParameter  400
 │   ├── BodyTooLarge          413
+│   ├── UnreadableMedia       415
 │   └── BodyStalled           408
+├── Forbidden                 403
 ├── UnknownModel              404
 ├── NotReady                  503
 ├── ClientGone                499
@@ -76,6 +78,13 @@ class BodyTooLarge(InvalidRequest):
         self.args = (limit,)
 
 
+class UnreadableMedia(InvalidRequest):
+    """The body is of a type, or in an encoding, that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
 class BodyStalled(InvalidRequest):
     """Nothing of the body came for `seconds`."""
 
@@ -85,6 +94,13 @@ class BodyStalled(InvalidRequest):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Nothing of the request body came for {seconds:g} s; send it again.")
         self.args = (seconds,)
+
+
+class Forbidden(RouterError):
+    """Whoever asks may not."""
+
+    status = 403
+    type = "permission_error"
 
 
 class UnknownModel(RouterError):

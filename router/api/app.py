@@ -3,12 +3,15 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from router.api.access import Access, AccessRules
 from router.api.boundary import Boundary
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
 from router.api.failures import HANDLED, answer_failure
+from router.api.lenient import Lenient
 from router.api.models import model_routes
 from router.api.operations import operation_routes
+from router.api.pages import add_pages
 from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
@@ -18,11 +21,14 @@ from router.wire.completion import CompletionRequest
 from router.wire.route import RouteRequest
 
 
-def create_app(service: Service, *, names_requests: bool = True) -> FastAPI:
+def create_app(
+    service: Service, *, access: AccessRules | None = None, names_requests: bool = True
+) -> FastAPI:
     """The ASGI application over `service`, which the caller starts and stops.
 
     Args:
         service: What it serves.
+        access: Who may reach it through a browser; None is this machine's own pages.
         names_requests: Whether responses get an `x-request-id`; False behind a proxy that gives
             every request one and puts it on the response too.
     """
@@ -30,7 +36,12 @@ def create_app(service: Service, *, names_requests: bool = True) -> FastAPI:
         title="Myriad",
         summary="Very many specialised AIs behind OpenAI's API.",
         exception_handlers=dict.fromkeys(HANDLED, answer_failure),
-        middleware=[Middleware(Boundary, metrics=service.metrics, names_requests=names_requests)],
+        middleware=[
+            Middleware(Boundary, metrics=service.metrics, names_requests=names_requests),
+            Middleware(Access, rules=access or AccessRules()),
+            Middleware(Lenient),
+        ],
+        docs_url=None,
         redoc_url=None,
     )
     for routes in (
@@ -42,6 +53,7 @@ def create_app(service: Service, *, names_requests: bool = True) -> FastAPI:
         operation_routes,
     ):
         app.include_router(routes(service))
+    add_pages(app)
     app.openapi = openapi_with(  # type: ignore[method-assign]
         app, ChatRequest, CompletionRequest, RouteRequest
     )

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from router.api.connection import read_body
 from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
 from router.wire.body import parse
@@ -19,7 +19,7 @@ def chat_routes(service: Service) -> APIRouter:
     @routes.post("/v1/chat/completions", openapi_extra=json_body(ChatRequest))
     async def create_chat_completion(request: Request) -> Response:
         """Continue a conversation, with the specialist that fits it (`auto`) or one by name."""
-        body = parse(await read_body(request), ChatRequest)
+        body = parse(await read_json(request), ChatRequest)
         decision = await decide(service, body.model, body.turns)
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = envelope("chat", service, decision, sampling)

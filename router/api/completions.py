@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from router.answer import generate_all
-from router.api.connection import read_body
 from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.errors import ContextOverflow, InvalidRequest
 from router.resolver import AUTO
@@ -22,7 +22,7 @@ def completion_routes(service: Service) -> APIRouter:
     @routes.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
     async def create_completion(request: Request) -> Response:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
-        body = parse(await read_body(request), CompletionRequest)
+        body = parse(await read_json(request), CompletionRequest)
         decision = await decide(service, body.model, _turns(body))
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = envelope("text_completion", service, decision, sampling)

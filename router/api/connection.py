@@ -17,15 +17,6 @@ STALL_SECONDS = 60
 """A client that sends nothing for so long would hold its place for nothing."""
 
 
-async def read_body(request: Request, limit: int = MAX_JSON_BYTES) -> bytes:
-    """The whole body.
-
-    Raises:
-        BodyTooLarge: It is over `limit` bytes.
-    """
-    return b"".join([chunk async for chunk in bounded(request, limit)])
-
-
 async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     """The body in chunks.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from router.api.connection import read_body
+from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
 from router.wire.body import parse
@@ -19,7 +19,7 @@ def route_routes(service: Service) -> APIRouter:
     @routes.post("/v1/route", openapi_extra=json_body(RouteRequest))
     async def decide_only(request: Request) -> dict[str, Any]:
         """Say who would answer, and why; generate nothing."""
-        body = parse(await read_body(request), RouteRequest)
+        body = parse(await read_json(request), RouteRequest)
         decision = await service.resolver.route(body.turns)
         return routing(decision) | {"generation": decision.generation}
 

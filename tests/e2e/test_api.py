@@ -264,12 +264,15 @@ def test_a_prompt_far_too_long_is_refused_and_nobody_waits_for_it(cluster):
             assert response.json()["error"]["code"] == "context_length_exceeded"
 
 
+JSON = {"content-type": "application/json"}
+
+
 def test_nonsense_never_harms_the_server(cluster):
     bodies = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": "auto"}', b"{}" * 1000]
     with cluster.http() as http:
         for path in ("/v1/chat/completions", "/v1/completions", "/v1/route"):
             for body in bodies:
-                response = http.post(path, content=body)
+                response = http.post(path, content=body, headers=JSON)
                 assert response.status_code == 400, (path, body, response.text)
                 assert set(response.json()["error"]) == {"message", "type", "param", "code"}
         assert http.get("/no/such/path").status_code == 404

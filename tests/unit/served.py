@@ -60,9 +60,9 @@ def _filled_home() -> TemporaryDirectory:
 
 
 @contextmanager
-def served(made: Service) -> Iterator[str]:
+def served(made: Service, **options) -> Iterator[str]:
     """The service's URL."""
-    with serve(create_app(made)) as url:
+    with serve(create_app(made, **options)) as url:
         yield url
 
 

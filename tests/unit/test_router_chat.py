@@ -285,9 +285,12 @@ def test_a_sane_request_id_is_kept_and_another_replaced(http):
     assert len(answered("x" * 200)) < 100
 
 
+JSON = {"content-type": "application/json"}
+
+
 def test_a_body_over_the_limit_is_refused(http):
     for content in (b" " * (5 << 20), iter([b" " * (1 << 20)] * 5)):
-        response = http.post("/v1/chat/completions", content=content)
+        response = http.post("/v1/chat/completions", content=content, headers=JSON)
         assert response.status_code == 413
         assert str(4 << 20) in response.json()["error"]["message"]
 

@@ -26,12 +26,15 @@ def running(tmp_path: Path) -> Iterator[tuple[ScriptedEngine, str]]:
         yield made.engine, url
 
 
+HEADERS = "host: localhost\r\ncontent-type: application/json\r\n"
+
+
 def send(url: str, path: str, **fields) -> socket.socket:
     """Send a request on a line of our own, which we may drop at will."""
     address = httpx.URL(url)
     line = socket.create_connection((address.host, address.port), timeout=HANGS)
     body = json.dumps({"model": BASE, **fields}).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\n{HEADERS}content-length: {len(body)}\r\n\r\n"
     line.sendall(head.encode() + body)
     return line
 
@@ -124,6 +127,6 @@ def test_a_client_that_goes_while_it_sends_is_no_error(running, caplog):
     _, url = running
     address = httpx.URL(url)
     with socket.create_connection((address.host, address.port), timeout=HANGS) as line:
-        line.sendall(b"POST /v1/route HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
+        line.sendall(f"POST /v1/route HTTP/1.1\r\n{HEADERS}content-length: 99\r\n\r\n{{".encode())
     assert httpx.get(f"{url}/healthz").status_code == 200
     assert caplog.records == []

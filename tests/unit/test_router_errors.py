@@ -21,6 +21,8 @@ ROUTER = {
     router_errors.UnsupportedParameter: (router_errors.UnsupportedParameter("m", param="n"), 400),
     router_errors.BodyTooLarge: (router_errors.BodyTooLarge(9), 413),
     router_errors.BodyStalled: (router_errors.BodyStalled(60), 408),
+    router_errors.UnreadableMedia: (router_errors.UnreadableMedia("m"), 415),
+    router_errors.Forbidden: (router_errors.Forbidden("m"), 403),
     router_errors.UnknownModel: (router_errors.UnknownModel("a/b", ["a/c"]), 404),
     router_errors.NotReady: (router_errors.NotReady("m"), 503),
     router_errors.ClientGone: (router_errors.ClientGone("m"), 499),

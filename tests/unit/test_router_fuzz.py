@@ -72,7 +72,7 @@ def test_any_json(client: httpx.Client, path: str, body: object):
 @settings(deadline=None, max_examples=100)
 @given(path=PATH, content=st.binary(max_size=200))
 def test_any_bytes(client: httpx.Client, path: str, content: bytes):
-    check(client.post(path, content=content))
+    check(client.post(path, content=content, headers={"content-type": "application/json"}))
 
 
 @settings(deadline=None, max_examples=100)

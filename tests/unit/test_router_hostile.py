@@ -82,8 +82,9 @@ async def ask(app, path: str, content: bytes) -> tuple[httpx.Response, float]:
     probe = Probe()
     probing = asyncio.create_task(probe.run())
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        response = await client.post(path, content=content)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        headers = {"content-type": "application/json"}
+        response = await client.post(path, content=content, headers=headers)
     probing.cancel()
     return response, probe.longest
 
@@ -168,7 +169,7 @@ def test_a_gate_counts_who_is_inside():
 def test_uploads_beyond_those_that_are_read_at_once_are_told_to_come_again(tmp_path):
     with service(tmp_path) as made, served(made) as url:
         address = httpx.URL(url)
-        head = b"POST /v1/specialists HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n"
+        head = b"POST /v1/specialists HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n"
         head += b"content-type: multipart/form-data; boundary=b\r\n\r\n--b"
         lines = []
         entered = threading.Semaphore(0)
@@ -196,7 +197,8 @@ def test_a_body_that_stalls_is_given_up(tmp_path, monkeypatch):
     with service(tmp_path) as made, served(made) as url:
         address = httpx.URL(url)
         with socket.create_connection((address.host, address.port), timeout=HANGS) as line:
-            line.sendall(b"POST /v1/route HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            head = b"POST /v1/route HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n"
+            line.sendall(head + b"content-type: application/json\r\n\r\n{")
             assert b" 408 " in line.recv(4096).partition(b"\r\n")[0]
 
 

@@ -13,7 +13,7 @@ from served import BASE, served, service
 
 from registry.errors import StorageError
 from registry.limits import Limits
-from router.api.connection import read_body
+from router.api.json_body import read_json
 from router.errors import BodyTooLarge
 from router.service import Service
 
@@ -148,9 +148,11 @@ def test_a_body_is_read_no_further_than_its_limit():
         sent += 1
         return {"type": "http.request", "body": b"x" * 10, "more_body": True}
 
-    request = Request({"type": "http", "headers": []}, receive)
+    request = Request(
+        {"type": "http", "headers": [(b"content-type", b"application/json")]}, receive
+    )
     with pytest.raises(BodyTooLarge):
-        asyncio.run(read_body(request, 35))
+        asyncio.run(read_json(request, 35))
     assert sent == 4
 
 

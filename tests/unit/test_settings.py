@@ -49,3 +49,18 @@ def test_a_bad_value_is_refused_with_name_and_value(monkeypatch, name, value):
 def test_loopback_is_fine(monkeypatch, host):
     monkeypatch.setenv("MYRIAD_HOST", host)
     assert host in read_settings().server_url
+
+
+def test_lists_are_written_with_commas(monkeypatch):
+    monkeypatch.setenv("MYRIAD_ALLOWED_HOSTS", "a.example, b.example")
+    monkeypatch.setenv("MYRIAD_ALLOWED_ORIGINS", "https://A.example/,http://b.example:81")
+    settings = read_settings()
+    assert settings.allowed_hosts == ("a.example", "b.example")
+    assert settings.allowed_origins == ("https://a.example", "http://b.example:81")
+
+
+@pytest.mark.parametrize("origin", ["a.example", "https://a.example/path", "null"])
+def test_what_is_no_origin_is_refused(monkeypatch, origin):
+    monkeypatch.setenv("MYRIAD_ALLOWED_ORIGINS", origin)
+    with pytest.raises(InvalidSetting, match="MYRIAD_ALLOWED_ORIGINS"):
+        read_settings()
