@@ -9,6 +9,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
+from specialists.engine.control import ControlTokens
 from specialists.errors import ContextOverflow, InvalidPrompt
 
 PLAIN_CHARACTERS = 8
@@ -37,6 +38,7 @@ class Tokenizer:
     def __init__(self, tokenizer: Any, eos: frozenset[int]) -> None:
         self._tokenizer = tokenizer
         self._backend: Backend = tokenizer.backend_tokenizer
+        self._control = ControlTokens(self._backend)
         self._bytes = _byte_alphabet()
         # Tokens are bytes in an alphabet of GPT-2's, or pieces of text as SentencePiece has them.
         self._byte_level = b"ByteLevel" in self._backend.decoder.__getstate__()
@@ -55,7 +57,7 @@ class Tokenizer:
         return cls(tokenizer, frozenset(eos - {None}))
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of plain text, with the special tokens that the base expects around it."""
+        """Tokens of a raw prompt, which may spell control tokens, with those put around it."""
         return list(self._tokenizer(text)["input_ids"])
 
     def encode_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> list[int]:
@@ -67,16 +69,24 @@ class Tokenizer:
         return self.encode_part(self.render_chat(messages, answer=answer))
 
     def encode_part(self, text: str) -> list[int]:
-        """Tokens of a part of a chat as its template wrote it: nothing is put around it."""
+        """Tokens of a part of a chat as `render_chat` gave it: nothing is put around it."""
+        tokens = self._control.encode(text)
+        if tokens is not None:
+            return tokens
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def render_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> str:
         """A chat as the base's template writes it; with `answer`, up to where it is to speak.
 
+        What people wrote is text: where it spells a control token it is masked, for `encode_part`.
+
         Raises:
             InvalidPrompt: the base's template takes no such chat.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [
+            {"role": message.role, "content": self._control.mask(message.content)}
+            for message in messages
+        ]
         try:
             return str(
                 self._tokenizer.apply_chat_template(
