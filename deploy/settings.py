@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.errors import InvalidSetting
+from registry.plain_words import in_words
 from specialists.base import EMBEDDED
 
 PREFIX = "MYRIAD_"
@@ -151,4 +152,4 @@ def _require_loopback(host: str) -> None:
 
 def _sentence(error: ErrorDetails) -> str:
     name = PREFIX + NESTING.join(str(part).upper() for part in error["loc"])
-    return f"{name}={error['input']!r} cannot be used: {error['msg']}"
+    return f"{name}={error['input']!r} cannot be used: it {in_words(error)}"

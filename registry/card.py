@@ -19,6 +19,7 @@ from pydantic import (
 from registry import card_text
 from registry.errors import InvalidCard, InvalidReference, UnreadableCard
 from registry.manifest import canonical
+from registry.plain_words import in_words
 from registry.reference import DIGEST, parse_id
 
 UNREADABLE = "This specialist's card cannot be read by this release; register it again."
@@ -134,9 +135,8 @@ class Card(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            message = first["msg"].removeprefix("Value error, ")
-            raise InvalidCard(message, _path(first["loc"])) from None
+            first = error.errors(include_url=False)[0]
+            raise InvalidCard(in_words(first), _path(first["loc"])) from None
 
     @classmethod
     def stored(cls, text: str) -> "Card":
@@ -148,8 +148,8 @@ class Card(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            message = f"card.{_path(first['loc']) or ''}: {first['msg']}"
+            first = error.errors(include_url=False)[0]
+            message = f"card.{_path(first['loc']) or ''} {in_words(first)}"
             raise UnreadableCard(message) from None
 
     def canonical(self) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, select
 
-from registry.reference import Reference
+from registry.reference import LATEST, Reference
 from registry.tables import aliases, changes, specialists, tags, versions
 
 PROD = "prod"
@@ -89,17 +89,22 @@ def pointing(digest: str) -> Select[Any]:
 
 def one(reference: Reference, base: str) -> Select[Any]:
     """The version that a reference means, while its specialist is live."""
-    if reference.digest is None:
-        return (
-            select(*_VERSION)
-            .join(aliases, aliases.c.version == versions.c.id)
-            .where(
-                aliases.c.specialist == reference.id,
-                aliases.c.alias == (reference.alias or PROD),
-                versions.c.base == base,
-            )
+    every = history(reference.id, base)
+    if reference.digest is not None:
+        return every.where(versions.c.digest == reference.digest)
+    if reference.number is not None:
+        return every.where(versions.c.number == reference.number)
+    if reference.alias == LATEST:
+        return every.order_by(None).order_by(versions.c.number.desc()).limit(1)
+    return (
+        select(*_VERSION)
+        .join(aliases, aliases.c.version == versions.c.id)
+        .where(
+            aliases.c.specialist == reference.id,
+            aliases.c.alias == (reference.alias or PROD),
+            versions.c.base == base,
         )
-    return history(reference.id, base).where(versions.c.digest == reference.digest)
+    )
 
 
 def history(specialist: str, base: str) -> Select[Any]:

@@ -8,12 +8,13 @@ from registry.reference import parse_reference
 from registry.registry import Registry, Version
 from router.decision import Decision, base_answers
 from router.encoder import Encoder
-from router.errors import InvalidRequest, NotReady, UnknownModel
+from router.errors import NotReady, UnknownModel
 from router.follower import Follower
 from router.policy import Policy
 from router.pool import Pool
 
 AUTO = "auto"
+LONGEST_NAME = 160
 BY_NAME = "The request names this specialist."
 
 
@@ -56,7 +57,6 @@ class Resolver:
         Raises:
             NotReady: `auto` was asked for before the first snapshot.
             UnknownModel: Nothing answers to this name.
-            InvalidRequest: It cannot be a name.
         """
         if model == self.base:
             return base_answers("The request names the base.")
@@ -81,16 +81,11 @@ class Resolver:
 
         Raises:
             UnknownModel: Nothing answers to this name.
-            InvalidRequest: It cannot be a name.
         """
-        if "/" not in model:
-            raise UnknownModel(model, self._nearest(model))
         try:
             return self._registry.resolve(parse_reference(model))
-        except UnknownSpecialist as error:
-            raise UnknownModel(model, error.nearest) from error
-        except InvalidReference as error:
-            raise InvalidRequest(error.message, param="model", code=error.code) from error
+        except (InvalidReference, UnknownSpecialist) as error:
+            raise UnknownModel(model, self._nearest(model)) from error
 
     def _live(self, model: str) -> Decision | None:
         """The decision for a plain `owner/name` that the snapshot knows: nothing is read for it."""
@@ -105,6 +100,11 @@ class Resolver:
         return Decision(version.id, version.number, version.digest, None, BY_NAME)
 
     def _nearest(self, model: str) -> list[str]:
-        """Names for a model without an owner: a specialist of that name, `auto`, the base."""
-        owned = self._registry.named(model, 3)
-        return owned or get_close_matches(model, [AUTO, self.base]) or [AUTO, self.base]
+        """Names like one that is not known, whatever its case: specialists, `auto`, the base."""
+        if "/" in model:
+            return self._registry.nearest(model)
+        plain = model.strip().lower()
+        built_in = {AUTO: AUTO, self.base.lower(): self.base}
+        alike = get_close_matches(plain[:LONGEST_NAME], built_in)
+        owned = self._registry.named(plain, 3)
+        return owned or [built_in[name] for name in alike] or [AUTO, self.base]

@@ -1,6 +1,6 @@
 """What all request bodies share: nothing unknown is accepted, nothing unsupported ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
@@ -43,11 +43,13 @@ class Body(BaseModel):
     """An object of a request. A field that is null counts as left out, as in OpenAI's API.
 
     Attributes:
+        ignored: Known fields that change no answer, whatever they hold.
         unsupported: Known fields that are not served, each with the values that ask for nothing
             and are therefore let pass.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    ignored: ClassVar[frozenset[str]] = frozenset()
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
 
     @model_validator(mode="before")
@@ -55,7 +57,10 @@ class Body(BaseModel):
     def _refuse_by_name(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
+        ignored = cls._ignored(data)
         for field, value in data.items():
+            if field in ignored:
+                continue
             if field in cls.unsupported:
                 cls._refuse_unsupported(field, value)
             elif field not in cls.model_fields:
@@ -66,8 +71,13 @@ class Body(BaseModel):
         return {
             field: value
             for field, value in data.items()
-            if value is not None and field not in cls.unsupported
+            if value is not None and field not in ignored and field not in cls.unsupported
         }
+
+    @classmethod
+    def _ignored(cls, _data: dict[str, Any]) -> Collection[str]:
+        """The fields of this object that are not looked at."""
+        return cls.ignored
 
     @classmethod
     def _refuse_unsupported(cls, field: str, value: object) -> None:

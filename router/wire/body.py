@@ -1,12 +1,12 @@
 """Raw bytes of a request to a validated body, or to a refusal that says what to change."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from registry.plain_words import in_words
 from router.errors import InvalidRequest, RouterError, UnsupportedParameter
 from router.wire.base import Body
 
@@ -79,10 +79,5 @@ def _code(kind: str) -> str:
 
 def _sentence(path: str, error: Any) -> str:
     subject = f"'{path}'" if path else "The body"
-    if error["type"] == "missing":
-        return f"{subject} is missing; add it."
-    if error["type"] == "model_type":
-        return f"{subject} should be a JSON object."
-    message = re.sub("^(Input|List|String) should", "should", error["msg"])
-    sentence = f"{subject} {message.replace(' after validation', '')}"
+    sentence = f"{subject} {in_words(error)}"
     return sentence if sentence.endswith((".", "?")) else f"{sentence}."

@@ -1,8 +1,8 @@
 """The request body of `POST /v1/chat/completions`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -13,6 +13,8 @@ from router.wire.sampling import Count, GenerationRequest
 
 MAX_MESSAGES = 2048
 MAX_PARTS = 256
+SAID_BY_TOOLS = frozenset({"tool_calls", "function_call", "audio"})
+"""What an assistant's turn may hold beside its text."""
 # Tags in brackets are left out of the path of an error.
 _CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
 
@@ -44,20 +46,35 @@ Content = Annotated[
 
 
 class ChatMessage(Body):
-    """One turn; `developer` is another word for `system`."""
+    """One turn; `developer` is another word for `system`.
 
+    An assistant's turn may be replayed as some server sent it, with fields of its own.
+    """
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"name"})
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "annotations": ([],),
         "audio": (),
         "function_call": (),
-        "name": (),
         "refusal": (),
         "tool_call_id": (),
         "tool_calls": ([],),
     }
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    content: Content = ""
+
+    @classmethod
+    def _ignored(cls, data: dict[str, Any]) -> Collection[str]:
+        if data.get("role") != "assistant":
+            return cls.ignored
+        return cls.ignored | (data.keys() - cls.model_fields.keys() - SAID_BY_TOOLS)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.role != "assistant" and "content" not in self.model_fields_set:
+            raise refused("missing", "content", "is missing; add it")
+        return self
 
     @property
     def text(self) -> str:
@@ -80,26 +97,25 @@ Messages = Annotated[
 class ChatRequest(GenerationRequest):
     """A conversation to be continued."""
 
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
+    )
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         **GenerationRequest.unsupported,
         "audio": (),
         "function_call": ("none",),
         "functions": ([],),
-        "metadata": ({},),
         "modalities": (["text"],),
         "moderation": (),
         "parallel_tool_calls": (True,),
         "prediction": (),
-        "prompt_cache_key": (),
-        "prompt_cache_retention": (),
-        "reasoning_effort": (),
+        "reasoning_effort": ("none",),
         "response_format": ({"type": "text"},),
-        "safety_identifier": (),
         "service_tier": ("auto", "default"),
         "store": (False,),
         "tool_choice": ("none",),
         "tools": ([],),
-        "verbosity": (),
+        "verbosity": ("medium",),
         "web_search_options": (),
     }
 

@@ -20,6 +20,7 @@ class CompletionWriter(Writer):
         super().__init__(envelope, include_usage)
         self._logprobs = logprobs
         self._offsets: Counter[int] = Counter()
+        self._written_so_far: Counter[int] = Counter()
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
 
     def _choice(self, choice: Choice) -> Json:
@@ -38,23 +39,37 @@ class CompletionWriter(Writer):
         return {
             "index": index,
             "text": text,
-            "logprobs": self._logprobs_json(index, tokens) if self._logprobs else None,
+            "logprobs": self._logprobs_json(index, text, tokens) if self._logprobs else None,
             "finish_reason": finish_reason,
         }
 
-    def _logprobs_json(self, index: int, tokens: Sequence[TokenLogprob]) -> Json:
+    def _logprobs_json(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> Json:
         """Parallel lists, as the older API has them; offsets are characters into the text."""
         offsets = []
+        self._written_so_far[index] += len(text)
         decoder = self._decoders.setdefault(index, codecs.getincrementaldecoder("utf-8")("replace"))
         for token in tokens:
-            offsets.append(self._offsets[index])
+            # What a stop text cut away has no place: its tokens stand at the end.
+            offsets.append(min(self._offsets[index], self._written_so_far[index]))
             # A character may be made of several tokens: it counts once, when it is whole.
             self._offsets[index] += len(decoder.decode(bytes(token.bytes)))
         return {
             "tokens": [token.token for token in tokens],
             "token_logprobs": [finite(token.logprob) for token in tokens],
-            "top_logprobs": [
-                {top.token: finite(top.logprob) for top in token.top} for token in tokens
-            ],
+            "top_logprobs": [_by_text(token.top) for token in tokens],
             "text_offset": offsets,
         }
+
+
+def _by_text(tokens: Sequence[TokenLogprob]) -> Json:
+    """Log probabilities by the tokens' texts; those that share one go by their bytes."""
+    found: Json = {}
+    for token in tokens:
+        name = token.token
+        if name in found or "\ufffd" in name:
+            name = "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
+        # Two tokens may even be of the same bytes.
+        while name in found:
+            name += "'"
+        found[name] = finite(token.logprob)
+    return found

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from registry.plain_words import in_words
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 
@@ -131,6 +132,6 @@ def _row(file: Path, number: int, line: str) -> Row:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "row"
-        raise TrainingDataError(f"{file}, line {number}: {where}: {first['msg']}") from error
+        raise TrainingDataError(f"{file}, line {number}: {where} {in_words(first)}") from error
     except ValueError as error:
         raise TrainingDataError(f"{file}, line {number} is not JSON: {error}") from error

@@ -121,9 +121,35 @@ def test_an_alias_that_is_asked_for_moves(registry):
     again = registry.register(card("ada/coach"), config(), weights(seed=1), "prod")
     assert again == (second, False)
     assert registry.pointing(second.digest) == ["candidate", "prod"]
-    for nonsense in ("", "Prod", "a/b", "@x", "a:b"):
+    for nonsense in ("", "Prod", "a/b", "@x", "a:b", "latest"):
         with pytest.raises(InvalidReference):
             registry.register(card("ada/coach"), config(), weights(), nonsense)
+
+
+def test_a_version_is_found_by_number_and_the_newest_as_latest(registry):
+    first, _ = register(registry)
+    second, _ = registry.register(card("ada/coach"), config(), weights(seed=1), "candidate")
+
+    def found(text):
+        return registry.resolve(parse_reference(text))
+
+    assert found("ada/coach@1") == first == found("ada/coach")
+    assert found("ada/coach@2") == second == found("ada/coach:latest")
+    with pytest.raises(UnknownSpecialist) as caught:
+        found("ada/coach@3")
+    assert caught.value.nearest == ["ada/coach"]
+    registry.retire("ada/coach")
+    for text in ("ada/coach@1", "ada/coach:latest"):
+        with pytest.raises(UnknownSpecialist):
+            found(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ada/Coach", "ADA/COACH:prod", " ada/coach@7", "ada/choach", "ada/"]
+)
+def test_a_name_of_any_spelling_is_near_to_one(registry, text):
+    register(registry)
+    assert registry.nearest(text)[0] == "ada/coach"
 
 
 def test_a_card_made_for_other_weights_of_the_same_name_is_refused(registry):
@@ -315,10 +341,10 @@ def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(regis
     database.close()
     [found] = registry.search(None, None, None, 10).data
     assert (found.id, found.digest, found.card.tags) == ("ada/coach", version.digest, ())
-    assert found.problem == "card.id: Field required"
+    assert found.problem == "card.id is missing; add it"
     assert [each.digest for each in registry.versions("ada/coach")] == [version.digest]
     assert registry.live() == heads(version)
-    with pytest.raises(UnreadableCard, match="Field required"):
+    with pytest.raises(UnreadableCard, match="is missing"):
         registry.card(version.digest)
     registry.retire("ada/coach")
     assert registry.live() == []

@@ -172,10 +172,31 @@ def test_unknown_models_get_the_nearest_names(client):
         assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
-def test_a_model_that_cannot_be_a_name_is_a_bad_request(client):
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="Not A/Name", messages=FORECAST)
-    assert caught.value.param == "model"
+@pytest.mark.parametrize(
+    ("model", "nearest"),
+    [
+        ("Bob/Weather", "bob/weather"),
+        ("bob/Weathr:prod", "bob/weather"),
+        ("French", "ada/french"),
+        ("AUTO", "auto"),
+        ("bob/", "bob/weather"),
+        ("Not A/Name\n", "ada/french"),
+        ("gpt-4o", "auto"),
+        ("/" * 200, "ada/french"),
+    ],
+)
+def test_a_model_of_any_spelling_gets_the_nearest_names(client, model, nearest):
+    with pytest.raises(openai.NotFoundError, match=nearest) as caught:
+        client.chat.completions.create(model=model, messages=FORECAST)
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
+
+
+def test_a_version_is_asked_for_by_number(client):
+    for model in ("bob/weather@1", "bob/weather:latest"):
+        answer = client.chat.completions.create(model=model, messages=FORECAST)
+        assert answer.model_extra["routing"]["version"] == 1
+    with pytest.raises(openai.NotFoundError, match="bob/weather"):
+        client.chat.completions.create(model="bob/weather@2", messages=FORECAST)
 
 
 def test_the_unsupported_is_refused_by_name(client):

@@ -72,6 +72,28 @@ def test_logprobs_without_alternatives(fields, logprobs):
         {"tools": None, "audio": None, "stop": None, "max_tokens": None, "temperature": None},
         {"max_tokens": 5, "max_completion_tokens": 5, "stop": ["a", "b", "c", "d"]},
         {"messages": [{**HI, "name": None, "tool_calls": None, "refusal": None}]},
+        {"metadata": {"a": "b"}, "store": False, "prompt_cache_key": "k", "user": "u"},
+        {"safety_identifier": "s", "service_tier": "auto", "reasoning_effort": "none"},
+        {"verbosity": "medium", "prompt_cache_retention": "24h", "top_p": 0},
+        {"messages": [HI | {"name": "ann"}, {"role": "assistant", "content": None}, HI]},
+        {
+            "messages": [
+                HI,
+                {
+                    "role": "assistant",
+                    "content": "yes",
+                    "reasoning_content": "hm",
+                    "id": "1",
+                    "annotations": [],
+                    "refusal": None,
+                    "audio": None,
+                    "tool_calls": [],
+                    "function_call": None,
+                    "provider_specific_fields": {"a": 1},
+                },
+                HI,
+            ]
+        },
         {"stream": True, "stream_options": {"include_obfuscation": False}},
         {"temperature": 2, "top_p": 1, "n": 1, "top_logprobs": 0},
     ],
@@ -93,7 +115,7 @@ def test_what_asks_for_nothing_special_is_let_pass(fields):
         ({"reasoning_effort": "low"}, "reasoning_effort"),
         ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"messages": [HI, {**HI, "name": "bob"}]}, "messages[1].name"),
+        ({"messages": [HI, {**HI, "audio": {"id": "1"}}]}, "messages[1].audio"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
             "messages[0].content[0].image_url",
@@ -172,7 +194,7 @@ def test_what_is_no_json_is_refused(raw: bytes):
 
 @pytest.mark.parametrize("raw", [b"[]", b"3", b'"x"', b"null"])
 def test_a_body_is_an_object(raw: bytes):
-    with pytest.raises(InvalidRequest, match="should be a JSON object"):
+    with pytest.raises(InvalidRequest, match="must be an object"):
         parse(raw, ChatRequest)
 
 
@@ -237,3 +259,35 @@ def test_a_route_takes_messages_or_input_but_not_both():
     assert refused(route).param == "messages"
     assert refused(route, input="x", messages=[HI]).param == "messages"
     assert refused(route, input="x", model="auto").param == "model"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"n": 9}, "'n' must be at most 8."),
+        ({"n": 1.5}, "'n' must be a whole number."),
+        ({"n": "1"}, "'n' must be a whole number."),
+        ({"temperature": -0.5}, "'temperature' must be at least 0."),
+        ({"temperature": []}, "'temperature' must be a number."),
+        ({"stream": 1}, "'stream' must be true or false."),
+        ({"model": ""}, "'model' has too few characters; at least 1 are needed, these are 0."),
+        ({"model": "ä" * 257},
+         "'model' has too many characters; at most 256 are taken, these are 257."),
+        ({"messages": []}, "'messages' has too few items; at least 1 are needed, these are 0."),
+        ({"messages": [3]}, "'messages[0]' must be an object."),
+        ({"messages": [{"role": "me", "content": "x"}]},
+         "'messages[0].role' must be 'system', 'developer', 'user' or 'assistant'."),
+        ({"user": 3}, "'user' must be a string."),
+        ({"stop": {}}, "'stop' must be a list."),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_written_for_people(fields, words):
+    assert refused(chat, **fields).message == words
+
+
+def test_a_field_that_pydantic_words_differently_is_worded_here_too():
+    from registry.plain_words import in_words
+
+    assert in_words({"type": "new_kind_of_error", "msg": "Input should be a Decimal"}) == (
+        "is not a value that is taken here"
+    )
