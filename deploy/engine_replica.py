@@ -175,6 +175,10 @@ def _refusal(error: errors.EngineError, param: str = "prompt") -> refusals.Route
         case errors.InvalidPrompt():
             said = str(error)
             return refusals.InvalidRequest(f"{said[:1].upper()}{said[1:]}; change it.", param=param)
+        case errors.InvalidSampling():
+            return refusals.InvalidRequest(
+                f"'{error.param}' cannot be applied: {error}; change it.", param=error.param
+            )
         case errors.ContextOverflow():
             return refusals.ContextOverflow(error.prompt_tokens, error.limit)
         case errors.Overloaded():

@@ -60,6 +60,11 @@ class SamplingDefaults(BaseModel):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     stop: Annotated[tuple[StopText, ...], Field(max_length=4)] | None = None
 

@@ -12,6 +12,12 @@ class Sampling:
         max_tokens: Most tokens of an answer, at least 1.
         temperature: 0 is greedy.
         top_p: Nucleus, in [0, 1]; 0 is greedy.
+        top_k: How many of the likeliest tokens are kept; 0 keeps all.
+        min_p: Least probability that is kept, as a share of the likeliest token's.
+        frequency_penalty: Taken off a token's logit for each time it stands in the answer.
+        presence_penalty: Taken off a token's logit if it stands in the answer.
+        repetition_penalty: Divides logits of tokens in prompt and answer; 1 changes nothing.
+        logit_bias: Pairs of a token's id and what is added to its logit.
         seed: Makes sampling repeatable; None is fresh each time.
         stop: Texts that end an answer; they are not part of it.
     """
@@ -19,6 +25,12 @@ class Sampling:
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
 

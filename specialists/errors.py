@@ -4,6 +4,7 @@ SpecialistsError
 ├── BaseUnavailable        the base's weights are missing or not what they should be
 ├── EngineError
 │   ├── InvalidPrompt      the prompt is empty, or cannot be read
+│   ├── InvalidSampling    a sampling parameter asks for what the base cannot give
 │   ├── ContextOverflow    the prompt leaves no room for an answer
 │   ├── Overloaded         the waiting queue is full; try again later
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
@@ -26,6 +27,18 @@ class EngineError(SpecialistsError):
 
 class InvalidPrompt(EngineError):
     """The prompt is empty, has tokens that the base does not know, or a form it cannot take."""
+
+
+class InvalidSampling(EngineError):
+    """A sampling parameter asks for what the base cannot give; `param` names it."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.args = (message, param)
+        self.param = param
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ContextOverflow(EngineError):

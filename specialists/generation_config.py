@@ -9,19 +9,21 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 FILE = "generation_config.json"
+DRAWN = ("temperature", "top_p", "top_k", "min_p")
 
 
 def generation_defaults(folder: Path) -> dict[str, Any]:
-    """What a base's folder says of `temperature`, `top_p` and `max_tokens`, if anything.
+    """What a base's folder says of sampling, if anything, in the API's names.
 
-    transformers heeds the first two only with `do_sample`, and is greedy where that is false.
+    transformers heeds DRAWN only with `do_sample`, and is greedy where that is false.
     """
     config = _read(folder / FILE)
     found: dict[str, Any] = {}
     if config.get("do_sample"):
-        found |= {name: config.get(name) for name in ("temperature", "top_p")}
+        found |= {name: config.get(name) for name in DRAWN}
     elif config.get("do_sample") is False:
         found["temperature"] = 0.0
+    found["repetition_penalty"] = config.get("repetition_penalty")
     found["max_tokens"] = config.get("max_new_tokens")
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 

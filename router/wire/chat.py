@@ -101,7 +101,6 @@ class ChatRequest(GenerationRequest):
         {"metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
     )
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        **GenerationRequest.unsupported,
         "audio": (),
         "function_call": ("none",),
         "functions": ([],),

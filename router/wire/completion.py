@@ -42,7 +42,6 @@ class CompletionRequest(GenerationRequest):
     """A text, or several, to be continued."""
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        **GenerationRequest.unsupported,
         "echo": (False,),
         "suffix": ("",),
     }

@@ -1,13 +1,13 @@
 """The sampling parameters that chats and completions share."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from router.sampling import Sampling
 from router.wire.base import Body, StreamOptions, Text, bounded, refused
 
+MAX_BIASES = 1024
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -23,17 +23,19 @@ Stop = Annotated[
 ]
 
 
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+LogitBias = Annotated[
+    dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]],
+    Field(max_length=MAX_BIASES),
+]
+
+
 class GenerationRequest(Body):
     """How an answer is drawn and delivered.
 
     Ranges are OpenAI's; what is left out, the card of whoever answers decides, or the base.
     """
-
-    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        "frequency_penalty": (0,),
-        "logit_bias": ({},),
-        "presence_penalty": (0,),
-    }
 
     model: Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
     stream: bool = False
@@ -41,6 +43,12 @@ class GenerationRequest(Body):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
+    top_k: Annotated[int, Field(ge=-1, le=10_000_000)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    logit_bias: LogitBias | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
@@ -64,6 +72,17 @@ class GenerationRequest(Body):
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
+            # As others have it, -1 too keeps all.
+            top_k=None if self.top_k is None else max(self.top_k, 0),
+            min_p=self.min_p,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            repetition_penalty=self.repetition_penalty,
+            logit_bias=_biases(self.logit_bias),
             seed=self.seed,
             stop=None if self.stop is None else tuple(self.stop),
         )
+
+
+def _biases(given: dict[str, float] | None) -> tuple[tuple[int, float], ...] | None:
+    return tuple((int(token), bias) for token, bias in given.items()) if given else None

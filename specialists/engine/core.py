@@ -24,6 +24,12 @@ class SamplingParams:
         max_tokens: tokens of the answer at most.
         temperature: 0 is greedy.
         top_p: share of the probability mass that is kept, in [0, 1]; 0 is greedy.
+        top_k: how many of the likeliest tokens are kept; 0 keeps all.
+        min_p: least probability that is kept, as a share of the likeliest token's.
+        frequency_penalty: taken off a token's logit for each time it stands in the answer.
+        presence_penalty: taken off a token's logit if it stands in the answer.
+        repetition_penalty: divides logits of tokens in prompt and answer; 1 changes nothing.
+        logit_bias: pairs of token and what is added to its logit.
         seed: of this row's own random numbers; None takes a fresh one.
         stop: texts that end the answer and are not part of it.
         logprobs: None for none; k for the chosen token's and those of the k most likely.
@@ -32,9 +38,26 @@ class SamplingParams:
     max_tokens: int = 16
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+
+    @property
+    def shapes(self) -> bool:
+        """Whether logits are changed before a token is drawn."""
+        penalties = self.frequency_penalty or self.presence_penalty
+        return bool(penalties or self.repetition_penalty != 1 or self.logit_bias)
+
+    @property
+    def truncates(self) -> bool:
+        """Whether unlikely tokens are left out one by one."""
+        return self.top_k > 0 or self.min_p > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,13 @@ from random import Random
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.loads import LocateAdapter
-from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
+from specialists.errors import (
+    ContextOverflow,
+    EngineStopped,
+    InvalidPrompt,
+    InvalidSampling,
+    Overloaded,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +98,7 @@ class Runner:
 
         Raises:
             InvalidPrompt: the prompt is empty, or has tokens that the base does not know.
+            InvalidSampling: a parameter asks for what the base cannot give.
             ContextOverflow: the prompt leaves no room for an answer.
             Overloaded: too many requests are waiting.
             EngineStopped: the engine is shutting down, or failed.
@@ -140,6 +147,8 @@ class Runner:
             raise ContextOverflow(len(request.prompt), self.engine.context)
         if not all(0 <= token < self.engine.vocabulary for token in request.prompt):
             raise InvalidPrompt(f"token ids must be below {self.engine.vocabulary}")
+        if any(token >= self.engine.vocabulary for token, _ in request.params.logit_bias):
+            raise InvalidSampling(f"token ids must be below {self.engine.vocabulary}", "logit_bias")
 
     def _row(self, request: Request, number: int, mailbox: "_Mailbox") -> Row:
         seed = request.params.seed

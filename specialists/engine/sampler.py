@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from specialists.engine.core import Choice, Logprob, Row
+from specialists.engine.core import Choice, Logprob, Row, SamplingParams
+from specialists.engine.shaping import shaped
 
 BLOCK = 64
 """Tokens that are summed, or compared, before anything finer is looked at."""
@@ -22,6 +23,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
 
     A row's choice depends on its own logits and random numbers only, never on its neighbours.
     """
+    plain, logits = logits, shaped(logits, rows)
     tokens = logits.argmax(dim=-1)
     drawn = [at for at, row in enumerate(rows) if row.params.temperature > 0]
     for places, draw in (
@@ -30,7 +32,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
     ):
         if places:
             tokens[places] = draw(_of(logits, places), [rows[at] for at in places])
-    return _choices(tokens, logits, rows)
+    return _choices(tokens, plain, rows)
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
@@ -84,11 +86,24 @@ def _pick(
 
 
 def _weights(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
-    """The softmax before its division, 1 for the likeliest token."""
+    """The softmax before its division, 1 for the likeliest token, 0 for what is left out."""
     temperature = torch.tensor([[row.params.temperature] for row in rows], device=logits.device)
     scaled = logits - logits.amax(dim=-1, keepdim=True)
     # Below this the division overflows; the result is greedy long before.
-    return scaled.div_(temperature.clamp_min(1e-5)).exp_()
+    weights = scaled.div_(temperature.clamp_min(1e-5)).exp_()
+    for at, row in enumerate(rows):
+        if row.params.truncates:
+            _truncate(weights[at : at + 1], row.params)
+    return weights
+
+
+def _truncate(weights: torch.Tensor, params: SamplingParams) -> None:
+    """Take out what is less likely than the k-th, or than a share of the likeliest, whose is 1."""
+    least = params.min_p
+    if 0 < params.top_k < weights.shape[1]:
+        values, _ = _largest(weights, params.top_k)
+        least = max(least, float(values[0, -1]))
+    weights.masked_fill_(weights < least, 0)
 
 
 def _points(rows: Sequence[Row], device: torch.device) -> torch.Tensor:

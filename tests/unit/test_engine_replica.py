@@ -14,6 +14,7 @@ from specialists.engine.text import Tokenizer
 
 CASES = [
     (errors.InvalidPrompt("the prompt is empty"), refusals.InvalidRequest, 400),
+    (errors.InvalidSampling("ids below 5", "logit_bias"), refusals.InvalidRequest, 400),
     (errors.ContextOverflow(9001, 8192), refusals.ContextOverflow, 400),
     (errors.Overloaded(7), refusals.Overloaded, 429),
     (errors.AdapterUnavailable("x"), refusals.Unavailable, 503),
@@ -43,7 +44,7 @@ def test_no_error_of_the_engine_is_forgotten():
 
 
 def test_numbers_and_waiting_time_survive():
-    overflow, overloaded = _refusal(CASES[1][0]), _refusal(CASES[2][0])
+    overflow, overloaded = _refusal(CASES[2][0]), _refusal(CASES[3][0])
     assert "9001" in str(overflow)
     assert "8192" in str(overflow)
     assert overloaded.retry_after == 7

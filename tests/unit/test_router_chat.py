@@ -200,8 +200,8 @@ def test_a_version_is_asked_for_by_number(client):
 
 
 def test_the_unsupported_is_refused_by_name(client):
-    with pytest.raises(openai.BadRequestError, match="presence_penalty") as caught:
-        client.chat.completions.create(model="auto", messages=FORECAST, presence_penalty=1)
+    with pytest.raises(openai.BadRequestError, match="prediction") as caught:
+        client.chat.completions.create(model="auto", messages=FORECAST, prediction={"type": "x"})
     assert caught.value.code == "unsupported_parameter"
 
 

@@ -1,0 +1,54 @@
+"""What changes a row's logits before a token is drawn: penalties and biases."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from specialists.engine.core import Row
+
+
+def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    """Logits, float32 [rows, vocabulary], as each row's parameters change them.
+
+    Rows that ask for nothing keep theirs, and so does the argument.
+    """
+    asked = [at for at, row in enumerate(rows) if row.params.shapes]
+    if not asked:
+        return logits
+    logits = logits.clone()
+    for at in asked:
+        _penalise_repetition(logits[at], rows[at])
+        _penalise_use(logits[at], rows[at])
+        _add_bias(logits[at], rows[at])
+    return logits
+
+
+def _penalise_repetition(logits: torch.Tensor, row: Row) -> None:
+    """Divide what was seen in prompt or answer by the penalty (CTRL, Keskar et al. 2019)."""
+    penalty = row.params.repetition_penalty
+    if penalty != 1:
+        seen = torch.tensor(sorted(set(row.tokens)), device=logits.device)
+        before = logits[seen]
+        logits[seen] = torch.where(before > 0, before / penalty, before * penalty)
+
+
+def _penalise_use(logits: torch.Tensor, row: Row) -> None:
+    """Take something off for each time a token stands in the answer, and once if it does at all.
+
+    https://platform.openai.com/docs/api-reference/chat (frequency and presence penalties)
+    """
+    params, answer = row.params, row.tokens[row.prompt_length :]
+    if answer and (params.frequency_penalty or params.presence_penalty):
+        tokens, counts = zip(*Counter(answer).items(), strict=True)
+        used = torch.tensor(tokens, device=logits.device)
+        often = torch.tensor(counts, device=logits.device)
+        logits[used] -= params.frequency_penalty * often + params.presence_penalty
+
+
+def _add_bias(logits: torch.Tensor, row: Row) -> None:
+    if row.params.logit_bias:
+        tokens, biases = zip(*row.params.logit_bias, strict=True)
+        logits[torch.tensor(tokens, device=logits.device)] += torch.tensor(
+            biases, device=logits.device
+        )
