@@ -16,6 +16,7 @@ from specialists import errors
 from specialists.base import locate_base
 from specialists.engine.core import Choice, Emission, SamplingParams
 from specialists.engine.engine import EngineOptions
+from specialists.engine.grammar import Grammar
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.hardware import cores
@@ -73,6 +74,7 @@ class EngineReplica:
             ),
             n=generation.n,
             params=_params(generation),
+            grammar=await self._grammar(generation),
         )
         written = 0
         async with aclosing(self._runner.generate(request)) as answers:
@@ -81,6 +83,11 @@ class EngineReplica:
                     written += delta.tokens
                     yield delta
         yield Usage(len(request.prompt), written)
+
+    async def _grammar(self, generation: Generation) -> Grammar | None:
+        if generation.schema is None:
+            return None
+        return await asyncio.to_thread(self._runner.engine.grammars.compile, generation.schema)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:

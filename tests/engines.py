@@ -12,6 +12,7 @@ from registry.files import AdapterFiles
 from specialists.base import Base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.grammar import Grammar
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SMALL = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=1 << 20, step_tokens=64)
@@ -48,7 +49,11 @@ def engine(base: Base, adapters: dict[str, Path], options: EngineOptions = SMALL
 
 
 def sequence(
-    made: Engine, prompt: list[int], adapter: str | None = None, **params
+    made: Engine,
+    prompt: list[int],
+    adapter: str | None = None,
+    grammar: Grammar | None = None,
+    **params,
 ) -> tuple[Row, list[Emission]]:
     """A greedy sequence, and the list that its emissions go to."""
     emissions: list[Emission] = []
@@ -62,6 +67,7 @@ def sequence(
         text=made.tokenizer.stream(settings.stop),
         emit=emissions.append,
         random=Random(settings.seed),
+        grammar=grammar,
     )
     made.add(row)
     return row, emissions

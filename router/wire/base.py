@@ -58,14 +58,15 @@ class Body(BaseModel):
         if not isinstance(data, dict):
             return data
         ignored = cls._ignored(data)
+        known = [field.alias or name for name, field in cls.model_fields.items()]
         for field, value in data.items():
             if field in ignored:
                 continue
             if field in cls.unsupported:
                 cls._refuse_unsupported(field, value)
-            elif field not in cls.model_fields:
+            elif field not in known:
                 # A name of any length may come; one that is much too long is near to none.
-                nearest = get_close_matches(field[:LONGEST_NAME], cls.model_fields, n=1)
+                nearest = get_close_matches(field[:LONGEST_NAME], known, n=1)
                 message = f"is not a parameter of this request; remove it.{did_you_mean(nearest)}"
                 raise refused("unknown_parameter", field, message)
         return {

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from router.engine import Generation, Message
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
+from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
 
 MAX_MESSAGES = 2048
@@ -109,7 +110,6 @@ class ChatRequest(GenerationRequest):
         "parallel_tool_calls": (True,),
         "prediction": (),
         "reasoning_effort": ("none",),
-        "response_format": ({"type": "text"},),
         "service_tier": ("auto", "default"),
         "store": (False,),
         "tool_choice": ("none",),
@@ -119,6 +119,7 @@ class ChatRequest(GenerationRequest):
     }
 
     messages: Messages
+    response_format: ResponseFormat | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -152,5 +153,6 @@ class ChatRequest(GenerationRequest):
             prompt=tuple(message.message for message in self.messages),
             n=self.n,
             sampling=sampling,
+            schema=None if self.response_format is None else self.response_format.schema_text,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
+from specialists.engine.grammar import Grammar
 from specialists.engine.text import TextStream
 from specialists.errors import EngineError
 
@@ -106,6 +107,7 @@ class Row:
         adapter: digest of the version that answers; None is the bare base.
         tokens: prompt, then answer.
         prompt_length: tokens of the prompt.
+        grammar: what the answer must look like; None leaves it free.
         served: the step that last computed some of it.
         emit: called from the engine's thread with every emission.
     """
@@ -118,6 +120,7 @@ class Row:
     text: TextStream
     emit: Callable[[Emission], None]
     random: Random
+    grammar: Grammar | None = None
     pages: list[int] = field(default_factory=list)
     computed: int = 0
     pinned: bool = False

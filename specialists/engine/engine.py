@@ -11,6 +11,7 @@ import torch
 from registry.files import AdapterFiles
 from specialists.engine.batching import build_batch, by_adapter
 from specialists.engine.core import Choice, Emission, FinishReason, Row, Run
+from specialists.engine.grammar import Grammars
 from specialists.engine.llama import Llama, load_llama
 from specialists.engine.loads import Loads, LocateAdapter
 from specialists.engine.lora import AdapterWeights, load_adapter
@@ -98,6 +99,7 @@ class Engine:
             )
         self.vocabulary = len(llama.embedding)
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
+        self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
         self._loads = Loads(self._slots, locate, self._load, wake)
 
     @classmethod
@@ -200,12 +202,16 @@ class Engine:
         for row, choice in zip(rows, sample(logits[finite], rows), strict=True):
             try:
                 self._extend(row, choice)
+            except EngineError as error:
+                self._fail(row, error)
             except Exception:
                 logger.exception("row %s failed; the others go on", row.id)
                 self._fail(row, EngineStopped("the engine failed while it answered"))
 
     def _extend(self, row: Row, choice: Choice) -> None:
         row.tokens.append(choice.token)
+        if row.grammar is not None:
+            row.grammar.accept(choice.token)
         ended = choice.token in self.tokenizer.eos
         text = "" if ended else row.text.push(choice.token)
         finish = self._finish(row, ended=ended)
@@ -218,6 +224,8 @@ class Engine:
 
     def _finish(self, row: Row, *, ended: bool) -> FinishReason | None:
         if ended or row.text.stopped:
+            return FinishReason.STOP
+        if row.grammar is not None and row.grammar.ended:
             return FinishReason.STOP
         if row.generated >= row.params.max_tokens:
             return FinishReason.LENGTH

@@ -15,6 +15,7 @@ from random import Random
 
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.grammar import Grammar
 from specialists.engine.loads import LocateAdapter
 from specialists.errors import (
     ContextOverflow,
@@ -44,6 +45,7 @@ class Request:
         prompt: its tokens.
         n: answers wanted.
         params: how tokens are chosen; each row draws its own random numbers from the seed.
+        grammar: what each answer must look like, at its beginning; None leaves them free.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Request:
     prompt: list[int]
     n: int
     params: SamplingParams
+    grammar: Grammar | None = None
 
 
 class Runner:
@@ -162,6 +165,7 @@ class Runner:
             text=self.engine.tokenizer.stream(request.params.stop),
             emit=lambda emission: mailbox.put((number, emission)),
             random=random,
+            grammar=request.grammar.copy() if request.grammar else None,
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

@@ -1,4 +1,4 @@
-"""What changes a row's logits before a token is drawn: penalties and biases."""
+"""What changes a row's logits before a token is drawn: penalties, biases, its grammar."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
 
     Rows that ask for nothing keep theirs, and so does the argument.
     """
-    asked = [at for at, row in enumerate(rows) if row.params.shapes]
+    asked = [at for at, row in enumerate(rows) if row.params.shapes or row.grammar]
     if not asked:
         return logits
     logits = logits.clone()
@@ -21,6 +21,7 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         _penalise_repetition(logits[at], rows[at])
         _penalise_use(logits[at], rows[at])
         _add_bias(logits[at], rows[at])
+        _hold_to_grammar(logits[at], rows[at])
     return logits
 
 
@@ -52,3 +53,8 @@ def _add_bias(logits: torch.Tensor, row: Row) -> None:
         logits[torch.tensor(tokens, device=logits.device)] += torch.tensor(
             biases, device=logits.device
         )
+
+
+def _hold_to_grammar(logits: torch.Tensor, row: Row) -> None:
+    if row.grammar is not None:
+        logits.masked_fill_(~row.grammar.allowed().to(logits.device), -torch.inf)

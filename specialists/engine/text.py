@@ -56,6 +56,11 @@ class Tokenizer:
             eos |= {configured} if isinstance(configured, int) else set(configured or ())
         return cls(tokenizer, frozenset(eos - {None}))
 
+    @property
+    def state(self) -> str:
+        """The tokenizer in the JSON of the library tokenizers."""
+        return self._backend.to_str()
+
     def encode(self, text: str) -> list[int]:
         """Tokens of a raw prompt, which may spell control tokens, with those put around it."""
         return list(self._tokenizer(text)["input_ids"])

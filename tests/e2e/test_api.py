@@ -9,6 +9,7 @@ import openai
 import pytest
 import torch
 from patience import HANGS
+from pydantic import BaseModel, Field
 from safetensors.torch import load_file, save
 
 from deploy.demos import EXAMPLES
@@ -262,6 +263,35 @@ def test_a_prompt_far_too_long_is_refused_and_nobody_waits_for_it(cluster):
             response = http.post("/v1/chat/completions", json=body)
             assert response.status_code == 400, response.text[:300]
             assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+class Complaint(BaseModel):
+    product: str = Field(max_length=30)
+    urgent: bool
+    parcels: int = Field(ge=0, le=9)
+
+
+@pytest.mark.parametrize("model", [BASE, "demo/support-extractor"])
+def test_an_answer_is_parsed_into_the_class_that_was_asked_for(client, model):
+    answer = client.chat.completions.parse(
+        model=model,
+        messages=[{"role": "user", "content": "My two kettles arrived broken, please hurry"}],
+        response_format=Complaint,
+    )
+    assert isinstance(answer.choices[0].message.parsed, Complaint)
+
+
+def test_a_schema_that_cannot_be_held_is_refused(client):
+    with pytest.raises(openai.BadRequestError, match="objekt") as refusal:
+        client.chat.completions.create(
+            model=BASE,
+            messages=LONG,
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"type": "objekt"}},
+            },
+        )
+    assert refusal.value.param == "response_format"
 
 
 def test_what_a_user_spells_never_becomes_a_turn(client):

@@ -84,6 +84,7 @@ def test_logprobs_without_alternatives(fields, logprobs):
         {"response_format": {"type": "text"}, "store": False, "metadata": {}, "tools": []},
         {"parallel_tool_calls": True, "modalities": ["text"], "service_tier": "auto"},
         {"tools": None, "audio": None, "stop": None, "max_tokens": None, "temperature": None},
+        {"response_format": {"type": "text"}},
         {"max_tokens": 5, "max_completion_tokens": 5, "stop": ["a", "b", "c", "d"]},
         {"messages": [{**HI, "name": None, "tool_calls": None, "refusal": None}]},
         {"metadata": {"a": "b"}, "store": False, "prompt_cache_key": "k", "user": "u"},
@@ -121,7 +122,6 @@ def test_what_asks_for_nothing_special_is_let_pass(fields):
     [
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"functions": [{}]}, "functions"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"audio": {}}, "audio"),
         ({"store": True}, "store"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
@@ -173,6 +173,23 @@ def test_the_unsupported_is_refused_by_name(fields, param):
         ({"logit_bias": {"5": 101}}, "logit_bias.5", "invalid_value"),
         ({"logit_bias": [5]}, "logit_bias", "invalid_type"),
         ({"logit_bias": {str(n): 1 for n in range(1025)}}, "logit_bias", "invalid_value"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        ({"response_format": "json"}, "response_format", "invalid_type"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format.json_schema",
+            "invalid_value",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+            "response_format.json_schema.name",
+            "missing_required_parameter",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": 3}}},
+            "response_format.json_schema.schema",
+            "invalid_type",
+        ),
         ({"n": 9}, "n", "invalid_value"),
         ({"n": True}, "n", "invalid_type"),
         ({"n": 1.5}, "n", "invalid_type"),
@@ -196,6 +213,24 @@ def test_what_is_wrong_is_named_by_its_path(fields, param, code):
     assert (error.status, error.param, error.code) == (400, param, code)
     assert f"'{param}'" in error.message
     assert len(error.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("asked", "schema"),
+    [
+        (None, None),
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"type": "object"}),
+        (
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": {"b": 1, "a": {}}}},
+            {"b": 1, "a": {}},
+        ),
+        ({"type": "json_schema", "json_schema": {"name": "n", "strict": True}}, {}),
+    ],
+)
+def test_the_schema_of_an_answer_reaches_the_engine(asked, schema):
+    found = chat(response_format=asked).generation("id", None, Sampling()).schema
+    assert (found and json.loads(found)) == schema
 
 
 def test_a_misspelt_name_is_put_right():

@@ -1,0 +1,119 @@
+"""What an answer must look like: a JSON schema, held token by token.
+
+The grammar is llguidance's: at each step it says which tokens may come next, so that whatever is
+drawn the answer stays one that the schema takes. https://github.com/guidance-ai/llguidance
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+
+from specialists.errors import InvalidSampling
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+PARAM = "response_format"
+MAX_CHARACTERS = 64 * 1024
+KEPT = 64
+"""Compiled schemas that are kept, the last used ones."""
+SHOWN = 300
+LAYOUT: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
+"""Free white space is what a small base loses itself in."""
+
+
+class Grammar:
+    """Where one answer stands in its grammar. Not thread-safe."""
+
+    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+        self._matcher = matcher
+        self._vocabulary = vocabulary
+
+    def copy(self) -> "Grammar":
+        """Another answer at the same place."""
+        return Grammar(self._matcher.deep_copy(), self._vocabulary)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow."""
+        return bool(self._matcher.is_stopped())
+
+    def allowed(self) -> torch.Tensor:
+        """Which tokens may come next, bool [vocabulary]; all, once `accept` will raise."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        if self._matcher.is_error():
+            return torch.ones(self._vocabulary, dtype=torch.bool)
+        bits = np.unpackbits(mask, count=self._vocabulary, bitorder="little")
+        return torch.from_numpy(bits.view(np.bool_))
+
+    def accept(self, token: int) -> None:
+        """Go on by a token that was allowed.
+
+        Raises:
+            InvalidSampling: the grammar became too complex to be held on to.
+        """
+        self._matcher.consume_token(token)
+        _require_sound(self._matcher)
+
+
+class Grammars:
+    """Compiles schemas, and keeps the last ones. Thread-safe."""
+
+    def __init__(self, tokenizer: str, end: Iterable[int], vocabulary: int) -> None:
+        """Compile for a tokenizer, which is read at the first need.
+
+        Args:
+            tokenizer: in the JSON of the library tokenizers.
+            end: tokens that end an answer.
+            vocabulary: width of the logits.
+        """
+        self._tokenizer = tokenizer
+        self._end = sorted(end)
+        self._vocabulary = vocabulary
+        self._made: LLTokenizer | None = None
+        self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compile(self, schema: str) -> Grammar:
+        """The grammar of a JSON schema, at its beginning; may take a second.
+
+        Raises:
+            InvalidSampling: it is no schema, asks for what cannot be held, or is too large.
+        """
+        if len(schema) > MAX_CHARACTERS:
+            raise InvalidSampling(
+                f"the schema has {len(schema):,} characters; at most {MAX_CHARACTERS:,} are taken",
+                PARAM,
+            )
+        with self._lock:
+            matcher = self._kept.pop(schema, None) or self._compiled(schema)
+            self._kept[schema] = matcher
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return Grammar(matcher.deep_copy(), self._vocabulary)
+
+    def _compiled(self, schema: str) -> LLMatcher:
+        self._made = self._made or LLTokenizer(
+            self._tokenizer, n_vocab=self._vocabulary, eos_token=self._end
+        )
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
+        except ValueError as error:
+            raise InvalidSampling(str(error)[:SHOWN], PARAM) from error
+        matcher = LLMatcher(self._made, grammar, log_level=0)
+        _require_sound(matcher)
+        return matcher
+
+
+def _require_sound(matcher: LLMatcher) -> None:
+    if matcher.is_error():
+        raise InvalidSampling(matcher.get_error().strip()[:SHOWN], PARAM)

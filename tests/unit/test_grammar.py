@@ -1,0 +1,143 @@
+"""Answers of a JSON schema: whatever the weights say, what comes out is one."""
+
+import json
+
+import pytest
+from engines import engine, run, sequence
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_base
+
+from router.wire.response_format import ANY_OBJECT
+from specialists.engine.core import FinishReason
+from specialists.engine.grammar import KEPT, MAX_CHARACTERS
+from specialists.errors import InvalidSampling
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 6},
+        "age": {"type": "integer", "minimum": 0, "maximum": 99},
+        "kind": {"enum": ["a", "b"]},
+    },
+    "required": ["name", "age", "kind"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module", params=["bytes", "pieces"])
+def base(request, tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"), pieces=request.param == "pieces")
+
+
+@pytest.fixture(scope="module")
+def made(base):
+    made = engine(base, {})
+    yield made
+    made.close()
+
+
+def answers(made, schema, count=1, **params):
+    """What rows of a random base answer, held to a schema, with why they ended."""
+    grammar = made.grammars.compile(json.dumps(schema) if isinstance(schema, dict) else schema)
+    rows = []
+    for seed in range(count):
+        settings = {"max_tokens": 150} | params
+        _, emissions = sequence(made, [5, 6, 7], grammar=grammar.copy(), seed=seed, **settings)
+        rows.append(emissions)
+    run(made)
+    return [("".join(emission.text for emission in each), each[-1].finish) for each in rows]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 2.0])
+def test_every_answer_satisfies_its_schema(made, temperature):
+    for text, finish in answers(made, PERSON, count=4, temperature=temperature):
+        assert finish is FinishReason.STOP, text
+        person = json.loads(text)
+        assert list(person) == ["name", "age", "kind"]
+        assert isinstance(person["age"], int)
+        assert 0 <= person["age"] <= 99
+        assert len(person["name"]) <= 6
+        assert person["kind"] in ("a", "b")
+
+
+def test_rows_of_other_schemas_or_none_share_the_batch(made):
+    number = made.grammars.compile(json.dumps({"type": "integer", "minimum": 10, "maximum": 99}))
+    word = made.grammars.compile(json.dumps({"const": "word"}))
+    _, alone = sequence(made, [5, 6, 7], max_tokens=12)
+    run(made)
+    rows = [
+        sequence(made, [5, 6, 7], grammar=number)[1],
+        sequence(made, [5, 6, 7], max_tokens=12)[1],
+        sequence(made, [5, 6, 7], grammar=word)[1],
+    ]
+    run(made)
+    texts = ["".join(emission.text for emission in emissions) for emissions in rows]
+    assert 10 <= json.loads(texts[0]) <= 99
+    assert [e.choice for e in rows[1]] == [e.choice for e in alone]
+    assert texts[2] == '"word"'
+
+
+def test_an_answer_that_is_cut_short_says_so(made):
+    [(text, finish)] = answers(made, {"type": "string", "minLength": 50}, max_tokens=5)
+    assert finish is FinishReason.LENGTH
+    assert text.startswith('"')
+
+
+def test_any_object_is_an_object(made):
+    [(text, finish)] = answers(made, ANY_OBJECT, max_tokens=230)
+    assert text.startswith("{")
+    assert finish is FinishReason.LENGTH or isinstance(json.loads(text), dict)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "objekt"},
+        {"$ref": "#/nowhere"},
+        {"type": "string", "pattern": "(?<=a)b"},
+        {"allOf": [{"type": "string"}, {"type": "object"}]},
+        {"type": "string", "description": "x" * MAX_CHARACTERS},
+        "[]",
+        "{",
+    ],
+)
+def test_what_cannot_be_held_is_refused(made, schema):
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    with pytest.raises(InvalidSampling) as caught:
+        made.grammars.compile(text)
+    assert caught.value.param == "response_format"
+    assert 0 < len(str(caught.value)) <= 300
+
+
+def test_the_last_used_schemas_are_kept(made):
+    made.grammars.compile(json.dumps(PERSON))
+    for number in range(KEPT - 1):
+        made.grammars.compile(json.dumps({"const": number}))
+    made.grammars.compile(json.dumps(PERSON))
+    made.grammars.compile(json.dumps({"const": "one more"}))
+    kept = made.grammars._kept
+    assert len(kept) == KEPT
+    assert json.dumps(PERSON) in kept
+    assert json.dumps({"const": 0}) not in kept
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60)
+@given(schema=st.dictionaries(st.sampled_from(
+    ["type", "properties", "required", "items", "enum", "anyOf", "pattern", "$ref", "minimum"]
+), VALUES, max_size=4))  # fmt: skip
+def test_any_schema_is_compiled_or_refused(made, schema):
+    try:
+        grammar = made.grammars.compile(json.dumps(schema))
+    except InvalidSampling:
+        return
+    assert grammar.allowed().any()
