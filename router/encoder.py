@@ -15,6 +15,12 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_BYTES = 90_868_376
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
+MARKS = 2
+"""Tokens of these that mark a text's beginning and its end."""
+REQUEST_TOKENS = 64
+"""Of a paragraph at either end of a long text, where what is wanted of it mostly stands."""
+MAX_CHARACTERS = 4000
+"""Of a text's beginning, or of its end; to tokenise the rest would only take time."""
 BATCH = 32
 
 
@@ -31,12 +37,25 @@ class Encoder(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
     def identity(self) -> str:
         """Short name that encoders share only if they give the same vectors."""
         ...
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions]; the same text gives the same vector."""
+        ...
+
+    def windows(self, text: str) -> list[str]:
+        """The text; of one too long to be read at once its parts, the most telling first."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as far as it is read."""
         ...
 
 
@@ -46,6 +65,7 @@ class MiniLM:
     Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084.
     """
 
+    name = "all-MiniLM-L6-v2"
     dimensions = 384
     identity = WEIGHTS_SHA256[:16]
 
@@ -72,8 +92,11 @@ class MiniLM:
             torch.set_num_threads(threads)
         self._torch = torch
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._whole = self._tokenizer
+        self._tokenizer = Tokenizer.from_str(self._whole.to_str())
+        self._tokenizer.enable_truncation(MAX_TOKENS)
         # Not from_pretrained, which draws a progress bar and reports the unused pooler.
         self._bert: Any = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
         loaded = self._bert.load_state_dict(load_file(folder / WEIGHTS), strict=False)
@@ -91,6 +114,31 @@ class MiniLM:
             batch = order[start : start + BATCH]
             vectors[batch] = self._encode([rows[row] for row in batch])
         return vectors
+
+    def windows(self, text: str) -> list[str]:
+        """The text, or its last and its first paragraph and its beginning if it is over 256 tokens.
+
+        Of a paragraph at most the 64 tokens that are nearest to the text's end or beginning count.
+        """
+        if len(text) <= MAX_TOKENS - MARKS:
+            return [text]
+        head, tail = text[:MAX_CHARACTERS], text[-MAX_CHARACTERS:]
+        if head == text and len(self._spans(text)) <= MAX_TOKENS - MARKS:
+            return [text]
+        last, first = tail.strip().rpartition("\n\n")[2], head.strip().partition("\n\n")[0]
+        ends, begins = self._spans(last)[-REQUEST_TOKENS:], self._spans(first)[:REQUEST_TOKENS]
+        last = last[ends[0][0] :] if ends else last
+        first = first[: begins[-1][1]] if begins else first
+        return [last, first, head]
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of a text begins and ends."""
+        spans: list[tuple[int, int]] = self._whole.encode(text, add_special_tokens=False).offsets
+        return spans
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, at most 256."""
+        return len(self._tokenizer.encode(text).ids)
 
     def _encode(self, rows: list[list[int]]) -> Vectors:
         torch = self._torch

@@ -1,15 +1,20 @@
 """The rule by which `auto` finds a specialist."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from router.chores import is_chore
 from router.copies import without_copies
 from router.decision import Candidate, Decision, base_answers
 from router.encoder import Encoder
 from router.index import score
 from router.snapshot import Snapshot
 
-MAX_CHARACTERS = 4000
+ECHO_WORDS = 2
+"""A turn of so few words, such as "ok" or "yes please", asks for nothing of its own."""
+FOLLOW_UP_WORDS = 12
+"""A turn of so few words may lean on one before it."""
+TURNS_BACK = 3
 POOL = 11
 """Specialists that are compared beyond those that are listed: the best may turn out as copies."""
 
@@ -46,21 +51,21 @@ class Policy:
     candidates: int = 5
 
     def decide(self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]) -> Decision:
-        """Choose by the last of the user's `turns` (oldest first).
-
-        One that fits no specialist by itself may be a short follow-up, so it is tried once more
-        together with the turn before it.
-        """
+        """Choose by the user's `turns` (oldest first), the last one before all others."""
         if not turns or not turns[-1].strip():
             return base_answers("There is no user message to route by.", snapshot.generation)
+        if is_chore(turns[-1]):
+            return base_answers("A chat interface asks this on its own.", snapshot.generation)
         if not len(snapshot):
             return base_answers("No specialist is registered.", snapshot.generation)
-        what, found = "The last message", self._compare(snapshot, encoder, turns[-1])
-        if len(turns) > 1 and not self._fits(found):
-            joined = self._compare(snapshot, encoder, f"{turns[-2]}\n{turns[-1]}")
-            if self._fits(joined):
-                what, found = "The last message with the one before it", joined
-        return self._decision(snapshot, what, found)
+        first: tuple[str, Comparison] | None = None
+        for what, text in _readings(turns):
+            found = self._compare_long(snapshot, encoder, text)
+            first = first or (what, found)
+            if self._fits(found):
+                return self._decision(snapshot, what, found)
+        assert first is not None, "there is always a reading"  # noqa: S101
+        return self._decision(snapshot, *first)
 
     def _fits(self, found: Comparison) -> bool:
         return found.candidates[0].score >= self._needed(found.general)
@@ -88,9 +93,16 @@ class Policy:
             generation,
         )
 
+    def _compare_long(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
+        """By the first part of a long text that fits a specialist; by all of it if none does."""
+        for window in encoder.windows(text):
+            found = self._compare(snapshot, encoder, window)
+            if self._fits(found):
+                break
+        return found
+
     def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
-        # The encoder reads no further than this anyway; tokenising the rest would take time.
-        vector = encoder.encode([text[:MAX_CHARACTERS]])[0]
+        vector = encoder.encode([text])[0]
         general = round(score(snapshot.general, vector), 4)
         needed = self._needed(general)
         nearest = snapshot.nearest(vector, self.candidates + POOL, needed)
@@ -100,3 +112,22 @@ class Policy:
             for route, scored in original[: self.candidates]
         )
         return Comparison(candidates, general)
+
+
+def _readings(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Texts to decide by, the first that fits a specialist wins; each with what it is.
+
+    An echo stays with whoever answered what it echoes.
+    """
+    asked = len(turns) - 1
+    while asked > 0 and len(turns[asked].split()) <= ECHO_WORDS:
+        asked -= 1
+    echoed = asked < len(turns) - 1
+    if echoed:
+        # It may be a request all the same, in few words.
+        yield "The last message", turns[-1]
+    what = "The message that the last one follows up on" if echoed else "The last message"
+    yield what, turns[asked]
+    if len(turns[asked].split()) <= FOLLOW_UP_WORDS:
+        for before in reversed(turns[max(asked - TURNS_BACK, 0) : asked]):
+            yield "The last message with one before it", f"{before}\n{turns[asked]}"

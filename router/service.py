@@ -60,6 +60,7 @@ class Service:
         """
         self.registry = registry
         self.engine = engine
+        self.encoder = encoder
         self.base = base
         self.limits = limits or Limits()
         self.created = int(time.time())

@@ -7,6 +7,7 @@ from router.api.access import Access, AccessRules
 from router.api.boundary import Boundary
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
+from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
 from router.api.lenient import Lenient
 from router.api.models import model_routes
@@ -18,6 +19,7 @@ from router.api.specialists import specialist_routes
 from router.service import Service
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
+from router.wire.embedding import EmbeddingRequest
 from router.wire.route import RouteRequest
 
 
@@ -48,6 +50,7 @@ def create_app(
         chat_routes,
         completion_routes,
         route_routes,
+        embedding_routes,
         model_routes,
         specialist_routes,
         operation_routes,
@@ -55,6 +58,6 @@ def create_app(
         app.include_router(routes(service))
     add_pages(app)
     app.openapi = openapi_with(  # type: ignore[method-assign]
-        app, ChatRequest, CompletionRequest, RouteRequest
+        app, ChatRequest, CompletionRequest, RouteRequest, EmbeddingRequest
     )
     return app

@@ -39,11 +39,18 @@ def upload(http, specialist, *, examples=(), weights=None, config=None, card=Non
     )
 
 
-def engine_rows(http) -> float:
-    """Rows that the engine computes or has waiting, as /metrics tells it."""
+def engine_rows(http) -> float | None:
+    """Rows that the engine computes or has waiting; None when it is too busy to tell /metrics."""
     lines = http.get("/metrics").text.splitlines()
     wanted = ("myriad_engine_running ", "myriad_engine_waiting ")
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+    found = [float(line.split()[-1]) for line in lines if line.startswith(wanted)]
+    return sum(found) if len(found) == len(wanted) else None
+
+
+def wait_for_rows(http, count: int) -> None:
+    deadline = time.monotonic() + HANGS
+    while engine_rows(http) != count:
+        assert time.monotonic() < deadline
 
 
 def test_a_stream_has_the_routing_in_its_first_chunk_and_usage_in_its_last(client):
@@ -224,13 +231,11 @@ def test_a_client_that_leaves_frees_its_rows(cluster, stream):
         if stream:
             with http.stream("POST", "/v1/chat/completions", json=body) as response:
                 next(response.iter_bytes())
-                assert engine_rows(http) == 2
+                wait_for_rows(http, 2)
         else:
             with pytest.raises(httpx.ReadTimeout):
                 http.post("/v1/chat/completions", json=body, timeout=0.5)
-        deadline = time.monotonic() + HANGS
-        while engine_rows(http):
-            assert time.monotonic() < deadline
+        wait_for_rows(http, 0)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +255,8 @@ def test_a_client_cannot_leave_its_work_behind(cluster):
     with cluster.http() as http:
         with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
             next(response.iter_bytes())
-            assert engine_rows(http) == 1
-        deadline = time.monotonic() + HANGS
-        while engine_rows(http):
-            assert time.monotonic() < deadline
+            wait_for_rows(http, 1)
+        wait_for_rows(http, 0)
 
 
 def test_a_prompt_far_too_long_is_refused_and_nobody_waits_for_it(cluster):

@@ -81,3 +81,31 @@ def test_the_fake_is_deterministic_and_puts_like_words_near():
     rain, same, sun = HashedWords().encode(["Rain in Oslo", "rain in oslo!", "sun over rome"])
     np.testing.assert_array_equal(rain, same)
     assert rain @ sun < rain @ same
+
+
+@pytest.mark.parametrize("words", [1, 200, 253, 254])
+def test_a_text_that_is_read_at_once_is_one_window(tiny: MiniLM, words):
+    text = " ".join(["rain"] * words)
+    assert tiny.windows(text) == [text]
+
+
+@pytest.mark.parametrize("words", [255, 300, 5000])
+def test_of_a_longer_text_the_last_and_the_first_paragraph_count(tiny: MiniLM, words):
+    text = "\n\n".join(["sun in rome", " ".join(["rain"] * words), "more sun"])
+    end, beginning, whole = tiny.windows(text)
+    assert (end, beginning) == ("more sun", "sun in rome")
+    assert text.startswith(whole)
+
+
+def test_of_one_long_paragraph_its_ends_count(tiny: MiniLM):
+    text = " ".join(["sun", *["rain"] * 300, "oslo"])
+    end, beginning, whole = tiny.windows(text)
+    assert end == " ".join([*["rain"] * 63, "oslo"])
+    assert beginning == " ".join(["sun", *["rain"] * 63])
+    assert whole == text
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, " " * 9000, "\n\n" * 900, "sun " * 300 + "\n\n"])
+def test_a_strange_text_has_windows_too(tiny: MiniLM, text):
+    assert 1 <= len(tiny.windows(text)) <= 3
+    assert all(len(window) <= encoder.MAX_CHARACTERS for window in tiny.windows(text))

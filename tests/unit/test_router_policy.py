@@ -81,19 +81,44 @@ def test_a_tie_goes_to_the_base_unless_the_margin_is_nothing():
 
 
 def test_a_short_follow_up_is_read_with_the_turn_before_it():
-    assert decide("and lunch?").specialist is None
-    followed = decide("translate dog into french", "and lunch?")
+    assert decide("and lunch also please").specialist is None
+    followed = decide("translate dog into french", "and lunch also please")
     assert followed.specialist == "ada/french"
-    assert "the one before" in followed.reason
+    assert "with one before it" in followed.reason
 
 
 def test_the_last_message_alone_decides_when_it_can():
     decision = decide("translate dog into french", "weather forecast for lima")
     assert decision.specialist == "bob/weather"
+    assert decide("translate dog into french", "weather forecast").specialist == "bob/weather"
 
 
-def test_only_one_earlier_turn_is_read():
-    assert decide("translate dog into french", "thanks a lot", "so long").specialist is None
+@pytest.mark.parametrize("echoes", [("ok",), ("yes please",), ("ok", "go on", "Yes!")])
+def test_an_echo_stays_with_who_answered(echoes):
+    asked = ("weather forecast for lima", "translate dog into french")
+    assert decide(*asked, *echoes).specialist == "ada/french"
+    assert "follows up on" in decide(*asked, *echoes).reason
+    other = "tell me who was caesar and about the long history of rome and all of its wars"
+    assert decide(*asked, other, *echoes).specialist is None
+    assert decide(*echoes).specialist is None
+
+
+def test_a_third_turn_is_read_with_the_first():
+    turns = ("translate dog into french", "and lunch also please", "but more formal then")
+    assert decide(*turns).specialist == "ada/french"
+    assert decide(turns[0], *[turns[1]] * 4).specialist is None
+
+
+def test_a_long_message_is_about_something_else():
+    story = "once upon a time there lived a king who had three sons and no crown at all"
+    assert decide("translate dog into french", story).specialist is None
+
+
+@pytest.mark.parametrize("request_first", [True, False])
+def test_a_long_message_is_read_at_both_its_ends(request_first):
+    asked, filler = "weather forecast for paris please", " ".join(f"word{n}" for n in range(200))
+    parts = [asked] * 8 + [filler] if request_first else [filler] + [asked] * 8
+    assert decide(" ".join(parts)).specialist == "bob/weather"
 
 
 def test_nothing_to_route_by_or_to_is_the_base():

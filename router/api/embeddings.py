@@ -1,0 +1,38 @@
+"""`POST /v1/embeddings`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from router.api.json_body import read_json
+from router.api.schema import json_body
+from router.encoder import Encoder, Vectors
+from router.errors import InvalidRequest, UnknownModel
+from router.service import Service
+from router.wire.body import parse
+from router.wire.embedding import EmbeddingRequest, embeddings
+
+
+def embedding_routes(service: Service) -> APIRouter:
+    """The route, served by `service`."""
+    routes = APIRouter(tags=["routing"])
+    encoder = service.encoder
+
+    @routes.post("/v1/embeddings", openapi_extra=json_body(EmbeddingRequest))
+    async def create_embeddings(request: Request) -> dict[str, Any]:
+        """Place texts on the unit sphere, with the encoder that `auto` routes by."""
+        body = parse(await read_json(request), EmbeddingRequest)
+        if body.model != encoder.name:
+            raise UnknownModel(body.model, [encoder.name])
+        if body.dimensions not in (None, encoder.dimensions):
+            message = f"'dimensions' can only be {encoder.dimensions} for this model; remove it."
+            raise InvalidRequest(message, param="dimensions")
+        vectors, tokens = await service.reading.run(_encode, encoder, body.input)
+        return embeddings(encoder.name, vectors, tokens, body.encoding_format)
+
+    return routes
+
+
+def _encode(encoder: Encoder, texts: list[str]) -> tuple[Vectors, int]:
+    """A vector per text, and how many tokens were read."""
+    return encoder.encode(texts), sum(map(encoder.count, texts))
