@@ -1,6 +1,6 @@
 """Adapters as strangers send them: validated against the base, their configuration rebuilt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ from registry.content import Buffer
 from registry.errors import InvalidAdapter
 from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
-from registry.lora_config import LoraConfig, endings, read_config
-from registry.lora_weights import Pair, check_finite, pair_up
+from registry.lora_config import LoraConfig, read_config
+from registry.lora_weights import Pair, check_finite, is_zero, pair_up
+from registry.name_pattern import endings
 from registry.safetensors_header import read_header
 
-__all__ = ["Adapter", "Limits", "validate"]
+__all__ = ["Adapter", "Limits", "validate", "warnings"]
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,67 @@ def validate(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> 
     )
 
 
+def warnings(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> list[str]:
+    """What the owner of a valid adapter had better know, in sentences.
+
+    Args:
+        config: adapter_config.json.
+        weights: adapter_model.safetensors.
+        base: what the adapter fits.
+        limits: how large it may be.
+    """
+    lora = read_config(config, limits)
+    pairs = pair_up(read_header(weights), base)
+    found = []
+    if lora.base and not _is_called(lora.base, base.name):
+        found.append(
+            f"{CONFIG} names the base {lora.base[:160]!a}, but {base.name} is served: the shapes "
+            "fit, yet an adapter of another base answers nonsense."
+        )
+    there = {pair.path for pair in pairs}
+    lacking = [path for path in _promised(lora, base) if path not in there]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        found.append(
+            f"{CONFIG} names modules for which {WEIGHTS} has no tensors: {lacking[0]}{more}. "
+            "They stay as in the base."
+        )
+    if all(is_zero(weights, pair.b) for pair in pairs):
+        found.append("It changes nothing: every lora_B is zero, as before any training.")
+    return found
+
+
+def _is_called(said: str, name: str) -> bool:
+    """Whether a config names a base as we do: a hub id or a folder that ends in its name."""
+    last = said.rstrip("/").rpartition("/")[2].lower()
+    # Quantised copies, such as "…-bnb-4bit", are of the same base.
+    return last.startswith(name.lower())
+
+
+def _promised(lora: LoraConfig, base: BaseSpec) -> Iterator[str]:
+    """Modules that the config names one by one."""
+    if lora.targets is None or lora.excluded is None:
+        return
+    for layer in range(base.layers):
+        for module in base.modules:
+            path = f"model.layers.{layer}.{module}"
+            if lora.adapts(layer, path):
+                yield path
+
+
 def _check_targets(lora: LoraConfig, pairs: Sequence[Pair], base: BaseSpec) -> None:
     """PEFT ignores a tensor outside the targets, and a target without tensors does nothing."""
-    if lora.targets is None:
-        return
-    targets = set(lora.targets)
     for pair in pairs:
-        if targets.isdisjoint(endings(pair.path)):
-            message = f"target_modules in {CONFIG} does not name this module."
+        if not lora.adapts(pair.layer, pair.path):
+            message = (
+                f"{CONFIG} leaves this module out: see target_modules, exclude_modules and "
+                "layers_to_transform there."
+            )
             raise InvalidAdapter(message, WEIGHTS, pair.a.name)
     meant = {name for module in base.modules for name in endings(module)}
     there = {name for pair in pairs for name in endings(pair.path)}
-    for target in lora.targets:
-        if target in meant and target not in there:
+    for target in lora.targets or ():
+        if target in meant and target not in there and target not in (lora.excluded or ()):
             message = f"holds no tensor for '{target}', which target_modules in {CONFIG} names."
             raise InvalidAdapter(message, WEIGHTS)
 

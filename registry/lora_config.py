@@ -1,55 +1,80 @@
 """adapter_config.json of a plain LoRA: read field by field, never passed on as it came."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from registry import strict_json
 from registry.errors import InvalidAdapter
 from registry.files import CONFIG
 from registry.limits import Limits
+from registry.name_pattern import NamePattern, endings
 
-# Fields that say where an adapter comes from or how it was trained: they change no answer.
+# Fields that say where an adapter comes from or how it was trained: they change no answer, and
+# no name of a class or a module in them is ever imported.
 _HISTORY = frozenset(
     {
+        "auto_mapping",
         "base_model_name_or_path",
+        "eva_config",
         "inference_mode",
         "lora_dropout",
         "megatron_core",
         "peft_version",
         "qalora_group_size",
         "revision",
+        "runtime_config",
+        "unsloth_fixed",
     }
 )
-_READ = frozenset({"alpha_pattern", "lora_alpha", "r", "rank_pattern", "target_modules"})
+_READ = frozenset(
+    {
+        "alpha_pattern",
+        "exclude_modules",
+        "layers_pattern",
+        "layers_to_transform",
+        "lora_alpha",
+        "r",
+        "rank_pattern",
+        "target_modules",
+    }
+)
 # Every other field must have a value of this table, or be empty: then it changes nothing either.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "bias": ("none",),
-    "init_lora_weights": (True, "gaussian", "orthogonal"),
+    "init_lora_weights": (True, "gaussian", "orthogonal", "eva"),
     "peft_type": ("LORA",),
     "task_type": ("CAUSAL_LM",),
     "use_rslora": (True,),
 }
-T = TypeVar("T")
-_PATTERN_KEY = re.compile(r"\^?[A-Za-z0-9_.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
     """The fields that decide what a LoRA computes.
 
-    `targets` are module names or their endings; None leaves them to the tensors that are there.
-    The patterns map such names to a module's own rank and alpha.
+    `targets` and `excluded` are module names or their endings; None leaves them to the tensors that
+    are there. `layers` are the numbers of those that are adapted; None is all. The patterns map
+    module names to a module's own rank and alpha. `base` is what it says it was trained on.
     """
 
     rank: int
     alpha: float
     rslora: bool
     targets: tuple[str, ...] | None
-    ranks: "Pattern[int]"
-    alphas: "Pattern[float]"
+    excluded: tuple[str, ...] | None
+    layers: frozenset[int] | None
+    ranks: NamePattern[int]
+    alphas: NamePattern[float]
+    base: str | None = None
+
+    def adapts(self, layer: int, path: str) -> bool:
+        """Whether PEFT would adapt this module, as far as the config says."""
+        names = endings(path)
+        targeted = self.targets is None or not set(self.targets).isdisjoint(names)
+        excluded = self.excluded is not None and not set(self.excluded).isdisjoint(names)
+        return targeted and not excluded and (self.layers is None or layer in self.layers)
 
     def rank_of(self, path: str) -> int:
         """The rank of the module with this full name, such as `model.layers.0.mlp.up_proj`."""
@@ -77,42 +102,25 @@ def read_config(data: bytes, limits: Limits) -> LoraConfig:
         rank=_rank("r", fields.get("r"), limits),
         alpha=_alpha("lora_alpha", fields.get("lora_alpha")),
         rslora=bool(fields.get("use_rslora")),
-        targets=_targets(fields.get("target_modules")),
-        ranks=Pattern(
+        targets=_modules("target_modules", fields.get("target_modules")),
+        excluded=_modules("exclude_modules", fields.get("exclude_modules") or []),
+        layers=_layers(fields.get("layers_to_transform")),
+        base=_text(fields.get("base_model_name_or_path")),
+        ranks=NamePattern(
+            "rank_pattern",
             {
                 key: _rank(f"rank_pattern[{_short(key)}]", value, limits)
                 for key, value in _pattern(fields, "rank_pattern").items()
-            }
+            },
         ),
-        alphas=Pattern(
+        alphas=NamePattern(
+            "alpha_pattern",
             {
                 key: _alpha(f"alpha_pattern[{_short(key)}]", value)
                 for key, value in _pattern(fields, "alpha_pattern").items()
-            }
+            },
         ),
     )
-
-
-def endings(path: str) -> list[str]:
-    """The names by which PEFT would take the module `path`: the whole of it, and its last parts."""
-    parts = path.split(".")
-    return [".".join(parts[at:]) for at in range(len(parts))]
-
-
-class Pattern(Generic[T]):
-    """Values for modules by name, `^` before a name meaning the whole of it.
-
-    A look-up tries a path's few endings, however many names there are.
-    """
-
-    def __init__(self, entries: Mapping[str, T]) -> None:
-        self._entries = {key: (order, value) for order, (key, value) in enumerate(entries.items())}
-
-    def first(self, path: str, default: T) -> T:
-        """Like PEFT's `get_pattern_key`: the value of the first name in order that fits."""
-        names = (f"^{path}", *endings(path))
-        found = [self._entries[name] for name in names if name in self._entries]
-        return min(found, key=lambda entry: entry[0])[1] if found else default
 
 
 def _fields(data: bytes, limits: Limits) -> dict[str, Any]:
@@ -154,27 +162,34 @@ def _alpha(field: str, value: object) -> float:
     return value
 
 
-def _targets(value: object) -> tuple[str, ...] | None:
+def _modules(field: str, value: object) -> tuple[str, ...] | None:
     """A text (PEFT's pattern or "all-linear") is never run: the tensors show what it chose."""
     if value is None or isinstance(value, str):
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _refusal("target_modules must be a list of module names, or a text.")
+        raise _refusal(f"{field} must be a list of module names, or a text.")
     return tuple(value)
 
 
+def _layers(value: object) -> frozenset[int] | None:
+    layers = [value] if type(value) is int else value
+    if layers in (None, False, "", [], {}):
+        return None
+    if not isinstance(layers, list) or not all(type(layer) is int for layer in layers):
+        raise _refusal("layers_to_transform must be a layer's number, or a list of them.")
+    return frozenset(layers)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _pattern(fields: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """A pattern's entries in their order; PEFT's keys are regular expressions, ours plain names."""
+    """A pattern's entries in their order."""
     pattern = fields.get(field) or {}
     if not isinstance(pattern, dict):
         raise _refusal(f"{field} must be an object of module names and numbers.")
-    plain = {key.replace("\\.", "."): value for key, value in pattern.items()}
-    for key in plain:
-        if not _PATTERN_KEY.fullmatch(key):
-            raise _refusal(
-                f"{field} has the key {_short(key)}; only plain module names are accepted."
-            )
-    return plain
+    return pattern
 
 
 def _short(value: object) -> str:

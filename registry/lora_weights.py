@@ -73,6 +73,13 @@ def check_finite(data: Buffer, tensors: Mapping[str, Tensor]) -> None:
             raise InvalidAdapter("holds NaN or infinite values.", WEIGHTS, tensor.name)
 
 
+def is_zero(data: Buffer, tensor: Tensor) -> bool:
+    """Whether all of a tensor's values are 0, of either sign."""
+    dtype, _ = _EXPONENT[tensor.dtype]
+    bits = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.start)
+    return not (bits & dtype.type(np.iinfo(dtype).max >> 1)).any()
+
+
 def _order(item: tuple[tuple[int, str, str], object]) -> tuple[int, str, str]:
     return item[0]
 

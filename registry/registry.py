@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, select
 
 from registry import cursor as cursors
 from registry import queries, records
-from registry.adapter import Limits, validate
+from registry.adapter import Limits, validate, warnings
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
@@ -114,6 +114,10 @@ class Registry:
             created = records.register(connection, card, manifest, alias)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
+
+    def warnings(self, config: bytes, weights: Buffer) -> list[str]:
+        """What the owner of an adapter that was registered had better know."""
+        return warnings(config, weights, self._base, self._limits)
 
     def resolve(self, reference: Reference) -> Version:
         """The version that a reference means; without alias and digest, the live one.

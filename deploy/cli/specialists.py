@@ -141,13 +141,15 @@ def registered(version: dict[str, Any], name: str) -> RenderableType:
     """What to say of a version that was registered: what points to it decides who is served it."""
     aliases = version.get("aliases") or []
     known = {"version": version.get("version"), "digest": version.get("digest")}
+    warned = {"warning": "\n".join(version.get("warnings") or ()) or None}
     if "prod" in aliases:
         return facts(
             {"in service": name, **known, "try": f'myriad chat --model {name} "your question"'}
+            | warned
         )
     mend = "known already, and nothing was moved; add --alias prod to put it into service"
     served = ", ".join(f"{name}:{alias}" for alias in aliases) or mend
-    return facts({"registered": name, **known, "served as": served})
+    return facts({"registered": name, **known, "served as": served} | warned)
 
 
 def _agreed(question: str, output: Output) -> bool:

@@ -39,10 +39,12 @@ def specialist_routes(service: Service) -> APIRouter:
         """
         with service.uploads.entered("uploads"):
             async with uploaded(request, service.limits) as upload:
-                version, created = await service.writing.run(upload.register, registry, alias)
+                registered = await service.writing.run(upload.register, registry, alias)
         await service.refresh()
+        version, created, warnings = registered
         aliases = await service.reading.run(registry.pointing, version.digest)
-        return JSONResponse(specialist(version) | {"aliases": aliases}, 201 if created else 200)
+        told = {"aliases": aliases, "warnings": warnings}
+        return JSONResponse(specialist(version) | told, 201 if created else 200)
 
     @routes.get("")
     async def list_specialists(

@@ -44,8 +44,11 @@ class Upload:
     config: Part
     weights: Part
 
-    def register(self, registry: Registry, alias: str | None) -> tuple[Version, bool]:
+    def register(self, registry: Registry, alias: str | None) -> tuple[Version, bool, list[str]]:
         """Register it; blocks, for as long as reading, checking and storing it takes.
+
+        Returns:
+            The version, whether it is new, and what its owner had better know.
 
         Raises:
             InvalidCard: The card cannot be read.
@@ -54,7 +57,8 @@ class Upload:
         with content(self.card) as card, content(self.config) as config:
             parsed, plain = Card.parse(bytes(card)), bytes(config)
         with content(self.weights) as weights:
-            return registry.register(parsed, plain, weights, alias)
+            version, created = registry.register(parsed, plain, weights, alias)
+            return version, created, registry.warnings(plain, weights)
 
 
 @asynccontextmanager

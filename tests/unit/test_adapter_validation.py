@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_adapter import BASE, Q_A, Q_B, config, raw, tensors, weights
 
-from registry.adapter import Limits, validate
+from registry.adapter import Limits, validate, warnings
 from registry.errors import InvalidAdapter
 from registry.manifest import canonical
 
@@ -97,6 +97,66 @@ def test_a_pattern_means_what_it_means_to_peft():
     assert check(lora, weights(found)).targets == tuple(sorted(modules))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"auto_mapping": {"base_model_class": "LlamaForCausalLM", "parent_library": "evil"}},
+        {"init_lora_weights": "eva", "eva_config": {"rho": 2}},
+        {"unsloth_fixed": True, "runtime_config": {"ephemeral_gpu_offload": False}},
+        {"exclude_modules": ["k_proj"], "layers_pattern": "layers", "task_type": None},
+        {"layers_to_transform": [0, 1], "layers_pattern": ["layers"]},
+        {"exclude_modules": ".*k_proj", "peft_version": "0.12.0"},
+    ],
+)
+def test_what_trainers_write_beside_it_changes_nothing(fields):
+    assert check(config(**fields)).config == check().config
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"layers_to_transform": 0}, {"exclude_modules": ["q_proj"]}, {"target_modules": ["x"]}],
+)
+def test_a_tensor_that_peft_would_ignore_is_refused(fields):
+    error = refusal(config(**fields))
+    assert error.file == "adapter_model.safetensors"
+    assert "leaves this module out" in error.message
+
+
+def test_a_regular_expression_means_what_it_means_to_peft():
+    lora = config(alpha_pattern={r"layers\.[01]\.self_attn\.(q|k)_proj": 6, ".*": 7})
+    assert set(check(lora).config["alpha_pattern"].values()) == {6}
+
+
+def told(fields=None, found=None, **more):
+    return warnings(config(**more | (fields or {})), weights(found or tensors()), BASE, Limits())
+
+
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [
+        (None, False),
+        (BASE.name, False),
+        (f"/models/{BASE.name.upper()}/", False),
+        (f"unsloth/{BASE.name}-bnb-4bit", False),
+        ("meta-llama/Llama-3.2-1B", True),
+    ],
+)
+def test_another_base_is_warned_of(said, warned):
+    found = told(base_model_name_or_path=said)
+    assert [("is served" in each) for each in found] == [True] * warned
+
+
+def test_promised_layers_that_lack_and_an_adapter_without_effect_are_warned_of():
+    assert told() == []
+    one = {n: t for n, t in tensors().items() if ".layers.1." in n}
+    [found] = told(found=one)
+    assert "model.layers.0.self_attn.q_proj" in found
+    assert told(found=one, layers_to_transform=[1]) == []
+    silent = {n: t * 0 if "lora_B" in n else t for n, t in tensors().items()}
+    [found] = told(found=silent)
+    assert "changes nothing" in found
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.uint16])
 def test_half_precision_is_accepted(dtype):
     assert check(None, weights({n: t.astype(dtype) for n, t in tensors().items()})).rank == 4
@@ -125,22 +185,24 @@ def test_half_precision_is_accepted(dtype):
         ({"alpha_pattern": {"q_proj": 1000}}, "the scale of"),
         ({"alpha_pattern": {"q_proj": None}}, "alpha_pattern"),
         ({"rank_pattern": {"q_proj": 1000}}, "rank_pattern"),
-        ({"rank_pattern": {"(a|a)*b": 4}}, "plain module names"),
-        ({"rank_pattern": {"": 4}}, "plain module names"),
+        ({"rank_pattern": {"(a": 4}}, "no regular expression"),
+        ({"rank_pattern": {"": 4}}, "no module's name"),
+        ({"rank_pattern": {"x" * 256 + "*": 4}}, "no module's name"),
+        ({"alpha_pattern": {f"q{n}*": 4 for n in range(65)}}, "over 64 keys"),
+        ({"alpha_pattern": {r"(.|.|.)*(?<!j)": 4}}, "takes too long"),
         ({"rank_pattern": [4]}, "rank_pattern"),
         ({"target_modules": 3}, "target_modules"),
         ({"target_modules": [3]}, "target_modules"),
         ({"bias": "all"}, "'bias'"),
         ({"use_dora": True}, "'use_dora'"),
         ({"modules_to_save": ["lm_head"]}, "'modules_to_save'"),
-        ({"auto_mapping": {"parent_library": "evil"}}, "'auto_mapping'"),
         ({"init_lora_weights": "loftq"}, "'init_lora_weights'"),
         ({"init_lora_weights": "pissa"}, "'init_lora_weights'"),
-        ({"eva_config": {"rho": 2}}, "'eva_config'"),
         ({"loftq_config": {"loftq_bits": 4}}, "'loftq_config'"),
         ({"layer_replication": [[0, 1]]}, "'layer_replication'"),
-        ({"layers_to_transform": [0]}, "'layers_to_transform'"),
-        ({"layers_pattern": "h"}, "'layers_pattern'"),
+        ({"layers_to_transform": "0"}, "layers_to_transform must"),
+        ({"layers_to_transform": [True]}, "layers_to_transform must"),
+        ({"exclude_modules": [3]}, "exclude_modules must"),
         ({"trainable_token_indices": [1]}, "'trainable_token_indices'"),
         ({"target_parameters": ["x"]}, "'target_parameters'"),
         ({"lora_bias": True}, "'lora_bias'"),

@@ -37,7 +37,8 @@ def llama():
 def train(llama, folder, **fields):
     """An adapter of random weights, saved the way PEFT saves; returns its logits."""
     torch.manual_seed(1)
-    model = get_peft_model(copy.deepcopy(llama), LoraConfig(task_type="CAUSAL_LM", r=4, **fields))
+    config = LoraConfig(**{"task_type": "CAUSAL_LM", "r": 4} | fields)
+    model = get_peft_model(copy.deepcopy(llama), config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
@@ -77,8 +78,31 @@ def test_the_tiny_base_has_the_shapes_of_the_real_thing(llama, tmp_path):
             "rank_pattern": {"q_proj": 2, "layers.1.self_attn.k_proj": 7},
             "alpha_pattern": {"k_proj": 5},
         },
+        {"layers_to_transform": [1], "layers_pattern": "layers"},
+        {"layers_to_transform": 0},
+        {"target_modules": "all-linear", "exclude_modules": ["q_proj"]},
+        {"target_modules": "all-linear", "exclude_modules": r".*mlp.*"},
+        {
+            "target_modules": ["q_proj", "up_proj"],
+            "rank_pattern": {r"layers\.[01]\..*q_proj": 2, r"^model\.layers\.1\.mlp\.\w+": 3},
+            "alpha_pattern": {r"(q|k)_proj": 5, ".*": 9},
+        },
+        {"init_lora_weights": "orthogonal", "task_type": None},
     ],
-    ids=["default", "list", "all-linear", "regex", "rslora", "patterns"],
+    ids=[
+        "default",
+        "list",
+        "all-linear",
+        "regex",
+        "rslora",
+        "patterns",
+        "layers",
+        "one layer",
+        "excluded",
+        "excluded by regex",
+        "regex patterns",
+        "no task",
+    ],
 )
 def test_what_peft_saves_is_accepted_and_keeps_its_meaning(llama, tmp_path, fields):
     expected = train(llama, tmp_path, **fields)
@@ -95,7 +119,7 @@ def test_what_peft_saves_is_accepted_and_keeps_its_meaning(llama, tmp_path, fiel
         {"use_dora": True},
         {"bias": "lora_only"},
         {"modules_to_save": ["lm_head"]},
-        {"layers_to_transform": [1]},
+        {"init_lora_weights": "pissa"},
         {"lora_bias": True},
         {"target_modules": ["q_proj", "embed_tokens"]},
     ],

@@ -4,17 +4,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft.utils.other import get_pattern_key
 
-from registry.lora_config import Pattern, endings
+from registry.name_pattern import NamePattern, endings
 
 PARTS = st.sampled_from(["model", "layers", "0", "1", "self_attn", "q_proj", "mlp", "up_proj"])
 PATHS = st.lists(PARTS, min_size=1, max_size=5).map(".".join)
-KEYS = st.tuples(st.sampled_from(["", "^"]), PATHS).map("".join)
+EXPRESSIONS = st.sampled_from(
+    [r"layers\.[01]\..*", r".*_proj", r"(q|up)_proj", r"\w+", r"^model\..*", r"self_attn.q_proj"]
+)
+KEYS = EXPRESSIONS | st.tuples(st.sampled_from(["", "^"]), PATHS).map("".join)
 
 
 @given(st.dictionaries(KEYS, st.integers(1, 9), max_size=8), PATHS)
 def test_the_first_name_that_fits_decides_as_in_peft(entries, path):
     key = get_pattern_key(entries.keys(), path)
-    assert Pattern(entries).first(path, 0) == entries.get(key, 0)
+    assert NamePattern("rank_pattern", entries).first(path, 0) == entries.get(key, 0)
 
 
 def test_the_endings_of_a_path():
@@ -32,7 +35,7 @@ def test_a_look_up_does_not_depend_on_how_many_names_there_are():
             Counted.asked += 1
             return super().__eq__(other)
 
-    pattern = Pattern({Counted(f"name{n}"): n for n in range(2_000)})
+    pattern = NamePattern("rank_pattern", {Counted(f"name{n}"): n for n in range(2_000)})
     Counted.asked = 0
     assert pattern.first("model.layers.0.self_attn.q_proj", 7) == 7
     assert Counted.asked < 20
