@@ -1,15 +1,19 @@
-"""Training data: chat-format rows, one JSON object per line."""
+"""Training data: chats, read from the rows of a file and encoded for training."""
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, from_json
 
 from registry.plain_words import in_words
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
+from specialists.training.formats import as_chat
+
+SHOWN_PROBLEMS = 50
 
 
 class Message(BaseModel):
@@ -19,10 +23,11 @@ class Message(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: str
+    weight: Literal[0, 1] = 1
 
 
 class Row(BaseModel):
-    """One chat whose assistant turns are to be learnt."""
+    """One chat whose assistant turns are to be learnt, those of weight 0 excepted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,6 +39,8 @@ class Row(BaseModel):
             raise ValueError("the last message must be the assistant's")
         if next(turn.role for turn in self.messages if turn.role != "system") != "user":
             raise ValueError("the first message, or the one after the system's, must be the user's")
+        if not any(turn.weight for turn in self.messages if turn.role == "assistant"):
+            raise ValueError("no answer has a weight, so that nothing would be learnt")
         return self
 
     @property
@@ -58,7 +65,7 @@ class Example:
 
     Attributes:
         tokens: of the whole chat.
-        learnt: for each token, whether the assistant wrote it.
+        learnt: for each token, whether it is the assistant's and to be learnt.
     """
 
     tokens: list[int]
@@ -66,20 +73,73 @@ class Example:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """Read a JSONL file of rows.
+    """Read a file of rows: JSON lines, or one JSON array, in any of the forms of `formats`.
 
     Raises:
-        TrainingDataError: the file cannot be read, is empty, or a line is not a row.
+        TrainingDataError: the file cannot be read or is empty, or rows cannot be used; it names
+            all of them.
     """
     try:
-        # Not splitlines, which also cuts at separators that JSON strings may hold.
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{file} cannot be read as UTF-8 text: {error}") from error
-    rows = [_row(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows, problems = [], []
+    for where, value in _values(text):
+        try:
+            rows.append(_row(value))
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise TrainingDataError(_all(file, problems, len(rows)))
     if not rows:
         raise TrainingDataError(f"{file} has no rows")
     return rows
+
+
+def _values(text: str) -> Iterator[tuple[str, object]]:
+    """Each row's JSON, or what is wrong with it, with its place in the file."""
+    if text.lstrip().startswith("["):
+        array = _parsed(text)
+        rows = array if isinstance(array, list) else [array]
+        yield from ((f"row {at}", row) for at, row in enumerate(rows, 1))
+        return
+    # Not splitlines, which also cuts at separators that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"line {number}", _parsed(line)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return from_json(text)
+    except ValueError as error:
+        # The line that it names is one of this text, which mostly is a single line.
+        return ValueError(str(error).replace(" at line 1 column", ", column"))
+
+
+def _row(value: object) -> Row:
+    """Raises ValueError, which says what is wrong."""
+    if isinstance(value, ValueError):
+        raise ValueError(f"is not JSON: {value}")
+    turns = as_chat(value)
+    try:
+        return Row.model_validate({"messages": turns})
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_problem, error.errors()))) from None
+
+
+def _problem(error: ErrorDetails) -> str:
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]]
+    path = "".join(steps).removeprefix(".")
+    return f"'{path}' {in_words(error)}" if path else in_words(error)
+
+
+def _all(file: Path, problems: list[str], good: int) -> str:
+    shown = [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
+    rest = len(problems) - len(shown)
+    more = [f"  and {rest:,} more"] if rest else []
+    head = f"{file}: {len(problems):,} of {len(problems) + good:,} rows cannot be used:"
+    return "\n".join([head, *shown, *more])
 
 
 def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
@@ -100,7 +160,8 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
             # What the template writes after the end of the turn is not the assistant's.
             end = _end_of_turn(answer, tokenizer)
             tokens += prompt + answer
-            learnt += [False] * len(prompt) + [True] * end + [False] * (len(answer) - end)
+            wanted = message.weight > 0
+            learnt += [False] * len(prompt) + [wanted] * end + [False] * (len(answer) - end)
             read = whole
     return Example(tokens, learnt) if len(tokens) <= limit else None
 
@@ -124,14 +185,3 @@ def _end_of_turn(tokens: list[int], tokenizer: Tokenizer) -> int:
         if tokens[at] in tokenizer.eos:
             return at + 1
     return len(tokens)
-
-
-def _row(file: Path, number: int, line: str) -> Row:
-    try:
-        return Row.model_validate(json.loads(line))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "row"
-        raise TrainingDataError(f"{file}, line {number}: {where} {in_words(first)}") from error
-    except ValueError as error:
-        raise TrainingDataError(f"{file}, line {number} is not JSON: {error}") from error

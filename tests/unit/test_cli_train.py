@@ -122,13 +122,13 @@ def untrained(tmp_path, *words: str):
 
 def test_rows_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
-    assert "rows.jsonl, line 1" in untrained(tmp_path, "--description", "x").err
+    assert "line 1: the last message" in untrained(tmp_path, "--description", "x").err
 
 
 def test_heldout_rows_are_read_before_the_training(tmp_path):
     (tmp_path / "held.jsonl").write_text("{")
     ran = untrained(tmp_path, "--description", "x", "--heldout", "held.jsonl")
-    assert "held.jsonl, line 1 is not JSON" in ran.err
+    assert "line 1: is not JSON" in ran.err
 
 
 def test_what_it_is_for_must_be_said(tmp_path):

@@ -69,26 +69,132 @@ def test_a_row_over_the_limit_is_left_out(tokenizer):
     assert encode(Row.model_validate({"messages": TURNS}), tokenizer, 8) is None
 
 
+CHAT = json.dumps({"messages": TURNS})
+
+
+def read(tmp_path, text):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    return read_rows(file)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 2 is not JSON"),
-        ("[]", "line 2: row"),
+        ("{", "line 2: is not JSON"),
+        ("[]", "line 2: is no object"),
+        ("{}", "line 2: has none of these: 'messages'; 'conversations'"),
         ('{"messages": []}', "the last message must be the assistant's"),
+        ('{"messages": 3}', "'messages' must be a list"),
         (json.dumps({"messages": TURNS[:2]}), "the last message must be the assistant's"),
-        ('{"messages": [{"role": "robot", "content": "x"}]}', "messages.0.role"),
-        ('{"messages": [{"role": "assistant"}]}', "messages.0.content"),
-        (json.dumps({"messages": TURNS, "extra": 1}), "extra"),
+        ('{"messages": [{"role": "robot", "content": "x"}]}', "'messages[0]' has the role 'robot'"),
+        ('{"messages": [{"role": "assistant"}]}', "'messages[0].content' must be a string"),
         (json.dumps({"messages": TURNS[2:]}), "must be the user's"),
+        ('{"prompt": "a", "completion": 3}', "'messages[1].content' must be a string"),
+        ('{"prompt": "a", "completion": "\\ud800"}', "end of hex escape"),
+        (
+            json.dumps({"messages": [*TURNS[:-1], TURNS[-1] | {"weight": 2}]}),
+            "'messages[4].weight' must be 0 or 1",
+        ),
+        (
+            json.dumps({"messages": [turn | {"weight": 0} for turn in TURNS]}),
+            "nothing would be learnt",
+        ),
+        (
+            json.dumps({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}),
+            "cannot be learnt yet",
+        ),
+        (
+            json.dumps({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+            "not text",
+        ),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, said):
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps({"messages": TURNS}) + "\n" + line + "\n")
     with pytest.raises(TrainingDataError, match="line 2") as refusal:
-        read_rows(file)
+        read(tmp_path, f"{CHAT}\n{line}\n")
     assert said in str(refusal.value)
-    assert str(file) in str(refusal.value)
+    assert "rows.jsonl: 1 of 2 rows" in str(refusal.value)
+
+
+def test_all_bad_lines_are_named_at_once(tmp_path):
+    with pytest.raises(TrainingDataError) as refusal:
+        read(tmp_path, "\n".join([CHAT, "{", CHAT, '{"messages": [{}]}', *["[]"] * 100]))
+    head, *lines = str(refusal.value).splitlines()
+    assert "102 of 104 rows" in head
+    assert [line.split()[1] for line in lines[:2]] == ["2:", "4:"]
+    assert len(lines) == 51
+    assert lines[-1].strip() == "and 52 more"
+
+
+def test_an_array_that_is_no_json_is_named_once(tmp_path):
+    with pytest.raises(TrainingDataError, match=r"1 of 1 rows.*\n.*is not JSON.*line 3"):
+        read(tmp_path, f"[\n{CHAT},\n,\n{CHAT}\n]")
+
+
+ASKED, SAID = {"role": "user", "content": "hi there"}, {"role": "assistant", "content": " hello"}
+
+
+@pytest.mark.parametrize(
+    ("row", "before"),
+    [
+        ({"messages": [ASKED, SAID], "tools": [], "id": 7, "parallel_tool_calls": True}, []),
+        (
+            {
+                "messages": [
+                    {"role": "developer", "content": "be kind"},
+                    {"role": "user", "name": "ann", "content": [
+                        {"type": "text", "text": "hi "}, {"type": "text", "text": "there"},
+                    ]},
+                    SAID | {"weight": 1, "refusal": None, "tool_calls": None},
+                ]
+            },
+            ["be kind"],
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "hi there"}, {"from": "gpt", "value": " hello"},
+                ]
+            },
+            [],
+        ),
+        (
+            {
+                "system": "be kind",
+                "conversations": [ASKED, SAID],
+            },
+            ["be kind"],
+        ),
+        ({"instruction": "hi there", "input": "", "output": " hello"}, []),
+        (
+            {
+                "instruction": "hi", "input": "there", "output": " hello", "system": "be kind",
+                "history": [["a", "b"]],
+            },
+            ["be kind", "a", "b"],
+        ),
+        ({"prompt": "hi there", "completion": " hello"}, []),
+        ({"prompt": [ASKED], "completion": [SAID]}, []),
+    ],
+)  # fmt: skip
+def test_every_form_becomes_the_same_chat(tmp_path, row, before):
+    line = json.dumps(row)
+    for text in (line, json.dumps([row], indent=2), f"\ufeff{line}\r\n\r\n"):
+        [found] = read(tmp_path, text)
+        *early, asked, said = [turn.content for turn in found.messages]
+        assert early == before
+        assert (asked.replace("\n", " "), said) == ("hi there", " hello")
+        assert found.messages[-1].role == "assistant"
+
+
+def test_an_answer_without_weight_is_read_and_not_learnt(tokenizer):
+    whole = encode(Row.model_validate({"messages": TURNS}), tokenizer, 512)
+    silent = [turn | {"weight": 0} if turn is TURNS[2] else turn for turn in TURNS]
+    partly = encode(Row.model_validate({"messages": silent}), tokenizer, 512)
+    assert partly.tokens == whole.tokens
+    assert sum(partly.learnt) == len(tokenizer.encode_part("good evening")) + 1
+    assert sum(whole.learnt) == sum(partly.learnt) + len(tokenizer.encode_part("good morning")) + 1
 
 
 def test_separators_within_a_string_do_not_cut_the_line(tmp_path):
