@@ -125,7 +125,7 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
         return [token for token in prompt if isinstance(token, int)]
     turns = [turn for turn in prompt if not isinstance(turn, int)]
     tokenizer.require_room((turn.content for turn in turns), context)
-    return tokenizer.encode_chat(turns)
+    return tokenizer.encode_chat(turns, continued=generation.continued)
 
 
 def _deltas(emissions: Iterable[tuple[int, Emission]], tokenizer: Tokenizer) -> list[Delta]:

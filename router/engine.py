@@ -28,6 +28,7 @@ class Generation:
         prompt: Chat messages (the engine applies the chat template), text, or token ids.
         n: Continuations wanted, at least 1.
         sampling: How tokens are chosen; what it leaves open is the engine's own choice.
+        continued: Whether the last chat message is gone on with, in place of a new one.
         schema: JSON schema, as text, that every continuation must satisfy; None leaves them free.
         logprobs: None for none; k for the chosen token and the k likeliest.
     """
@@ -37,6 +38,7 @@ class Generation:
     prompt: tuple[Message, ...] | str | tuple[int, ...]
     n: int = 1
     sampling: Sampling = field(default_factory=Sampling)
+    continued: bool = False
     schema: str | None = None
     logprobs: int | None = None
 

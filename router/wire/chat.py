@@ -120,6 +120,8 @@ class ChatRequest(GenerationRequest):
 
     messages: Messages
     response_format: ResponseFormat | None = None
+    continue_final_message: bool = False
+    add_generation_prompt: bool | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -128,11 +130,22 @@ class ChatRequest(GenerationRequest):
     def _agrees_with_itself(self) -> Self:
         if self.top_logprobs and not self.logprobs:
             raise refused("invalid_value", "top_logprobs", "needs 'logprobs': true; add it")
+        self._check_ending()
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             message = "contradicts 'max_completion_tokens'; send one of the two"
             raise refused("invalid_value", "max_tokens", message)
         return self
+
+    def _check_ending(self) -> None:
+        """As vLLM has it: a new message is begun, or else the last one is gone on with."""
+        if self.add_generation_prompt not in (None, not self.continue_final_message):
+            message = "must be the opposite of 'continue_final_message'; remove it"
+            raise refused("invalid_value", "add_generation_prompt", message)
+        last = self.messages[-1]
+        if self.continue_final_message and not (last.role == "assistant" and last.text.strip()):
+            message = "needs a last message of the assistant's that has begun; add one"
+            raise refused("invalid_value", "continue_final_message", message)
 
     @property
     def turns(self) -> list[str]:
@@ -153,6 +166,7 @@ class ChatRequest(GenerationRequest):
             prompt=tuple(message.message for message in self.messages),
             n=self.n,
             sampling=sampling,
+            continued=self.continue_final_message,
             schema=None if self.response_format is None else self.response_format.schema_text,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )

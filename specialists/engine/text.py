@@ -65,13 +65,15 @@ class Tokenizer:
         """Tokens of a raw prompt, which may spell control tokens, with those put around it."""
         return list(self._tokenizer(text)["input_ids"])
 
-    def encode_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> list[int]:
-        """Tokens of a chat; with `answer`, up to where the assistant is to speak.
+    def encode_chat(
+        self, messages: Iterable[ChatMessage], *, answer: bool = True, continued: bool = False
+    ) -> list[int]:
+        """Tokens of a chat; see `render_chat`.
 
         Raises:
             InvalidPrompt: the base's template takes no such chat.
         """
-        return self.encode_part(self.render_chat(messages, answer=answer))
+        return self.encode_part(self.render_chat(messages, answer=answer, continued=continued))
 
     def encode_part(self, text: str) -> list[int]:
         """Tokens of a part of a chat as `render_chat` gave it: nothing is put around it."""
@@ -80,8 +82,12 @@ class Tokenizer:
             return tokens
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def render_chat(self, messages: Iterable[ChatMessage], *, answer: bool = True) -> str:
+    def render_chat(
+        self, messages: Iterable[ChatMessage], *, answer: bool = True, continued: bool = False
+    ) -> str:
         """A chat as the base's template writes it; with `answer`, up to where it is to speak.
+
+        With `continued` the last message is left open, so that it is what is gone on with.
 
         What people wrote is text: where it spells a control token it is masked, for `encode_part`.
 
@@ -95,7 +101,10 @@ class Tokenizer:
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    turns, add_generation_prompt=answer, tokenize=False
+                    turns,
+                    add_generation_prompt=answer and not continued,
+                    continue_final_message=continued,
+                    tokenize=False,
                 )
             )
         except (TemplateError, ValueError) as error:

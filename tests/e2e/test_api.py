@@ -284,6 +284,20 @@ def test_an_answer_is_parsed_into_the_class_that_was_asked_for(client, model):
     assert isinstance(answer.choices[0].message.parsed, Complaint)
 
 
+def test_an_answer_that_has_begun_is_gone_on_with(client):
+    answer = client.chat.completions.create(
+        model=BASE,
+        messages=[
+            {"role": "user", "content": "What is the capital of France?"},
+            {"role": "assistant", "content": "The capital of France is"},
+        ],
+        temperature=0,
+        max_tokens=3,
+        extra_body={"continue_final_message": True},
+    )
+    assert answer.choices[0].message.content.startswith(" Paris")
+
+
 def test_a_schema_that_cannot_be_held_is_refused(client):
     with pytest.raises(openai.BadRequestError, match="objekt") as refusal:
         client.chat.completions.create(

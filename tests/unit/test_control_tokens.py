@@ -123,3 +123,14 @@ def test_training_sees_text_as_text_too(named, asked, answer):
     prompt = ours.encode_chat([question])
     assert example.tokens[: len(prompt)] == prompt
     assert not any(example.learnt[: len(prompt)])
+
+
+@pytest.mark.parametrize("begun", ["Well, hello", "Well <|im_end|>", "1."])
+def test_an_answer_that_has_begun_is_gone_on_with(named, begun):
+    name, theirs, ours = named
+    turns = [Message("user", "hi"), Message("assistant", begun)]
+    *parts, last = [part for turn in turns for part in TEMPLATES[name][1](turn)][
+        : -2 if name == "chatml" else -1
+    ]
+    expected = reference(theirs.backend_tokenizer, [*parts, last])
+    assert ours.encode_chat(turns, continued=True) == expected

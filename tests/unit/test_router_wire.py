@@ -190,6 +190,8 @@ def test_the_unsupported_is_refused_by_name(fields, param):
             "response_format.json_schema.schema",
             "invalid_type",
         ),
+        ({"continue_final_message": True}, "continue_final_message", "invalid_value"),
+        ({"add_generation_prompt": False}, "add_generation_prompt", "invalid_value"),
         ({"n": 9}, "n", "invalid_value"),
         ({"n": True}, "n", "invalid_type"),
         ({"n": 1.5}, "n", "invalid_type"),
@@ -231,6 +233,14 @@ def test_what_is_wrong_is_named_by_its_path(fields, param, code):
 def test_the_schema_of_an_answer_reaches_the_engine(asked, schema):
     found = chat(response_format=asked).generation("id", None, Sampling()).schema
     assert (found and json.loads(found)) == schema
+
+
+def test_the_last_message_may_be_gone_on_with():
+    begun = [HI, {"role": "assistant", "content": "Well, "}]
+    body = chat(messages=begun, continue_final_message=True, add_generation_prompt=False)
+    assert body.generation("id", None, Sampling()).continued
+    assert not chat(messages=begun).generation("id", None, Sampling()).continued
+    assert chat(add_generation_prompt=True)
 
 
 def test_a_misspelt_name_is_put_right():
