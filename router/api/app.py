@@ -13,6 +13,7 @@ from router.api.lenient import Lenient
 from router.api.models import model_routes
 from router.api.operations import operation_routes
 from router.api.pages import add_pages
+from router.api.responses import response_routes
 from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
@@ -20,6 +21,7 @@ from router.service import Service
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
+from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 
 
@@ -49,6 +51,7 @@ def create_app(
     for routes in (
         chat_routes,
         completion_routes,
+        response_routes,
         route_routes,
         embedding_routes,
         model_routes,
@@ -58,6 +61,6 @@ def create_app(
         app.include_router(routes(service))
     add_pages(app)
     app.openapi = openapi_with(  # type: ignore[method-assign]
-        app, ChatRequest, CompletionRequest, RouteRequest, EmbeddingRequest
+        app, ChatRequest, CompletionRequest, ResponseRequest, RouteRequest, EmbeddingRequest
     )
     return app

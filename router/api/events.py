@@ -56,12 +56,13 @@ class EventStream(Response):
 
 
 async def events(items: Items, writer: Writer, request_id: str) -> AsyncGenerator[bytes, None]:
-    """An answer's events: its chunks and `[DONE]`, or an error in place of what is missing."""
+    """An answer's events up to its last, or an error in place of what is missing."""
     usage: Usage | None = None
     try:
         async for item in items:
             if isinstance(item, Delta):
-                yield event(writer.chunk(item))
+                for data in writer.stream_delta(item):
+                    yield event(data, writer.name(data))
             else:
                 usage = item
         if usage is None:
@@ -70,16 +71,18 @@ async def events(items: Items, writer: Writer, request_id: str) -> AsyncGenerato
         # Too late for a status: clients raise on an event that holds an error.
         level = logging.WARNING if isinstance(error, RouterError) else logging.ERROR
         logger.log(level, "stream %s broke off", request_id, exc_info=error)
-        yield event(failure(error).body)
+        data = writer.stream_error(failure(error).body)
+        yield event(data, writer.name(data))
         return
-    if last := writer.usage_chunk(usage):
-        yield event(last)
-    yield b"data: [DONE]\n\n"
+    for last in writer.stream_end(usage):
+        yield event(last, None if isinstance(last, str) else writer.name(last))
 
 
-def event(data: Any) -> bytes:
-    """One event."""
-    return b"data: " + to_json(data) + b"\n\n"
+def event(data: Any, name: str | None = None) -> bytes:
+    """One event: JSON, or a text as it stands."""
+    head = b"" if name is None else f"event: {name}\n".encode()
+    body = data.encode() if isinstance(data, str) else to_json(data)
+    return head + b"data: " + body + b"\n\n"
 
 
 async def _resumed(first: Delta | Usage, items: Items) -> Items:

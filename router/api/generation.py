@@ -22,10 +22,14 @@ from router.service import Service
 from router.wire.routing import answered
 from router.wire.writer import Envelope, Writer
 
-Operation = Literal["chat", "text_completion"]
+Operation = Literal["chat", "text_completion", "response"]
 
 SPECIALIST_HEADER = "x-myriad-specialist"
-PREFIXES: dict[Operation, str] = {"chat": "chatcmpl", "text_completion": "cmpl"}
+PREFIXES: dict[Operation, str] = {
+    "chat": "chatcmpl",
+    "text_completion": "cmpl",
+    "response": "resp",
+}
 
 
 async def decide(service: Service, model: str, turns: Sequence[str]) -> Decision:

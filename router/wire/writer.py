@@ -1,7 +1,7 @@
 """Answers in OpenAI's shapes: whole bodies, and the chunks of a stream."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from router.engine import Delta, Usage
 # OpenAI's stand-in for an impossible token, since JSON has no infinity.
 LEAST_LOGPROB = -9999.0
 
+DONE = "[DONE]"
 Json = dict[str, Any]
 
 
@@ -56,6 +57,23 @@ class Writer(ABC):
         if not self._include_usage:
             return None
         return self._head(self.chunk_object, []) | {"usage": usage_json(usage)}
+
+    def stream_delta(self, delta: Delta) -> Iterable[Json]:
+        """The data of a stream's events that a delta makes."""
+        return [self.chunk(delta)]
+
+    def stream_end(self, usage: Usage) -> Iterable[Json | str]:
+        """The data of a stream's last events."""
+        last = self.usage_chunk(usage)
+        return [DONE] if last is None else [last, DONE]
+
+    def stream_error(self, error: Json) -> Json:
+        """The data of the event that stands for what is missing, from an error's body."""
+        return error
+
+    def name(self, _data: Json) -> str | None:
+        """The name of an event; None for those that go without."""
+        return None
 
     def _head(self, kind: str, choices: list[Json]) -> Json:
         return {

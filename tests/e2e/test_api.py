@@ -298,6 +298,26 @@ def test_an_answer_that_has_begun_is_gone_on_with(client):
     assert answer.choices[0].message.content.startswith(" Paris")
 
 
+def test_the_responses_api_answers_and_streams_the_same(client):
+    asked = {"model": "demo/commit-message", "input": "added dark mode to the settings page"}
+    whole = client.responses.create(**asked, temperature=0, max_output_tokens=40)
+    with client.responses.stream(**asked, temperature=0, max_output_tokens=40) as stream:
+        for _ in stream:
+            pass
+        streamed = stream.get_final_response()
+    assert streamed.output_text == whole.output_text != ""
+    assert streamed.usage == whole.usage
+    assert whole.model == "demo/commit-message"
+
+
+def test_embeddings_are_near_where_texts_mean_alike(client):
+    texts = ["a raise in salary", "more pay", "tomato plants"]
+    answer = client.embeddings.create(model="all-MiniLM-L6-v2", input=texts)
+    pay, more, plants = (torch.tensor(each.embedding) for each in answer.data)
+    assert float(pay @ more) > float(pay @ plants) + 0.2
+    assert float(pay @ pay) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_schema_that_cannot_be_held_is_refused(client):
     with pytest.raises(openai.BadRequestError, match="objekt") as refusal:
         client.chat.completions.create(

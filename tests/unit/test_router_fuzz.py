@@ -42,7 +42,9 @@ BODY = st.builds(
     st.sampled_from([["model", "messages"], ["model", "prompt"], ["messages"], []]),
     st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3),
 )
-PATH = st.sampled_from(["/v1/chat/completions", "/v1/completions", "/v1/route"])
+PATH = st.sampled_from(
+    ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/responses", "/v1/embeddings"]
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""`POST /v1/responses`."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.json_body import read_json
+from router.api.schema import json_body
+from router.service import Service
+from router.wire.body import parse
+from router.wire.response import ResponseRequest
+from router.wire.response_writer import ResponseWriter
+
+
+def response_routes(service: Service) -> APIRouter:
+    """The route, served by `service`."""
+    routes = APIRouter(tags=["generation"])
+
+    @routes.post("/v1/responses", openapi_extra=json_body(ResponseRequest))
+    async def create_response(request: Request) -> Response:
+        """Answer a conversation; nothing is stored, so that each request brings all of it."""
+        body = parse(await read_json(request), ResponseRequest)
+        decision = await decide(service, body.model, body.turns)
+        sampling = await service.defaults.complete(body.sampling, decision.digest)
+        head = envelope("response", service, decision, sampling)
+        items = service.engine.generate(body.generation(head.id, decision.digest, sampling))
+        return await respond(
+            request,
+            measured(items, "response", service.metrics),
+            ResponseWriter(head, body, sampling),
+            specialist_header(service, decision),
+            None if body.stream else 1,
+        )
+
+    return routes

@@ -1,0 +1,123 @@
+"""The Responses API, asked for with OpenAI's own client; nothing is stored."""
+
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+from served import BASE, served, service
+
+from router.engine import Delta, Message, Usage
+from router.errors import Unavailable
+
+FORECAST = "weather forecast for paris"
+
+
+@pytest.fixture
+def made(tmp_path):
+    with service(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def client(made):
+    with served(made) as url, OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
+        yield client
+
+
+def test_a_text_is_answered_by_who_fits(made, client):
+    answer = client.responses.create(model="auto", input=FORECAST, instructions="be brief")
+    assert answer.output_text == FORECAST
+    assert (answer.status, answer.model, answer.object) == ("completed", "bob/weather", "response")
+    assert answer.id.startswith("resp-")
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+    assert answer.model_extra["routing"]["specialist"] == "bob/weather"
+    [asked] = made.engine.generations
+    assert asked.prompt == (Message("system", "be brief"), Message("user", FORECAST))
+
+
+def test_a_conversation_is_sent_back_as_it_came(made, client):
+    first = client.responses.create(model=BASE, input="hello")
+    turns = [{"role": "user", "content": "hello"}, *first.output]
+    turns.append({"role": "user", "content": [{"type": "input_text", "text": "and again"}]})
+    client.responses.create(
+        model=BASE, input=turns, max_output_tokens=9, temperature=0, top_p=0.5, store=False,
+        metadata={"a": "b"}, truncation="disabled",
+    )  # fmt: skip
+    asked = made.engine.generations[-1]
+    assert [(turn.role, turn.content) for turn in asked.prompt] == [
+        ("user", "hello"), ("assistant", "hello"), ("user", "and again"),
+    ]  # fmt: skip
+    assert asked.sampling.set == {"max_tokens": 9, "temperature": 0, "top_p": 0.5}
+
+
+def test_a_stream_grows_to_the_same_answer(client):
+    whole = client.responses.create(model=BASE, input="one two three")
+    with client.responses.stream(model=BASE, input="one two three") as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    kinds = [event.type for event in events]
+    assert kinds[:4] == [
+        "response.created", "response.in_progress", "response.output_item.added",
+        "response.content_part.added",
+    ]  # fmt: skip
+    assert kinds[-4:] == [
+        "response.output_text.done", "response.content_part.done", "response.output_item.done",
+        "response.completed",
+    ]  # fmt: skip
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == final.output_text == whole.output_text == "one two three"
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert final.usage == whole.usage
+
+
+def test_an_answer_that_is_cut_short_is_incomplete(made, client):
+    made.engine.script = lambda _: [Delta(0, "half", 1, finish_reason="length"), Usage(1, 1)]
+    answer = client.responses.create(model=BASE, input="hi")
+    assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    *_, last = client.responses.create(model=BASE, input="hi", stream=True)
+    assert last.type == "response.incomplete"
+    assert last.response.output[0].status == "incomplete"
+
+
+def test_an_error_on_the_way_is_an_event(made, client):
+    made.engine.script = lambda _: [Delta(0, "half", 1), Unavailable(1.0, "the engine died")]
+    with pytest.raises(openai.APIError, match="the engine died"):
+        list(client.responses.create(model=BASE, input="hi", stream=True))
+    made.engine.script = lambda _: [Unavailable(1.0, "the engine died")]
+    with pytest.raises(openai.InternalServerError):
+        client.responses.create(model=BASE, input="hi", stream=True)
+
+
+class Town(BaseModel):
+    name: str
+
+
+def test_an_answer_is_parsed(made, client):
+    made.engine.script = lambda _: [
+        Delta(0, '{"name": "Oslo"}', 3, finish_reason="stop"), Usage(1, 3)
+    ]  # fmt: skip
+    answer = client.responses.parse(model=BASE, input="hi", text_format=Town)
+    assert answer.output_parsed == Town(name="Oslo")
+    assert '"name"' in made.engine.generations[-1].schema
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp-1"}, "previous_response_id"),
+        ({"store": True}, "store"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"background": True}, "background"),
+        ({"input": []}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+         "input[0].content[0].type"),
+        ({"input": [{"type": "function_call_output", "call_id": "1", "output": "x"}]},
+         "input[0].call_id"),
+        ({"temperature": 3}, "temperature"),
+        ({"extra_body": {"max_tokens": 5}}, "max_tokens"),
+    ],
+)  # fmt: skip
+def test_what_is_not_served_is_refused_by_name(client, fields, param):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(**({"model": BASE, "input": "hi"} | fields))
+    assert caught.value.param == param
