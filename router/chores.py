@@ -4,7 +4,7 @@ import re
 
 HEAD = 2000
 """Characters in which such a prompt says what it wants."""
-TRANSCRIPT = re.compile(r"<chat_history>|#+ *chat history|<conversation>|<messages>", re.I)
+TRANSCRIPT = re.compile(r"<chat_history>|#{1,6} {0,3}chat history|<conversation>|<messages>", re.I)
 WANTED = re.compile(
     r"\b(generate|create|write|provide|suggest|give|come up with|summari[sz]e|analy[sz]e)\b"
     r".{0,100}?\b(title|tags?|follow-?up (questions?|prompts?)|search quer(y|ies)|emoji|summary)\b",

@@ -120,7 +120,7 @@ def _readings(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
     An echo stays with whoever answered what it echoes.
     """
     asked = len(turns) - 1
-    while asked > 0 and len(turns[asked].split()) <= ECHO_WORDS:
+    while asked > 0 and _words(turns[asked]) <= ECHO_WORDS:
         asked -= 1
     echoed = asked < len(turns) - 1
     if echoed:
@@ -128,6 +128,11 @@ def _readings(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield "The last message", turns[-1]
     what = "The message that the last one follows up on" if echoed else "The last message"
     yield what, turns[asked]
-    if len(turns[asked].split()) <= FOLLOW_UP_WORDS:
+    if _words(turns[asked]) <= FOLLOW_UP_WORDS:
         for before in reversed(turns[max(asked - TURNS_BACK, 0) : asked]):
             yield "The last message with one before it", f"{before}\n{turns[asked]}"
+
+
+def _words(text: str) -> int:
+    """How many words a text has; of a long one only that it has more than matter here."""
+    return len(text.split(None, FOLLOW_UP_WORDS + 1))

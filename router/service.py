@@ -25,6 +25,7 @@ READY_SECONDS = 2.0
 ROUTING_THREADS = 2
 READING_THREADS = 4
 WRITING_THREADS = 2
+EMBEDDING_THREADS = 1
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
 
@@ -68,6 +69,7 @@ class Service:
         self.routing = Pool("routing", ROUTING_THREADS)
         self.reading = Pool("reading", READING_THREADS)
         self.writing = Pool("writing", WRITING_THREADS)
+        self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.uploads = Gate(UPLOADS)
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
@@ -94,7 +96,7 @@ class Service:
     async def stop(self) -> None:
         """Stop following the registry."""
         await self.writing.run(self.follower.stop)
-        for pool in (self.routing, self.reading, self.writing):
+        for pool in (self.routing, self.reading, self.writing, self.embedding):
             pool.close()
 
     async def missing(self) -> list[str]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.encoder import Encoder, Vectors
+from router.encoder import MAX_CHARACTERS, Encoder, Vectors
 from router.errors import InvalidRequest, UnknownModel
 from router.service import Service
 from router.wire.body import parse
@@ -27,7 +27,7 @@ def embedding_routes(service: Service) -> APIRouter:
         if body.dimensions not in (None, encoder.dimensions):
             message = f"'dimensions' can only be {encoder.dimensions} for this model; remove it."
             raise InvalidRequest(message, param="dimensions")
-        vectors, tokens = await service.reading.run(_encode, encoder, body.input)
+        vectors, tokens = await service.embedding.run(_encode, encoder, body.input)
         return embeddings(encoder.name, vectors, tokens, body.encoding_format)
 
     return routes
@@ -35,4 +35,6 @@ def embedding_routes(service: Service) -> APIRouter:
 
 def _encode(encoder: Encoder, texts: list[str]) -> tuple[Vectors, int]:
     """A vector per text, and how many tokens were read."""
-    return encoder.encode(texts), sum(map(encoder.count, texts))
+    # What lies beyond is not read, and to tokenise it would only take time.
+    read = [text[:MAX_CHARACTERS] for text in texts]
+    return encoder.encode(read), sum(map(encoder.count, read))

@@ -1,5 +1,7 @@
 """What chat interfaces send of their own accord goes to the base; what people ask does not."""
 
+import time
+
 import pytest
 
 from router.chores import is_chore
@@ -42,3 +44,10 @@ def test_a_chore_is_known(text):
 @pytest.mark.parametrize("text", PEOPLE)
 def test_what_people_ask_is_none(text):
     assert not is_chore(text)
+
+
+@pytest.mark.parametrize("text", ["#" * 2_000_000, "title " * 300_000, "generate " * 200_000])
+def test_a_hostile_text_takes_no_longer_than_another(text):
+    began = time.process_time()
+    is_chore(f"generate a title {text}")
+    assert time.process_time() - began < 5
