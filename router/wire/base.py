@@ -19,10 +19,10 @@ def _without_nul(text: str) -> str:
 
 
 def bounded(most: int, what: str) -> BeforeValidator:
-    """Refuse a list by its length, before any of its items is looked at."""
+    """Refuse a list or an object by its length, before any of its items is looked at."""
 
     def check(value: object) -> object:
-        if isinstance(value, list) and len(value) > most:
+        if isinstance(value, list | dict) and len(value) > most:
             message = f"has {len(value):,} {what}; at most {most:,} are taken"
             raise PydanticCustomError("invalid_value", message.replace("{", "("))
         return value

@@ -27,7 +27,7 @@ Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias = Annotated[
     dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]],
-    Field(max_length=MAX_BIASES),
+    bounded(MAX_BIASES, "biases"),
 ]
 
 

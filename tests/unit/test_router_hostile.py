@@ -45,6 +45,21 @@ CORPUS = {
     "many lists": filled(CHAT + "[", "[]", "]}"),
     "many numbers": filled('{"model": "auto", "prompt": [', "1", "]}"),
     "many parts": filled(CHAT + '[{"role": "user", "content": [', "{}", "]}]}"),
+    "many biases": (
+        CHAT + "[], \"logit_bias\": {" + ",".join(f'"{n}":1' for n in range(140_000)) + "}}"
+    ).encode(),
+    "a schema of many keys": (
+        CHAT + '[], "response_format": {"type": "json_schema", "json_schema": {"name": "n", '
+        '"schema": {' + ",".join(f'"{n}":1' for n in range(140_000)) + "}}}}"
+    ).encode(),
+    "a schema of long texts": (
+        CHAT + '[{"role": "user", "content": "x"}], "response_format": {"type": "json_schema", '
+        '"json_schema": {"name": "n", "schema": {"description": "' + "x" * (MIB4 - 300) + '"}}}}'
+    ).encode(),
+    "many inputs": filled('{"model": "m", "input": [', '"a"', "]}"),
+    "as many inputs as are taken": (
+        '{"model": "m", "input": ' + json.dumps(["x" * 16_000] * 256) + "}"
+    ).encode(),
     "many keys": b'{"model": "auto",' + b",".join(b'"k%d":1' % n for n in range(300_000)) + b"}",
     "a long key": b'{"model": "auto", "' + b"k" * (MIB4 - 40) + b'": 1}',
     "a long text": said("a " * (MIB4 // 2 - 50)),
@@ -108,7 +123,10 @@ def app(tmp_path_factory):
         yield create_app(made)
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/route"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/responses", "/v1/embeddings"],
+)
 @pytest.mark.parametrize("name", CORPUS)
 def test_no_body_holds_the_event_loop_for_long(app, path, name):
     response, longest = asyncio.run(ask(app, path, CORPUS[name]))
