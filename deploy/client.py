@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +15,7 @@ from typing import Any, Self
 import httpx
 
 from deploy.errors import InvalidSetting, ServerRefused, ServerUnreachable
+from router.loopback import is_loopback
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Client:
             # Reading the certificates takes longer than most answers.
             verify=address.scheme == "https",
             # A proxy from the environment cannot reach this machine's own loopback.
-            trust_env=not _is_loopback(address.host),
+            trust_env=not is_loopback(address.host),
             transport=transport,
         )
 
@@ -251,10 +251,3 @@ def _address(url: str) -> httpx.URL:
             f"{url!r} is not a server's address: write it like http://127.0.0.1:8000"
         )
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -15,7 +15,6 @@ KINDS = {
     "dict": "an object",
     "mapping": "an object",
     "model": "an object",
-    "finite": "a finite number",
 }
 SENTENCES = {
     "missing": "is missing; add it",
@@ -24,11 +23,13 @@ SENTENCES = {
     "greater_than_equal": "must be at least {ge:g}",
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be a finite number",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "is not of the form {pattern}",
     "string_unicode": "must be valid Unicode text",
 }
 """By pydantic's kinds of error, over the fields of their contexts."""
+OURS = {"invalid_value", "invalid_type", "unknown_parameter", "unsupported_parameter"}
 
 
 def in_words(error: Mapping[str, Any]) -> str:
@@ -48,13 +49,8 @@ def in_words(error: Mapping[str, Any]) -> str:
     for word, wanted in KINDS.items():
         if kind == f"{word}_type" or kind.startswith((f"{word}_parsing", f"{word}_from")):
             return f"must be {wanted}"
-    if kind == "finite_number":
-        return "must be a finite number"
     # Ours are written for people; what pydantic adds one day is not.
     return str(error["msg"]) if kind in OURS else "is not a value that is taken here"
-
-
-OURS = {"invalid_value", "invalid_type", "unknown_parameter", "unsupported_parameter"}
 
 
 def _of_wrong_length(context: Mapping[str, Any], given: object) -> str:

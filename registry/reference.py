@@ -13,6 +13,7 @@ _REFERENCE = re.compile(
     rf"(?P<owner>{NAME})/(?P<name>{NAME})"
     rf"(?::(?P<alias>{NAME})|@(?:(?P<digest>{DIGEST})|(?P<number>[1-9][0-9]{{0,8}})))?"
 )
+_LONGEST = 160
 _RULE = "each part starts with a-z or 0-9, goes on with a-z, 0-9, '.', '_', '-', and has at most 64"
 
 
@@ -72,6 +73,24 @@ def parse_id(text: str) -> Reference:
     return Reference(match["owner"], match["name"])
 
 
+def require_alias(specialist: str, alias: str) -> None:
+    """Let a text pass that may point to versions of the specialist `owner/name`.
+
+    Raises:
+        InvalidReference: it cannot be an alias.
+    """
+    parse_reference(f"{specialist}:{alias}")
+    if alias == LATEST:
+        raise InvalidReference(f"'{LATEST}' is the newest version; choose another alias.", "alias")
+
+
+def like_a_reference(text: str) -> Reference:
+    """Whom a text of any form may have meant, to look for names near to it; it may be nobody."""
+    plain = text[:_LONGEST].strip().lower().replace("@", ":").partition(":")[0]
+    owner, _, name = plain.partition("/")
+    return Reference(owner, name)
+
+
 def _shown(text: str) -> str:
     """The text as a short, printable literal: it may be anything at all."""
-    return ascii(text if len(text) <= 160 else text[:160] + "...")
+    return ascii(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")

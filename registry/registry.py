@@ -20,7 +20,6 @@ from registry.digests import digest_bytes
 from registry.errors import (
     InvalidCard,
     InvalidInput,
-    InvalidReference,
     RegistryError,
     UnknownSpecialist,
     UnreadableCard,
@@ -28,7 +27,7 @@ from registry.errors import (
 from registry.files import AdapterFiles
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
-from registry.reference import LATEST, Reference, parse_id, parse_reference
+from registry.reference import Reference, like_a_reference, parse_id, require_alias
 from registry.tables import aliases, versions
 from registry.version import Change, Head, Live, Page, Version
 
@@ -36,7 +35,6 @@ __all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Versio
 
 _MAX_SEARCH_CHARACTERS = 200
 _MAX_PAGE = 1000
-_LONGEST_ID = 160
 _SWEEP_SECONDS = 3600.0
 
 
@@ -100,7 +98,7 @@ class Registry:
         """
         self._require_base(card)
         if alias is not None:
-            _require_alias(card.id, alias)
+            require_alias(card.id, alias)
         adapter = validate(config, weights, self._base, self._limits)
         manifest = Manifest(
             kind=adapter.kind,
@@ -229,10 +227,8 @@ class Registry:
 
     def nearest(self, text: str) -> list[str]:
         """Up to three ids of live specialists that are like any text, whatever its case."""
-        plain = text[:_LONGEST_ID].strip().lower().replace("@", ":").partition(":")[0]
-        owner, _, name = plain.partition("/")
         with self._database.read() as connection:
-            return self._nearest(connection, Reference(owner, name))
+            return self._nearest(connection, like_a_reference(text))
 
     def named(self, name: str, limit: int) -> list[str]:
         """Up to `limit` ids of live specialists with this name, whoever owns them."""
@@ -354,10 +350,3 @@ def _check_search(text: str | None, limit: int) -> None:
     if not 1 <= limit <= _MAX_PAGE:
         message = f"limit must be from 1 to {_MAX_PAGE}, not {limit}."
         raise InvalidInput(message, "limit", "invalid_limit")
-
-
-def _require_alias(specialist: str, alias: str) -> None:
-    """Raises InvalidReference unless a text can be an alias."""
-    parse_reference(f"{specialist}:{alias}")
-    if alias == LATEST:
-        raise InvalidReference(f"'{LATEST}' is the newest version; choose another alias.", "alias")

@@ -91,10 +91,9 @@ class MiniLM:
         if threads is not None:
             torch.set_num_threads(threads)
         self._torch = torch
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._whole = self._tokenizer
+        self._whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._whole.no_truncation()
+        self._whole.no_padding()
         self._tokenizer = Tokenizer.from_str(self._whole.to_str())
         self._tokenizer.enable_truncation(MAX_TOKENS)
         # Not from_pretrained, which draws a progress bar and reports the unused pooler.

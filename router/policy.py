@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from router.chores import is_chore
 from router.copies import without_copies
@@ -58,13 +59,13 @@ class Policy:
             return base_answers("A chat interface asks this on its own.", snapshot.generation)
         if not len(snapshot):
             return base_answers("No specialist is registered.", snapshot.generation)
-        first: tuple[str, Comparison] | None = None
-        for what, text in _readings(turns):
-            found = self._compare_long(snapshot, encoder, text)
-            first = first or (what, found)
+        compared = (
+            (what, self._compare_long(snapshot, encoder, text)) for what, text in _readings(turns)
+        )
+        first = next(compared)
+        for what, found in chain([first], compared):
             if self._fits(found):
                 return self._decision(snapshot, what, found)
-        assert first is not None, "there is always a reading"  # noqa: S101
         return self._decision(snapshot, *first)
 
     def _fits(self, found: Comparison) -> bool:

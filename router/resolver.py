@@ -84,7 +84,9 @@ class Resolver:
         """
         try:
             return self._registry.resolve(parse_reference(model))
-        except (InvalidReference, UnknownSpecialist) as error:
+        except UnknownSpecialist as error:
+            raise UnknownModel(model, error.nearest) from error
+        except InvalidReference as error:
             raise UnknownModel(model, self._nearest(model)) from error
 
     def _live(self, model: str) -> Decision | None:

@@ -6,7 +6,6 @@ https://developer.mozilla.org/docs/Web/HTTP/Headers/Origin, …/Host and …/Sec
 """
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.api.failures import failure
 from router.errors import Forbidden
+from router.loopback import is_loopback
 
 ANY = "*"
 EXPOSED = ("x-request-id", "x-myriad-specialist", "retry-after")
@@ -61,7 +61,7 @@ class AccessRules:
 
     def _is_ours(self, host: str) -> bool:
         name = _name(host)
-        return ANY in self.hosts or name in self.hosts or _is_loopback(name)
+        return ANY in self.hosts or name in self.hosts or is_loopback(name)
 
 
 class Access:
@@ -111,13 +111,6 @@ def _name(host: str) -> str:
     """A Host header without its port, `[::1]:8000` as `::1`."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     return name.strip("[]").rstrip(".").lower()
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
 
 
 def _shown(text: str) -> str:

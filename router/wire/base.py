@@ -4,7 +4,14 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from router.errors import did_you_mean
@@ -31,6 +38,15 @@ def bounded(most: int, what: str) -> BeforeValidator:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
+ModelName = Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+ONE_OR_MORE = BeforeValidator(_as_list)
+"""A text alone stands for a list of it."""
 
 
 def refused(kind: str, field: str, message: str) -> PydanticCustomError:

@@ -1,12 +1,12 @@
 """The request body of `POST /v1/chat/completions`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from router.engine import Generation, Message
+from router.engine import Generation, Message, Role
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
 from router.wire.response_format import ResponseFormat
@@ -18,6 +18,11 @@ SAID_BY_TOOLS = frozenset({"tool_calls", "function_call", "audio"})
 """What an assistant's turn may hold beside its text."""
 # Tags in brackets are left out of the path of an error.
 _CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
+TEXT_OR_PARTS = Discriminator(
+    lambda value: _CONTENT_TAGS.get(type(value)),
+    custom_error_type="invalid_type",
+    custom_error_message="must be a string or a list of text parts",
+)
 
 
 class TextPart(Body):
@@ -38,12 +43,26 @@ class TextPart(Body):
 Parts = Annotated[list[TextPart], Field(min_length=1, fail_fast=True), bounded(MAX_PARTS, "parts")]
 Content = Annotated[
     Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
-    Discriminator(
-        lambda value: _CONTENT_TAGS.get(type(value)),
-        custom_error_type="invalid_type",
-        custom_error_message="must be a string or a list of text parts",
-    ),
+    TEXT_OR_PARTS,
 ]
+
+
+class HasText(Protocol):
+    """A part of a message."""
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+
+
+def joined(content: str | Sequence[HasText]) -> str:
+    """A message's content as one string."""
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+def message(role: str, text: str) -> Message:
+    """A turn as engines take it; `developer` is another word for `system`."""
+    return Message("system" if role == "developer" else cast(Role, role), text)
 
 
 class ChatMessage(Body):
@@ -80,14 +99,12 @@ class ChatMessage(Body):
     @property
     def text(self) -> str:
         """The content as one string."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+        return joined(self.content)
 
     @property
     def message(self) -> Message:
         """The turn as engines take it."""
-        return Message("system" if self.role == "developer" else self.role, self.text)
+        return message(self.role, self.text)
 
 
 Messages = Annotated[

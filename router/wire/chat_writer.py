@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from router.answer import Choice
 from router.engine import Delta, TokenLogprob
-from router.wire.writer import Envelope, Json, Writer, finite
+from router.wire.writer import ChoiceWriter, Envelope, Json, finite
 
 
-class ChatWriter(Writer):
+class ChatWriter(ChoiceWriter):
     """Writes `chat.completion` and `chat.completion.chunk`."""
 
     body_object = "chat.completion"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from router.answer import Choice
 from router.engine import Delta, FinishReason, TokenLogprob
-from router.wire.writer import Envelope, Json, Writer, finite
+from router.wire.writer import ChoiceWriter, Envelope, Json, finite
 
 
-class CompletionWriter(Writer):
+class CompletionWriter(ChoiceWriter):
     """Writes `text_completion`, whole and in chunks."""
 
     body_object = chunk_object = "text_completion"

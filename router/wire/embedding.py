@@ -5,17 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from router.encoder import Vectors
-from router.wire.base import Body, Text, bounded
+from router.wire.base import ONE_OR_MORE, Body, ModelName, Text, bounded
 
 MAX_TEXTS = 256
 Words = Annotated[Text, Field(min_length=1)]
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 class EmbeddingRequest(Body):
@@ -23,12 +19,12 @@ class EmbeddingRequest(Body):
 
     ignored: ClassVar[frozenset[str]] = frozenset({"user"})
 
-    model: Annotated[Text, Field(min_length=1, max_length=256)]
+    model: ModelName
     input: Annotated[
         list[Words],
         Field(min_length=1),
         bounded(MAX_TEXTS, "texts"),
-        BeforeValidator(_as_list),
+        ONE_OR_MORE,
     ]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None

@@ -1,19 +1,16 @@
 """The request body of `POST /v1/responses`."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 
 from router.engine import Generation, Message
 from router.sampling import Sampling
-from router.wire.base import Body, Text, bounded
-from router.wire.chat import MAX_MESSAGES, MAX_PARTS
-from router.wire.response_format import ANY_OBJECT
-from router.wire.sampling import Count
-
-KINDS: dict[type, str] = {str: "(text)", list: "(parts)"}
+from router.wire.base import Body, ModelName, Text, bounded
+from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, joined, message
+from router.wire.response_format import schema_text
+from router.wire.sampling import Count, Share, Temperature
 
 
 class Part(Body):
@@ -43,19 +40,13 @@ class Item(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
         Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
-        Discriminator(
-            lambda value: KINDS.get(type(value)),
-            custom_error_type="invalid_type",
-            custom_error_message="must be a string or a list of text parts",
-        ),
+        TEXT_OR_PARTS,
     ]
 
     @property
     def message(self) -> Message:
         """The turn as engines take it."""
-        text = self.content
-        plain = text if isinstance(text, str) else "".join(part.text for part in text)
-        return Message("system" if self.role == "developer" else self.role, plain)
+        return message(self.role, joined(self.content))
 
 
 class Format(Body):
@@ -69,9 +60,7 @@ class Format(Body):
     @property
     def schema_text(self) -> str | None:
         """The schema of the answer; None leaves it free."""
-        if self.type == "json_schema":
-            return json.dumps(self.schema_ or {})
-        return ANY_OBJECT if self.type == "json_object" else None
+        return schema_text(self.type, self.schema_)
 
 
 class TextOptions(Body):
@@ -119,12 +108,12 @@ class ResponseRequest(Body):
         "truncation": ("disabled",),
     }
 
-    model: Annotated[Text, Field(min_length=1, max_length=256)]
+    model: ModelName
     input: Items
     instructions: Text | None = None
     max_output_tokens: Count | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
     text: TextOptions = TextOptions()
     stream: bool = False
 

@@ -1,6 +1,7 @@
 """The field `response_format`: what an answer must look like."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,7 +35,12 @@ class ResponseFormat(Body):
 
     @property
     def schema_text(self) -> str | None:
-        """The schema, one spelling each; None leaves the answer free."""
-        if self.json_schema is not None:
-            return json.dumps(self.json_schema.schema_)
-        return ANY_OBJECT if self.type == "json_object" else None
+        """The schema; None leaves the answer free."""
+        return schema_text(self.type, self.json_schema.schema_ if self.json_schema else None)
+
+
+def schema_text(kind: str, schema: Mapping[str, Any] | None) -> str | None:
+    """The schema of an answer of this type, as text; None leaves the answer free."""
+    if kind == "json_schema":
+        return json.dumps(schema or {})
+    return ANY_OBJECT if kind == "json_object" else None

@@ -13,8 +13,6 @@ from router.wire.writer import Envelope, Json, Writer
 class ResponseWriter(Writer):
     """Writes `response`, whole and as events, which are numbered in order."""
 
-    body_object = chunk_object = "response"
-
     def __init__(self, envelope: Envelope, asked: ResponseRequest, sampling: Sampling) -> None:
         super().__init__(envelope)
         self._asked = asked
@@ -116,12 +114,6 @@ class ResponseWriter(Writer):
             "metadata": {},
             "routing": envelope.routing,
         }
-
-    def _choice(self, choice: Choice) -> Json:
-        raise NotImplementedError("an answer here has no choices")
-
-    def _piece(self, delta: Delta) -> Json:
-        raise NotImplementedError("an answer here has no chunks")
 
 
 def _part(text: str) -> Json:

@@ -2,27 +2,33 @@
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from router.sampling import Sampling
-from router.wire.base import Body, StreamOptions, Text, bounded, refused
+from router.wire.base import (
+    ONE_OR_MORE,
+    Body,
+    ModelName,
+    StreamOptions,
+    Text,
+    bounded,
+    refused,
+)
 
 MAX_BIASES = 1024
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 Stop = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=256)]],
     bounded(4, "stop texts"),
-    BeforeValidator(_as_list),
+    ONE_OR_MORE,
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias = Annotated[
@@ -37,14 +43,14 @@ class GenerationRequest(Body):
     Ranges are OpenAI's; what is left out, the card of whoever answers decides, or the base.
     """
 
-    model: Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
+    model: ModelName
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
     max_tokens: Count | None = None
     top_k: Annotated[int, Field(ge=-1, le=10_000_000)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    min_p: Share | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None

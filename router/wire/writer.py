@@ -26,13 +26,40 @@ class Envelope:
 
 
 class Writer(ABC):
-    """Writes one answer, whole or in chunks; keeps what must be known from chunk to chunk."""
+    """Writes one answer, whole or as events; keeps what must be known from event to event."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+
+    @abstractmethod
+    def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
+        """The whole answer."""
+
+    @abstractmethod
+    def stream_delta(self, delta: Delta) -> Iterable[Json]:
+        """The data of a stream's events that a delta makes."""
+
+    @abstractmethod
+    def stream_end(self, usage: Usage) -> Iterable[Json | str]:
+        """The data of a stream's last events."""
+
+    def stream_error(self, error: Json) -> Json:
+        """The data of the event that stands for what is missing, from an error's body."""
+        return error
+
+    def name(self, _data: Json) -> str | None:
+        """The name of an event; None for those that go without."""
+        return None
+
+
+class ChoiceWriter(Writer):
+    """Writes answers of choices; a stream's events are chunks."""
 
     body_object: str
     chunk_object: str
 
     def __init__(self, envelope: Envelope, include_usage: bool = False) -> None:
-        self._envelope = envelope
+        super().__init__(envelope)
         self._include_usage = include_usage
         self._chunks = 0
 
@@ -41,6 +68,15 @@ class Writer(ABC):
         written = [self._choice(choice) for choice in choices]
         head = self._head(self.body_object, written)
         return head | {"usage": usage_json(usage), "routing": self._envelope.routing}
+
+    def stream_delta(self, delta: Delta) -> Iterable[Json]:
+        """A chunk per delta."""
+        return [self.chunk(delta)]
+
+    def stream_end(self, usage: Usage) -> Iterable[Json | str]:
+        """The usage where it was asked for, and the mark of the end."""
+        last = self.usage_chunk(usage)
+        return [DONE] if last is None else [last, DONE]
 
     def chunk(self, delta: Delta) -> Json:
         """A delta; the stream's first one also carries the routing."""
@@ -57,23 +93,6 @@ class Writer(ABC):
         if not self._include_usage:
             return None
         return self._head(self.chunk_object, []) | {"usage": usage_json(usage)}
-
-    def stream_delta(self, delta: Delta) -> Iterable[Json]:
-        """The data of a stream's events that a delta makes."""
-        return [self.chunk(delta)]
-
-    def stream_end(self, usage: Usage) -> Iterable[Json | str]:
-        """The data of a stream's last events."""
-        last = self.usage_chunk(usage)
-        return [DONE] if last is None else [last, DONE]
-
-    def stream_error(self, error: Json) -> Json:
-        """The data of the event that stands for what is missing, from an error's body."""
-        return error
-
-    def name(self, _data: Json) -> str | None:
-        """The name of an event; None for those that go without."""
-        return None
 
     def _head(self, kind: str, choices: list[Json]) -> Json:
         return {

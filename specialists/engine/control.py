@@ -41,11 +41,11 @@ class ControlTokens:
         return self._spelt(lambda found: self._masks[found[0]], text)
 
     def encode(self, text: str) -> list[int] | None:
-        """Tokens of a rendered text with masks in it; None for one that has none."""
-        written = {mask: spelt for spelt, mask in self._masks.items()}
-        if FENCE not in text or self._masked(lambda _: "", text) == text:
+        """Tokens of a rendered text that may have masks in it; None for one that has none."""
+        if FENCE not in text:
             return None
         backend, ids = self._aliased = self._aliased or self._alias()
+        written = {mask: spelt for spelt, mask in self._masks.items()}
         templated = self._spelt(lambda found: self._aliases[found[0]], text)
         plain = self._masked(lambda found: written[found[0]], templated)
         tokens = backend.encode(plain, add_special_tokens=False).ids
