@@ -178,7 +178,7 @@ async def _ask_all(url: str, base: str, tasks: list[Task]) -> dict[str, list[Out
 
 
 async def _outcome(client: AsyncOpenAI, base: str, task: Task, row: data.Row) -> Outcome:
-    messages: Any = [turn.model_dump() for turn in row.request]
+    messages: Any = [{"role": turn.role, "content": turn.content} for turn in row.request]
 
     async def answer(model: str) -> tuple[bool, str | None]:
         completion = await client.chat.completions.create(
@@ -186,7 +186,7 @@ async def _outcome(client: AsyncOpenAI, base: str, task: Task, row: data.Row) ->
         )
         text = completion.choices[0].message.content or ""
         routing = (completion.model_extra or {})["routing"]
-        return same_answer(text, row.answer), routing["specialist"]
+        return same_answer(text, row.answer.content), routing["specialist"]
 
     bare, _ = await answer(base)
     routed, chosen = await answer("auto")

@@ -2,20 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import replace
 
+from deploy.deltas import Deltas
 from deploy.home import open_registry
 from deploy.settings import MIB, EngineSettings, Settings
 from registry.errors import UnknownSpecialist
 from registry.files import AdapterFiles
 from router import errors as refusals
-from router.engine import Delta, Generation, Message, TokenLogprob, Usage
+from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
 from specialists import errors
 from specialists.base import locate_base
-from specialists.engine.core import Choice, Emission, SamplingParams
-from specialists.engine.engine import EngineOptions
+from specialists.engine.core import SamplingParams
+from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.grammar import Grammar
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
@@ -74,20 +74,16 @@ class EngineReplica:
             ),
             n=generation.n,
             params=_params(generation),
-            grammar=await self._grammar(generation),
+            grammar=await asyncio.to_thread(_grammar, generation, self._runner.engine),
         )
-        written = 0
+        calls = tokenizer.calls if generation.tool_use else None
+        deltas, written = Deltas(tokenizer, calls, generation.n), 0
         async with aclosing(self._runner.generate(request)) as answers:
             async for emissions in answers:
-                for delta in _deltas(emissions, tokenizer):
+                for delta in deltas.of(emissions):
                     written += delta.tokens
                     yield delta
         yield Usage(len(request.prompt), written)
-
-    async def _grammar(self, generation: Generation) -> Grammar | None:
-        if generation.schema is None:
-            return None
-        return await asyncio.to_thread(self._runner.engine.grammars.compile, generation.schema)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:
@@ -124,50 +120,35 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
     if not prompt or isinstance(prompt[0], int):
         return [token for token in prompt if isinstance(token, int)]
     turns = [turn for turn in prompt if not isinstance(turn, int)]
-    tokenizer.require_room((turn.content for turn in turns), context)
-    return tokenizer.encode_chat(turns, continued=generation.continued)
+    tools = generation.tool_use.tools if generation.tool_use else ()
+    tokenizer.require_room(_texts(turns, tools), context)
+    return tokenizer.encode_chat(turns, tools=tools, continued=generation.continued)
 
 
-def _deltas(emissions: Iterable[tuple[int, Emission]], tokenizer: Tokenizer) -> list[Delta]:
-    """One delta per row, in place of the emissions that arrived together."""
-    merged: dict[int, Delta] = {}
-    for row, emission in emissions:
-        delta = _delta(row, emission, tokenizer)
-        before = merged.get(row)
-        merged[row] = delta if before is None else _joined(before, delta)
-    return list(merged.values())
+def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:
+    """All that people wrote of a chat."""
+    for turn in turns:
+        yield turn.content
+        yield from (call.arguments for call in turn.calls)
+    for tool in tools:
+        yield tool.description or ""
+        yield tool.parameters
 
 
-def _delta(row: int, emission: Emission, tokenizer: Tokenizer) -> Delta:
-    choice = emission.choice
-    shown = choice is not None and choice.logprob is not None
-    ended = choice is not None and choice.token in tokenizer.eos
-    return Delta(
-        index=row,
-        text=emission.text,
-        tokens=1,
-        logprobs=(_logprob(choice, tokenizer),) if choice and shown and not ended else (),
-        finish_reason=emission.finish.value if emission.finish else None,
+def _grammar(generation: Generation, engine: Engine) -> Grammar | None:
+    """What the answer must look like."""
+    if generation.tool_use is not None:
+        return _grammar_of_calls(generation.tool_use, generation.schema, engine)
+    return engine.grammars.of_schema(generation.schema) if generation.schema else None
+
+
+def _grammar_of_calls(use: ToolUse, schema: str | None, engine: Engine) -> Grammar:
+    for at, tool in enumerate(use.tools):
+        engine.grammars.check(tool.parameters, f"tools[{at}].function.parameters")
+    rules = engine.tokenizer.calls.grammar(
+        use.callable, required=use.required, several=use.several, schema=schema
     )
-
-
-def _joined(first: Delta, second: Delta) -> Delta:
-    return replace(
-        second,
-        text=first.text + second.text,
-        tokens=first.tokens + second.tokens,
-        logprobs=first.logprobs + second.logprobs,
-    )
-
-
-def _logprob(choice: Choice, tokenizer: Tokenizer) -> TokenLogprob:
-    top = tuple(_shown(each.token, each.logprob, tokenizer) for each in choice.top)
-    return replace(_shown(choice.token, choice.logprob or 0.0, tokenizer), top=top)
-
-
-def _shown(token: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
-    text, raw = tokenizer.token_text(token)
-    return TokenLogprob(text, logprob, tuple(raw))
+    return engine.grammars.of_lark(rules, "tools")
 
 
 def _param(generation: Generation) -> str:

@@ -5,7 +5,16 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from router.engine import Delta, Engine, FinishReason, Generation, TokenLogprob, Usage
+from router.engine import (
+    CallDelta,
+    Delta,
+    Engine,
+    FinishReason,
+    Generation,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 from router.errors import Unavailable
 
 Items = AsyncGenerator[Delta | Usage, None]
@@ -18,13 +27,23 @@ class Choice:
     index: int
     text: str = ""
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
     def add(self, delta: Delta) -> None:
         """Append what a delta brings."""
         self.text += delta.text
         self.logprobs.extend(delta.logprobs)
+        for piece in delta.calls:
+            self._add_call(piece)
         self.finish_reason = delta.finish_reason or self.finish_reason
+
+    def _add_call(self, piece: CallDelta) -> None:
+        if piece.name is not None:
+            self.calls.append(ToolCall(piece.name, piece.arguments))
+        else:
+            call = self.calls[piece.index]
+            self.calls[piece.index] = replace(call, arguments=call.arguments + piece.arguments)
 
 
 async def collect(items: Items, count: int) -> tuple[list[Choice], Usage]:

@@ -6,16 +6,56 @@ from typing import Literal, Protocol
 
 from router.sampling import Sampling
 
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool; `arguments` is a JSON object, as text."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat."""
+    """One turn of a chat; a tool's is the result of a call."""
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that may be called; `parameters` is a JSON schema of an object, as text."""
+
+    name: str
+    parameters: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which tools an answer may call.
+
+    Attributes:
+        tools: what the chat offers, at least one.
+        only: the one that is to be called; None leaves the choice.
+        required: whether at least one must be called.
+        several: whether more than one call may be made.
+    """
+
+    tools: tuple[Tool, ...]
+    only: str | None = None
+    required: bool = False
+    several: bool = True
+
+    @property
+    def callable(self) -> tuple[Tool, ...]:
+        """The tools that may be called."""
+        return tuple(tool for tool in self.tools if self.only in (None, tool.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +69,9 @@ class Generation:
         n: Continuations wanted, at least 1.
         sampling: How tokens are chosen; what it leaves open is the engine's own choice.
         continued: Whether the last chat message is gone on with, in place of a new one.
-        schema: JSON schema, as text, that every continuation must satisfy; None leaves them free.
+        schema: JSON schema, as text, that every continuation must satisfy, unless it is calls of
+            tools; None leaves them free.
+        tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
     """
 
@@ -40,6 +82,7 @@ class Generation:
     sampling: Sampling = field(default_factory=Sampling)
     continued: bool = False
     schema: str | None = None
+    tool_use: ToolUse | None = None
     logprobs: int | None = None
 
 
@@ -54,6 +97,15 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDelta:
+    """New text of a continuation's call `index` (0, 1, …); its first delta brings the name."""
+
+    index: int
+    arguments: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last."""
 
@@ -62,6 +114,7 @@ class Delta:
     tokens: int
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
+    calls: tuple[CallDelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

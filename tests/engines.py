@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from registry.files import AdapterFiles
+from router.engine import ToolCall
 from specialists.base import Base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
@@ -22,6 +23,7 @@ SMALL = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=1 << 20, ste
 class Turn:
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
 
 
 def make_adapter(base: Base, folder: Path, *, seed: int, **lora) -> Path:

@@ -11,11 +11,12 @@ from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
+from router.wire.tools import Calls, ToolChoice, Tools, check_choice, tool_use
 
 MAX_MESSAGES = 2048
 MAX_PARTS = 256
-SAID_BY_TOOLS = frozenset({"tool_calls", "function_call", "audio"})
-"""What an assistant's turn may hold beside its text."""
+NOT_TEXT = frozenset({"function_call", "audio"})
+"""What an assistant's turn may hold beside its text, and is not served."""
 # Tags in brackets are left out of the path of an error.
 _CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
 TEXT_OR_PARTS = Discriminator(
@@ -77,23 +78,29 @@ class ChatMessage(Body):
         "audio": (),
         "function_call": (),
         "refusal": (),
-        "tool_call_id": (),
-        "tool_calls": ([],),
     }
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = ""
+    tool_calls: Calls = Field(default_factory=list)
+    tool_call_id: Text | None = None
 
     @classmethod
     def _ignored(cls, data: dict[str, Any]) -> Collection[str]:
         if data.get("role") != "assistant":
             return cls.ignored
-        return cls.ignored | (data.keys() - cls.model_fields.keys() - SAID_BY_TOOLS)
+        return cls.ignored | (data.keys() - cls.model_fields.keys() - NOT_TEXT)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.role != "assistant" and "content" not in self.model_fields_set:
             raise refused("missing", "content", "is missing; add it")
+        if self.role == "tool" and self.tool_call_id is None:
+            raise refused("missing", "tool_call_id", "is missing; add it")
+        if self.role != "tool" and self.tool_call_id is not None:
+            raise refused("invalid_value", "tool_call_id", "is for messages of the role 'tool'")
+        if self.role != "assistant" and self.tool_calls:
+            raise refused("invalid_value", "tool_calls", "is for messages of the assistant's")
         return self
 
     @property
@@ -104,7 +111,8 @@ class ChatMessage(Body):
     @property
     def message(self) -> Message:
         """The turn as engines take it."""
-        return message(self.role, self.text)
+        calls = tuple(call.function.call for call in self.tool_calls)
+        return replace(message(self.role, self.text), calls=calls)
 
 
 Messages = Annotated[
@@ -124,19 +132,19 @@ class ChatRequest(GenerationRequest):
         "functions": ([],),
         "modalities": (["text"],),
         "moderation": (),
-        "parallel_tool_calls": (True,),
         "prediction": (),
         "reasoning_effort": ("none",),
         "service_tier": ("auto", "default"),
         "store": (False,),
-        "tool_choice": ("none",),
-        "tools": ([],),
         "verbosity": ("medium",),
         "web_search_options": (),
     }
 
     messages: Messages
     response_format: ResponseFormat | None = None
+    tools: Tools = Field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
     max_completion_tokens: Count | None = None
@@ -148,6 +156,8 @@ class ChatRequest(GenerationRequest):
         if self.top_logprobs and not self.logprobs:
             raise refused("invalid_value", "top_logprobs", "needs 'logprobs': true; add it")
         self._check_ending()
+        self._check_results()
+        check_choice(self.tools, self.tool_choice)
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             message = "contradicts 'max_completion_tokens'; send one of the two"
@@ -163,6 +173,18 @@ class ChatRequest(GenerationRequest):
         if self.continue_final_message and not (last.role == "assistant" and last.text.strip()):
             message = "needs a last message of the assistant's that has begun; add one"
             raise refused("invalid_value", "continue_final_message", message)
+        if self.continue_final_message and self.tools:
+            message = "cannot be served beside 'tools'; send one of the two"
+            raise refused("invalid_value", "continue_final_message", message)
+
+    def _check_results(self) -> None:
+        """A tool's message answers a call that was made before it."""
+        called: set[str] = set()
+        for at, turn in enumerate(self.messages):
+            called |= {call.id for call in turn.tool_calls}
+            if turn.tool_call_id is not None and turn.tool_call_id not in called:
+                message = "is the id of no call before it; send the assistant's 'tool_calls' too"
+                raise refused("invalid_value", f"messages[{at}].tool_call_id", message)
 
     @property
     def turns(self) -> list[str]:
@@ -185,5 +207,6 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             schema=None if self.response_format is None else self.response_format.schema_text,
+            tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )

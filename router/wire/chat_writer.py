@@ -1,9 +1,10 @@
 """Answers of `POST /v1/chat/completions`."""
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 from router.answer import Choice
-from router.engine import Delta, TokenLogprob
+from router.engine import CallDelta, Delta, TokenLogprob, ToolCall
 from router.wire.writer import ChoiceWriter, Envelope, Json, finite
 
 
@@ -23,16 +24,19 @@ class ChatWriter(ChoiceWriter):
     def _choice(self, choice: Choice) -> Json:
         return {
             "index": choice.index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "message": _message(choice),
             "logprobs": self._logprobs_json(choice.logprobs),
             "finish_reason": choice.finish_reason,
         }
 
     def _piece(self, delta: Delta) -> Json:
-        content = {"content": delta.text} if delta.text else {}
+        content: Json = {"content": delta.text} if delta.text else {}
         if delta.index not in self._introduced:
             self._introduced.add(delta.index)
-            content = {"role": "assistant", "content": delta.text}
+            said = None if delta.calls and not delta.text else delta.text
+            content = {"role": "assistant", "content": said}
+        if delta.calls:
+            content["tool_calls"] = [_call_piece(piece) for piece in delta.calls]
         return {
             "index": delta.index,
             "delta": content,
@@ -48,6 +52,31 @@ class ChatWriter(ChoiceWriter):
             for token in tokens
         ]
         return {"content": content, "refusal": None}
+
+
+def _message(choice: Choice) -> Json:
+    message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
+    if not choice.calls:
+        return message
+    calls = [{"id": new_call_id(), **_function(call)} for call in choice.calls]
+    return message | {"content": choice.text or None, "tool_calls": calls}
+
+
+def _call_piece(piece: CallDelta) -> Json:
+    """A part of a call; the first has its id and its name."""
+    if piece.name is None:
+        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+    begun = ToolCall(piece.name, piece.arguments)
+    return {"index": piece.index, "id": new_call_id(), **_function(begun)}
+
+
+def _function(call: ToolCall) -> Json:
+    return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def new_call_id() -> str:
+    """An id for a call, by which its result is told."""
+    return f"call_{uuid4().hex[:24]}"
 
 
 def _token_json(token: TokenLogprob) -> Json:

@@ -40,6 +40,10 @@ class ControlTokens:
         """What somebody wrote, with everything masked that spells a control token."""
         return self._spelt(lambda found: self._masks[found[0]], text)
 
+    def before(self, text: str) -> str:
+        """A text up to its first control token."""
+        return self._spelt(lambda _: FENCE, text).split(FENCE, 1)[0]
+
     def encode(self, text: str) -> list[int] | None:
         """Tokens of a rendered text that may have masks in it; None for one that has none."""
         if FENCE not in text:

@@ -1,12 +1,13 @@
-"""What an answer must look like: a JSON schema, held token by token.
+"""What an answer must look like: a JSON schema or a grammar, held token by token.
 
 The grammar is llguidance's: at each step it says which tokens may come next, so that whatever is
 drawn the answer stays one that the schema takes. https://github.com/guidance-ai/llguidance
 """
 
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,10 @@ from specialists.errors import InvalidSampling
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
-PARAM = "response_format"
+RESPONSE_FORMAT = "response_format"
 MAX_CHARACTERS = 64 * 1024
 KEPT = 64
-"""Compiled schemas that are kept, the last used ones."""
+"""Compiled grammars that are kept, the last used ones."""
 SHOWN = 300
 LAYOUT: "JsonCompileOptions" = {
     "whitespace_flexible": False,
@@ -31,16 +32,22 @@ LAYOUT: "JsonCompileOptions" = {
 """Free white space is what a small base loses itself in."""
 
 
+def json_rule(schema: str) -> str:
+    """JSON of a schema (an object, as text), as a part of a grammar in llguidance's Lark."""
+    return f"%json {json.dumps(json.loads(schema) | {'x-guidance': LAYOUT})}"
+
+
 class Grammar:
     """Where one answer stands in its grammar. Not thread-safe."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+    def __init__(self, matcher: LLMatcher, vocabulary: int, param: str) -> None:
         self._matcher = matcher
         self._vocabulary = vocabulary
+        self._param = param
 
     def copy(self) -> "Grammar":
         """Another answer at the same place."""
-        return Grammar(self._matcher.deep_copy(), self._vocabulary)
+        return Grammar(self._matcher.deep_copy(), self._vocabulary, self._param)
 
     @property
     def ended(self) -> bool:
@@ -62,11 +69,11 @@ class Grammar:
             InvalidSampling: the grammar became too complex to be held on to.
         """
         self._matcher.consume_token(token)
-        _require_sound(self._matcher)
+        _require_sound(self._matcher, self._param)
 
 
 class Grammars:
-    """Compiles schemas, and keeps the last ones. Thread-safe."""
+    """Compiles grammars, and keeps the last ones. Thread-safe."""
 
     def __init__(self, tokenizer: str, end: Iterable[int], vocabulary: int) -> None:
         """Compile for a tokenizer, which is read at the first need.
@@ -83,37 +90,62 @@ class Grammars:
         self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
-    def compile(self, schema: str) -> Grammar:
+    def of_schema(self, schema: str, param: str = RESPONSE_FORMAT) -> Grammar:
         """The grammar of a JSON schema, at its beginning; may take a second.
+
+        Args:
+            schema: as text.
+            param: what the client calls it.
 
         Raises:
             InvalidSampling: it is no schema, asks for what cannot be held, or is too large.
         """
-        if len(schema) > MAX_CHARACTERS:
-            raise InvalidSampling(
-                f"the schema has {len(schema):,} characters; at most {MAX_CHARACTERS:,} are taken",
-                PARAM,
-            )
+        return self._grammar(_from_schema, schema, param)
+
+    def check(self, schema: str, param: str) -> None:
+        """Refuse a schema that `of_schema` would refuse; nothing of it is kept."""
+        _require_short(schema, param)
         with self._lock:
-            matcher = self._kept.pop(schema, None) or self._compiled(schema)
-            self._kept[schema] = matcher
+            self._compiled(_from_schema, schema, param)
+
+    def of_lark(self, rules: str, param: str) -> Grammar:
+        """The grammar of rules in llguidance's Lark; else like `of_schema`."""
+        return self._grammar(LLMatcher.grammar_from_lark, rules, param)
+
+    def _grammar(self, read: Callable[[str], str], source: str, param: str) -> Grammar:
+        _require_short(source, param)
+        with self._lock:
+            matcher = self._kept.pop(source, None) or self._compiled(read, source, param)
+            self._kept[source] = matcher
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return Grammar(matcher.deep_copy(), self._vocabulary)
+        return Grammar(matcher.deep_copy(), self._vocabulary, param)
 
-    def _compiled(self, schema: str) -> LLMatcher:
+    def _compiled(self, read: Callable[[str], str], source: str, param: str) -> LLMatcher:
         self._made = self._made or LLTokenizer(
             self._tokenizer, n_vocab=self._vocabulary, eos_token=self._end
         )
         try:
-            grammar = LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
+            grammar = read(source)
         except ValueError as error:
-            raise InvalidSampling(str(error)[:SHOWN], PARAM) from error
+            raise InvalidSampling(str(error)[:SHOWN], param) from error
         matcher = LLMatcher(self._made, grammar, log_level=0)
-        _require_sound(matcher)
+        _require_sound(matcher, param)
         return matcher
 
 
-def _require_sound(matcher: LLMatcher) -> None:
+def _require_short(source: str, param: str) -> None:
+    if len(source) > MAX_CHARACTERS:
+        raise InvalidSampling(
+            f"the schema has {len(source):,} characters; at most {MAX_CHARACTERS:,} are taken",
+            param,
+        )
+
+
+def _from_schema(schema: str) -> str:
+    return LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
+
+
+def _require_sound(matcher: LLMatcher, param: str) -> None:
     if matcher.is_error():
-        raise InvalidSampling(matcher.get_error().strip()[:SHOWN], PARAM)
+        raise InvalidSampling(matcher.get_error().strip()[:SHOWN], param)

@@ -1,16 +1,17 @@
 """Between text and tokens: chat templates, incremental detokenisation, stop texts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from jinja2 import TemplateError
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
+from specialists.engine.calls import CallFormat, Tool
+from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import ControlTokens
-from specialists.errors import ContextOverflow, InvalidPrompt
+from specialists.errors import ContextOverflow
 
 PLAIN_CHARACTERS = 8
 """Texts of up to so many characters per token of the context are tokenised without a look first."""
@@ -20,18 +21,6 @@ _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
 
 
-class ChatMessage(Protocol):
-    """One message of a chat."""
-
-    @property
-    def role(self) -> str:
-        """Who speaks: system, user or assistant."""
-
-    @property
-    def content(self) -> str:
-        """What is said."""
-
-
 class Tokenizer:
     """A base's tokenizer and chat template."""
 
@@ -39,6 +28,7 @@ class Tokenizer:
         self._tokenizer = tokenizer
         self._backend: Backend = tokenizer.backend_tokenizer
         self._control = ControlTokens(self._backend)
+        self._template = ChatTemplate(tokenizer, self._control)
         self._bytes = _byte_alphabet()
         # Tokens are bytes in an alphabet of GPT-2's, or pieces of text as SentencePiece has them.
         self._byte_level = b"ByteLevel" in self._backend.decoder.__getstate__()
@@ -66,14 +56,21 @@ class Tokenizer:
         return list(self._tokenizer(text)["input_ids"])
 
     def encode_chat(
-        self, messages: Iterable[ChatMessage], *, answer: bool = True, continued: bool = False
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        answer: bool = True,
+        continued: bool = False,
     ) -> list[int]:
         """Tokens of a chat; see `render_chat`.
 
         Raises:
             InvalidPrompt: the base's template takes no such chat.
         """
-        return self.encode_part(self.render_chat(messages, answer=answer, continued=continued))
+        return self.encode_part(
+            self.render_chat(messages, tools=tools, answer=answer, continued=continued)
+        )
 
     def encode_part(self, text: str) -> list[int]:
         """Tokens of a part of a chat as `render_chat` gave it: nothing is put around it."""
@@ -83,7 +80,12 @@ class Tokenizer:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def render_chat(
-        self, messages: Iterable[ChatMessage], *, answer: bool = True, continued: bool = False
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        answer: bool = True,
+        continued: bool = False,
     ) -> str:
         """A chat as the base's template writes it; with `answer`, up to where it is to speak.
 
@@ -94,21 +96,16 @@ class Tokenizer:
         Raises:
             InvalidPrompt: the base's template takes no such chat.
         """
-        turns = [
-            {"role": message.role, "content": self._control.mask(message.content)}
-            for message in messages
-        ]
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    turns,
-                    add_generation_prompt=answer and not continued,
-                    continue_final_message=continued,
-                    tokenize=False,
-                )
-            )
-        except (TemplateError, ValueError) as error:
-            raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
+        return self._template.render(messages, tools, answer=answer, continued=continued)
+
+    def said(self, message: ChatMessage) -> str:
+        """An answer as the base writes it, its calls included."""
+        return self._template.said(message)
+
+    @property
+    def calls(self) -> CallFormat:
+        """How the base writes calls of tools."""
+        return self._template.calls
 
     def require_room(self, texts: Iterable[str], limit: int) -> None:
         """Refuse texts that are far too long for a context of `limit` tokens, and read no further.

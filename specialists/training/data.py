@@ -16,13 +16,33 @@ from specialists.training.formats import as_chat
 SHOWN_PROBLEMS = 50
 
 
+class Call(BaseModel):
+    """A call of a tool; `arguments` is a JSON object, as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    arguments: str
+
+
+class Tool(BaseModel):
+    """A function that may be called; `parameters` is its JSON schema, as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str | None = None
+    parameters: str
+
+
 class Message(BaseModel):
     """One turn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[Call, ...] = ()
     weight: Literal[0, 1] = 1
 
 
@@ -32,6 +52,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
     @model_validator(mode="after")
     def _ends_with_an_answer(self) -> "Row":
@@ -49,9 +70,9 @@ class Row(BaseModel):
         return self.messages[:-1]
 
     @property
-    def answer(self) -> str:
+    def answer(self) -> Message:
         """The last answer."""
-        return self.messages[-1].content
+        return self.messages[-1]
 
     @property
     def first_request(self) -> str:
@@ -121,9 +142,9 @@ def _row(value: object) -> Row:
     """Raises ValueError, which says what is wrong."""
     if isinstance(value, ValueError):
         raise ValueError(f"is not JSON: {value}")
-    turns = as_chat(value)
+    chat = as_chat(value)
     try:
-        return Row.model_validate({"messages": turns})
+        return Row.model_validate(chat)
     except ValidationError as error:
         raise ValueError("; ".join(map(_problem, error.errors()))) from None
 
@@ -153,8 +174,8 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
     read = ""
     for turn, message in enumerate(row.messages):
         if message.role == "assistant":
-            asked = _rest(tokenizer.render_chat(row.messages[:turn]), read)
-            whole = tokenizer.render_chat(row.messages[: turn + 1], answer=False)
+            asked = _rest(tokenizer.render_chat(row.messages[:turn], tools=row.tools), read)
+            whole = tokenizer.render_chat(row.messages[: turn + 1], tools=row.tools, answer=False)
             prompt = tokenizer.encode_part(asked)
             answer = tokenizer.encode_part(_rest(whole, read + asked))
             # What the template writes after the end of the turn is not the assistant's.

@@ -68,14 +68,14 @@ def evaluate(
     if not rows:
         raise TrainingDataError(f"every row of {heldout} is longer than the base's context")
     data = f"sha256:{hashlib.sha256(heldout.read_bytes()).hexdigest()}"
-    base_answers, answers = asyncio.run(_answers(base, adapter, rows, report))
+    wanted, bare, answers = asyncio.run(_answers(base, adapter, rows, report))
     bare_surprise, surprise = (_perplexity(base, each, rows, report) for each in (None, adapter))
     scores = [
-        ("exact_match", _mean(same_answer, answers, rows), _mean(same_answer, base_answers, rows)),
-        ("token_f1", _mean(token_f1, answers, rows), _mean(token_f1, base_answers, rows)),
+        ("exact_match", _mean(same_answer, answers, wanted), _mean(same_answer, bare, wanted)),
+        ("token_f1", _mean(token_f1, answers, wanted), _mean(token_f1, bare, wanted)),
         ("perplexity", surprise, bare_surprise),
     ]
-    return [Score(metric, own, bare, len(rows), data) for metric, own, bare in scores]
+    return [Score(metric, own, bares, len(rows), data) for metric, own, bares in scores]
 
 
 def _that_fit(base: Base, rows: list[Row]) -> list[Row]:
@@ -96,38 +96,39 @@ def token_f1(answer: str, reference: str) -> float:
     return 2 * shared / (sum(got.values()) + sum(wanted.values())) if shared else 0.0
 
 
-def _mean(score: Callable[[str, str], float], answers: list[str], rows: list[Row]) -> float:
-    pairs = zip(answers, rows, strict=True)
-    return sum(score(answer, row.answer) for answer, row in pairs) / len(rows)
+def _mean(score: Callable[[str, str], float], answers: list[str], wanted: list[str]) -> float:
+    return sum(map(score, answers, wanted)) / len(wanted)
 
 
 async def _answers(
     base: Base, adapter: Path, rows: list[Row], report: Progress
-) -> tuple[list[str], list[str]]:
-    """Greedy answers of the base and of the adapter, both in the same batches."""
+) -> tuple[list[str], list[str], list[str]]:
+    """The answers wanted, and greedy ones of base and adapter, both in the same batches."""
     files = AdapterFiles.in_folder(adapter)
     runner = Runner.from_folder(
         base.folder, lambda _: files, EngineOptions(), max_waiting=2 * len(rows)
     )
+    tokenizer = runner.engine.tokenizer
     try:
         asked = [(digest, row) for digest in (None, "adapter") for row in rows]
         done = count(1)
 
         async def answered(digest: str | None, row: Row) -> str:
-            text = await _answer(runner, digest, row)
+            text = await _answer(runner, digest, row, tokenizer.said(row.answer))
             report("Answering held-out rows", next(done), len(asked))
             return text
 
         texts = await asyncio.gather(*(answered(*pair) for pair in asked))
-        return texts[: len(rows)], texts[len(rows) :]
+        wanted = [tokenizer.said(row.answer) for row in rows]
+        return wanted, texts[: len(rows)], texts[len(rows) :]
     finally:
         runner.close()
 
 
-async def _answer(runner: Runner, adapter: str | None, row: Row) -> str:
+async def _answer(runner: Runner, adapter: str | None, row: Row, wanted: str) -> str:
     tokenizer = runner.engine.tokenizer
-    room = len(tokenizer.encode(row.answer)) + ROOM
-    prompt = tokenizer.encode_chat(row.request)
+    room = len(tokenizer.encode(wanted)) + ROOM
+    prompt = tokenizer.encode_chat(row.request, tools=row.tools)
     request = Request("held-out", adapter, prompt, 1, SamplingParams(room, temperature=0.0))
     text = ""
     async for emissions in runner.generate(request):

@@ -7,6 +7,8 @@ and pairs of `prompt` and `completion`. What else a row holds is left alone.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from specialists.training.tool_formats import calls_of, tools_of
+
 Turn = dict[str, Any]
 
 ROLES = {
@@ -20,25 +22,31 @@ ROLES = {
     "bard": "assistant",
     "bing": "assistant",
     "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
 }
-TOOLS = ("tool_calls", "function_call")
 
 
 class NotAChat(ValueError):
     """A row that has none of the known forms; says what is wrong with it."""
 
 
-def as_chat(row: object) -> list[Turn]:
-    """The turns of a row, each with `role`, `content` and perhaps `weight`; not yet validated.
+def as_chat(row: object) -> dict[str, Any]:
+    """A row's `messages`, each with `role`, `content`, `calls` and perhaps `weight`, and `tools`.
+
+    Not yet validated.
 
     Raises:
         NotAChat: it is of no known form, or holds what cannot be learnt.
+        NotACall: its tools or calls cannot be read.
     """
     if not isinstance(row, Mapping):
         raise NotAChat("is no object")
     for fields, read in FORMS.items():
         if all(field in row for field in fields):
-            return read(row)
+            return {"messages": read(row), "tools": tools_of(row)}
     forms = "; ".join(" and ".join(map(repr, fields)) for fields in FORMS)
     raise NotAChat(f"has none of these: {forms}")
 
@@ -87,11 +95,12 @@ def _turn(path: str, turn: object) -> Turn:
     if not isinstance(turn, Mapping):
         raise NotAChat(f"'{path}' must be an object")
     role = turn.get("role", turn.get("from"))
-    if role in ("tool", "function") or any(turn.get(field) for field in TOOLS):
-        raise NotAChat(f"'{path}' holds a tool's call or result, which cannot be learnt yet")
     if role not in ROLES:
         raise NotAChat(f"'{path}' has the role {role!a}; known are {', '.join(ROLES)}")
-    found = {"role": ROLES[role], "content": _text(path, turn.get("content", turn.get("value")))}
+    calls = calls_of(path, turn)
+    said = None if role == "function_call" else turn.get("content", turn.get("value"))
+    content = "" if calls and said is None else _text(path, said)
+    found = {"role": ROLES[role], "content": content, "calls": calls}
     return found | ({"weight": turn["weight"]} if turn.get("weight") is not None else {})
 
 

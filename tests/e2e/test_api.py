@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 
 import httpx
@@ -175,9 +176,10 @@ def test_refusals_say_what_to_change(client):
             model=BASE, messages=[{"role": "user", "content": "very " * 12_000}]
         )
     assert refusal.value.code == "context_length_exceeded"
-    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    with pytest.raises(openai.BadRequestError, match="tools"):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": 3}}}
+    with pytest.raises(openai.BadRequestError) as refusal:
         client.chat.completions.create(model=BASE, messages=LONG, tools=[tool])
+    assert refusal.value.param == "tools[0].function.parameters"
     with pytest.raises(openai.BadRequestError) as refusal:
         client.chat.completions.create(model=BASE, messages=LONG, temperature=7)
     assert refusal.value.param == "temperature"
@@ -282,6 +284,62 @@ def test_an_answer_is_parsed_into_the_class_that_was_asked_for(client, model):
         response_format=Complaint,
     )
     assert isinstance(answer.choices[0].message.parsed, Complaint)
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "track_parcel",
+            "description": "Tells where a parcel is.",
+            "parameters": {
+                "type": "object",
+                "properties": {"number": {"type": "string", "pattern": "^[A-Z]{2}[0-9]{4}$"}},
+                "required": ["number"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    {"type": "function", "function": {"name": "open_hours", "description": "When we are open."}},
+]
+
+
+@pytest.mark.parametrize("model", [BASE, "demo/support-extractor"])
+def test_a_tool_is_called_and_its_result_goes_into_the_next_answer(client, model):
+    chat = [{"role": "user", "content": "Where is my parcel AB1234?"}]
+    track = {"type": "function", "function": {"name": "track_parcel"}}
+    asked = {"model": model, "tools": TOOLS, "temperature": 0}
+    first = client.chat.completions.create(messages=chat, tool_choice=track, **asked)
+    [call] = first.choices[0].message.tool_calls
+    assert first.choices[0].finish_reason == "tool_calls"
+    assert re.fullmatch("[A-Z]{2}[0-9]{4}", json.loads(call.function.arguments)["number"])
+    result = {"role": "tool", "tool_call_id": call.id, "content": "It is in Hamburg."}
+    with client.chat.completions.stream(
+        messages=[*chat, first.choices[0].message, result], max_tokens=40, **asked
+    ) as stream:
+        stream.until_done()
+    after = stream.get_final_completion()
+    assert after.usage is None
+    assert after.choices[0].message.content or after.choices[0].message.tool_calls
+
+
+def test_a_stream_of_calls_says_what_a_whole_answer_says(client):
+    asked = {
+        "model": BASE,
+        "messages": [{"role": "user", "content": "Where is my parcel AB1234?"}],
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "temperature": 0,
+    }
+    whole = client.chat.completions.create(**asked).choices[0]
+    with client.chat.completions.stream(**asked) as stream:
+        stream.until_done()
+    streamed = stream.get_final_completion().choices[0]
+    assert streamed.finish_reason == whole.finish_reason == "tool_calls"
+    assert [call.function.arguments for call in streamed.message.tool_calls] == [
+        call.function.arguments for call in whole.message.tool_calls
+    ]
 
 
 def test_an_answer_that_has_begun_is_gone_on_with(client):

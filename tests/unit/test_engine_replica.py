@@ -5,7 +5,8 @@ import inspect
 import pytest
 from tiny import tiny_base
 
-from deploy.engine_replica import _deltas, _prompt, _refusal
+from deploy.deltas import Deltas
+from deploy.engine_replica import _prompt, _refusal
 from router import errors as refusals
 from router.engine import Generation, Message
 from specialists import errors
@@ -57,7 +58,7 @@ def test_emissions_that_arrive_together_become_one_delta_per_row(tokenizer):
         (1, Emission(Choice(first), "x")),
         (0, Emission(Choice(second, -0.7), "b", FinishReason.LENGTH)),
     ]
-    deltas = {delta.index: delta for delta in _deltas(emissions, tokenizer)}
+    deltas = {delta.index: delta for delta in Deltas(tokenizer, None, 2).of(emissions)}
     assert (deltas[0].text, deltas[0].tokens, deltas[0].finish_reason) == ("ab", 2, "length")
     assert [each.logprob for each in deltas[0].logprobs] == [-0.5, -0.7]
     assert deltas[0].logprobs[0].top[0].logprob == -0.5
@@ -66,7 +67,9 @@ def test_emissions_that_arrive_together_become_one_delta_per_row(tokenizer):
 
 def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
     end = next(iter(tokenizer.eos))
-    [delta] = _deltas([(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))], tokenizer)
+    [delta] = Deltas(tokenizer, None, 1).of(
+        [(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))]
+    )
     assert delta.logprobs == ()
     assert delta.finish_reason == "stop"
 

@@ -39,7 +39,7 @@ def made(base):
 
 def answers(made, schema, count=1, **params):
     """What rows of a random base answer, held to a schema, with why they ended."""
-    grammar = made.grammars.compile(json.dumps(schema) if isinstance(schema, dict) else schema)
+    grammar = made.grammars.of_schema(json.dumps(schema) if isinstance(schema, dict) else schema)
     rows = []
     for seed in range(count):
         settings = {"max_tokens": 150} | params
@@ -62,8 +62,8 @@ def test_every_answer_satisfies_its_schema(made, temperature):
 
 
 def test_rows_of_other_schemas_or_none_share_the_batch(made):
-    number = made.grammars.compile(json.dumps({"type": "integer", "minimum": 10, "maximum": 99}))
-    word = made.grammars.compile(json.dumps({"const": "word"}))
+    number = made.grammars.of_schema(json.dumps({"type": "integer", "minimum": 10, "maximum": 99}))
+    word = made.grammars.of_schema(json.dumps({"const": "word"}))
     _, alone = sequence(made, [5, 6, 7], max_tokens=12)
     run(made)
     rows = [
@@ -105,17 +105,17 @@ def test_any_object_is_an_object(made):
 def test_what_cannot_be_held_is_refused(made, schema):
     text = schema if isinstance(schema, str) else json.dumps(schema)
     with pytest.raises(InvalidSampling) as caught:
-        made.grammars.compile(text)
+        made.grammars.of_schema(text)
     assert caught.value.param == "response_format"
     assert 0 < len(str(caught.value)) <= 300
 
 
 def test_the_last_used_schemas_are_kept(made):
-    made.grammars.compile(json.dumps(PERSON))
+    made.grammars.of_schema(json.dumps(PERSON))
     for number in range(KEPT - 1):
-        made.grammars.compile(json.dumps({"const": number}))
-    made.grammars.compile(json.dumps(PERSON))
-    made.grammars.compile(json.dumps({"const": "one more"}))
+        made.grammars.of_schema(json.dumps({"const": number}))
+    made.grammars.of_schema(json.dumps(PERSON))
+    made.grammars.of_schema(json.dumps({"const": "one more"}))
     kept = made.grammars._kept
     assert len(kept) == KEPT
     assert json.dumps(PERSON) in kept
@@ -137,7 +137,7 @@ VALUES = st.recursive(
 ), VALUES, max_size=4))  # fmt: skip
 def test_any_schema_is_compiled_or_refused(made, schema):
     try:
-        grammar = made.grammars.compile(json.dumps(schema))
+        grammar = made.grammars.of_schema(json.dumps(schema))
     except InvalidSampling:
         return
     assert grammar.allowed().any()

@@ -120,12 +120,10 @@ def test_what_asks_for_nothing_special_is_let_pass(fields):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
         ({"functions": [{}]}, "functions"),
         ({"audio": {}}, "audio"),
         ({"store": True}, "store"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"messages": [HI, {**HI, "audio": {"id": "1"}}]}, "messages[1].audio"),
         (
@@ -149,7 +147,8 @@ def test_the_unsupported_is_refused_by_name(fields, param):
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": "hi"}, "messages", "invalid_type"),
         ({"messages": [3]}, "messages[0]", "invalid_type"),
-        ({"messages": [HI, {"role": "tool", "content": "x"}]}, "messages[1].role", "invalid_value"),
+        ({"messages": [HI, {"role": "function", "content": "x"}]}, "messages[1].role",
+         "invalid_value"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content", "invalid_type"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "invalid_value"),
@@ -341,7 +340,7 @@ def test_a_route_takes_messages_or_input_but_not_both():
         ({"messages": []}, "'messages' has too few items; at least 1 are needed, these are 0."),
         ({"messages": [3]}, "'messages[0]' must be an object."),
         ({"messages": [{"role": "me", "content": "x"}]},
-         "'messages[0].role' must be 'system', 'developer', 'user' or 'assistant'."),
+         "'messages[0].role' must be 'system', 'developer', 'user', 'assistant' or 'tool'."),
         ({"user": 3}, "'user' must be a string."),
         ({"stop": {}}, "'stop' must be a list."),
     ],

@@ -59,7 +59,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer, monkeypatc
     monkeypatch.setattr(
         tokenizer,
         "render_chat",
-        lambda turns, answer=True: f"{len(turns)}" + render(turns, answer=answer),
+        lambda turns, answer=True, **more: f"{len(turns)}" + render(turns, answer=answer, **more),
     )
     with pytest.raises(TrainingDataError, match="changes earlier turns"):
         encode(Row.model_validate({"messages": TURNS}), tokenizer, 512)
@@ -102,7 +102,27 @@ def read(tmp_path, text):
         ),
         (
             json.dumps({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}),
-            "cannot be learnt yet",
+            "'messages[0].tool_calls[0]' must be a function with a name",
+        ),
+        (
+            json.dumps({"messages": [{"role": "assistant", "tool_calls": "x"}]}),
+            "'messages[0].tool_calls' must be a list",
+        ),
+        (
+            json.dumps(
+                {
+                    "messages": [
+                        {"role": "assistant", "function_call": {"name": "f", "arguments": "["}}
+                    ]
+                }
+            ),
+            "arguments that are no JSON object",
+        ),
+        (json.dumps({"messages": TURNS, "tools": [{"name": 1}]}), "'tools[0]' must be a function"),
+        (json.dumps({"messages": TURNS, "tools": "none"}), "'tools' must be a list"),
+        (
+            json.dumps({"messages": TURNS, "tools": [{"name": "f", "parameters": "x"}]}),
+            "no schema",
         ),
         (
             json.dumps({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
@@ -186,6 +206,54 @@ def test_every_form_becomes_the_same_chat(tmp_path, row, before):
         assert early == before
         assert (asked.replace("\n", " "), said) == ("hi there", " hello")
         assert found.messages[-1].role == "assistant"
+
+
+LOOK = {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}
+CALLED = {"name": "look", "arguments": {"at": "b", "n": [1, 2]}}
+RESULT = "a tree"
+OPENAI = {
+    "tools": [{"type": "function", "function": LOOK}],
+    "messages": [
+        ASKED,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "1",
+                    "type": "function",
+                    "function": CALLED | {"arguments": '{"at":"b","n":[1,2]}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": RESULT},
+        SAID,
+    ],
+}
+SHAREGPT = {
+    "tools": json.dumps([LOOK]),
+    "conversations": [
+        {"from": "human", "value": "hi there"},
+        {"from": "function_call", "value": json.dumps(CALLED)},
+        {"from": "observation", "value": RESULT},
+        {"from": "gpt", "value": " hello"},
+    ],
+}
+
+
+@pytest.mark.parametrize("row", [OPENAI, SHAREGPT], ids=["openai", "sharegpt"])
+def test_calls_are_learnt_as_they_are_served(tmp_path, tokenizer, row):
+    [read_back] = read(tmp_path, json.dumps(row))
+    [call] = read_back.messages[1].calls
+    assert (call.name, call.arguments) == ("look", '{"at": "b", "n": [1, 2]}')
+    example = encode(read_back, tokenizer, 2048)
+    learnt = [token for token, own in zip(example.tokens, example.learnt, strict=True) if own]
+    end = next(iter(tokenizer.eos))
+    said = tokenizer.said(read_back.messages[1])
+    assert said == tokenizer.calls.write(read_back.messages[1].calls)
+    assert learnt == [*tokenizer.encode_part(said), end, *tokenizer.encode_part(" hello"), end]
+    served = tokenizer.encode_chat(read_back.messages[:1], tools=read_back.tools)
+    assert example.tokens[: len(served)] == served
 
 
 def test_an_answer_without_weight_is_read_and_not_learnt(tokenizer):

@@ -1,0 +1,194 @@
+"""Chats as a base's template writes them, tools and calls included."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Protocol
+
+from jinja2 import TemplateError
+
+from specialists.engine.calls import Call, CallFormat, Tool
+from specialists.engine.control import ControlTokens
+from specialists.errors import InvalidPrompt
+
+OWN_CALLS = CallFormat(
+    '<tool_call>\n{"name": "', '", "arguments": ', "}\n</tool_call>", separator="\n"
+)
+"""For templates that know of no tools: as Hermes and Qwen write them."""
+OWN_TOOLS = """\
+You can call these functions, one JSON object per line:
+<tools>
+{tools}
+</tools>
+To call one, answer with
+{call}
+Its result comes back as <tool_response>."""
+
+_NAME, _ARGUMENTS = "probe_of_calls", '{"x": "y"}'
+_PROBE = {
+    "type": "function",
+    "function": {
+        "name": _NAME,
+        "description": _NAME,
+        "parameters": {"type": "object", "properties": {"x": {"type": "string"}}},
+    },
+}
+_ASKED = {"role": "user", "content": "?"}
+Turn = dict[str, Any]
+
+
+class ChatMessage(Protocol):
+    """One message of a chat."""
+
+    @property
+    def role(self) -> str:
+        """Who speaks: system, user, assistant, or a tool that gives a call's result."""
+
+    @property
+    def content(self) -> str:
+        """What is said."""
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The tools that are called."""
+
+
+class ChatTemplate:
+    """A base's chat template. What people wrote is masked where it spells a control token."""
+
+    def __init__(self, tokenizer: Any, control: ControlTokens) -> None:
+        """Take the template of a tokenizer of transformers'."""
+        self._tokenizer = tokenizer
+        self._control = control
+
+    @cached_property
+    def calls(self) -> CallFormat:
+        """How the base writes calls: as its template does, if it knows of them."""
+        return self._learnt or OWN_CALLS
+
+    def said(self, message: ChatMessage) -> str:
+        """A message's text and its calls, as the base writes them."""
+        if not message.calls:
+            return message.content
+        text = [message.content] if message.content and self.calls.tag else []
+        return "\n".join([*text, self.calls.write(message.calls)])
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Tool],
+        *,
+        answer: bool,
+        continued: bool,
+    ) -> str:
+        """A chat as text.
+
+        Args:
+            messages: the chat.
+            tools: what may be called.
+            answer: whether to end where the assistant is to speak.
+            continued: whether the last message is left open, to be gone on with.
+
+        Raises:
+            InvalidPrompt: the base's template takes no such chat.
+        """
+        if self._learnt is None:
+            told, turns = [], self._spelt_out(messages, tools)
+        else:
+            told, turns = [_described(tool) for tool in tools], [_turn(each) for each in messages]
+        try:
+            return self._write(
+                self._masked(turns),
+                self._masked(told),
+                add_generation_prompt=answer and not continued,
+                continue_final_message=continued,
+            )
+        except (TemplateError, ValueError) as error:
+            raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
+
+    def _spelt_out(self, messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[Turn]:
+        """A chat in which tools, calls and results are texts of ordinary turns."""
+        turns: list[Turn] = []
+        for by_tools, group in groupby(messages, lambda message: message.role == "tool"):
+            if by_tools:
+                results = (f"<tool_response>\n{each.content}\n</tool_response>" for each in group)
+                turns.append({"role": "user", "content": "\n".join(results)})
+            else:
+                turns += ({"role": each.role, "content": self.said(each)} for each in group)
+        if tools:
+            described = "\n".join(
+                json.dumps(_described(tool), ensure_ascii=False) for tool in tools
+            )
+            told = OWN_TOOLS.format(tools=described, call=OWN_CALLS.example)
+            before = [turns.pop(0)["content"]] if turns and turns[0]["role"] == "system" else []
+            turns.insert(0, {"role": "system", "content": "\n\n".join([*before, told])})
+        return turns
+
+    def _write(self, turns: list[Turn], tools: list[Turn], **ending: bool) -> str:
+        template = self._tokenizer.apply_chat_template
+        return str(template(turns, tools=tools or None, tokenize=False, **ending))
+
+    def _masked(self, value: Any) -> Any:
+        """The same, every text in it masked."""
+        if isinstance(value, str):
+            return self._control.mask(value)
+        if isinstance(value, list):
+            return [self._masked(each) for each in value]
+        if isinstance(value, dict):
+            return {self._masked(name): self._masked(each) for name, each in value.items()}
+        return value
+
+    @cached_property
+    def _learnt(self) -> CallFormat | None:
+        """The format of calls, read off what the template writes for one, and for two."""
+        asked = self._probe(0)
+        one = self._written(asked, 1)
+        opening, named, rest = (one or "").partition(_NAME)
+        between, called, rest = rest.partition(_ARGUMENTS)
+        # Calls that control tokens enclose are not read: these are no part of an answer's text.
+        if not (asked and _NAME in asked and named and called and "{" in opening):
+            return None
+        if self._control.before(opening + between) != opening + between:
+            return None
+        closing = self._control.before(rest)
+        two = (self._written(asked, 2) or "").removeprefix(
+            opening + _NAME + between + _ARGUMENTS + closing
+        )
+        separator, again, _ = two.partition(opening)
+        return CallFormat(opening, between, closing, separator if again else None)
+
+    def _written(self, asked: str | None, calls: int) -> str | None:
+        whole = self._probe(calls)
+        return whole.removeprefix(asked) if asked and whole and whole.startswith(asked) else None
+
+    def _probe(self, calls: int) -> str | None:
+        """A chat that asks (0), or that is answered by so many calls; None if it is refused."""
+        function = {"name": _NAME, "arguments": json.loads(_ARGUMENTS)}
+        call = {"type": "function", "id": "123456789", "function": function}
+        said = [{"role": "assistant", "content": "", "tool_calls": [call] * calls}]
+        try:
+            turns: list[Turn] = [_ASKED, *(said if calls else [])]
+            return self._write(turns, [_PROBE], add_generation_prompt=not calls)
+        except (TemplateError, ValueError, TypeError):
+            return None
+
+
+def _turn(message: ChatMessage) -> Turn:
+    turn: Turn = {"role": message.role, "content": message.content}
+    if message.calls:
+        turn["tool_calls"] = [
+            {
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+            }
+            for call in message.calls
+        ]
+    return turn
+
+
+def _described(tool: Tool) -> Turn:
+    function = {"name": tool.name, "parameters": json.loads(tool.parameters)}
+    if tool.description is not None:
+        function["description"] = tool.description
+    return {"type": "function", "function": function}
