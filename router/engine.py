@@ -44,13 +44,13 @@ class ToolUse:
         tools: what the chat offers, at least one.
         only: the one that is to be called; None leaves the choice.
         required: whether at least one must be called.
-        several: whether more than one call may be made.
+        several: whether more than one call may be made; None leaves it to the base.
     """
 
     tools: tuple[Tool, ...]
     only: str | None = None
     required: bool = False
-    several: bool = True
+    several: bool | None = None
 
     @property
     def callable(self) -> tuple[Tool, ...]:

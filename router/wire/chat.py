@@ -144,7 +144,7 @@ class ChatRequest(GenerationRequest):
     response_format: ResponseFormat | None = None
     tools: Tools = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
     max_completion_tokens: Count | None = None

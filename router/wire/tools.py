@@ -77,7 +77,7 @@ ToolChoice = Annotated[
 
 
 def tool_use(
-    tools: list[FunctionTool], choice: Mode | NamedTool | None, several: bool
+    tools: list[FunctionTool], choice: Mode | NamedTool | None, several: bool | None
 ) -> ToolUse | None:
     """What an answer may call; None is nothing."""
     if not tools or choice == "none":
@@ -87,7 +87,7 @@ def tool_use(
         tools=tuple(tool.function.tool for tool in tools),
         only=named,
         required=choice == "required" or named is not None,
-        several=several and named is None,
+        several=several if named is None else False,
     )
 
 

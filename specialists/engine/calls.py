@@ -43,12 +43,14 @@ class CallFormat:
 
     Attributes:
         separator: stands between calls; None where an answer holds one call at most.
+        several: whether an answer may hold more than one call when nobody says.
     """
 
     opening: str
     between: str
     closing: str
     separator: str | None
+    several: bool = True
 
     @property
     def tag(self) -> str:
@@ -69,14 +71,14 @@ class CallFormat:
         return (self.separator or "\n").join(written)
 
     def grammar(
-        self, tools: Sequence[Tool], *, required: bool, several: bool, schema: str | None
+        self, tools: Sequence[Tool], *, required: bool, several: bool | None, schema: str | None
     ) -> str:
         """The answers that are calls of these tools, or else text, in llguidance's Lark.
 
         Args:
             tools: which may be called, at least one.
             required: whether there must be a call.
-            several: whether there may be more than one.
+            several: whether there may be more than one; None leaves it to the format.
             schema: JSON schema of an answer that is no call; None leaves its text free.
 
         Raises:
@@ -87,7 +89,8 @@ class CallFormat:
                 "this base writes calls as JSON too, so that 'tools' are not to be told from it",
                 RESPONSE_FORMAT,
             )
-        separator = self.separator if several else None
+        wanted = self.several if several is None else several
+        separator = self.separator if wanted else None
         rest = self.opening[len(self.tag) :]
         more = f"({_literal(separator + self.opening)} called)*" if separator is not None else ""
         rules = [

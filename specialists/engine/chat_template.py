@@ -13,9 +13,12 @@ from specialists.engine.control import ControlTokens
 from specialists.errors import InvalidPrompt
 
 OWN_CALLS = CallFormat(
-    '<tool_call>\n{"name": "', '", "arguments": ', "}\n</tool_call>", separator="\n"
+    '<tool_call>\n{"name": "', '", "arguments": ', "}\n</tool_call>", "\n", several=False
 )
-"""For templates that know of no tools: as Hermes and Qwen write them."""
+"""For templates that know of no tools: as Hermes and Qwen write them.
+
+A base that was never shown calls does not know when it has made enough of them.
+"""
 OWN_TOOLS = """\
 You can call these functions, one JSON object per line:
 <tools>

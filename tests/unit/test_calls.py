@@ -22,9 +22,10 @@ TAGGED = (
     "{% if tools %}<|im_start|>system\n<tools>{% for tool in tools %}\n{{ tool | tojson }}"
     "{% endfor %}\n</tools><|im_end|>\n{% endif %}{% for message in messages %}"
     "{{ '<|im_start|>' + (message.role if message.role != 'tool' else 'user') }}"
-    "{% if message.role == 'tool' %}\n<tool_response>\n{{ message.content }}\n</tool_response>"
+    "{% if message.role == 'tool' %}"
+    "{{ '\n<tool_response>\n' + message.content + '\n</tool_response>' }}"
     "{% elif message.content %}{{ '\n' + message.content }}{% endif %}"
-    "{% for call in message.tool_calls or [] %}\n<tool_call>\n"
+    "{% for call in message.tool_calls or [] %}{{ '\n<tool_call>\n' }}"
     """{{ '{"name": "' + call.function.name + '", "arguments": ' }}"""
     "{{ call.function.arguments | tojson }}{{ '}\n</tool_call>' }}{% endfor %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -198,8 +199,9 @@ def test_a_required_call_is_one_whatever_the_weights(made, form):
 def test_several_calls_only_where_several_are_wanted(made):
     counts = [len(calls) for _, (_, calls), _ in answer(made, OWN_CALLS, count=12, tools=(DICE,))]
     assert max(counts) > 1
-    single = answer(made, OWN_CALLS, count=12, tools=(DICE,), several=False)
-    assert {len(calls) for _, (_, calls), _ in single} == {1}
+    for several in (False, None):
+        single = answer(made, OWN_CALLS, count=12, tools=(DICE,), several=several)
+        assert {len(calls) for _, (_, calls), _ in single} == {1}
 
 
 def test_only_the_named_one_can_be_called(made):

@@ -36,7 +36,12 @@ def asked(project: dict) -> list[Requirement]:
     return [Requirement(line) for line in lines]
 
 
-@pytest.mark.parametrize("lock", sorted(LOCKS.glob("*.txt")), ids=lambda lock: lock.stem)
+CLIENTS = ROOT / "tests" / "clients" / "requirements.txt"
+
+
+@pytest.mark.parametrize(
+    "lock", [*sorted(LOCKS.glob("*.txt")), CLIENTS], ids=lambda lock: lock.stem
+)
 def test_every_entry_has_a_hash(lock):
     for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry

@@ -3,9 +3,11 @@
 import copy
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from adapters import save
 from peft import LoraConfig, PeftModel, get_peft_model
 from tiny_adapter import BASE
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -57,6 +59,21 @@ def load(folder):
         (folder / "adapter_config.json").read_bytes(),
         (folder / "adapter_model.safetensors").read_bytes(),
     )
+
+
+SAVED = sorted((Path(__file__).parents[1] / "adapters").glob("peft-*/*"))
+
+
+@pytest.mark.parametrize("folder", SAVED, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_what_older_releases_have_saved_means_what_it_meant_to_them(folder, tmp_path):
+    adapter = validate(*load(folder), BASE, Limits())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter.config))
+    (tmp_path / "adapter_model.safetensors").write_bytes(load(folder)[1])
+    expected = torch.tensor(json.loads((folder.parents[1] / f"{folder.name}.json").read_text()))
+    bare = save.base()
+    assert not torch.allclose(save.said(bare), expected, atol=1e-2)
+    network = PeftModel.from_pretrained(bare, tmp_path)
+    torch.testing.assert_close(save.said(network), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_tiny_base_has_the_shapes_of_the_real_thing(llama, tmp_path):

@@ -75,7 +75,7 @@ def test_calls_come_whole(client, engine):
     assert [tool.name for tool in use.tools] == ["weather", "dice"]
     assert use.tools[0].description == "Tells it."
     assert json.loads(use.tools[0].parameters) == PARAMETERS
-    assert (use.required, use.several, use.only) == (True, True, None)
+    assert (use.required, use.several, use.only) == (True, None, None)
 
 
 def test_calls_come_piece_by_piece(client):
@@ -137,6 +137,7 @@ NAMED = {"type": "function", "function": {"name": "dice"}}
         ({"tools": None, "tool_choice": "auto"}, None),
         ({"tool_choice": "required"}, ToolUse(TOOLS, required=True)),
         ({"parallel_tool_calls": False}, ToolUse(TOOLS, several=False)),
+        ({"parallel_tool_calls": True}, ToolUse(TOOLS, several=True)),
         ({"tool_choice": NAMED}, ToolUse(TOOLS, only="dice", required=True, several=False)),
         ({"tools": [{**DICE, "function": {"name": "dice", "parameters": {}, "strict": True}}]},
          ToolUse(TOOLS[1:])),
