@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
+PEERS := .venv-peers
 
-.PHONY: up setup test check demos clean
+.PHONY: up setup test check demos peers clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -29,8 +30,12 @@ demos: setup             ## train the demo specialists again (half an hour)
 	    --output $$folder/adapter --publish-requests --no-register || exit 1; \
 	done
 
+peers: $(STAMP)          ## install what benchmarks compare with
+	@$(PYTHON) -m venv $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp
+
 clean:                   ## remove the virtual environments
-	rm -rf $(VENV) $(CLIENTS)
+	rm -rf $(VENV) $(CLIENTS) $(PEERS)
 
 LOCKS := deploy/locks
 UV := $(BIN)/uv pip install --python $(BIN)/python

@@ -95,7 +95,7 @@ class EngineReplica:
 def engine_options(settings: EngineSettings) -> EngineOptions:
     """The engine's limits, from the settings."""
     return EngineOptions(
-        dtype=settings.dtype,
+        weights=settings.weights,
         device=settings.device,
         # Ray gives an actor the threads of the CPUs that it reserves, not those of the machine.
         threads=settings.threads or max(cores() // settings.replicas, 1),

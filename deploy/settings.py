@@ -54,8 +54,8 @@ class EngineSettings(BaseModel):
 
     replicas: int = Field(1, ge=1, description="engine replicas, each with the base in memory")
     device: str = Field("cpu", description="where the base lives, in torch's terms: cpu, cuda")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of weights and cache; auto is bfloat16 where the hardware computes it"
+    weights: Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"] = Field(
+        "auto", description="how the base's weights are held; auto takes the fastest here"
     )
     threads: int | None = Field(
         None, ge=1, description="CPU threads; default: the cores, shared by the replicas"

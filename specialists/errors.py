@@ -75,5 +75,9 @@ class EngineStopped(EngineError):
     """The engine is shutting down, or failed while it answered."""
 
 
+class NoKernels(SpecialistsError):
+    """This machine, or this base, cannot have compiled kernels; the message says why."""
+
+
 class TrainingDataError(SpecialistsError):
     """A row of the training data cannot be used; the message names the file and the line."""

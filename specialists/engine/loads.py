@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from registry.files import AdapterFiles
-from specialists.engine.lora import AdapterWeights, resident_bytes
-from specialists.engine.slots import SlotPool
+from specialists.engine.slots import Resident, SlotPool
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class _Load:
     """One adapter on its way: first measured, then, once room is reserved for it, loaded."""
 
     measured: Future[tuple[AdapterFiles, int]]
-    loaded: Future[AdapterWeights] | None = None
+    loaded: Future[Resident] | None = None
 
 
 class Loads:
@@ -33,9 +33,10 @@ class Loads:
 
     def __init__(
         self,
-        slots: SlotPool,
+        slots: SlotPool[Any],
         locate: LocateAdapter,
-        load: Callable[[AdapterFiles], AdapterWeights],
+        measure: Callable[[Path], int],
+        load: Callable[[AdapterFiles], Resident],
         wake: Callable[[], None],
     ) -> None:
         """Take the parts.
@@ -43,11 +44,13 @@ class Loads:
         Args:
             slots: where adapters go.
             locate: finds an adapter's files.
+            measure: says how many bytes weights will take.
             load: reads them.
             wake: called from the loader's thread when something is done.
         """
         self._slots = slots
         self._locate = locate
+        self._measure = measure
         self._load = load
         self._wake = wake
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
@@ -74,7 +77,7 @@ class Loads:
             keep.add(digest)
         for digest in soon:
             if digest not in self._slots and digest not in self._loads and digest not in failed:
-                self._loads[digest] = _Load(self._submit(self._measure, digest))
+                self._loads[digest] = _Load(self._submit(self._found, digest))
         return Progress(None, failed)
 
     def close(self) -> None:
@@ -118,9 +121,9 @@ class Loads:
         if load.loaded is not None:
             self._slots.release(digest)
 
-    def _measure(self, digest: str) -> tuple[AdapterFiles, int]:
+    def _found(self, digest: str) -> tuple[AdapterFiles, int]:
         files = self._locate(digest)
-        return files, resident_bytes(files.weights)
+        return files, self._measure(files.weights)
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._loader.submit(work, *arguments)

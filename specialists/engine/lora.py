@@ -68,12 +68,12 @@ class AdapterWeights:
         return sum(group.nbytes for layer in self.layers for group in layer.values())
 
 
-def resident_bytes(weights: Path) -> int:
-    """Bytes that the adapter in this file takes while it is resident, from its header alone."""
+def resident_bytes(weights: Path, dtype: torch.dtype) -> int:
+    """Bytes that the adapter in this file takes in this dtype, from its header alone."""
     with safe_open(weights, framework="pt") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     numbers: int = sum(prod(shape) for shape in shapes)
-    return numbers * torch.float32.itemsize
+    return numbers * dtype.itemsize
 
 
 def load_adapter(

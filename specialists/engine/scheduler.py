@@ -1,6 +1,7 @@
 """Which rows the next step computes, and how many tokens of each."""
 
 from collections import deque
+from typing import Any
 
 from specialists.engine.core import Row, Run
 from specialists.engine.pages import PagePool, pages_needed
@@ -18,7 +19,9 @@ class Scheduler:
     tokens are kept and computed again.
     """
 
-    def __init__(self, pages: PagePool, slots: SlotPool, max_rows: int, max_tokens: int) -> None:
+    def __init__(
+        self, pages: PagePool, slots: SlotPool[Any], max_rows: int, max_tokens: int
+    ) -> None:
         self._pages = pages
         self._slots = slots
         self._max_rows = max_rows

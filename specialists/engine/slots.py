@@ -3,16 +3,26 @@
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from specialists.engine.lora import AdapterWeights
+
+class Resident(Protocol):
+    """An adapter in memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+
+
+Weights = TypeVar("Weights", bound=Resident)
 
 
 @dataclass(slots=True)
-class Slot:
+class Slot(Generic[Weights]):
     """Room for an adapter, and the number of rows that use it; no weights while it is loaded."""
 
     nbytes: int
-    weights: AdapterWeights | None = None
+    weights: Weights | None = None
     pins: int = 0
 
     @property
@@ -21,7 +31,7 @@ class Slot:
         return self.weights is not None and not self.pins
 
 
-class SlotPool:
+class SlotPool(Generic[Weights]):
     """Adapters within a byte budget; the least recently used make room.
 
     Room is reserved before an adapter is loaded, so that what is loaded is within the budget too.
@@ -32,14 +42,14 @@ class SlotPool:
         self.budget = budget
         self.used = 0
         """Bytes of all slots."""
-        self._slots: OrderedDict[str, Slot] = OrderedDict()
+        self._slots: OrderedDict[str, Slot[Weights]] = OrderedDict()
 
     def __contains__(self, digest: str) -> bool:
         """Whether an adapter can be used now."""
         slot = self._slots.get(digest)
         return slot is not None and slot.weights is not None
 
-    def __getitem__(self, digest: str) -> AdapterWeights:
+    def __getitem__(self, digest: str) -> Weights:
         weights = self._slots[digest].weights
         if weights is None:
             raise KeyError(digest)
@@ -80,7 +90,7 @@ class SlotPool:
         self.used += nbytes
         return True
 
-    def fill(self, digest: str, weights: AdapterWeights) -> None:
+    def fill(self, digest: str, weights: Weights) -> None:
         """Make an adapter resident in the room that was reserved for it."""
         self._slots[digest].weights = weights
 

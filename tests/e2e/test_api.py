@@ -18,6 +18,8 @@ from deploy.demos import EXAMPLES
 BASE = "SmolLM2-135M-Instruct"
 COACH = EXAMPLES / "salary-coach" / "adapter"
 LONG = [{"role": "user", "content": "Count from one to two hundred, in words."}]
+ENDLESS = {"messages": LONG, "max_tokens": 7000, "logit_bias": {"0": -100, "2": -100}}
+"""What ends an answer is never drawn: it lasts until somebody leaves."""
 HARBOUR = [
     "When does the next ferry leave the harbour?",
     "Is the ferry to the island running today?",
@@ -128,9 +130,7 @@ def test_completions_continue_a_text(client):
 
 def test_a_specialist_registered_during_a_stream_is_live_at_once(cluster, client):
     """The stream is pulled from here, so that it is still going on however fast the machine is."""
-    stream = client.chat.completions.create(
-        model=BASE, messages=LONG, stream=True, max_tokens=2000, temperature=0
-    )
+    stream = client.chat.completions.create(model=BASE, stream=True, temperature=0, **ENDLESS)
     next(stream)
     with cluster.http() as http, stream:
         response = upload(http, "harbour/ferries", examples=HARBOUR)
@@ -227,12 +227,13 @@ def test_a_foreign_shape_is_refused_by_tensor(cluster):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_rows(cluster, stream):
-    body = {"model": BASE, "messages": LONG, "max_tokens": 1000, "n": 2, "temperature": 0}
-    body["stream"] = stream
+    body = {"model": BASE, "n": 2, "temperature": 0, "stream": stream, **ENDLESS}
     with cluster.http() as http:
         if stream:
             with http.stream("POST", "/v1/chat/completions", json=body) as response:
-                next(response.iter_bytes())
+                # Kept, since an iterator that is let go of closes the connection.
+                chunks = response.iter_bytes()
+                next(chunks)
                 wait_for_rows(http, 2)
         else:
             with pytest.raises(httpx.ReadTimeout):
@@ -252,11 +253,12 @@ def test_headers_that_steer_the_cluster_have_no_power(cluster, header):
 
 
 def test_a_client_cannot_leave_its_work_behind(cluster):
-    body = {"model": BASE, "messages": LONG, "max_tokens": 2000, "temperature": 0, "stream": True}
+    body = {"model": BASE, "temperature": 0, "stream": True, **ENDLESS}
     headers = {"x-request-disconnect-disabled": "?1"}
     with cluster.http() as http:
         with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
-            next(response.iter_bytes())
+            chunks = response.iter_bytes()
+            next(chunks)
             wait_for_rows(http, 1)
         wait_for_rows(http, 0)
 

@@ -116,7 +116,11 @@ def a_lost_engine_replica_leaves_the_other_answering(cluster):
 def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):
     engine = next(each for each in cluster.family() if ":engine" in " ".join(each.cmdline()))
     stream = client.chat.completions.create(
-        model="SmolLM2-135M-Instruct", messages=MESSAGES, stream=True, max_tokens=1000
+        model="SmolLM2-135M-Instruct",
+        messages=MESSAGES,
+        stream=True,
+        max_tokens=7000,
+        logit_bias={"0": -100, "2": -100},
     )
     next(stream)
     engine.kill()

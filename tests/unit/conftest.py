@@ -11,6 +11,6 @@ import torch
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("specialists.engine.engine.cores", lambda: 1)
+        patch.setattr("specialists.engine.networks.cores", lambda: 1)
         torch.set_num_threads(1)
         yield

@@ -88,6 +88,16 @@ def test_a_folder_that_is_no_base_is_not_looked_for_on_a_hub(tmp_path):
     assert (found.state, found.mend) == ("fail", "set MYRIAD_BASE to another")
 
 
+def test_kernels(monkeypatch, tmp_path):
+    settings = Settings(home=tmp_path)
+    assert checks.check_kernels(settings).state == "ok"
+    monkeypatch.setattr("specialists.engine.native.compile.COMPILERS", ("no-such-compiler",))
+    found = checks.check_kernels(settings)
+    assert (found.state, found.found) == ("warn", "there is none of no-such-compiler")
+    monkeypatch.setenv("MYRIAD_ENGINE__WEIGHTS", "float32")
+    assert checks.check_kernels(Settings(home=tmp_path)).found == "not asked for"
+
+
 def test_encoder(monkeypatch):
     assert checks.check_encoder().state == "ok"
     monkeypatch.setattr(checks.encoder, "WEIGHTS_BYTES", 1)

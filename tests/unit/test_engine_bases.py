@@ -67,7 +67,7 @@ def base(request, tmp_path_factory):
 def test_a_base_of_this_shape_gives_what_transformers_gives(base, tmp_path):
     """Prompts beyond the positions before scaling, with an adapter and without, in one batch."""
     adapter = make_adapter(base, tmp_path, seed=3)
-    made = engine(base, {"a": adapter}, EngineOptions(dtype="float32", kv_bytes=1 << 21))
+    made = engine(base, {"a": adapter}, EngineOptions(weights="float32", kv_bytes=1 << 21))
     networks = {None: network_of(base, None), "a": network_of(base, adapter)}
     for length in (3, 100):
         prompt = [(7 * at) % 300 for at in range(1, length + 1)]
@@ -83,7 +83,7 @@ def test_in_bfloat16_each_token_is_one_that_transformers_could_have_chosen(tmp_p
     """Sums are taken in other orders, so that near ties may fall either way; nothing more."""
     base = tiny_base(tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "adapter", seed=3)
-    made = engine(base, {"a": adapter}, EngineOptions(dtype="bfloat16", kv_bytes=1 << 21))
+    made = engine(base, {"a": adapter}, EngineOptions(weights="bfloat16", kv_bytes=1 << 21))
     prompt = list(range(5, 45))
     rows = {name: sequence(made, prompt, name, max_tokens=24) for name in (None, "a")}
     run(made)

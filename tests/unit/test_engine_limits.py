@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from engines import SMALL, engine, make_adapter, run, sequence
 from safetensors.torch import load_file, save_file
 from tiny import tiny_base
@@ -13,7 +14,7 @@ from specialists.engine.lora import resident_bytes
 from specialists.engine.pages import PagePool, pages_needed
 from specialists.errors import AdapterUnavailable, BaseUnavailable, EngineStopped
 
-ROOM_FOR_ONE = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
+ROOM_FOR_ONE = EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_an_answer_ends_at_its_max_tokens(base):
 
 
 def test_an_answer_ends_where_the_context_does(base):
-    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=1 << 20, max_context=20))
+    made = engine(base, {}, EngineOptions(weights="float32", kv_bytes=1 << 20, max_context=20))
     row, emissions = sequence(made, list(range(5, 20)), max_tokens=500)
     run(made)
     assert len(row.tokens) == 20
@@ -97,7 +98,7 @@ def test_more_adapters_than_fit_all_get_their_turn(base, adapters):
 def test_a_crowded_out_adapter_is_not_overtaken_for_ever(base, adapters):
     # Rows of adapter 0 keep coming; adapter 1 fits only once all of those have ended.
     made = engine(
-        base, adapters, EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=30_000)
+        base, adapters, EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=30_000)
     )
     sequence(made, [5, 6, 7], "0", max_tokens=10)
     while not made.stats()["running"]:
@@ -113,7 +114,7 @@ def test_a_crowded_out_adapter_is_not_overtaken_for_ever(base, adapters):
 
 
 def test_pages_run_out_and_the_youngest_steps_back(base):
-    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=9 * 4096))
+    made = engine(base, {}, EngineOptions(weights="float32", kv_bytes=9 * 4096))
     rows = [sequence(made, list(range(5, 35)), max_tokens=60) for _ in range(3)]
     least = made.stats()["pages"]
     stepped_back = False
@@ -198,8 +199,8 @@ def test_nothing_is_loaded_before_room_is_kept_for_it(base, tmp_path):
     """32 rows of 32 adapters, room for two: at no time are more than two in memory."""
     folder = make_adapter(base, tmp_path, seed=0)
     adapters = {str(number): folder for number in range(32)}
-    one = resident_bytes(folder / "adapter_model.safetensors")
-    options = EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=2 * one)
+    one = resident_bytes(folder / "adapter_model.safetensors", torch.float32)
+    options = EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=2 * one)
     made = engine(base, adapters, options)
     results = [sequence(made, [5, 6, 7], name, max_tokens=2)[1] for name in adapters]
     held = []
@@ -219,14 +220,16 @@ def test_the_bytes_that_are_reserved_are_those_that_are_taken(base, adapters):
     sequence(made, [5, 6, 7], "0", max_tokens=2)
     run(made)
     assert made._slots["0"].nbytes == made.stats()["adapter_bytes"]
-    assert made._slots["0"].nbytes == resident_bytes(adapters["0"] / "adapter_model.safetensors")
+    assert made._slots["0"].nbytes == resident_bytes(
+        adapters["0"] / "adapter_model.safetensors", torch.float32
+    )
     made.close()
 
 
 def test_pages_are_promised_once(base):
     """Prompts that come in step by step keep their claim on pages that they have not got yet."""
     pages = 10
-    made = engine(base, {}, EngineOptions(dtype="float32", kv_bytes=pages * 4096, step_tokens=16))
+    made = engine(base, {}, EngineOptions(weights="float32", kv_bytes=pages * 4096, step_tokens=16))
     rows = [sequence(made, [5 + at] * 70, max_tokens=4) for at in range(4)]
     for _ in range(200):
         before = {row.id: row.computed for row, _ in rows}
@@ -239,7 +242,7 @@ def test_pages_are_promised_once(base):
 
 
 def test_every_row_is_served_when_a_step_holds_fewer_tokens_than_there_are_rows(base):
-    options = EngineOptions(dtype="float32", kv_bytes=1 << 21, max_rows=32, step_tokens=16)
+    options = EngineOptions(weights="float32", kv_bytes=1 << 21, max_rows=32, step_tokens=16)
     made = engine(base, {}, options)
     rows = [sequence(made, [5, 6, 7], max_tokens=200) for _ in range(32)]
     for _ in range(60):
@@ -272,7 +275,7 @@ def test_a_row_that_fails_takes_nobody_with_it(base):
 
 def test_a_cache_too_small_for_any_answer_is_refused_at_start(base):
     with pytest.raises(BaseUnavailable, match="KV_MIB"):
-        engine(base, {}, EngineOptions(dtype="float32", kv_bytes=4096))
+        engine(base, {}, EngineOptions(weights="float32", kv_bytes=4096))
 
 
 @pytest.mark.parametrize("field", ["attention_bias", "mlp_bias"])

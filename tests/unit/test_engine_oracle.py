@@ -77,13 +77,13 @@ def rows_of(made):
     "options",
     [
         pytest.param(SMALL, id="one batch"),
-        pytest.param(EngineOptions(dtype="float32", kv_bytes=1 << 20, max_rows=2), id="two rows"),
+        pytest.param(EngineOptions(weights="float32", kv_bytes=1 << 20, max_rows=2), id="two rows"),
         pytest.param(
-            EngineOptions(dtype="float32", kv_bytes=1 << 20, step_tokens=7), id="chunked prompts"
+            EngineOptions(weights="float32", kv_bytes=1 << 20, step_tokens=7), id="chunked prompts"
         ),
-        pytest.param(EngineOptions(dtype="float32", kv_bytes=1 << 17), id="pages run out"),
+        pytest.param(EngineOptions(weights="float32", kv_bytes=1 << 17), id="pages run out"),
         pytest.param(
-            EngineOptions(dtype="float32", kv_bytes=1 << 20, slot_bytes=40_000),
+            EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=40_000),
             id="slots run out",
         ),
     ],

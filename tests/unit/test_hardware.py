@@ -7,7 +7,9 @@ from tiny import tiny_base
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from specialists import hardware
+from specialists.engine import networks
 from specialists.engine.engine import EngineOptions
+from specialists.errors import NoKernels
 from specialists.training import evaluate as evaluation
 from specialists.training.data import Message, Row
 from specialists.training.finetune import Recipe, finetune
@@ -54,6 +56,10 @@ def fast(request, monkeypatch):
     return hardware.computes_bfloat16(CPU)
 
 
+def no_kernels():
+    raise NoKernels("there is no compiler")
+
+
 def test_training_multiplies_in_bfloat16_only_where_it_is_computed(fast, base, tmp_path):
     with Products() as products:
         finetune(base, ROWS, tmp_path, Recipe(rank=2, epochs=1), lambda _: None)
@@ -69,7 +75,8 @@ def test_scoring_multiplies_in_bfloat16_only_where_it_is_computed(fast, base, tm
     assert (torch.bfloat16 in products.dtypes) == fast
 
 
-def test_the_engine_multiplies_in_bfloat16_only_where_it_is_computed(fast, base):
+def test_the_engine_multiplies_in_bfloat16_only_where_it_is_computed(fast, base, monkeypatch):
+    monkeypatch.setattr(networks, "kernels", no_kernels)
     made = engine(base, {}, EngineOptions(kv_bytes=1 << 20))
     with Products() as products:
         sequence(made, [5, 6, 7], max_tokens=3)

@@ -93,13 +93,13 @@ def test_closing_the_iterator_frees_the_rows(runner):
 
 
 def test_a_failed_step_ends_its_requests_and_the_engine_lives_on(runner, monkeypatch):
-    forward = runner.engine._llama.forward
+    forward = runner.engine._network.forward
 
     def broken(*_):
-        monkeypatch.setattr(runner.engine._llama, "forward", forward)
+        monkeypatch.setattr(runner.engine._network, "forward", forward)
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(runner.engine._llama, "forward", broken)
+    monkeypatch.setattr(runner.engine._network, "forward", broken)
     with pytest.raises(EngineStopped):
         asyncio.run(collect(runner, request()))
     assert asyncio.run(collect(runner, request()))
@@ -133,7 +133,7 @@ def test_an_engine_that_fails_again_and_again_gives_up(runner, monkeypatch):
     def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(runner.engine._llama, "forward", broken)
+    monkeypatch.setattr(runner.engine._network, "forward", broken)
     for _ in range(MAX_FAILURES):
         with pytest.raises(EngineStopped):
             asyncio.run(collect(runner, request()))
@@ -148,14 +148,14 @@ def test_negative_seeds_are_seeds_of_their_own(runner):
 
 def test_a_step_that_hangs_is_no_health(runner, monkeypatch):
     began, go_on = threading.Event(), threading.Event()
-    forward = runner.engine._llama.forward
+    forward = runner.engine._network.forward
 
     def hang(*arguments):
         began.set()
         assert go_on.wait(HANGS)
         return forward(*arguments)
 
-    monkeypatch.setattr(runner.engine._llama, "forward", hang)
+    monkeypatch.setattr(runner.engine._network, "forward", hang)
 
     async def watch():
         answer = asyncio.create_task(collect(runner, request()))

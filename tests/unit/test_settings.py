@@ -31,7 +31,7 @@ def test_the_environment_is_read(monkeypatch):
         ("MYRIAD_PORT", "eighty"),
         ("MYRIAD_PORT", "70000"),
         ("MYRIAD_ENGINE__MAX_ROWS", "0"),
-        ("MYRIAD_ENGINE__DTYPE", "int8"),
+        ("MYRIAD_ENGINE__WEIGHTS", "int3"),
         ("MYRIAD_ENGINE__MAX_ROW", "3"),
         ("MYRIAD_HOST", "0.0.0.0"),
         ("MYRIAD_HOST", "example.org"),

@@ -1,0 +1,1 @@
+"""The forward pass in C++: the kernels, and what packs, compiles and calls them."""

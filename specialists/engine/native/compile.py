@@ -1,0 +1,73 @@
+"""Compiles the kernels for this machine's processor, once."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from specialists.errors import NoKernels
+
+SOURCES = [*sorted(Path(__file__).parent.glob("*.h")), Path(__file__).parent / "step.cpp"]
+COMPILERS = ("g++", "clang++")
+OPTIONS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+NEEDED = ("avx2", "fma", "f16c")
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def kernels() -> Path:
+    """The library for this processor; the first call compiles it, into the user's cache folder.
+
+    Raises:
+        NoKernels: the processor lacks instructions, or there is no compiler that can do it.
+    """
+    missing = [name for name in NEEDED if name not in processor().split()]
+    if missing:
+        raise NoKernels(f"the processor has no {', '.join(missing)}")
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise NoKernels(f"there is none of {', '.join(COMPILERS)}")
+    target = user_cache_path("myriad") / "kernels" / f"step-{_key(compiler)}.so"
+    if not target.is_file():
+        try:
+            _compile(compiler, target)
+        except OSError as error:
+            raise NoKernels(f"{target} cannot be written: {error}") from error
+    return target
+
+
+@cache
+def processor() -> str:
+    """The processor's features, as Linux tells them; empty elsewhere."""
+    try:
+        lines = CPU_INFO.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+
+
+@cache
+def _key(compiler: str) -> str:
+    """What the library depends on: sources, options, compiler, processor."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout  # noqa: S603
+    parts = [source.read_bytes() for source in SOURCES]
+    parts += [version, " ".join(OPTIONS).encode(), platform.machine().encode()]
+    return hashlib.sha256(b"\0".join([*parts, processor().encode()])).hexdigest()[:16]
+
+
+def _compile(compiler: str, target: Path) -> None:
+    """Compile beside the target and rename: whoever looks finds all of it or nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".so")
+    os.close(handle)
+    command = [compiler, *OPTIONS, str(SOURCES[-1]), "-o", draft]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        Path(draft).unlink()
+        raise NoKernels(f"{compiler} failed: {done.stderr[-500:]}")
+    Path(draft).replace(target)

@@ -1,0 +1,94 @@
+"""The compiled kernels: their structures as step.cpp has them, and their functions."""
+
+import ctypes
+from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from functools import cache
+from pathlib import Path
+
+
+class Linear(Structure):
+    """A packed linear."""
+
+    _fields_ = (("outs", c_int32), ("ins", c_int32), ("bits", c_int32), ("stripes", c_void_p))
+
+
+class Layer(Structure):
+    """One layer: norms, linears in the order of GROUPS, keys and values."""
+
+    _fields_ = (
+        ("attention_norm", c_void_p),
+        ("mlp_norm", c_void_p),
+        ("linears", Linear * 4),
+        ("keys", c_void_p),
+        ("values", c_void_p),
+    )
+
+
+class Shape(Structure):
+    """A base's numbers."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("layers", "hidden", "heads", "kv_heads", "head_dim")),
+        ("inner", c_int32),
+        ("vocabulary", c_int32),
+        ("eps", c_float),
+        ("rope_scaling", c_float),
+    )
+
+
+class Expand(Structure):
+    """Where some ranks of an adapter go."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("rank", "ranks", "out", "outs")),
+        ("b", c_void_p),
+    )
+
+
+class Lora(Structure):
+    """An adapter's share in one linear; without ranks it has none."""
+
+    _fields_ = (
+        ("ranks", c_int32),
+        ("parts", c_int32),
+        ("a", c_void_p),
+        ("expands", POINTER(Expand)),
+    )
+
+
+class Adapter(Structure):
+    """One `Lora` for each layer and group."""
+
+    _fields_ = (("groups", POINTER(Lora)),)
+
+
+class Segment(Structure):
+    """Tokens that share an adapter."""
+
+    _fields_ = (("begin", c_int32), ("count", c_int32), ("adapter", POINTER(Adapter)))
+
+
+class Step(Structure):
+    """The tokens of a step."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("tokens", "table_width", "segments", "samples")),
+        *((name, c_void_p) for name in ("ids", "positions", "rows", "table")),
+        ("segment", POINTER(Segment)),
+        ("sampled", c_void_p),
+        ("logits", c_void_p),
+    )
+
+
+@cache
+def load(file: Path) -> ctypes.CDLL:
+    """Open a compiled library. Its functions let other threads run meanwhile."""
+    library = ctypes.CDLL(str(file))
+    library.myriad_llama.restype = c_void_p
+    structures = (POINTER(Shape), POINTER(Layer), POINTER(Linear), POINTER(Linear))
+    library.myriad_llama.argtypes = (*structures, c_void_p, c_void_p, c_int32)
+    library.myriad_step.restype = None
+    library.myriad_step.argtypes = (c_void_p, POINTER(Step))
+    library.myriad_free.restype = None
+    library.myriad_free.argtypes = (c_void_p,)
+    return library

@@ -1,0 +1,209 @@
+"""The network in compiled kernels: packed weights, and one call for a whole step."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from registry.files import AdapterFiles
+from specialists.engine.core import Run
+from specialists.engine.llama import require_plain, rotary
+from specialists.engine.lora import GROUPS, load_adapter, resident_bytes
+from specialists.engine.native import library
+from specialists.engine.native.adapter import NativeAdapter, pointer
+from specialists.engine.native.checkpoint import Checkpoint
+from specialists.engine.native.packing import BLOCK, LANES, Blocks
+from specialists.engine.pages import PAGE_TOKENS, page_bytes, pages_needed
+from specialists.engine.slots import SlotPool
+from specialists.errors import NoKernels
+
+CPU = torch.device("cpu")
+
+
+def misfit(config: Any) -> str | None:
+    """Why the kernels do not compute a base of this shape; None when they do."""
+    head = config.head_dim or config.hidden_size // config.num_attention_heads
+    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
+    inputs = {"hidden size": config.hidden_size, "attention": queries}
+    inputs["intermediate size"] = config.intermediate_size
+    for name, width in inputs.items():
+        if width % BLOCK:
+            return f"its {name}, {width}, is no multiple of {BLOCK}"
+    if head % LANES or keys % LANES:
+        return f"its heads' size, {head}, is no multiple of {LANES}"
+    return None
+
+
+class NativeNetwork:
+    """A base's packed weights, and its keys and values in binary16."""
+
+    def __init__(self, kernels: Path, config: Any, weights: Checkpoint, threads: int) -> None:
+        """Pack the weights.
+
+        Args:
+            kernels: the compiled library.
+            config: the base's, of transformers.
+            weights: the base's.
+            threads: that a step is shared out to.
+        """
+        self._library = library.load(kernels)
+        self._threads = threads
+        self._held: list[Any] = []
+        self._shape = _shape(config)
+        self.vocabulary = int(self._shape.vocabulary)
+        self.page_bytes = page_bytes(
+            self._shape.layers, self._shape.kv_heads, self._shape.head_dim, torch.float16
+        )
+        self._widths = _widths(self._shape)
+        self._layers = (library.Layer * self._shape.layers)()
+        for number, layer in enumerate(self._layers):
+            self._fill(layer, f"model.layers.{number}.", weights)
+        embedding = self._linear(weights.blocks("model.embed_tokens.weight"))
+        untied = "lm_head.weight" in weights and not config.tie_word_embeddings
+        head = self._linear(weights.blocks("lm_head.weight")) if untied else embedding
+        norm = self._vector(weights.vector("model.norm.weight"))
+        frequencies, scaling = rotary(config)
+        self._shape.rope_scaling = scaling
+        self._rest = (embedding, head, norm, self._vector(frequencies.numpy()))
+        self._llama: int | None = None
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, kernels: Path, *, bits: int, threads: int
+    ) -> "NativeNetwork":
+        """Load a base in transformers' layout; `bits` are those of weights without blocks yet.
+
+        Raises:
+            BaseUnavailable: its config asks for something that is not computed.
+            NoKernels: its shape is not one that the kernels compute.
+        """
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder)
+        require_plain(config)
+        if (problem := misfit(config)) is not None:
+            raise NoKernels(problem)
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        return cls(kernels, config, Checkpoint(folder, heads, bits), threads)
+
+    def __del__(self) -> None:
+        """Free what the library holds."""
+        if getattr(self, "_llama", None) is not None:
+            self._library.myriad_free(self._llama)
+
+    def allocate(self, pages: int) -> None:
+        """Make room for the keys and values of that many pages."""
+        shape = (pages, PAGE_TOKENS, self._shape.kv_heads, self._shape.head_dim)
+        self._cache = [
+            torch.empty(shape, dtype=torch.float16) for _ in range(2 * len(self._layers))
+        ]
+        for layer, keys, values in zip(
+            self._layers, self._cache[::2], self._cache[1::2], strict=True
+        ):
+            layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
+        if self._llama is not None:
+            self._library.myriad_free(self._llama)
+        embedding, head, norm, frequencies = self._rest
+        self._llama = self._library.myriad_llama(
+            self._shape, self._layers, embedding, head, norm, frequencies, self._threads
+        )
+
+    def clear(self, pages: list[int]) -> None:
+        """Nothing to do: only what a row has written itself is read."""
+
+    def adapter_bytes(self, weights: Path) -> int:
+        """Bytes that the adapter in this file will take, from its header alone."""
+        return resident_bytes(weights, torch.float16)
+
+    def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
+        """Read an adapter."""
+        return NativeAdapter.of(load_adapter(files, len(self._layers), self._widths, CPU))
+
+    def forward(self, runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> torch.Tensor:
+        """Compute the runs' tokens; see `Network`."""
+        segments = list(_segments(runs, slots))
+        numbers = _numbers(runs)
+        logits = torch.empty(len(numbers["sampled"]), self.vocabulary)
+        step = library.Step(
+            tokens=len(numbers["ids"]),
+            table_width=numbers["table"].shape[1],
+            segments=len(segments),
+            samples=len(logits),
+            segment=(library.Segment * len(segments))(*segments),
+            logits=logits.data_ptr(),
+            **{name: values.ctypes.data for name, values in numbers.items()},
+        )
+        self._library.myriad_step(self._llama, step)
+        return logits
+
+    def _fill(self, layer: library.Layer, prefix: str, weights: Checkpoint) -> None:
+        layer.attention_norm = self._vector(weights.vector(f"{prefix}input_layernorm.weight"))
+        layer.mlp_norm = self._vector(weights.vector(f"{prefix}post_attention_layernorm.weight"))
+        for at, modules in enumerate(GROUPS.values()):
+            names = (f"{prefix}{module}.weight" for module in modules)
+            layer.linears[at] = self._linear(weights.blocks(*names))
+
+    def _linear(self, blocks: Blocks) -> library.Linear:
+        packed = blocks.packed()
+        self._held.append(packed)
+        outs, groups, width = blocks.q.shape
+        return library.Linear(outs, groups * width, blocks.bits, packed.ctypes.data)
+
+    def _vector(self, values: NDArray[np.float32]) -> int:
+        self._held.append(np.ascontiguousarray(values, np.float32))
+        return int(self._held[-1].ctypes.data)
+
+
+def _shape(config: Any) -> library.Shape:
+    return library.Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim or config.hidden_size // config.num_attention_heads,
+        inner=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        eps=config.rms_norm_eps,
+    )
+
+
+def _widths(shape: library.Shape) -> dict[str, int]:
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    outs = (queries, keys, keys, shape.hidden, shape.inner, shape.inner, shape.hidden)
+    modules = (module for group in GROUPS.values() for module in group)
+    return dict(zip(modules, outs, strict=True))
+
+
+def _segments(runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> Iterator[library.Segment]:
+    at = 0
+    for digest, group in groupby(runs, key=lambda run: run.row.adapter):
+        count = sum(run.count for run in group)
+        if digest is not None:
+            yield library.Segment(at, count, pointer(slots[digest]))
+        at += count
+
+
+def _numbers(runs: Sequence[Run]) -> dict[str, NDArray[np.int32]]:
+    """The arrays of a `Step`, by its fields' names."""
+    counts = [run.count for run in runs]
+    ends = np.cumsum(counts) - 1
+    spans = [range(run.row.computed, run.row.computed + run.count) for run in runs]
+    width = max(pages_needed(span.stop) for span in spans)
+    table = np.zeros((len(runs), width), np.int32)
+    for line, run in zip(table, runs, strict=True):
+        pages = run.row.pages[:width]
+        line[: len(pages)] = pages
+    ids = [run.row.tokens[span.start : span.stop] for run, span in zip(runs, spans, strict=True)]
+    return {
+        "ids": np.array([token for each in ids for token in each], np.int32),
+        "positions": np.array([at for span in spans for at in span], np.int32),
+        "rows": np.repeat(np.arange(len(runs), dtype=np.int32), counts),
+        "table": table,
+        "sampled": np.array(
+            [end for end, run in zip(ends, runs, strict=True) if run.samples], np.int32
+        ),
+    }

@@ -1,0 +1,286 @@
+// One step of a mixed batch through a Llama: all tokens of all rows, each with its adapter.
+//
+// The same computation as specialists/engine/llama.py, which is the reference; here the weights are
+// packed (linear.h) and keys and values are binary16. Phases end at barriers: those that go row by
+// row are shared out by rows, the products by stripes of outputs.
+
+#include <cstring>
+#include <memory>
+
+#include "attention.h"
+#include "linear.h"
+#include "lora.h"
+#include "team.h"
+
+namespace {
+
+enum Group { QKV, O, GATE_UP, DOWN, GROUPS };
+
+struct Layer {
+  const float *attention_norm, *mlp_norm;  // [hidden]
+  Linear linears[GROUPS];
+  Half *keys, *values;
+};
+
+struct Shape {
+  int32_t layers, hidden, heads, kv_heads, head_dim, inner, vocabulary;
+  float eps, rope_scaling;
+};
+
+// The tokens of a step, in order of their rows and segments.
+struct Step {
+  int32_t tokens, table_width, segments, samples;
+  const int32_t *ids, *positions, *rows;  // [tokens]; a row is a line of the table
+  const int32_t* table;                   // [rows, table_width] numbers of pages
+  const Segment* segment;                 // [segments]
+  const int32_t* sampled;                 // [samples] tokens whose logits are wanted
+  float* logits;                          // [samples, vocabulary]
+};
+
+template <class T>
+class Buffer {
+ public:
+  T* need(size_t count) {
+    if (count > count_) {
+      held_.reset(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64)));
+      count_ = count;
+    }
+    return held_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* held) const { std::free(held); }
+  };
+  std::unique_ptr<T, Free> held_;
+  size_t count_ = 0;
+};
+
+class Llama {
+ public:
+  Llama(const Shape& shape, const Layer* layers, Linear embedding, Linear head, const float* norm,
+        const float* frequencies, int threads)
+      : shape_(shape),
+        layers_(layers, layers + shape.layers),
+        embedding_(embedding),
+        head_(head),
+        norm_(norm),
+        frequencies_(frequencies),
+        team_(threads),
+        scores_(threads) {}
+
+  void step(const Step& step) {
+    prepare(step);
+    team_.run([&](int member) { work(step, member); });
+  }
+
+ private:
+  int queries() const { return shape_.heads * shape_.head_dim; }
+  int keys() const { return shape_.kv_heads * shape_.head_dim; }
+
+  void prepare(const Step& step) {
+    const size_t tokens = std::max(step.tokens, step.samples);
+    const int widest = std::max({shape_.hidden, queries(), shape_.inner});
+    x_ = x_buffer_.need(tokens * shape_.hidden);
+    input_ = input_buffer_.need(tokens * widest);
+    output_ = output_buffer_.need(tokens * std::max(queries() + 2 * keys(), 2 * shape_.inner));
+    angles_ = angle_buffer_.need(tokens * shape_.head_dim);
+    quantised_ = {value_buffer_.need(tokens * widest), scale_buffer_.need(tokens * widest / BLOCK),
+                  sum_buffer_.need(tokens * widest / BLOCK)};
+    ranks_ = 0;
+    for (int s = 0; s < step.segments; ++s)
+      for (int g = 0; g < shape_.layers * GROUPS; ++g)
+        ranks_ = std::max(ranks_, step.segment[s].adapter->groups[g].ranks);
+    shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
+    for (auto& scores : scores_) scores.need(size_t(step.table_width + 1) * PAGE);
+  }
+
+  void work(const Step& step, int member) {
+    const Share rows(step.tokens, member, team_.size());
+    for (int t = rows.begin; t < rows.end; ++t) begin(step, t);
+    for (int number = 0; number < shape_.layers; ++number) {
+      const Layer& layer = layers_[number];
+      for (int t = rows.begin; t < rows.end; ++t) take(t, shape_.hidden, layer.attention_norm);
+      product(step, number, QKV, member, output_, false);
+      for (int t = rows.begin; t < rows.end; ++t) place(step, layer, t);
+      team_.barrier();
+      attention(step, layer, member);
+      team_.barrier();
+      for (int t = rows.begin; t < rows.end; ++t) quantise_input(t, queries());
+      product(step, number, O, member, x_, true);
+      for (int t = rows.begin; t < rows.end; ++t) take(t, shape_.hidden, layer.mlp_norm);
+      product(step, number, GATE_UP, member, output_, false);
+      for (int t = rows.begin; t < rows.end; ++t) activate(t);
+      product(step, number, DOWN, member, x_, true);
+    }
+    logits(step, member);
+  }
+
+  // Embedding and angles of a token.
+  void begin(const Step& step, int t) {
+    unpack_row(embedding_, step.ids[t], x_ + size_t(t) * shape_.hidden);
+    const int half = shape_.head_dim / 2;
+    float* angles = angles_ + size_t(t) * shape_.head_dim;
+    for (int i = 0; i < half; ++i) {
+      const float angle = float(step.positions[t]) * frequencies_[i];
+      angles[i] = std::cos(angle) * shape_.rope_scaling;
+      angles[half + i] = std::sin(angle) * shape_.rope_scaling;
+    }
+  }
+
+  // The residual stream, normed (Zhang & Sennrich 2019), as a product's input.
+  void take(int t, int width, const float* weight) {
+    normed(x_ + size_t(t) * width, weight, width, input_ + size_t(t) * width);
+    quantise_input(t, width);
+  }
+
+  void normed(const float* x, const float* weight, int width, float* to) const {
+    __m256 squares = _mm256_setzero_ps();
+    for (int i = 0; i < width; i += LANES) {
+      const __m256 v = _mm256_loadu_ps(x + i);
+      squares = _mm256_fmadd_ps(v, v, squares);
+    }
+    const __m256 scale = _mm256_set1_ps(1.0f / std::sqrt(sum(squares) / width + shape_.eps));
+    for (int i = 0; i < width; i += LANES)
+      _mm256_storeu_ps(to + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scale),
+                                             _mm256_loadu_ps(weight + i)));
+  }
+
+  void quantise_input(int t, int width) { quantise(input_ + size_t(t) * width, width, t, quantised_); }
+
+  // y = or += the group's linear of the input that all members have made ready, adapters included.
+  void product(const Step& step, int number, Group group, int member, float* y, bool residual) {
+    const Linear& linear = layers_[number].linears[group];
+    team_.barrier();
+    if (ranks_ > 0) {
+      shrink_all(step, number, group, member, linear.ins);
+      team_.barrier();
+    }
+    const Share outs(linear.outs, member, team_.size(), LANES);
+    multiply(linear, quantised_, step.tokens, outs.begin, outs.end, [&](int row, int out, __m256 v) {
+      float* at = y + size_t(row) * linear.outs + out;
+      _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
+    });
+    for (int s = 0; s < step.segments; ++s)
+      expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_, outs.begin, outs.end, y,
+             linear.outs);
+    team_.barrier();
+  }
+
+  static const Lora& lora(const Step& step, int s, int number, Group group) {
+    return step.segment[s].adapter->groups[number * GROUPS + group];
+  }
+
+  // All segments' ranks in one line, cut among the members.
+  void shrink_all(const Step& step, int number, Group group, int member, int ins) {
+    int total = 0;
+    for (int s = 0; s < step.segments; ++s) total += lora(step, s, number, group).ranks;
+    const Share mine(total, member, team_.size());
+    for (int s = 0, at = 0; s < step.segments; ++s) {
+      const Lora& each = lora(step, s, number, group);
+      for (int rank = 0; rank < each.ranks; ++rank, ++at)
+        if (at >= mine.begin && at < mine.end)
+          shrink(each, rank, step.segment[s], input_, ins, shrunk_, ranks_);
+    }
+  }
+
+  // Turns queries and keys to their positions (Su et al. 2021); stores keys and values.
+  void place(const Step& step, const Layer& layer, int t) {
+    const int dim = shape_.head_dim;
+    float* qkv = output_ + size_t(t) * (queries() + 2 * keys());
+    const float* angles = angles_ + size_t(t) * dim;
+    const float scale = 1.0f / std::sqrt(float(dim));
+    for (int head = 0; head < shape_.heads; ++head) turn(qkv + head * dim, angles, scale);
+    for (int head = 0; head < shape_.kv_heads; ++head) turn(qkv + queries() + head * dim, angles, 1);
+    const int position = step.positions[t];
+    const int page = step.table[size_t(step.rows[t]) * step.table_width + position / PAGE];
+    const size_t at = cache(layer).at(page, position % PAGE, 0);
+    for (int i = 0; i < keys(); i += LANES) {
+      store_halves(layer.keys + at + i, _mm256_loadu_ps(qkv + queries() + i));
+      store_halves(layer.values + at + i, _mm256_loadu_ps(qkv + queries() + keys() + i));
+    }
+  }
+
+  void turn(float* head, const float* angles, float scale) const {
+    const int half = shape_.head_dim / 2;
+    for (int i = 0; i < half; ++i) {
+      const float a = head[i], b = head[half + i];
+      head[i] = (a * angles[i] - b * angles[half + i]) * scale;
+      head[half + i] = (b * angles[i] + a * angles[half + i]) * scale;
+    }
+  }
+
+  Cache cache(const Layer& layer) const {
+    return {layer.keys, layer.values, shape_.kv_heads, shape_.head_dim};
+  }
+
+  void attention(const Step& step, const Layer& layer, int member) {
+    const int shared = shape_.heads / shape_.kv_heads, dim = shape_.head_dim;
+    float* scores = scores_[member].need(0);
+    // Later tokens of a prompt see more: heads and tokens are dealt out in turn.
+    for (int item = member; item < step.tokens * shape_.heads; item += team_.size()) {
+      const int t = item / shape_.heads, head = item % shape_.heads;
+      const float* q = output_ + size_t(t) * (queries() + 2 * keys()) + head * dim;
+      attend(cache(layer), step.table + size_t(step.rows[t]) * step.table_width,
+             step.positions[t] + 1, head / shared, q, scores,
+             input_ + size_t(t) * queries() + head * dim);
+    }
+  }
+
+  // silu(gate)·up (Shazeer 2020), as the input of the last product.
+  void activate(int t) {
+    const float* gate = output_ + size_t(t) * 2 * shape_.inner;
+    float* to = input_ + size_t(t) * shape_.inner;
+    const __m256 one = _mm256_set1_ps(1.0f);
+    for (int i = 0; i < shape_.inner; i += LANES) {
+      const __m256 g = _mm256_loadu_ps(gate + i), up = _mm256_loadu_ps(gate + shape_.inner + i);
+      const __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
+      _mm256_storeu_ps(to + i, _mm256_div_ps(_mm256_mul_ps(g, up), _mm256_add_ps(one, e)));
+    }
+    quantise_input(t, shape_.inner);
+  }
+
+  void logits(const Step& step, int member) {
+    const Share rows(step.samples, member, team_.size());
+    for (int s = rows.begin; s < rows.end; ++s) {
+      float* to = input_ + size_t(s) * shape_.hidden;
+      normed(x_ + size_t(step.sampled[s]) * shape_.hidden, norm_, shape_.hidden, to);
+      quantise_input(s, shape_.hidden);
+    }
+    team_.barrier();
+    const Share outs(head_.outs, member, team_.size(), LANES);
+    multiply(head_, quantised_, step.samples, outs.begin, outs.end, [&](int row, int out, __m256 v) {
+      float lanes[LANES];
+      _mm256_storeu_ps(lanes, v);
+      const int valid = std::min(LANES, shape_.vocabulary - out);
+      std::memcpy(step.logits + size_t(row) * shape_.vocabulary + out, lanes, valid * sizeof(float));
+    });
+  }
+
+  const Shape shape_;
+  const std::vector<Layer> layers_;
+  const Linear embedding_, head_;
+  const float *const norm_, *const frequencies_;
+  Team team_;
+  std::vector<Buffer<float>> scores_;
+  Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
+      shrunk_buffer_;
+  Buffer<int8_t> value_buffer_;
+  float *x_, *input_, *output_, *angles_, *shrunk_;
+  Quantised quantised_;
+  int ranks_;
+};
+
+}  // namespace
+
+extern "C" {
+
+void* myriad_llama(const Shape* shape, const Layer* layers, const Linear* embedding,
+                   const Linear* head, const float* norm, const float* frequencies, int threads) {
+  return new Llama(*shape, layers, *embedding, *head, norm, frequencies, threads);
+}
+
+void myriad_step(void* llama, const Step* step) { static_cast<Llama*>(llama)->step(*step); }
+
+void myriad_free(void* llama) { delete static_cast<Llama*>(llama); }
+}

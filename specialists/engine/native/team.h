@@ -1,0 +1,91 @@
+// Threads that do one step together, and meet at barriers within it.
+#pragma once
+
+#include <immintrin.h>
+
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+// Part `index` of `count` things cut into `parts`, as even as whole multiples of `grain` allow.
+struct Share {
+  int begin, end;
+  Share(int count, int index, int parts, int grain = 1) {
+    const int64_t grains = (count + grain - 1) / grain;
+    begin = std::min<int64_t>(count, grains * index / parts * grain);
+    end = std::min<int64_t>(count, grains * (index + 1) / parts * grain);
+  }
+};
+
+class Team {
+ public:
+  explicit Team(int size) : size_(size) {
+    for (int member = 1; member < size; ++member)
+      threads_.emplace_back([this, member] { serve(member); });
+  }
+
+  ~Team() {
+    stopping_ = true;
+    announce();
+    for (auto& thread : threads_) thread.join();
+  }
+
+  int size() const { return size_; }
+
+  // Runs `work(member)` in every thread, this one included; returns when all are done.
+  void run(const std::function<void(int)>& work) {
+    work_ = &work;
+    announce();
+    work(0);
+    barrier();
+  }
+
+  // Waits until all members have come here.
+  void barrier() {
+    const uint32_t round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
+  }
+
+ private:
+  static constexpr int SPINS = 4000;  // some ten microseconds; a barrier mostly takes less
+
+  template <class Condition>
+  static void wait_until(Condition&& met) {
+    for (int spins = 0; !met(); ++spins) {
+      if (spins < SPINS)
+        _mm_pause();
+      else
+        std::this_thread::yield();
+    }
+  }
+
+  void announce() {
+    steps_.fetch_add(1, std::memory_order_release);
+    steps_.notify_all();
+  }
+
+  void serve(int member) {
+    for (uint32_t seen = 0;;) {
+      for (int spins = 0; spins < SPINS && steps_.load(std::memory_order_acquire) == seen; ++spins)
+        _mm_pause();
+      steps_.wait(seen, std::memory_order_acquire);
+      ++seen;
+      if (stopping_) return;
+      (*work_)(member);
+      barrier();
+    }
+  }
+
+  const int size_;
+  std::vector<std::thread> threads_;
+  std::atomic<uint32_t> steps_{0}, round_{0};
+  std::atomic<int> arrived_{0};
+  std::atomic<bool> stopping_{false};
+  const std::function<void(int)>* work_ = nullptr;
+};

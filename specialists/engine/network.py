@@ -1,0 +1,46 @@
+"""What the engine asks of a network: a base, with the adapters of a mixed batch on top.
+
+There are two: `torch_network`, which is the reference and runs everywhere, and `native.network`,
+which is fast on CPUs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from registry.files import AdapterFiles
+from specialists.engine.core import Run
+from specialists.engine.slots import Resident, SlotPool
+
+
+class Network(Protocol):
+    """A base in memory, its cache of keys and values, and the forward pass.
+
+    Attributes:
+        vocabulary: width of the logits.
+        page_bytes: bytes of one page over all layers, keys and values together.
+    """
+
+    vocabulary: int
+    page_bytes: int
+
+    def allocate(self, pages: int) -> None:
+        """Make room for the keys and values of that many pages."""
+
+    def clear(self, pages: list[int]) -> None:
+        """Make ready pages that held another row's keys and values."""
+
+    def adapter_bytes(self, weights: Path) -> int:
+        """Bytes that the adapter in this file will take, from its header alone."""
+
+    def load_adapter(self, files: AdapterFiles) -> Resident:
+        """Read an adapter; called from another thread than the steps."""
+
+    def forward(self, runs: Sequence[Run], slots: SlotPool[Any]) -> torch.Tensor:
+        """Compute the runs' tokens, those of one adapter side by side.
+
+        Returns:
+            float32 logits [samples, vocabulary], of the last token of each run that samples.
+        """

@@ -1,0 +1,54 @@
+"""Which network computes a base: the compiled kernels where they can, torch elsewhere."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from specialists.base import GGUF
+from specialists.engine.native.compile import kernels
+from specialists.engine.native.network import NativeNetwork
+from specialists.engine.network import Network
+from specialists.engine.torch_network import TorchNetwork
+from specialists.errors import BaseUnavailable, NoKernels
+from specialists.hardware import choose_dtype, cores
+
+logger = logging.getLogger(__name__)
+
+BITS = {"int8": 8, "int4": 4}
+"""Weights that only the kernels compute with."""
+
+
+def open_network(folder: Path, weights: str, device: torch.device, threads: int | None) -> Network:
+    """Load a base in transformers' layout.
+
+    Args:
+        folder: the base's.
+        weights: how they are held: auto, int8, int4, or a dtype.
+        device: where they are.
+        threads: of a step; None takes one per core.
+
+    Raises:
+        BaseUnavailable: the base is not one that is computed, or not with such weights.
+    """
+    bits = _bits(folder, weights, device)
+    if bits is not None:
+        try:
+            return NativeNetwork.from_folder(
+                folder, kernels(), bits=bits, threads=threads or cores()
+            )
+        except NoKernels as error:
+            if weights != "auto":
+                raise BaseUnavailable(f"weights in {weights} cannot be had: {error}") from error
+            logger.warning("the base is computed without compiled kernels, slowly: %s", error)
+    torch.set_num_threads(threads or cores())
+    return TorchNetwork.from_folder(folder, dtype=choose_dtype(weights, device), device=device)
+
+
+def _bits(folder: Path, weights: str, device: torch.device) -> int | None:
+    """Bits of weights for the kernels; None where torch computes."""
+    if device.type != "cpu":
+        return None
+    # What llama.cpp has quantised once is not quantised again.
+    automatic = 4 if (folder / GGUF).is_file() else 8
+    return automatic if weights == "auto" else BITS.get(weights)

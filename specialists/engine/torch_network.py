@@ -1,0 +1,52 @@
+"""The network in plain torch: on every device, in every dtype; what others must agree with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from registry.files import AdapterFiles
+from specialists.engine.batching import build_batch
+from specialists.engine.core import Run
+from specialists.engine.llama import Llama, load_llama
+from specialists.engine.lora import AdapterWeights, load_adapter, resident_bytes
+from specialists.engine.pages import page_bytes
+from specialists.engine.slots import SlotPool
+
+
+class TorchNetwork:
+    """A `Llama`, and its cache of keys and values."""
+
+    def __init__(self, llama: Llama) -> None:
+        self._llama = llama
+        self._cache = llama.new_cache(0)
+        self.vocabulary = len(llama.embedding)
+        self.page_bytes = page_bytes(len(llama.layers), llama.kv_heads, llama.head_dim, llama.dtype)
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, *, dtype: torch.dtype, device: torch.device
+    ) -> "TorchNetwork":
+        """Load a base in transformers' layout."""
+        return cls(load_llama(folder, dtype=dtype, device=device))
+
+    def allocate(self, pages: int) -> None:
+        """Make room for the keys and values of that many pages."""
+        self._cache = self._llama.new_cache(pages)
+
+    def clear(self, pages: list[int]) -> None:
+        """Zero pages before their first use."""
+        self._cache.clear(pages)
+
+    def adapter_bytes(self, weights: Path) -> int:
+        """Bytes that the adapter in this file will take, from its header alone."""
+        return resident_bytes(weights, torch.float32)
+
+    def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
+        """Read an adapter."""
+        llama = self._llama
+        return load_adapter(files, len(llama.layers), llama.widths, llama.device)
+
+    def forward(self, runs: Sequence[Run], slots: SlotPool[AdapterWeights]) -> torch.Tensor:
+        """Compute the runs' tokens; see `Network`."""
+        return self._llama.forward(build_batch(runs, slots, self._llama.device), self._cache)

@@ -1,0 +1,362 @@
+"""The compiled kernels against torch, on the weights that their blocks stand for."""
+
+from random import Random
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from engines import SMALL, make_adapter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_base
+from transformers import AutoConfig
+
+from registry.files import AdapterFiles
+from specialists.base import GGUF
+from specialists.engine.core import Row, Run, SamplingParams
+from specialists.engine.llama import Llama
+from specialists.engine.native.checkpoint import Checkpoint
+from specialists.engine.native.network import NativeNetwork
+from specialists.engine.native.packing import Blocks
+from specialists.engine.networks import kernels, open_network
+from specialists.engine.pages import PAGE_TOKENS, KVCache, pages_needed
+from specialists.engine.slots import SlotPool
+from specialists.engine.torch_network import TorchNetwork
+from specialists.errors import BaseUnavailable, NoKernels
+
+CPU = torch.device("cpu")
+PAGES = 512
+CLOSE, EQUAL = 0.1, 1e-3
+"""Shares of the logits' norm: what an input that is rounded the other way may change, and what most
+rows keep within, where none is."""
+ADAPTERS = {
+    "all-r8": {},
+    "attention-r3": {"r": 3, "target_modules": ["q_proj", "v_proj"]},
+    "mlp-r16": {"r": 16, "lora_alpha": 8, "target_modules": ["gate_proj", "down_proj"]},
+    "mixed": {"r": 1, "rank_pattern": {"k_proj": 17, "up_proj": 2}, "use_rslora": True},
+    "r256": {"r": 256, "lora_alpha": 16, "target_modules": ["o_proj", "up_proj"]},
+    "last-layer": {"r": 5, "layers_to_transform": [1]},
+}
+
+
+@pytest.fixture(scope="module", params=[8, 4], ids=["int8", "int4"])
+def bits(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"), context=2048)
+
+
+def native(base, bits, threads=2):
+    made = NativeNetwork.from_folder(base.folder, kernels(), bits=bits, threads=threads)
+    made.allocate(PAGES)
+    return made
+
+
+def rounded(x, weight, linear=torch.nn.functional.linear):
+    """A product whose inputs have 8 bits in blocks of 32, as the kernels have them."""
+    blocks = x.unflatten(-1, (-1, 32))
+    scale = blocks.abs().amax(-1, keepdim=True) / 127
+    q = (blocks / scale.where(scale > 0, torch.ones_like(scale))).round()
+    return linear((q * scale).flatten(-2), weight)
+
+
+class Halves(KVCache):
+    """Keys and values in binary16."""
+
+    def write(self, layer, places, keys, values):
+        super().write(layer, places, keys.half().float(), values.half().float())
+
+
+class Rounding(TorchNetwork):
+    """Torch, with everything rounded where the kernels round it."""
+
+    def allocate(self, pages):
+        with mock.patch("specialists.engine.llama.KVCache", Halves):
+            super().allocate(pages)
+
+    def load_adapter(self, files):
+        made = super().load_adapter(files)
+        for group in (group for layer in made.layers for group in layer.values()):
+            for matrix in (group.shrink, *(part.matrix for part in group.expands)):
+                matrix.copy_(matrix.half())
+        return made
+
+    def forward(self, runs, slots):
+        with mock.patch("specialists.engine.llama.F.linear", rounded):
+            return super().forward(runs, slots)
+
+
+def reference(base, bits):
+    """Torch, on the weights that the blocks stand for."""
+    config = AutoConfig.from_pretrained(base.folder)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    checkpoint = Checkpoint(base.folder, heads, bits)
+    weights = {}
+    for name in checkpoint._files:
+        linear = "norm" not in name
+        values = checkpoint.blocks(name).weight if linear else checkpoint.vector(name)
+        weights[name] = torch.from_numpy(values)
+    made = Rounding(Llama(config, weights, dtype=torch.float32, device=CPU))
+    made.allocate(PAGES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pair(base, bits):
+    """Both networks, and slots with all adapters for each."""
+    return native(base, bits), reference(base, bits)
+
+
+@pytest.fixture(scope="module")
+def folders(base, tmp_path_factory):
+    root = tmp_path_factory.mktemp("adapters")
+    return {
+        name: make_adapter(base, root / name, seed=seed, **lora)
+        for seed, (name, lora) in enumerate(ADAPTERS.items())
+    }
+
+
+def slots_of(network, folders):
+    pool = SlotPool(1 << 30)
+    for name, folder in folders.items():
+        files = AdapterFiles.in_folder(folder)
+        nbytes = network.adapter_bytes(files.weights)
+        pool.reserve(name, nbytes)
+        pool.fill(name, network.load_adapter(files))
+        assert pool[name].nbytes == nbytes
+    return pool
+
+
+def row(tokens, first_page, adapter=None):
+    count = pages_needed(len(tokens))
+    return Row(
+        id="test",
+        adapter=adapter,
+        tokens=list(tokens),
+        prompt_length=len(tokens),
+        params=SamplingParams(),
+        text=None,
+        emit=None,
+        random=Random(0),
+        pages=list(range(first_page, first_page + count))[::-1],
+    )
+
+
+def compute(network, rows, pool, chunk=None):
+    """Logits of the last tokens of the rows, in steps of at most `chunk` tokens of each."""
+    for each in rows:
+        each.computed = 0
+    found = {}
+    while runs := [
+        Run(each, min(len(each.tokens) - each.computed, chunk or len(each.tokens)))
+        for each in rows
+        if each.computed < len(each.tokens)
+    ]:
+        network.clear([page for run in runs if not run.row.computed for page in run.row.pages])
+        logits = network.forward(runs, pool)
+        ends = [run.row for run in runs if run.samples]
+        for run in runs:
+            run.row.computed += run.count
+        found |= {id(each): line for each, line in zip(ends, logits, strict=True)}
+    return torch.stack([found[id(each)] for each in rows])
+
+
+def rows_of(lengths, adapters=(None,), seed=0):
+    random = Random(seed)
+    made, page = [], 0
+    for at, length in enumerate(lengths):
+        tokens = [random.randrange(300) for _ in range(length)]
+        made.append(row(tokens, page, adapters[at * len(adapters) // len(lengths)]))
+        page += pages_needed(length)
+    return made
+
+
+def assert_close(got, expected):
+    assert got.isfinite().all()
+    errors = (got - expected).norm(dim=1) / expected.norm(dim=1)
+    assert errors.max() < CLOSE, errors
+    assert len(errors) < 8 or errors.median() < EQUAL, errors
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 23, 32, 33, 64])
+def test_any_number_of_rows_gives_what_torch_gives(pair, count):
+    ours, theirs = pair
+    rows = rows_of([3 + at % 20 for at in range(count)])
+    assert_close(compute(ours, rows, SlotPool(1)), compute(theirs, rows, SlotPool(1)))
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 31, 33, 63, 65, 127, 200, 517])
+def test_any_length_gives_what_torch_gives(pair, length):
+    ours, theirs = pair
+    rows = rows_of([length])
+    assert_close(compute(ours, rows, SlotPool(1)), compute(theirs, rows, SlotPool(1)))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_any_adapter_gives_what_torch_gives(pair, folders, name):
+    ours, theirs = pair
+    only = {name: folders[name]}
+    rows = rows_of([5, 1, 40, 7, 2], (name,))
+    got = compute(ours, rows, slots_of(ours, only))
+    assert_close(got, compute(theirs, rows, slots_of(theirs, only)))
+    bare = compute(ours, rows_of([5, 1, 40, 7, 2]), SlotPool(1))
+    assert (got - bare).norm() > 0.2 * bare.norm()
+
+
+def test_a_mixed_batch_gives_each_row_what_it_gets_alone(pair, folders):
+    """To the last bit: no result depends on who else is there."""
+    ours, theirs = pair
+    adapters = (None, *ADAPTERS)
+    rows = rows_of([1 + 7 * at % 41 for at in range(4 * len(adapters))], adapters)
+    pool = slots_of(ours, folders)
+    mixed = compute(ours, rows, pool)
+    assert_close(mixed, compute(theirs, rows, slots_of(theirs, folders)))
+    alone = torch.cat([compute(ours, [each], pool) for each in rows])
+    assert torch.equal(mixed, alone)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 16, 30])
+def test_a_prompt_in_pieces_is_the_same_prompt(pair, folders, chunk):
+    ours, _ = pair
+    rows = rows_of([37, 20, 3, 51], ("all-r8", None))[::-1]
+    pool = slots_of(ours, folders)
+    assert torch.equal(compute(ours, rows, pool, chunk), compute(ours, rows, pool))
+
+
+def test_the_number_of_threads_changes_nothing(base, bits, folders):
+    rows = rows_of([1, 9, 30, 2], (None, "all-r8"))
+    answers = []
+    for threads in (1, 2, 3, 8):
+        made = native(base, bits, threads)
+        answers.append(compute(made, rows, slots_of(made, folders)))
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+def test_what_another_row_left_in_a_page_is_not_read(pair):
+    ours, _ = pair
+    clean = compute(ours, rows_of([21]), SlotPool(1))
+    for tensor in ours._cache:
+        tensor.fill_(float("nan"))
+    assert torch.equal(compute(ours, rows_of([21]), SlotPool(1)), clean)
+
+
+def test_numbers_without_end_stay_in_their_row(base, bits, folders, tmp_path):
+    ours = native(base, bits)
+    pool = slots_of(ours, {"wild": folders["all-r8"]})
+    pool["wild"].matrices.fill_(float("inf"))
+    rows = rows_of([4, 4], (None, "wild"))
+    logits = compute(ours, rows, pool)
+    assert torch.equal(logits[:1], compute(ours, rows[:1], pool))
+    assert not logits[1].isfinite().all()
+
+
+SHAPES = {
+    "untied head": {"tie_word_embeddings": False},
+    "wide heads": {"head_dim": 24},
+    "one key head": {"num_key_value_heads": 1},
+    "as many key heads": {"num_key_value_heads": 4},
+    "vocabulary of odd size": {"vocab_size": 321},
+    "rope linear": {
+        "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}
+    },
+    "rope yarn": {
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "rope_theta": 10_000.0,
+        }
+    },
+    "wider": {"hidden_size": 96, "intermediate_size": 224, "head_dim": 32},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bases_of_other_shapes_give_what_torch_gives(tmp_path, bits, shape):
+    made = tiny_base(tmp_path / "base", **SHAPES[shape])
+    folder = {"a": make_adapter(made, tmp_path / "a", seed=3)}
+    ours, theirs = native(made, bits), reference(made, bits)
+    rows = rows_of([1, 17, 90, 5], (None, "a"))
+    got = compute(ours, rows, slots_of(ours, folder))
+    assert_close(got, compute(theirs, rows, slots_of(theirs, folder)))
+
+
+def test_a_shape_that_the_kernels_do_not_compute_is_left_to_torch(tmp_path):
+    made = tiny_base(tmp_path / "base", intermediate_size=60)
+    assert isinstance(open_network(made.folder, "auto", CPU, 1), TorchNetwork)
+    with pytest.raises(BaseUnavailable, match="60"):
+        open_network(made.folder, "int8", CPU, 1)
+
+
+def test_a_machine_without_a_compiler_is_served_by_torch(base, monkeypatch):
+    monkeypatch.setattr("specialists.engine.native.compile.COMPILERS", ())
+    with pytest.raises(NoKernels, match="there is none of"):
+        kernels()
+    assert isinstance(open_network(base.folder, "auto", CPU, 1), TorchNetwork)
+    with pytest.raises(BaseUnavailable, match="int4"):
+        open_network(base.folder, "int4", CPU, 1)
+
+
+def test_other_processors_are_served_by_torch(base, monkeypatch):
+    monkeypatch.setattr("specialists.engine.native.compile.processor", lambda: "asimd fphp")
+    assert isinstance(open_network(base.folder, "auto", CPU, 1), TorchNetwork)
+
+
+WEIGHTS = st.tuples(
+    st.integers(1, 20), st.integers(1, 4), st.sampled_from([1e-3, 0.1, 5.0]), st.integers(0, 99)
+)
+
+
+@settings(max_examples=40)
+@given(made=WEIGHTS, bits=st.sampled_from([4, 8]))
+def test_blocks_are_within_half_a_step_of_the_weights(made, bits):
+    outs, blocks, scale, seed = made
+    weight = np.random.default_rng(seed).normal(0, scale, (outs, 32 * blocks)).astype(np.float32)
+    found = Blocks.quantised(weight, bits)
+    parts = weight.reshape(outs, blocks, 32)
+    step = (parts.max(2) - parts.min(2)) / (2**bits - 1)
+    # Scale and minimum are in binary16, whose relative precision is 2^-11.
+    slack = np.abs(parts).max(2) * 2**-10 + 2**bits * 2**-24
+    errors = np.abs(found.weight.reshape(parts.shape) - parts).max(2)
+    assert (errors <= step / 2 + slack).all()
+
+
+def test_llama_cpps_blocks_are_kept_exactly():
+    gguf = pytest.importorskip("gguf")
+    weight = np.random.default_rng(0).normal(0, 0.2, (24, 96)).astype(np.float32)
+    for kind, read in (("Q4_1", Blocks.of_q4_1), ("Q8_0", Blocks.of_q8_0)):
+        raw = gguf.quants.quantize(weight, gguf.GGMLQuantizationType[kind])
+        expected = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[kind])
+        np.testing.assert_allclose(read(raw).weight, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_gguf_file_in_the_folder_is_read_in_transformers_order(base, tmp_path):
+    """llama.cpp interleaves the halves of queries' and keys' heads."""
+    gguf = pytest.importorskip("gguf")
+    made = tiny_base(tmp_path / "base")
+    plain = Checkpoint(made.folder, {"q_proj": 4, "k_proj": 2}, 4)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    weight = plain.vector(name)
+    interleaved = weight.reshape(4, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
+    writer = gguf.GGUFWriter(made.folder / GGUF, "llama")
+    kind = gguf.GGMLQuantizationType.Q4_1
+    writer.add_tensor(
+        "blk.0.attn_q.weight", gguf.quants.quantize(interleaved, kind), raw_dtype=kind
+    )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with_file = Checkpoint(made.folder, {"q_proj": 4, "k_proj": 2}, 4)
+    expected = gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind)
+    np.testing.assert_allclose(with_file.blocks(name).weight, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_the_engine_takes_the_kernels_unless_it_is_told_otherwise(base):
+    assert isinstance(open_network(base.folder, "auto", CPU, 1), NativeNetwork)
+    assert isinstance(open_network(base.folder, SMALL.weights, CPU, 1), TorchNetwork)
+    assert PAGE_TOKENS == 16  # as attention.h has it
