@@ -34,9 +34,13 @@ def open_network(folder: Path, weights: str, device: torch.device, threads: int 
     bits = _bits(folder, weights, device)
     if bits is not None:
         try:
-            return NativeNetwork.from_folder(
+            network = NativeNetwork.from_folder(
                 folder, kernels(), bits=bits, threads=threads or cores()
             )
+            # What torch still does between steps is small, and its threads spin for a while when
+            # they are done: they would take the cores from the next step's.
+            torch.set_num_threads(1)
+            return network
         except NoKernels as error:
             if weights != "auto":
                 raise BaseUnavailable(f"weights in {weights} cannot be had: {error}") from error

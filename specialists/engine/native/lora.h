@@ -25,20 +25,32 @@ struct Segment {
   const Adapter* adapter;
 };
 
-// shrunk[row, rank] = x[row]·a[rank] for the segment's rows.
-inline void shrink(const Lora& lora, int rank, const Segment& segment, const float* x, int ins,
-                   float* shrunk, int stride) {
-  const Half* a = lora.a + size_t(rank) * ins;
-  for (int row = segment.begin; row < segment.begin + segment.count; row += 4) {
-    const int rows = std::min(4, segment.begin + segment.count - row);
-    __m256 totals[4] = {};
-    for (int k = 0; k < ins; k += LANES) {
-      const __m256 weights = load_halves(a + k);
-      for (int r = 0; r < rows; ++r)
-        totals[r] = _mm256_fmadd_ps(_mm256_loadu_ps(x + size_t(row + r) * ins + k), weights, totals[r]);
-    }
-    for (int r = 0; r < rows; ++r) shrunk[size_t(row + r) * stride + rank] = sum(totals[r]);
+// to[r] = x·a[r] for RANKS rows of A, side by side so that additions do not wait for each other.
+template <int RANKS>
+inline void shrink_row(const Half* a, const float* x, int ins, float* to) {
+  __m256 totals[RANKS];
+  for (auto& total : totals) total = _mm256_setzero_ps();
+  for (int k = 0; k < ins; k += LANES) {
+    const __m256 v = _mm256_loadu_ps(x + k);
+    for (int r = 0; r < RANKS; ++r)
+      totals[r] = _mm256_fmadd_ps(v, load_halves(a + size_t(r) * ins + k), totals[r]);
   }
+  for (int r = 0; r < RANKS; ++r) to[r] = sum(totals[r]);
+}
+
+// shrunk[row, rank] = x[row]·a[rank] for the segment's rows and ranks [begin, end).
+inline void shrink(const Lora& lora, int begin, int end, const Segment& segment, const float* x,
+                   int ins, float* shrunk, int stride) {
+  const int last = segment.begin + segment.count;
+  int rank = begin;
+  for (; rank + 4 <= end; rank += 4)
+    for (int row = segment.begin; row < last; ++row)
+      shrink_row<4>(lora.a + size_t(rank) * ins, x + size_t(row) * ins, ins,
+                    shrunk + size_t(row) * stride + rank);
+  for (; rank < end; ++rank)
+    for (int row = segment.begin; row < last; ++row)
+      shrink_row<1>(lora.a + size_t(rank) * ins, x + size_t(row) * ins, ins,
+                    shrunk + size_t(row) * stride + rank);
 }
 
 // Adds the segment's share to outputs [begin, end) of y [rows, width].

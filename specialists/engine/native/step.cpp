@@ -178,9 +178,9 @@ class Llama {
     const Share mine(total, member, team_.size());
     for (int s = 0, at = 0; s < step.segments; ++s) {
       const Lora& each = lora(step, s, number, group);
-      for (int rank = 0; rank < each.ranks; ++rank, ++at)
-        if (at >= mine.begin && at < mine.end)
-          shrink(each, rank, step.segment[s], input_, ins, shrunk_, ranks_);
+      const int begin = std::max(mine.begin - at, 0), end = std::min(mine.end - at, each.ranks);
+      if (begin < end) shrink(each, begin, end, step.segment[s], input_, ins, shrunk_, ranks_);
+      at += each.ranks;
     }
   }
 
