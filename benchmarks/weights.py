@@ -25,12 +25,12 @@ from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.networks import open_network
 from specialists.engine.pages import pages_needed
-from specialists.engine.runner import Request, Runner
+from specialists.engine.runner import Runner
 from specialists.engine.slots import SlotPool
-from specialists.engine.text import Tokenizer
+from specialists.engine.text import TextStream, Tokenizer
 from specialists.training.data import Row as Chat
 from specialists.training.data import read_rows
-from specialists.training.evaluate import same_answer, token_f1
+from specialists.training.evaluate import answer_greedily, same_answer, token_f1
 
 CPU = torch.device("cpu")
 TEXT = Path(__file__).parents[1] / "docs" / "specialists.md"
@@ -54,9 +54,10 @@ def perplexity(base: Base, weights: str) -> float:
     network = open_network(base.folder, weights, CPU, None)
     pages = pages_needed(WIDTH)
     network.allocate(ROWS * pages)
-    tokens = Tokenizer.from_folder(base.folder).encode(TEXT.read_text())
+    tokenizer = Tokenizer.from_folder(base.folder)
+    tokens, text = tokenizer.encode(TEXT.read_text()), tokenizer.stream(())
     rows = [
-        _row(tokens[at * WIDTH : (at + 1) * WIDTH], range(at * pages, (at + 1) * pages))
+        _row(tokens[at * WIDTH : (at + 1) * WIDTH], range(at * pages, (at + 1) * pages), text)
         for at in range(min(ROWS, len(tokens) // WIDTH))
     ]
     network.clear(list(range(ROWS * pages)))
@@ -70,9 +71,11 @@ def perplexity(base: Base, weights: str) -> float:
     return math.exp(surprise / (len(rows) * (WIDTH - 1)))
 
 
-def _row(tokens: list[int], pages: range) -> Row:
-    nothing = SamplingParams()
-    return Row("", None, tokens, WIDTH, nothing, None, lambda _: None, Random(0), pages=list(pages))  # type: ignore[arg-type]
+def _row(tokens: list[int], pages: range, text: TextStream) -> Row:
+    return Row(
+        "", None, tokens, WIDTH, SamplingParams(), text, lambda _: None, Random(0),
+        pages=list(pages),
+    )  # fmt: skip
 
 
 def _seen(row: Row, count: int) -> Row:
@@ -92,20 +95,9 @@ async def answers(base: Base, weights: str, chats: list[tuple[str, Chat]]) -> li
         max_waiting=len(chats),
     )
     try:
-        return await asyncio.gather(*(_answer(runner, name, chat) for name, chat in chats))
+        return await asyncio.gather(*(answer_greedily(runner, name, chat) for name, chat in chats))
     finally:
         runner.close()
-
-
-async def _answer(runner: Runner, name: str, chat: Chat) -> str:
-    tokenizer = runner.engine.tokenizer
-    room = len(tokenizer.encode(tokenizer.said(chat.answer))) + 8
-    prompt = tokenizer.encode_chat(chat.request, tools=chat.tools)
-    request = Request(name, name, prompt, 1, SamplingParams(room, temperature=0.0))
-    text = ""
-    async for emissions in runner.generate(request):
-        text += "".join(emission.text for _, emission in emissions)
-    return text
 
 
 def quality(base: Base, weights: str, chats: list[tuple[str, Chat]]) -> Quality:

@@ -69,6 +69,11 @@ class EngineSettings(BaseModel):
         None, ge=32, description="tokens of prompt and answer; default: what the base allows"
     )
 
+    @property
+    def wants_kernels(self) -> bool:
+        """Whether compiled kernels are to compute the base, where they can be had."""
+        return self.device == "cpu" and self.weights in ("auto", "int8", "int4")
+
 
 class SamplingSettings(BaseModel):
     """What neither a request, nor a card, nor the base's generation_config.json says."""

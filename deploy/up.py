@@ -60,10 +60,11 @@ def prepare(settings: Settings, console: Console) -> Base:
     make_home(settings.home)
     with told(console) as tell:
         base = prepare_base(settings.base, settings.home, tell)
-        tell("Compiling the engine's kernels", 0, 1)
-        # Where there are none torch computes; the engine and `doctor` say so.
-        with suppress(NoKernels):
-            kernels()
+        if settings.engine.wants_kernels:
+            tell("Compiling the engine's kernels", 0, 1)
+            # Where there are none torch computes; the engine and `doctor` say so.
+            with suppress(NoKernels):
+                kernels()
         return base
 
 

@@ -41,6 +41,14 @@ def make_adapter(base: Base, folder: Path, *, seed: int, **lora) -> Path:
     return folder
 
 
+def make_adapters(base: Base, root: Path, each: dict[str, dict]) -> dict[str, Path]:
+    """A folder for each adapter, by its name."""
+    return {
+        name: make_adapter(base, root / name, seed=seed, **lora)
+        for seed, (name, lora) in enumerate(each.items())
+    }
+
+
 def engine(base: Base, adapters: dict[str, Path], options: EngineOptions = SMALL) -> Engine:
     """An engine that finds its adapters in a dict from digest to folder."""
 

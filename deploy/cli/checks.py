@@ -121,7 +121,7 @@ def check_base(settings: Settings) -> Check:
 
 def check_kernels(settings: Settings) -> Check:
     """The engine's kernels are compiled for this processor, or can be."""
-    if settings.engine.device != "cpu" or settings.engine.weights not in ("auto", "int8", "int4"):
+    if not settings.engine.wants_kernels:
         return Check("kernels", "ok", "not asked for")
     try:
         return Check("kernels", "ok", str(kernels()))

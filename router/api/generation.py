@@ -1,9 +1,9 @@
 """The way of a request once its body is read: decide, generate, answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import uuid4
 
 from fastapi import Request
@@ -14,7 +14,7 @@ from router.answer import Items, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
 from router.decision import Decision
-from router.engine import Delta, Usage
+from router.engine import Delta, Generation, Usage
 from router.metrics import Metrics
 from router.resolver import AUTO
 from router.sampling import Sampling
@@ -48,6 +48,51 @@ def envelope(
         created=int(time.time()),
         model=decision.specialist or service.base,
         routing=answered(decision, sampling),
+    )
+
+
+class Conversation(Protocol):
+    """A request body that asks for the next turn of a conversation."""
+
+    @property
+    def model(self) -> str:
+        """Who is to answer."""
+
+    @property
+    def turns(self) -> list[str]:
+        """What `auto` goes by."""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer comes as events."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is asked of the sampling."""
+
+    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
+        """What is asked of the engine, answered with the given adapter."""
+
+
+async def converse(
+    request: Request,
+    service: Service,
+    operation: Operation,
+    body: Conversation,
+    writer: Callable[[Envelope, Sampling], Writer],
+    count: int = 1,
+) -> Response:
+    """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
+    decision = await decide(service, body.model, body.turns)
+    sampling = await service.defaults.complete(body.sampling, decision.digest)
+    head = envelope(operation, service, decision, sampling)
+    items = service.engine.generate(body.generation(head.id, decision.digest, sampling))
+    return await respond(
+        request,
+        measured(items, operation, service.metrics),
+        writer(head, sampling),
+        specialist_header(service, decision),
+        None if body.stream else count,
     )
 
 

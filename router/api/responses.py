@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.generation import converse
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
@@ -20,16 +20,12 @@ def response_routes(service: Service) -> APIRouter:
     async def create_response(request: Request) -> Response:
         """Answer a conversation; nothing is stored, so that each request brings all of it."""
         body = parse(await read_json(request), ResponseRequest)
-        decision = await decide(service, body.model, body.turns)
-        sampling = await service.defaults.complete(body.sampling, decision.digest)
-        head = envelope("response", service, decision, sampling)
-        items = service.engine.generate(body.generation(head.id, decision.digest, sampling))
-        return await respond(
+        return await converse(
             request,
-            measured(items, "response", service.metrics),
-            ResponseWriter(head, body, sampling),
-            specialist_header(service, decision),
-            None if body.stream else 1,
+            service,
+            "response",
+            body,
+            lambda head, sampling: ResponseWriter(head, body, sampling),
         )
 
     return routes

@@ -4,6 +4,7 @@ The grammar is llguidance's: at each step it says which tokens may come next, so
 drawn the answer stays one that the schema takes. https://github.com/guidance-ai/llguidance
 """
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -23,6 +24,8 @@ RESPONSE_FORMAT = "response_format"
 MAX_CHARACTERS = 64 * 1024
 KEPT = 64
 """Compiled grammars that are kept, the last used ones."""
+REMEMBERED = 4096
+"""Schemas that are known to be sound, by digest."""
 SHOWN = 300
 LAYOUT: "JsonCompileOptions" = {
     "whitespace_flexible": False,
@@ -88,6 +91,7 @@ class Grammars:
         self._vocabulary = vocabulary
         self._made: LLTokenizer | None = None
         self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._sound: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def of_schema(self, schema: str, param: str = RESPONSE_FORMAT) -> Grammar:
@@ -103,10 +107,16 @@ class Grammars:
         return self._grammar(_from_schema, schema, param)
 
     def check(self, schema: str, param: str) -> None:
-        """Refuse a schema that `of_schema` would refuse; nothing of it is kept."""
+        """Refuse a schema that `of_schema` would refuse; those that passed are remembered."""
         _require_short(schema, param)
+        digest = hashlib.sha256(schema.encode()).digest()
         with self._lock:
-            self._compiled(_from_schema, schema, param)
+            if digest not in self._sound:
+                self._compiled(_from_schema, schema, param)
+            self._sound[digest] = None
+            self._sound.move_to_end(digest)
+            if len(self._sound) > REMEMBERED:
+                self._sound.popitem(last=False)
 
     def of_lark(self, rules: str, param: str) -> Grammar:
         """The grammar of rules in llguidance's Lark; else like `of_schema`."""

@@ -114,7 +114,7 @@ async def _answers(
         done = count(1)
 
         async def answered(digest: str | None, row: Row) -> str:
-            text = await _answer(runner, digest, row, tokenizer.said(row.answer))
+            text = await answer_greedily(runner, digest, row)
             report("Answering held-out rows", next(done), len(asked))
             return text
 
@@ -125,9 +125,10 @@ async def _answers(
         runner.close()
 
 
-async def _answer(runner: Runner, adapter: str | None, row: Row, wanted: str) -> str:
+async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
+    """What is answered to a row's request, cut a little beyond the length of its own answer."""
     tokenizer = runner.engine.tokenizer
-    room = len(tokenizer.encode(wanted)) + ROOM
+    room = len(tokenizer.encode(tokenizer.said(row.answer))) + ROOM
     prompt = tokenizer.encode_chat(row.request, tools=row.tools)
     request = Request("held-out", adapter, prompt, 1, SamplingParams(room, temperature=0.0))
     text = ""

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 import torch
-from engines import SMALL, Turn, engine, make_adapter, run, sequence
+from engines import SMALL, Turn, engine, make_adapters, run, sequence
 from peft import PeftModel
 from tiny import tiny_base
 from transformers import AutoModelForCausalLM
@@ -37,11 +37,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapters(base, tmp_path_factory):
-    root = tmp_path_factory.mktemp("adapters")
-    return {
-        name: make_adapter(base, root / name, seed=seed, **lora)
-        for seed, (name, lora) in enumerate(ADAPTERS.items())
-    }
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), ADAPTERS)
 
 
 @pytest.fixture(scope="module")

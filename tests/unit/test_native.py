@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from engines import SMALL, make_adapter
+from engines import SMALL, make_adapter, make_adapters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_base
@@ -113,11 +113,7 @@ def pair(base, bits):
 
 @pytest.fixture(scope="module")
 def folders(base, tmp_path_factory):
-    root = tmp_path_factory.mktemp("adapters")
-    return {
-        name: make_adapter(base, root / name, seed=seed, **lora)
-        for seed, (name, lora) in enumerate(ADAPTERS.items())
-    }
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), ADAPTERS)
 
 
 def slots_of(network, folders):

@@ -61,7 +61,6 @@ struct Dots {
   __m256i total = _mm256_setzero_si256();
   void add(__m256i weights, __m256i inputs) { total = _mm256_dpbusd_epi32(total, weights, inputs); }
   __m256i sum() const { return total; }
-  static __m256i prepared(__m256i weights) { return weights; }
 #else
   __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
   void add(__m256i weights, __m256i inputs) {
