@@ -68,12 +68,19 @@ class AdapterWeights:
         return sum(group.nbytes for layer in self.layers for group in layer.values())
 
 
-def resident_bytes(weights: Path, dtype: torch.dtype) -> int:
-    """Bytes that the adapter in this file takes in this dtype, from its header alone."""
+def resident_bytes(weights: Path, dtype: torch.dtype, rank_bytes: int = 0) -> int:
+    """Bytes that the adapter in this file takes, from its header alone.
+
+    Args:
+        weights: the file.
+        dtype: of the numbers.
+        rank_bytes: of what is held beside them for each rank of each module.
+    """
     with safe_open(weights, framework="pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    numbers: int = sum(prod(shape) for shape in shapes)
-    return numbers * dtype.itemsize
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    numbers: int = sum(prod(shape) for shape in shapes.values())
+    ranks: int = sum(shape[0] for name, shape in shapes.items() if "lora_A" in name)
+    return numbers * dtype.itemsize + ranks * rank_bytes
 
 
 def load_adapter(

@@ -16,6 +16,7 @@ from registry.files import AdapterFiles
 from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
+from specialists.engine.native.adapter import rounded as of_8_bits
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import Blocks
@@ -81,8 +82,9 @@ class Rounding(TorchNetwork):
     def load_adapter(self, files):
         made = super().load_adapter(files)
         for group in (group for layer in made.layers for group in layer.values()):
-            for matrix in (group.shrink, *(part.matrix for part in group.expands)):
-                matrix.copy_(matrix.half())
+            for by_rank in (group.shrink.t(), *(part.matrix for part in group.expands)):
+                numbers, scales = of_8_bits(by_rank)
+                by_rank.copy_(numbers * scales[:, None])
         return made
 
     def forward(self, runs, slots):
@@ -243,7 +245,7 @@ def test_what_another_row_left_in_a_page_is_not_read(pair):
 def test_numbers_without_end_stay_in_their_row(base, bits, folders, tmp_path):
     ours = native(base, bits)
     pool = slots_of(ours, {"wild": folders["all-r8"]})
-    pool["wild"].matrices.fill_(float("inf"))
+    pool["wild"].scales.fill_(float("inf"))
     rows = rows_of([4, 4], (None, "wild"))
     logits = compute(ours, rows, pool)
     assert torch.equal(logits[:1], compute(ours, rows[:1], pool))
@@ -319,6 +321,20 @@ def test_blocks_are_within_half_a_step_of_the_weights(made, bits):
     slack = np.abs(parts).max(2) * 2**-10 + 2**bits * 2**-24
     errors = np.abs(found.weight.reshape(parts.shape) - parts).max(2)
     assert (errors <= step / 2 + slack).all()
+
+
+@settings(max_examples=40)
+@given(
+    ranks=st.integers(1, 5),
+    count=st.integers(1, 40),
+    scale=st.sampled_from([0.0, 1e-30, 1e-3, 1e4]),
+    seed=st.integers(0, 99),
+)
+def test_an_adapters_numbers_are_within_half_a_step(ranks, count, scale, seed):
+    by_rank = torch.randn(ranks, count, generator=torch.Generator().manual_seed(seed)) * scale
+    numbers, scales = of_8_bits(by_rank)
+    errors = (numbers * scales[:, None] - by_rank).abs().amax(1)
+    assert (errors <= by_rank.abs().amax(1) / 127 * 0.501).all()
 
 
 def test_llama_cpps_blocks_are_kept_exactly():

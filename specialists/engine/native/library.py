@@ -52,6 +52,7 @@ class Lora(Structure):
         ("ranks", c_int32),
         ("parts", c_int32),
         ("a", c_void_p),
+        ("scales", c_void_p),
         ("expands", POINTER(Expand)),
     )
 

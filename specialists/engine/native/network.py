@@ -117,7 +117,7 @@ class NativeNetwork:
 
     def adapter_bytes(self, weights: Path) -> int:
         """Bytes that the adapter in this file will take, from its header alone."""
-        return resident_bytes(weights, torch.float16)
+        return resident_bytes(weights, torch.int8, rank_bytes=torch.float32.itemsize)
 
     def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
         """Read an adapter."""

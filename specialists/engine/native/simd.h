@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 constexpr int LANES = 8;
 
@@ -18,6 +19,17 @@ inline __m256 load_halves(const Half* from) {
 inline void store_halves(Half* to, __m256 values) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
                    _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
+}
+
+inline __m256 load_bytes(const int8_t* from) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+
+// Asks for what will be read so many bytes from here on; beyond the end it does nothing.
+inline void prefetch(const void* from, size_t bytes, size_t ahead) {
+  for (size_t at = 0; at < bytes; at += 64)
+    _mm_prefetch(static_cast<const char*>(from) + ahead + at, _MM_HINT_T1);
 }
 
 inline __m256i broadcast_bytes(const int8_t* four) {
