@@ -187,10 +187,13 @@ class Engine:
             run.row.computed += run.count
         # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
         finite = logits.sum(dim=-1).isfinite()
-        for place in (~finite).nonzero().flatten().tolist():
-            self._fail(ends[place], AdapterUnavailable("the adapter computes no finite numbers"))
-        rows = [row for row, sound in zip(ends, finite.tolist(), strict=True) if sound]
-        for row, choice in zip(rows, sample(logits[finite], rows), strict=True):
+        if not finite.all():
+            lost = AdapterUnavailable("the adapter computes no finite numbers")
+            for place in (~finite).nonzero().flatten().tolist():
+                self._fail(ends[place], lost)
+            ends = [row for row, sound in zip(ends, finite.tolist(), strict=True) if sound]
+            logits = logits[finite]
+        for row, choice in zip(ends, sample(logits, ends), strict=True):
             try:
                 self._extend(row, choice)
             except EngineError as error:

@@ -24,7 +24,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
     A row's choice depends on its own logits and random numbers only, never on its neighbours.
     """
     plain, logits = logits, shaped(logits, rows)
-    tokens = logits.argmax(dim=-1)
+    tokens = _likeliest(logits)
     drawn = [at for at, row in enumerate(rows) if row.params.temperature > 0]
     for places, draw in (
         ([at for at in drawn if rows[at].params.top_p >= 1], _draw),
@@ -33,6 +33,13 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
         if places:
             tokens[places] = draw(_of(logits, places), [rows[at] for at in places])
     return _choices(tokens, plain, rows)
+
+
+def _likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The first of the largest of each row, [rows]; on CPUs torch takes ten times as long."""
+    if logits.device.type == "cpu":
+        return torch.from_numpy(logits.numpy().argmax(axis=-1))
+    return logits.argmax(dim=-1)
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:

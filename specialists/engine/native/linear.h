@@ -90,6 +90,7 @@ inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Qua
   for (int b = 0; b < blocks; ++b, stripe += linear.block_bytes()) {
     const int8_t* values = x.values + size_t(row) * ins + b * BLOCK;
     const uint8_t* q = stripe + 2 * LANES * sizeof(Half);
+    if constexpr (ROWS == 1) prefetch(stripe, linear.block_bytes(), AHEAD);
     Dots<BITS> dots[ROWS];
     for (int g = 0; g < BITS; ++g) {
       const __m256i weights =

@@ -6,8 +6,6 @@
 
 #include "simd.h"
 
-constexpr size_t AHEAD = 4096;  // bytes; matrices are too short for the processor to foresee
-
 // Adds ranks [rank, rank + ranks) of the shrunk input to outputs [out, out + outs).
 struct Expand {
   int32_t rank, ranks, out, outs;

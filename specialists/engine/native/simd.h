@@ -26,6 +26,8 @@ inline __m256 load_bytes(const int8_t* from) {
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 }
 
+constexpr size_t AHEAD = 4096;  // bytes; what is read once is too short for the processor to foresee
+
 // Asks for what will be read so many bytes from here on; beyond the end it does nothing.
 inline void prefetch(const void* from, size_t bytes, size_t ahead) {
   for (size_t at = 0; at < bytes; at += 64)

@@ -14,6 +14,8 @@
 
 namespace {
 
+constexpr int FEW = 4;  // items of work for each member of the team
+
 enum Group { QKV, O, GATE_UP, DOWN, GROUPS };
 
 struct Layer {
@@ -92,7 +94,8 @@ class Llama {
       for (int g = 0; g < shape_.layers * GROUPS; ++g)
         ranks_ = std::max(ranks_, step.segment[s].adapter->groups[g].ranks);
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
-    for (auto& scores : scores_) scores.need(size_t(step.table_width + 1) * PAGE);
+    const int shared = shape_.heads / shape_.kv_heads;
+    for (auto& scores : scores_) scores.need(size_t(shared) * step.table_width * PAGE);
   }
 
   void work(const Step& step, int member) {
@@ -194,10 +197,13 @@ class Llama {
     for (int head = 0; head < shape_.kv_heads; ++head) turn(qkv + queries() + head * dim, angles, 1);
     const int position = step.positions[t];
     const int page = step.table[size_t(step.rows[t]) * step.table_width + position / PAGE];
-    const size_t at = cache(layer).at(page, position % PAGE, 0);
-    for (int i = 0; i < keys(); i += LANES) {
-      store_halves(layer.keys + at + i, _mm256_loadu_ps(qkv + queries() + i));
-      store_halves(layer.values + at + i, _mm256_loadu_ps(qkv + queries() + keys() + i));
+    for (int head = 0; head < shape_.kv_heads; ++head) {
+      const size_t at = cache(layer).at(page, position % PAGE, head);
+      const float* from = qkv + queries() + head * dim;
+      for (int d = 0; d < dim; d += LANES) {
+        store_halves(layer.keys + at + d, _mm256_loadu_ps(from + d));
+        store_halves(layer.values + at + d, _mm256_loadu_ps(from + keys() + d));
+      }
     }
   }
 
@@ -216,14 +222,16 @@ class Llama {
 
   void attention(const Step& step, const Layer& layer, int member) {
     const int shared = shape_.heads / shape_.kv_heads, dim = shape_.head_dim;
-    float* scores = scores_[member].need(0);
+    // Heads that share keys read them together, unless that would leave members without work.
+    const bool few = step.tokens * shape_.kv_heads < FEW * team_.size();
+    const int together = few ? 1 : shared, items = shape_.heads / together;
     // Later tokens of a prompt see more: heads and tokens are dealt out in turn.
-    for (int item = member; item < step.tokens * shape_.heads; item += team_.size()) {
-      const int t = item / shape_.heads, head = item % shape_.heads;
+    for (int item = member; item < step.tokens * items; item += team_.size()) {
+      const int t = item / items, head = item % items * together;
       const float* q = output_ + size_t(t) * (queries() + 2 * keys()) + head * dim;
       attend(cache(layer), step.table + size_t(step.rows[t]) * step.table_width,
-             step.positions[t] + 1, head / shared, q, scores,
-             input_ + size_t(t) * queries() + head * dim);
+             step.positions[t] + 1, head / shared, together, q, scores_[member].need(0),
+             step.table_width * PAGE, input_ + size_t(t) * queries() + head * dim);
     }
   }
 
