@@ -11,16 +11,19 @@ from specialists.engine.core import Row
 def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     """Logits, float32 [rows, vocabulary], as each row's parameters change them.
 
-    Rows that ask for nothing keep theirs, and so does the argument.
+    Rows that ask for nothing keep theirs. The argument keeps its own where a row wants to be told
+    of them.
     """
     asked = [at for at, row in enumerate(rows) if row.params.shapes or row.grammar]
     if not asked:
         return logits
-    logits = logits.clone()
+    if any(row.params.logprobs is not None for row in rows):
+        logits = logits.clone()
     for at in asked:
         _penalise_repetition(logits[at], rows[at])
         _penalise_use(logits[at], rows[at])
-        _add_bias(logits[at], rows[at])
+    _add_biases(logits, rows)
+    for at in asked:
         _hold_to_grammar(logits[at], rows[at])
     return logits
 
@@ -47,12 +50,12 @@ def _penalise_use(logits: torch.Tensor, row: Row) -> None:
         logits[used] -= params.frequency_penalty * often + params.presence_penalty
 
 
-def _add_bias(logits: torch.Tensor, row: Row) -> None:
-    if row.params.logit_bias:
-        tokens, biases = zip(*row.params.logit_bias, strict=True)
-        logits[torch.tensor(tokens, device=logits.device)] += torch.tensor(
-            biases, device=logits.device
-        )
+def _add_biases(logits: torch.Tensor, rows: Sequence[Row]) -> None:
+    biases = [(at, *each) for at, row in enumerate(rows) for each in row.params.logit_bias]
+    if biases:
+        places, tokens, values = zip(*biases, strict=True)
+        where = torch.tensor((places, tokens), device=logits.device)
+        logits[where[0], where[1]] += torch.tensor(values, device=logits.device)
 
 
 def _hold_to_grammar(logits: torch.Tensor, row: Row) -> None:

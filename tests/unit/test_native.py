@@ -16,6 +16,7 @@ from registry.files import AdapterFiles
 from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
+from specialists.engine.lora import GroupLora
 from specialists.engine.native.adapter import rounded as of_8_bits
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.network import NativeNetwork
@@ -57,12 +58,19 @@ def native(base, bits, threads=2):
     return made
 
 
-def rounded(x, weight, linear=torch.nn.functional.linear):
-    """A product whose inputs have 8 bits in blocks of 32, as the kernels have them."""
+def in_8_bits(x):
+    """Inputs of 8 bits in blocks of 32, as the kernels have them."""
     blocks = x.unflatten(-1, (-1, 32))
     scale = blocks.abs().amax(-1, keepdim=True) / 127
     q = (blocks / scale.where(scale > 0, torch.ones_like(scale))).round()
-    return linear((q * scale).flatten(-2), weight)
+    return (q * scale).flatten(-2)
+
+
+def rounded(x, weight, linear=torch.nn.functional.linear):
+    return linear(in_8_bits(x), weight)
+
+
+add = GroupLora.add
 
 
 class Halves(KVCache):
@@ -88,7 +96,10 @@ class Rounding(TorchNetwork):
         return made
 
     def forward(self, runs, slots):
-        with mock.patch("specialists.engine.llama.F.linear", rounded):
+        with (
+            mock.patch("specialists.engine.llama.F.linear", rounded),
+            mock.patch.object(GroupLora, "add", lambda group, x, y: add(group, in_8_bits(x), y)),
+        ):
             return super().forward(runs, slots)
 
 

@@ -4,7 +4,17 @@
 // Matrices are therefore of 8 bits, with one scale for each rank, A's and B's in one number.
 #pragma once
 
-#include "simd.h"
+#include "linear.h"
+
+// Sums of four products each, of numbers in [-127, 127].
+inline __m256i dot(__m256i a, __m256i b) {
+  const __m256i magnitudes = _mm256_abs_epi8(b), signed_a = _mm256_sign_epi8(a, b);
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+  return _mm256_dpbusd_epi32(_mm256_setzero_si256(), magnitudes, signed_a);
+#else
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(magnitudes, signed_a), _mm256_set1_epi16(1));
+#endif
+}
 
 // Adds ranks [rank, rank + ranks) of the shrunk input to outputs [out, out + outs).
 struct Expand {
@@ -31,44 +41,40 @@ struct Segment {
 
 // shrunk[row, rank] = x[row]·a[rank]·scale[rank] for a tile of both.
 template <int RANKS, int ROWS>
-inline void shrink_tile(const Lora& lora, int rank, const float* x, int ins, float* shrunk,
-                        int stride) {
+inline void shrink_tile(const Lora& lora, int rank, const Quantised& x, int row, int ins,
+                        float* shrunk, int stride) {
   const int8_t* a = lora.a + size_t(rank) * ins;
+  const int blocks = ins / BLOCK;
   prefetch(a, size_t(RANKS) * ins, AHEAD);
   __m256 totals[RANKS][ROWS];
-  for (auto& row : totals) std::fill(row, row + ROWS, _mm256_setzero_ps());
-  for (int k = 0; k < ins; k += LANES)
-    for (int r = 0; r < RANKS; ++r) {
-      const __m256 weights = load_bytes(a + size_t(r) * ins + k);
-      for (int row = 0; row < ROWS; ++row)
-        totals[r][row] =
-            _mm256_fmadd_ps(weights, _mm256_loadu_ps(x + size_t(row) * ins + k), totals[r][row]);
+  for (auto& each : totals) std::fill(each, each + ROWS, _mm256_setzero_ps());
+  for (int b = 0; b < blocks; ++b)
+    for (int t = 0; t < ROWS; ++t) {
+      const __m256i values = load_block(x.values + size_t(row + t) * ins + b * BLOCK);
+      const __m256 scale = _mm256_broadcast_ss(x.scales + size_t(row + t) * blocks + b);
+      for (int r = 0; r < RANKS; ++r) {
+        const __m256i weights = load_block(a + size_t(r) * ins + b * BLOCK);
+        totals[r][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot(weights, values)), scale, totals[r][t]);
+      }
     }
-  for (int row = 0; row < ROWS; ++row)
+  for (int t = 0; t < ROWS; ++t)
     for (int r = 0; r < RANKS; ++r)
-      shrunk[size_t(row) * stride + rank + r] = sum(totals[r][row]) * lora.scales[rank + r];
+      shrunk[size_t(row + t) * stride + rank + r] = sum(totals[r][t]) * lora.scales[rank + r];
 }
 
-// The same for all rows of a segment. `x` is [rows, ins], `shrunk` [rows, stride].
-template <int RANKS>
-inline void shrink_rows(const Lora& lora, int rank, const Segment& segment, const float* x, int ins,
-                        float* shrunk, int stride) {
-  const int last = segment.begin + segment.count;
-  int row = segment.begin;
-  for (; row + 2 <= last; row += 2)
-    shrink_tile<RANKS, 2>(lora, rank, x + size_t(row) * ins, ins, shrunk + size_t(row) * stride,
-                          stride);
-  if (row < last)
-    shrink_tile<RANKS, 1>(lora, rank, x + size_t(row) * ins, ins, shrunk + size_t(row) * stride,
-                          stride);
-}
-
-// The same for ranks [begin, end).
-inline void shrink(const Lora& lora, int begin, int end, const Segment& segment, const float* x,
+// The same for ranks [begin, end) and all rows of a segment. `shrunk` is [rows, stride].
+inline void shrink(const Lora& lora, int begin, int end, const Segment& segment, const Quantised& x,
                    int ins, float* shrunk, int stride) {
+  const int last = segment.begin + segment.count;
   int rank = begin;
-  for (; rank + 4 <= end; rank += 4) shrink_rows<4>(lora, rank, segment, x, ins, shrunk, stride);
-  for (; rank < end; ++rank) shrink_rows<1>(lora, rank, segment, x, ins, shrunk, stride);
+  for (; rank + 4 <= end; rank += 4) {
+    int row = segment.begin;
+    for (; row + 2 <= last; row += 2) shrink_tile<4, 2>(lora, rank, x, row, ins, shrunk, stride);
+    if (row < last) shrink_tile<4, 1>(lora, rank, x, row, ins, shrunk, stride);
+  }
+  for (; rank < end; ++rank)
+    for (int row = segment.begin; row < last; ++row)
+      shrink_tile<1, 1>(lora, rank, x, row, ins, shrunk, stride);
 }
 
 // Adds b·shrunk to 8 outputs of each of ROWS rows. `y` is [rows, width].

@@ -21,6 +21,11 @@ inline void store_halves(Half* to, __m256 values) {
                    _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
 }
 
+inline __m256i load_block(const int8_t* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+// Eight of them as floats.
 inline __m256 load_bytes(const int8_t* from) {
   return _mm256_cvtepi32_ps(
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));

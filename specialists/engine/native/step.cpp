@@ -182,7 +182,7 @@ class Llama {
     for (int s = 0, at = 0; s < step.segments; ++s) {
       const Lora& each = lora(step, s, number, group);
       const int begin = std::max(mine.begin - at, 0), end = std::min(mine.end - at, each.ranks);
-      if (begin < end) shrink(each, begin, end, step.segment[s], input_, ins, shrunk_, ranks_);
+      if (begin < end) shrink(each, begin, end, step.segment[s], quantised_, ins, shrunk_, ranks_);
       at += each.ranks;
     }
   }
