@@ -30,9 +30,9 @@ demos: setup             ## train the demo specialists again (half an hour)
 	    --output $$folder/adapter --publish-requests --no-register || exit 1; \
 	done
 
-peers: $(STAMP)          ## install what benchmarks compare with
+peers: $(STAMP)          ## install what benchmarks compare with and draw with
 	@$(PYTHON) -m venv $(PEERS)
-	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp matplotlib
 
 clean:                   ## remove the virtual environments
 	rm -rf $(VENV) $(CLIENTS) $(PEERS)

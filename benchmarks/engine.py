@@ -9,72 +9,110 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import psutil
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from safetensors.torch import save_file
-from transformers import AutoConfig
 
+from benchmarks.adapters import random_adapter
+from benchmarks.limits import bandwidth, products
+from benchmarks.peers import PYTHON, Peer, peer
 from benchmarks.report import Row as Figure
 from benchmarks.report import at_least, at_most, write_json
 from deploy.settings import read_settings
-from registry.files import CONFIG, WEIGHTS, AdapterFiles
+from registry.files import AdapterFiles
 from specialists.base import GGUF, Base, locate_base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
-from specialists.engine.lora import GROUPS
+from specialists.engine.native.network import NativeNetwork
+from specialists.engine.native.packing import BLOCK
 from specialists.hardware import cores
 
-PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
-PROMPT, ANSWER, LONG_PROMPT = 8, 48, 512
 ROWS = 32
 RANKS = (8, 16)
 ROOM = EngineOptions(slot_bytes=4 << 30)
+SCALE_BYTES = 4 / BLOCK
+"""Of a packed weight's scale and minimum."""
+PLOT = Path(__file__).parent / "peers" / "plot.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """So many rows side by side, the adapters dealt out among them."""
+
+    rows: int
+    adapters: tuple[str, ...] = ()
+    prompt: int = 8
+    answer: int = 48
+
+    @property
+    def tokens(self) -> int:
+        """What is counted: tokens of answers, or of a prompt that is hardly answered."""
+        return self.prompt if self.answer == 1 else self.rows * self.answer
+
+
+LOW, HIGH = (tuple(f"r{rank}-{number}" for number in range(ROWS)) for rank in RANKS)
+COUNTS = (1, 2, 4, 8, 16, 32)
+CASES = {
+    "1 row": Case(1),
+    "1 row, adapter": Case(1, HIGH[:1]),
+    "8 rows": Case(8),
+    "32 rows": Case(ROWS),
+    **{f"32 rows, {count} of rank 16": Case(ROWS, HIGH[:count]) for count in COUNTS},
+    "32 rows, 32 of rank 8": Case(ROWS, LOW),
+    "prompt": Case(1, prompt=512, answer=1),
+}
+LLAMA_CPP = {name: case for name, case in CASES.items() if not case.adapters and case.rows != 8}
+PEFT = {name: CASES[name] for name in ["32 rows, 32 of rank 16"]}
 RATIOS = (
-    ("32 adapters to none", "32 rows, 32 adapters", "32 rows", 0.80),
+    ("32 adapters to none", "32 rows, 32 of rank 16", "32 rows", 0.80),
     ("32 adapters of rank 8 to none", "32 rows, 32 of rank 8", "32 rows", 0.90),
+    ("32 adapters to PEFT", "32 rows, 32 of rank 16", "PEFT, 32 rows, 32 of rank 16", 6),
     ("32 rows to llama.cpp", "32 rows", "llama.cpp, 32 rows", 1.1),
     ("1 row to llama.cpp", "1 row", "llama.cpp, 1 row", 1.0),
     ("1 row with an adapter to llama.cpp without", "1 row, adapter", "llama.cpp, 1 row", 0.85),
     ("prompt to llama.cpp", "prompt", "llama.cpp, prompt", 1.0),
 )
-Peer = Callable[[int, int, int], dict[str, float]]
 
 
 class Ours:
     """Our engine, with adapters of two ranks at hand."""
 
-    def __init__(self, base: Base, adapters: dict[str, Path]) -> None:
+    def __init__(self, base: Base, adapters: Mapping[str, Path]) -> None:
         self._engine = Engine.from_folder(
             base.folder, lambda name: AdapterFiles.in_folder(adapters[name]), ROOM
         )
 
-    def seconds(
-        self, rows: int, prompt: int, answer: int, adapters: list[str] | None = None
-    ) -> float:
-        """Time for so many rows of so many tokens, the adapters dealt out among them."""
+    @property
+    def never(self) -> dict[int, float]:
+        """A bias against what ends answers: all have the same length."""
+        return dict.fromkeys(self._engine.tokenizer.eos, -100.0)
+
+    def seconds(self, case: Case) -> float:
+        """Time that the rows take, from the first one's arrival to the last one's end."""
         emissions: list[Emission] = []
-        names = [adapters[row % len(adapters)] if adapters else None for row in range(rows)]
+        names = [case.adapters[row % len(case.adapters)] if case.adapters else None
+                 for row in range(case.rows)]  # fmt: skip
         self._load(names)
         began = time.perf_counter()
         for number, name in enumerate(names):
-            self._engine.add(self._row(number, prompt, answer, name, emissions))
+            self._engine.add(self._row(number, case.prompt, case.answer, name, emissions))
         while self._engine.stats()["running"] + self._engine.stats()["waiting"]:
             self._engine.step()
         seconds = time.perf_counter() - began
-        assert len(emissions) == rows * answer, emissions[-1]
+        assert len(emissions) == case.rows * case.answer, emissions[-1]
         return seconds
 
-    def _load(self, names: list[str | None]) -> None:
+    def _load(self, names: Iterable[str | None]) -> None:
         """Have the adapters resident: loading them is not what is measured."""
         for name in dict.fromkeys(names):
             if name is not None and name not in self._engine._slots:
@@ -88,92 +126,61 @@ class Ours:
         self, number: int, prompt: int, answer: int, adapter: str | None, to: list[Emission]
     ) -> Row:
         tokens = [100 + (31 * number + 7 * at) % 40_000 for at in range(prompt)]
-        # A bias against what ends answers: all have the same length.
-        never = tuple((token, -100.0) for token in self._engine.tokenizer.eos)
-        params = SamplingParams(answer, temperature=0.0, logit_bias=never)
+        bias = tuple(self.never.items())
+        params = SamplingParams(answer, temperature=0.0, logit_bias=bias)
         text = self._engine.tokenizer.stream(())
         return Row(str(number), adapter, tokens, prompt, params, text, to.append, Random(number))
 
+    def limit(self, case: Case, read: float, computed: float) -> float:
+        """Tokens per second that the machine allows: it reads and computes at once.
 
-@contextmanager
-def llama_cpp(file: Path) -> Iterator[Peer]:
-    """llama.cpp on the same file; called like `Ours.seconds`."""
-    script = Path(__file__).parent / "peers" / "llama_cpp.py"
-    process = subprocess.Popen(
-        [PEER, script, file, str(cores()), str(ROWS)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-    stdout.readline()
-
-    def measure(rows: int, prompt: int, answer: int) -> dict[str, float]:
-        stdin.write(json.dumps({"rows": rows, "prompt": prompt, "answer": answer}) + "\n")
-        stdin.flush()
-        found: dict[str, float] = json.loads(stdout.readline())
-        return found
-
-    try:
-        yield measure
-    finally:
-        stdin.close()
-        process.wait()
+        Args:
+            case: what is computed.
+            read: bytes that the machine reads in a second.
+            computed: products that it computes in a second.
+        """
+        network = self._engine._network
+        assert isinstance(network, NativeNetwork)
+        linears = [linear for layer in network._layers for linear in layer.linears]
+        if case.answer > 1:
+            linears.append(network._rest[1])  # the head is computed for one token of a prompt
+        weights = sum(int(each.outs * each.ins) for each in linears)
+        stored = sum(each.outs * each.ins * (each.bits / 8 + SCALE_BYTES) for each in linears)
+        adapters = sum(self._engine._slots[name].nbytes for name in set(case.adapters))
+        reading = case.answer * (stored + adapters) / read
+        # A row goes through the weights and one adapter, whose products are as many as its bytes.
+        each = weights + (adapters / len(case.adapters) if case.adapters else 0)
+        return float(case.tokens / max(reading, case.tokens * each / computed))
 
 
-def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
-    """A PEFT folder of random weights over all linears, too small to change what is answered."""
-    config = AutoConfig.from_pretrained(base.folder)
-    hidden, inner = config.hidden_size, config.intermediate_size
-    head = config.head_dim or hidden // config.num_attention_heads
-    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
-    attention = [(hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden)]
-    shapes = [*attention, (hidden, inner), (hidden, inner), (inner, hidden)]
-    generator = torch.Generator().manual_seed(seed)
-    tensors: dict[str, torch.Tensor] = {}
-    for layer in range(config.num_hidden_layers):
-        modules = (module for group in GROUPS.values() for module in group)
-        for module, (ins, outs) in zip(modules, shapes, strict=True):
-            prefix = f"base_model.model.model.layers.{layer}.{module}"
-            a = torch.randn(rank, ins, generator=generator) / ins**0.5
-            b = torch.randn(outs, rank, generator=generator) / 1000
-            tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}
-    folder.mkdir(parents=True)
-    save_file(tensors, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": rank}))
-    return folder
-
-
-def measure(ours: Ours, peer: Peer | None, rounds: int) -> dict[str, float]:
-    """Medians by case: tokens/s, of answers or of prompts."""
-    low, high = ([f"r{rank}-{number}" for number in range(ROWS)] for rank in RANKS)
-    cases: dict[str, Callable[[], float]] = {
-        "1 row": lambda: ANSWER / ours.seconds(1, PROMPT, ANSWER),
-        "1 row, adapter": lambda: ANSWER / ours.seconds(1, PROMPT, ANSWER, high),
-        "8 rows": lambda: 8 * ANSWER / ours.seconds(8, PROMPT, ANSWER),
-        "32 rows": lambda: ROWS * ANSWER / ours.seconds(ROWS, PROMPT, ANSWER),
-        "32 rows, 1 adapter": lambda: ROWS * ANSWER / ours.seconds(ROWS, PROMPT, ANSWER, high[:1]),
-        "32 rows, 8 adapters": lambda: ROWS * ANSWER / ours.seconds(ROWS, PROMPT, ANSWER, high[:8]),
-        "32 rows, 32 adapters": lambda: ROWS * ANSWER / ours.seconds(ROWS, PROMPT, ANSWER, high),
-        "32 rows, 32 of rank 8": lambda: ROWS * ANSWER / ours.seconds(ROWS, PROMPT, ANSWER, low),
-        "prompt": lambda: LONG_PROMPT / ours.seconds(1, LONG_PROMPT, 1),
-    }
-    if peer is not None:
-        cases |= {
-            "llama.cpp, 1 row": lambda: ANSWER / peer(1, PROMPT, ANSWER)["seconds"],
-            "llama.cpp, 32 rows": lambda: ROWS * ANSWER / peer(ROWS, PROMPT, ANSWER)["seconds"],
-            "llama.cpp, prompt": lambda: LONG_PROMPT / peer(1, LONG_PROMPT, 1)["prompt_seconds"],
-        }
-    found: dict[str, list[float]] = {name: [] for name in cases}
+def measure(ours: Ours, llama_cpp: Peer | None, peft: Peer | None, rounds: int) -> dict[str, float]:
+    """Median tokens/s by case."""
+    asked: list[tuple[str, Case, Callable[[Case], float]]] = [
+        (name, case, ours.seconds) for name, case in CASES.items()
+    ]
+    for who, cases, answer in (("llama.cpp", LLAMA_CPP, llama_cpp), ("PEFT", PEFT, peft)):
+        if answer is not None:
+            seconds = partial(_seconds, answer)
+            asked += [(f"{who}, {name}", case, seconds) for name, case in cases.items()]
+    found: dict[str, list[float]] = {name: [] for name, _, _ in asked}
     for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
-        for name, case in cases.items():
-            found[name].append(case())
+        for name, case, ask in asked:
+            found[name].append(case.tokens / ask(case))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def figures(medians: dict[str, float], resident: float) -> list[Figure]:
+def _seconds(answer: Peer, case: Case) -> float:
+    """What a peer took for a case, or for its prompt where that is what counts."""
+    times = answer(case.rows, case.prompt, case.answer)
+    return times["prompt_seconds" if case.answer == 1 else "seconds"]
+
+
+def figures(
+    medians: Mapping[str, float], limits: Mapping[str, float], resident: float
+) -> list[Figure]:
     """What was promised, and what was seen."""
     rows = [Figure(f"engine.{name}", value, "tokens/s") for name, value in medians.items()]
+    rows += [Figure(f"engine.limit.{name}", value, "tokens/s") for name, value in limits.items()]
     rows += [
         at_least(f"engine.ratio.{name}", medians[ours] / medians[theirs], "ratio", target)
         for name, ours, theirs, target in RATIOS
@@ -182,14 +189,40 @@ def figures(medians: dict[str, float], resident: float) -> list[Figure]:
     return [*rows, at_most("engine.resident", resident, "MB", 600)]
 
 
-def main() -> None:
-    """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    arguments = parser.parse_args()
-    settings = read_settings()
-    base = locate_base(settings.base, settings.home)
+def show(rows: Iterable[Figure]) -> None:
+    """Print the rows as a table."""
+    table = Table("what", "value", "", "target")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
+        table.add_row(row.name, f"{row.value:.2f}", row.unit, target)
+    Console().print(table)
+
+
+def draw(medians: Mapping[str, float], limits: Mapping[str, float], file: Path) -> None:
+    """Throughput of 32 rows against the number of distinct adapters among them, as a PNG."""
+    names = {count: f"32 rows, {count} of rank 16" for count in COUNTS}
+    lines = [
+        _line("Myriad", {count: medians[name] for count, name in names.items()}),
+        _line("machine's limit", {count: limits[name] for count, name in names.items()}, True),
+        _line("Myriad without adapters", dict.fromkeys(COUNTS, medians["32 rows"]), True),
+    ]
+    if "llama.cpp, 32 rows" in medians:
+        theirs = dict.fromkeys(COUNTS, medians["llama.cpp, 32 rows"])
+        lines.append(_line("llama.cpp without adapters", theirs, True))
+    if "PEFT, 32 rows, 32 of rank 16" in medians:
+        lines.append(_line("PEFT, mixed batch", {32: medians["PEFT, 32 rows, 32 of rank 16"]}))
+    chart = {"title": "32 rows, adapters of rank 16 over all linears", "lines": lines}
+    chart |= {"x": "distinct adapters", "y": "tokens/s"}
+    subprocess.run([PYTHON, PLOT, file], input=json.dumps(chart), text=True, check=True)
+
+
+def _line(name: str, points: Mapping[int, float], dashed: bool = False) -> dict[str, object]:
+    return {"name": name, "points": list(points.items()), "dashed": dashed}
+
+
+def run(base: Base, rounds: int, plot: Path | None) -> list[Figure]:
+    """Measure all cases, and draw what was asked for."""
+    read, computed = bandwidth(), products()
     with tempfile.TemporaryDirectory() as scratch:
         adapters = {
             f"r{rank}-{number}": random_adapter(
@@ -200,14 +233,32 @@ def main() -> None:
         }
         ours = Ours(base, adapters)
         resident = psutil.Process().memory_info().rss / 1e6
-        with llama_cpp(base.folder / GGUF) if PEER.exists() else nullcontext() as peer:
-            medians = measure(ours, peer, arguments.rounds)
-    rows = figures(medians, resident)
-    table = Table("what", "value", "", "target")
-    for row in rows:
-        target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
-        table.add_row(row.name, f"{row.value:.2f}", row.unit, target)
-    Console().print(table)
+        high = [adapters[name] for name in HIGH]
+        with (
+            peer(PYTHON, "llama_cpp.py", base.folder / GGUF, cores(), ROWS) as llama_cpp,
+            peer(sys.executable, "peft_batch.py", base.folder, cores(), *high) as peft,
+        ):
+            medians = measure(ours, llama_cpp, peft, rounds)
+        limits = {name: ours.limit(case, read, computed) for name, case in CASES.items()}
+    if plot is not None:
+        draw(medians, limits, plot)
+    return [
+        Figure("engine.machine.read", read / 1e9, "GB/s"),
+        Figure("engine.machine.products", computed / 1e9, "10⁹/s"),
+        *figures(medians, limits, resident),
+    ]
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--plot", type=Path, help="draw throughput against adapters (PNG)")
+    arguments = parser.parse_args()
+    settings = read_settings()
+    rows = run(locate_base(settings.base, settings.home), arguments.rounds, arguments.plot)
+    show(rows)
     write_json(arguments.json, rows)
 
 

@@ -6,11 +6,7 @@ start is one of the real cluster, beside one of an empty home, turn by turn.
 """
 
 import argparse
-import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.numpy import save
 
+from benchmarks.cluster import running
 from benchmarks.report import Row, at_most, write_json
 from deploy.home import base_spec
 from deploy.settings import read_settings
@@ -239,32 +236,9 @@ def _start_ratio(empty: Path, home: Path, rounds: int) -> float:
 
 def _start(home: Path) -> float:
     """Seconds from the command to its word that it is ready."""
-    own = {"MYRIAD_HOME": str(home), "MYRIAD_PORT": str(_free_port()), "MYRIAD_DEMOS": "false"}
-    with tempfile.TemporaryFile() as errors:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "up", "--json"],
-            env=os.environ | own,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        line = process.stdout.readline() if process.stdout else ""
-        seconds = time.monotonic() - began
-        process.terminate()
-        process.wait()
-        if not line:
-            errors.seek(0)
-            raise SystemExit(errors.read().decode())
-    json.loads(line)
-    return seconds
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    began = time.monotonic()
+    with running(home, MYRIAD_DEMOS="false"):
+        return time.monotonic() - began
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:

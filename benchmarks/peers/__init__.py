@@ -1,1 +1,41 @@
-"""Other engines, each run by the Python of its own virtual environment (`make peers`)."""
+"""What our figures are compared with: each peer is a process that is asked over its stdin."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PYTHON = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
+"""What `make peers` installs into."""
+
+Peer = Callable[[int, int, int], dict[str, float]]
+"""Rows, tokens of each prompt, and of each answer, to what the peer says of them."""
+
+
+@contextmanager
+def peer(python: str | Path, script: str, *arguments: object) -> Iterator[Peer | None]:
+    """Start a script of this folder; None where its interpreter is not installed."""
+    if not Path(python).exists():
+        yield None
+        return
+    process = subprocess.Popen(
+        [python, Path(__file__).parent / script, *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+    json.loads(stdout.readline())
+
+    def measure(rows: int, prompt: int, answer: int) -> dict[str, float]:
+        stdin.write(json.dumps({"rows": rows, "prompt": prompt, "answer": answer}) + "\n")
+        stdin.flush()
+        found: dict[str, float] = json.loads(stdout.readline())
+        return found
+
+    try:
+        yield measure
+    finally:
+        stdin.close()
+        process.wait()

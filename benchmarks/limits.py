@@ -1,0 +1,45 @@
+"""What this machine could do at most, measured: bytes read and products computed in a second."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from specialists.hardware import cores
+
+ROUNDS = 5
+MEGABYTES = 256
+"""Far more than any cache holds."""
+SIZE = 1536
+INSTRUCTIONS = 2
+"""Products of 8 bits for each of float32 in the same number of instructions: AVX2 multiplies and
+adds 8 floats in one, and 32 pairs of bytes in two."""
+
+
+def bandwidth() -> float:
+    """Bytes that all cores together read in a second, in one go."""
+    parts = [np.ones(MEGABYTES * 2**20 // 8 // cores(), np.int64) for _ in range(cores())]
+    with ThreadPoolExecutor(cores()) as pool:
+        return sum(part.nbytes for part in parts) / _fastest(lambda: list(pool.map(np.max, parts)))
+
+
+def products() -> float:
+    """Products of 8 bits, each with its addition, that all cores compute in a second."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores())
+    try:
+        one = torch.ones(SIZE, SIZE)
+        return INSTRUCTIONS * SIZE**3 / _fastest(lambda: one @ one)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -1,0 +1,175 @@
+"""What the way through HTTP costs: 32 streams against the engine in process, and the first token.
+
+A cluster is started with 32 specialists of random weights; this process is the client, and runs the
+same engine by itself beside it, turn by turn. All of it shares this machine's cores.
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.adapters import random_adapter
+from benchmarks.cluster import running
+from benchmarks.engine import HIGH, ROWS, Case, Ours, show
+from benchmarks.report import Row as Figure
+from benchmarks.report import at_least, at_most, write_json
+from deploy.home import open_registry
+from deploy.settings import Settings, read_settings
+from registry.card import Card
+from registry.files import AdapterFiles
+from registry.registry import Registry
+from specialists.base import Base, locate_base
+
+STREAMS = Case(ROWS, HIGH)
+PROMPT = 32
+FIRST = Case(1, HIGH[:1], prompt=PROMPT, answer=1)
+AUTO = "auto"
+OWNER = "bench"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running cluster."""
+
+    url: str
+    never: Mapping[int, float]
+    """A bias against what ends answers: all have the same length."""
+
+    async def streams(self, case: Case, *, stream: bool = True) -> float:
+        """Seconds that the case's rows take, each a request of its own."""
+        async with self._client() as http:
+            began = time.perf_counter()
+            await asyncio.gather(
+                *(self._answer(http, self._body(case, row) | {"stream": stream})
+                  for row in range(case.rows))
+            )  # fmt: skip
+            return time.perf_counter() - began
+
+    async def first(self, model: str) -> float:
+        """Seconds to the first event of an answer, nothing else being asked; a warm connection."""
+        async with self._client() as http:
+            await http.get("/healthz")
+            body = {"model": model, "stream": True, "max_tokens": 2, "temperature": 0}
+            body |= {"prompt": "word " * PROMPT, "logit_bias": self._bias}
+            began = time.perf_counter()
+            async with http.stream("POST", "/v1/completions", json=body) as response:
+                response.raise_for_status()
+                async for line in response.aiter_lines():
+                    if line.startswith("data: "):
+                        return time.perf_counter() - began
+        raise AssertionError("no event")
+
+    @property
+    def _bias(self) -> dict[str, float]:
+        return {str(token): bias for token, bias in self.never.items()}
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=600, trust_env=False)
+
+    def _body(self, case: Case, row: int) -> dict[str, object]:
+        adapter = case.adapters[row % len(case.adapters)]
+        prompt = [100 + (31 * row + 7 * at) % 40_000 for at in range(case.prompt)]
+        body = {"model": f"{OWNER}/{adapter}", "prompt": prompt, "max_tokens": case.answer}
+        return body | {"temperature": 0, "logit_bias": self._bias}
+
+    async def _answer(self, http: httpx.AsyncClient, body: dict[str, object]) -> None:
+        async with http.stream("POST", "/v1/completions", json=body) as response:
+            response.raise_for_status()
+            read = b"".join([part async for part in response.aiter_raw()])
+        assert b'"finish_reason":"length"' in read, read
+
+
+def publish(registry: Registry, adapters: dict[str, Path]) -> None:
+    """Register the adapters."""
+    for name, folder in adapters.items():
+        card = Card(id=f"{OWNER}/{name}", description=f"Random weights {name}", examples=(name,))
+        files = AdapterFiles.in_folder(folder)
+        registry.register(card, files.config.read_bytes(), files.weights.read_bytes())
+
+
+def measure(ours: Ours, server: Server, rounds: int) -> dict[str, float]:
+    """Medians by case, in tokens/s or seconds."""
+    named = f"{OWNER}/{HIGH[0]}"
+    cases: dict[str, Callable[[], float]] = {
+        "in process, 32 streams": lambda: STREAMS.tokens / ours.seconds(STREAMS),
+        "http, 32 streams": lambda: STREAMS.tokens / asyncio.run(server.streams(STREAMS)),
+        "http, 32 in one piece": lambda: (
+            STREAMS.tokens / asyncio.run(server.streams(STREAMS, stream=False))
+        ),
+        "in process, first token": lambda: ours.seconds(FIRST),
+        "http, first token": lambda: asyncio.run(server.first(named)),
+        "http, first token, auto": lambda: asyncio.run(server.first(AUTO)),
+    }
+    for case in cases.values():
+        case()  # adapters are loaded, connections made
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
+        for name, case in cases.items():
+            found[name].append(case())
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def figures(medians: dict[str, float]) -> list[Figure]:
+    """What was promised, and what was seen."""
+    streams, first = "32 streams", "first token"
+    added = {name: medians[f"http, {name}"] - medians[f"in process, {first}"]
+             for name in (first, f"{first}, auto")}  # fmt: skip
+    return [
+        *(
+            Figure(f"serving.{name}", value, "tokens/s")
+            if "first" not in name
+            else Figure(f"serving.{name}", 1000 * value, "ms")
+            for name, value in medians.items()
+        ),
+        at_least(
+            f"serving.ratio.{streams}",
+            medians[f"http, {streams}"] / medians[f"in process, {streams}"],
+            "ratio",
+            0.85,
+        ),
+        at_most(f"serving.added.{first}", 1000 * added[first], "ms", 20),
+        Figure(f"serving.added.{first}, auto", 1000 * added[f"{first}, auto"], "ms"),
+    ]
+
+
+def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
+    """Start the cluster, and measure."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch, "home")
+        home.mkdir()
+        (home / "base").symlink_to(settings.home / "base")
+        folder = Path(scratch, "adapters")
+        adapters = {
+            name: random_adapter(base, folder / name, 16, at) for at, name in enumerate(HIGH)
+        }
+        registry = open_registry(settings.model_copy(update={"home": home}), base)
+        publish(registry, adapters)
+        registry.close()
+        with running(home, MYRIAD_DEMOS="false") as url:
+            ours = Ours(base, adapters)
+            return figures(measure(ours, Server(url, ours.never), rounds))
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    arguments = parser.parse_args()
+    settings = read_settings()
+    rows = run(settings, locate_base(settings.base, settings.home), arguments.rounds)
+    show(rows)
+    write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    main()
