@@ -74,7 +74,8 @@ class EngineReplica:
             ),
             n=generation.n,
             params=_params(generation),
-            grammar=await asyncio.to_thread(_grammar, generation, self._runner.engine),
+            grammar=await self._grammar(generation),
+            whole=generation.whole,
         )
         calls = tokenizer.calls if generation.tool_use else None
         deltas, written = Deltas(tokenizer, calls, generation.n), 0
@@ -84,6 +85,11 @@ class EngineReplica:
                     written += delta.tokens
                     yield delta
         yield Usage(len(request.prompt), written)
+
+    async def _grammar(self, generation: Generation) -> Grammar | None:
+        if generation.schema is None and generation.tool_use is None:
+            return None
+        return await asyncio.to_thread(_grammar, generation, self._runner.engine)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:

@@ -73,6 +73,7 @@ class Generation:
             tools; None leaves them free.
         tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
+        whole: Whether nobody reads before all is there: one delta for each continuation will do.
     """
 
     request_id: str
@@ -84,6 +85,7 @@ class Generation:
     schema: str | None = None
     tool_use: ToolUse | None = None
     logprobs: int | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

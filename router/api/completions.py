@@ -1,5 +1,7 @@
 """`POST /v1/completions`."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -26,7 +28,10 @@ def completion_routes(service: Service) -> APIRouter:
         decision = await decide(service, body.model, _turns(body))
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = envelope("text_completion", service, decision, sampling)
-        generations = body.generations(head.id, decision.digest, sampling)
+        generations = [
+            replace(each, whole=not body.stream)
+            for each in body.generations(head.id, decision.digest, sampling)
+        ]
         items = generate_all(service.engine, generations)
         try:
             return await respond(

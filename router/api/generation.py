@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Literal, Protocol
 from uuid import uuid4
 
@@ -86,7 +87,8 @@ async def converse(
     decision = await decide(service, body.model, body.turns)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
     head = envelope(operation, service, decision, sampling)
-    items = service.engine.generate(body.generation(head.id, decision.digest, sampling))
+    generation = body.generation(head.id, decision.digest, sampling)
+    items = service.engine.generate(replace(generation, whole=not body.stream))
     return await respond(
         request,
         measured(items, operation, service.metrics),

@@ -24,6 +24,7 @@ from specialists.errors import (
     InvalidSampling,
     Overloaded,
 )
+from specialists.hardware import cores
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ HANGING_SECONDS = 300.0
 """A step that takes longer will not end: the slowest, on the slowest machines, take a few."""
 COALESCE_SECONDS = 0.03
 """Emissions of one request that fall closer together than this travel as one."""
+MESSAGE_SECONDS = 0.004
+"""Of a core, that a message costs all processes on its way together."""
+MESSAGE_SHARE = 0.2
+"""Of all cores, that messages may take: beyond it more emissions travel as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Request:
         n: answers wanted.
         params: how tokens are chosen; each row draws its own random numbers from the seed.
         grammar: what each answer must look like, at its beginning; None leaves them free.
+        whole: whether nothing is wanted before all answers are complete.
     """
 
     id: str
@@ -54,6 +60,7 @@ class Request:
     n: int
     params: SamplingParams
     grammar: Grammar | None = None
+    whole: bool = False
 
 
 class Runner:
@@ -71,7 +78,7 @@ class Runner:
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.engine = make_engine(lambda: self._inbox.put(_nothing))
         self._limit = max_waiting
-        self._open = 0
+        self._open = self._streaming = 0
         self._stopping = False
         self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -95,7 +102,7 @@ class Runner:
         return self._thread.is_alive() and not self._stopping and not hangs
 
     async def generate(self, request: Request) -> AsyncGenerator[list[tuple[int, Emission]], None]:
-        """Answer a request: lists of (the row's number, emission), the first at once.
+        """Answer a request: lists of (the row's number, emission), the first and the last at once.
 
         Closing the iterator frees all that the request holds within a step.
 
@@ -108,18 +115,25 @@ class Runner:
             AdapterUnavailable: the adapter could not be loaded.
         """
         self._check(request)
-        mailbox = _Mailbox()
+        mailbox = _Mailbox(request.n, whole=request.whole)
         rows = [self._row(request, number, mailbox) for number in range(request.n)]
+        streaming = 0 if request.whole else request.n
         self._open += request.n
+        self._streaming += streaming
         try:
             self._tell(rows, self.engine.add)
             # Told after the thread's last look, nobody would ever answer.
             self._require_alive()
-            async for emissions in _coalesced(mailbox, request.n):
+            async for emissions in _coalesced(mailbox, request.n, self._pause):
                 yield emissions
         finally:
             self._open -= request.n
+            self._streaming -= streaming
             self._tell(rows, self.engine.abort)
+
+    def _pause(self) -> float:
+        """Seconds between two lists of one request."""
+        return max(COALESCE_SECONDS, self._streaming * MESSAGE_SECONDS / (MESSAGE_SHARE * cores()))
 
     def close(self) -> None:
         """End all requests with an error and stop the thread."""
@@ -205,18 +219,34 @@ class Runner:
 
 
 class _Mailbox:
-    """Carries emissions from the engine's thread into the event loop that made it."""
+    """Carries a request's emissions from the engine's thread into the event loop that made it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int, *, whole: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: deque[tuple[int, Emission]] = deque()
-        self._filled = asyncio.Event()
+        self._filled, self._ended = asyncio.Event(), asyncio.Event()
+        self._rows = rows
+        self._whole = whole
 
     def put(self, item: tuple[int, Emission]) -> None:
         self._items.append(item)
-        # A loop that is closed, perhaps just now, has no reader left.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._filled.set)
+        self._rows -= item[1].finish is not None
+        ended = not self._rows or item[1].error is not None
+        if ended or not self._whole:
+            # A loop that is closed, perhaps just now, has no reader left.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake, ended)
+
+    def _wake(self, ended: bool) -> None:
+        self._filled.set()
+        if ended:
+            self._ended.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Let emissions gather, until the last one is here."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     async def take(self) -> list[tuple[int, Emission]]:
         await self._filled.wait()
@@ -224,19 +254,20 @@ class _Mailbox:
         return [self._items.popleft() for _ in range(len(self._items))]
 
 
-async def _coalesced(mailbox: _Mailbox, rows: int) -> AsyncIterator[list[tuple[int, Emission]]]:
-    """Emissions of all rows until each has ended, at most one list per COALESCE_SECONDS."""
-    last = 0.0
+async def _coalesced(
+    mailbox: _Mailbox, rows: int, pause: Callable[[], float]
+) -> AsyncIterator[list[tuple[int, Emission]]]:
+    """Emissions of all rows until each has ended, with a pause after each list."""
     while rows:
-        await asyncio.sleep(max(0.0, last + COALESCE_SECONDS - time.monotonic()))
         emissions = await mailbox.take()
-        last = time.monotonic()
         for _, emission in emissions:
             if emission.error is not None:
                 raise emission.error
             rows -= emission.finish is not None
         if emissions:
             yield emissions
+        if rows:
+            await mailbox.pause(pause())
 
 
 def _nothing() -> None:

@@ -49,6 +49,7 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
     raw = client.chat.completions.with_raw_response.create(model="auto", messages=FORECAST)
     answer = raw.parse()
     [generation] = engine.generations
+    assert generation.whole
     version = running[0].registry.get("bob/weather")
     assert answer.choices[0].message.content == "weather forecast for paris"
     assert (answer.object, answer.model) == ("chat.completion", "bob/weather")

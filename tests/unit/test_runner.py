@@ -1,6 +1,7 @@
 """The engine's thread: streams into asyncio, refusals, aborts, ends."""
 
 import asyncio
+import dataclasses
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from patience import HANGS
 from tiny import tiny_base
 
 from specialists.engine.core import SamplingParams
-from specialists.engine.runner import MAX_FAILURES, Request, Runner
+from specialists.engine.runner import COALESCE_SECONDS, MAX_FAILURES, Request, Runner
 from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
 
@@ -56,6 +57,42 @@ def test_a_seed_repeats_the_answer(runner):
     seeded = request(n=2, temperature=1.5, seed=11)
     first, second = (asyncio.run(collect(runner, seeded)) for _ in range(2))
     assert first == second
+
+
+def test_what_is_wanted_whole_comes_at_once(runner):
+    async def lists(wanted):
+        return [emissions async for emissions in runner.generate(wanted)]
+
+    streamed = asyncio.run(collect(runner, request(n=2, temperature=1.5, seed=11)))
+    whole = dataclasses.replace(request(n=2, temperature=1.5, seed=11), whole=True)
+    (all_at_once,) = asyncio.run(lists(whole))
+    rows = {}
+    for row, emission in all_at_once:
+        rows.setdefault(row, []).append(emission)
+    assert rows == streamed
+
+
+def test_what_fails_whole_fails_at_once(runner, monkeypatch):
+    monkeypatch.setattr(runner.engine._network, "forward", None)
+    with pytest.raises(EngineStopped):
+        asyncio.run(collect(runner, dataclasses.replace(request(n=2), whole=True)))
+
+
+def test_the_last_list_waits_for_no_pause(runner, monkeypatch):
+    monkeypatch.setattr("specialists.engine.runner.COALESCE_SECONDS", HANGS)
+
+    async def lists():
+        return [emissions async for emissions in runner.generate(request())]
+
+    first, rest = asyncio.run(asyncio.wait_for(lists(), HANGS / 2))
+    assert len(first) + len(rest) == 20
+
+
+def test_many_streams_send_fewer_lists(runner, monkeypatch):
+    monkeypatch.setattr("specialists.engine.runner.cores", lambda: 2)
+    assert runner._pause() == COALESCE_SECONDS
+    monkeypatch.setattr(runner, "_streaming", 32)
+    assert runner._pause() == pytest.approx(32 * 0.004 / 0.2 / 2)
 
 
 def test_requests_in_parallel_do_not_mix(runner):

@@ -47,22 +47,20 @@ class Team {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
+      round_.notify_all();
       return;
     }
-    wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
+    wait_beyond(round_, round);
   }
 
  private:
   static constexpr int SPINS = 4000;  // some ten microseconds; a barrier mostly takes less
 
-  template <class Condition>
-  static void wait_until(Condition&& met) {
-    for (int spins = 0; !met(); ++spins) {
-      if (spins < SPINS)
-        _mm_pause();
-      else
-        std::this_thread::yield();
-    }
+  // Spins for a while, then leaves its core to others: maybe to a member that lost its own.
+  static void wait_beyond(const std::atomic<uint32_t>& counter, uint32_t seen) {
+    for (int spins = 0; spins < SPINS && counter.load(std::memory_order_acquire) == seen; ++spins)
+      _mm_pause();
+    counter.wait(seen, std::memory_order_acquire);
   }
 
   void announce() {
@@ -72,9 +70,7 @@ class Team {
 
   void serve(int member) {
     for (uint32_t seen = 0;;) {
-      for (int spins = 0; spins < SPINS && steps_.load(std::memory_order_acquire) == seen; ++spins)
-        _mm_pause();
-      steps_.wait(seen, std::memory_order_acquire);
+      wait_beyond(steps_, seen);
       ++seen;
       if (stopping_) return;
       (*work_)(member);
