@@ -126,6 +126,23 @@ class Client:
         """One specialist: its live version, its card, its aliases."""
         return self._object("GET", f"/v1/specialists/{specialist}")
 
+    def aliases(self, specialist: str) -> Json:
+        """What each alias of a specialist points to, as a list object."""
+        return self._object("GET", f"/v1/specialists/{specialist}/aliases")
+
+    def history(self, specialist: str, alias: str) -> Json:
+        """Where an alias has pointed, the latest first, as a list object."""
+        return self._object("GET", f"/v1/specialists/{specialist}/aliases/{alias}/history")
+
+    def point(self, specialist: str, alias: str, fields: Mapping[str, Any]) -> Json:
+        """Point an alias to a version, and protect it or no longer."""
+        return self._object("PUT", f"/v1/specialists/{specialist}/aliases/{alias}", json=fields)
+
+    def roll_back(self, specialist: str, alias: str, fields: Mapping[str, Any]) -> Json:
+        """Point an alias to what it pointed at before."""
+        path = f"/v1/specialists/{specialist}/aliases/{alias}/rollback"
+        return self._object("POST", path, json=fields)
+
     def retire(self, specialist: str) -> None:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")

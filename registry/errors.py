@@ -6,6 +6,7 @@
     │   ├── InvalidReference
     │   ├── InvalidCard
     │   └── InvalidAdapter
+    ├── Conflict              what was asked for no longer fits what is there
     ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
     ├── BaseChanged           a base's name stands for other weights than before
@@ -76,6 +77,15 @@ class InvalidAdapter(InvalidInput):
         self.file = file
         self.tensor = tensor
         self.args = (message, file, tensor)
+
+
+class Conflict(RegistryError):
+    """The registry is not in the state that the caller took for granted; `code` is for programs."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.args = (message, code)
 
 
 class UnreadableCard(RegistryError):

@@ -1,15 +1,14 @@
 """The catalogue's writes, each within the caller's transaction."""
 
-from datetime import UTC, datetime
+from sqlalchemy import Connection, func, insert, select
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-
+from registry import moves
 from registry.card import Card
 from registry.errors import BaseChanged
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.reference import parse_id
-from registry.tables import aliases, bases, changes, specialists, tags, versions
+from registry.tables import aliases, bases, specialists, tags, versions
 
 
 def register(
@@ -23,8 +22,8 @@ def register(
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest)
     target = alias or (PROD if known is None else None)
-    if target is not None and _point(connection, card.id, target, version):
-        _note_change(connection, card.id)
+    if target is not None and not (alias is None and moves.protected(connection, card.id, PROD)):
+        moves.point(connection, card.id, target, version)
     return known is None
 
 
@@ -44,8 +43,9 @@ def require_base(connection: Connection, name: str, digest: str) -> None:
 
 def retire(connection: Connection, specialist: str) -> None:
     """Take away every alias, and with them all ways to reach the specialist."""
-    connection.execute(delete(aliases).where(aliases.c.specialist == specialist))
-    _note_change(connection, specialist)
+    names = select(aliases.c.alias).where(aliases.c.specialist == specialist)
+    for alias in connection.scalars(names).all():
+        moves.take_away(connection, specialist, alias)
 
 
 def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
@@ -62,7 +62,7 @@ def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
         "weights": manifest.weights,
         "card": card.canonical().decode(),
         "words": "\n".join((card.id, card.description, *card.tags)).casefold(),
-        "created": _now(),
+        "created": moves.now(),
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
@@ -70,26 +70,3 @@ def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
         rows = [{"tag": tag, "version": version} for tag in card.tags]
         connection.execute(insert(tags), rows)
     return version
-
-
-def _point(connection: Connection, specialist: str, alias: str, version: int) -> bool:
-    """Move an alias; False if it is there already."""
-    row = (aliases.c.specialist == specialist) & (aliases.c.alias == alias)
-    current = connection.scalar(select(aliases.c.version).where(row))
-    if current == version:
-        return False
-    if current is None:
-        values = {"specialist": specialist, "alias": alias, "version": version}
-        connection.execute(insert(aliases).values(values))
-    else:
-        connection.execute(update(aliases).where(row).values(version=version))
-    return True
-
-
-def _note_change(connection: Connection, specialist: str) -> None:
-    connection.execute(insert(changes).values(specialist=specialist, created=_now()))
-
-
-def _now() -> datetime:
-    """UTC without a zone, as the tables hold it."""
-    return datetime.now(UTC).replace(tzinfo=None)

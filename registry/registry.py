@@ -1,16 +1,16 @@
 """The catalogue: which specialists exist, which version each alias means, what changed."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Select, select
 
 from registry import cursor as cursors
-from registry import queries, records
+from registry import lookup, queries, records
 from registry.adapter import Limits, validate, warnings
+from registry.aliases import Aliases
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
@@ -48,6 +48,8 @@ class Registry:
     def __init__(
         self, database: Database, blobs: BlobStore, base: BaseSpec, limits: Limits
     ) -> None:
+        self.aliases = Aliases(database, base.name)
+        """Which version each alias means, and how that is changed."""
         self._database = database
         self._blobs = blobs
         self._base = base
@@ -126,7 +128,8 @@ class Registry:
         with self._database.read() as connection:
             row = connection.execute(queries.one(reference, self._base.name)).one_or_none()
             if row is None:
-                raise UnknownSpecialist(str(reference), self._nearest(connection, reference))
+                near = lookup.nearest(connection, reference, self._base.name)
+                raise UnknownSpecialist(str(reference), near)
         return self._version(row)
 
     def get(self, specialist: str) -> Version:
@@ -151,16 +154,6 @@ class Registry:
             for row in reversed(self._read_live(specialist, statement))
         ]
 
-    def aliases(self, specialist: str) -> dict[str, int]:
-        """A live specialist's aliases, each with its version's number.
-
-        Raises:
-            InvalidReference: the text is no id.
-            UnknownSpecialist: there is none of that name.
-        """
-        rows = self._read_live(specialist, queries.alias_numbers(specialist))
-        return {row.alias: row.number for row in rows}
-
     def sweep(self, older_than: float = _SWEEP_SECONDS) -> int:
         """Remove what killed or failed writers left behind; returns how many files that were.
 
@@ -171,11 +164,6 @@ class Registry:
             known = set(connection.scalars(queries.blobs()))
         return self._blobs.sweep(known, older_than)
 
-    def pointing(self, digest: str) -> list[str]:
-        """The aliases that point to a version, in the order of their names."""
-        with self._database.read() as connection:
-            return list(connection.scalars(queries.pointing(digest)))
-
     def retire(self, specialist: str) -> None:
         """Stop resolving, listing and routing to a specialist; requests in flight finish.
 
@@ -185,7 +173,7 @@ class Registry:
         """
         reference = parse_id(specialist)
         with self._database.write() as connection:
-            self._require_live(connection, reference)
+            lookup.require_live(connection, reference, self._base.name)
             records.retire(connection, reference.id)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
@@ -228,7 +216,7 @@ class Registry:
     def nearest(self, text: str) -> list[str]:
         """Up to three ids of live specialists that are like any text, whatever its case."""
         with self._database.read() as connection:
-            return self._nearest(connection, like_a_reference(text))
+            return lookup.nearest(connection, like_a_reference(text), self._base.name)
 
     def named(self, name: str, limit: int) -> list[str]:
         """Up to `limit` ids of live specialists with this name, whoever owns them."""
@@ -290,20 +278,8 @@ class Registry:
         """What a statement gives about a specialist, which must be live."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            self._require_live(connection, reference)
+            lookup.require_live(connection, reference, self._base.name)
             return connection.execute(statement).all()
-
-    def _require_live(self, connection: Connection, reference: Reference) -> None:
-        if connection.execute(queries.one(reference, self._base.name)).first() is None:
-            raise UnknownSpecialist(reference.id, self._nearest(connection, reference))
-
-    def _nearest(self, connection: Connection, reference: Reference) -> list[str]:
-        found: set[str] = set()
-        for statement in queries.candidates(reference, self._base.name):
-            found.update(connection.scalars(statement))
-        names = sorted(found)
-        alike = difflib.get_close_matches(reference.id, names, n=3, cutoff=0.5)
-        return alike or difflib.get_close_matches(reference.id, names, n=3, cutoff=0.0)
 
     def _versions(self, rows: Iterable[Any]) -> list[Version]:
         return [self._version(row) for row in rows]

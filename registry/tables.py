@@ -2,10 +2,12 @@
 
     specialists 1 ── n versions 1 ── n tags
          │               │
-         └──── aliases ──┘          changes: one row per change of what `prod` means
+         ├──── aliases ──┤          changes: one row per change of what `prod` means
+         └───── moves ───┘
 
 A specialist is live while it has the alias `prod`; retiring it removes its aliases and nothing
 else, so that requests in flight keep their files and a name registered again goes on numbering.
+What an alias points to stands twice: in `aliases`, and in the last of its `moves`.
 """
 
 from sqlalchemy import (
@@ -67,6 +69,29 @@ aliases = Table(
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
     Column("alias", String(64), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False, index=True),
+)
+
+# Every move of every alias, for good: an alias's history.
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("specialist", ForeignKey(specialists.c.id), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("version", ForeignKey(versions.c.id)),  # null: taken away
+    Column("before", ForeignKey("moves.id")),  # the move that a rollback returns to
+    Column("reason", String(500)),
+    Column("created", DateTime, nullable=False),  # UTC
+    Index("ix_moves_specialist_alias_id", "specialist", "alias", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Aliases that move only when they are told to, by whoever knows where they are.
+protections = Table(
+    "protections",
+    metadata,
+    Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
+    Column("alias", String(64), primary_key=True),
 )
 
 # Which weights a base's name stands for here: adapters of one fit no other.

@@ -35,6 +35,26 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for one of a specialist's versions."""
+
+    name: str
+    number: int
+    digest: str
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where an alias went, and why; nowhere when it was taken away. `created` is in UTC."""
+
+    number: int | None
+    digest: str | None
+    reason: str | None
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What routing needs of a specialist's live version: not its card, which may be long.
 

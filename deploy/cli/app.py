@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.aliases import aliases, promote, rollback
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
 from deploy.cli.route import route
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 for command in (setup, up, status, doctor, chat, route, train):
     app.command()(command)
+for verb in (promote, rollback, aliases):
+    specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 FACTS = ("id", "version", "digest", "created", "description", "tags", "language", "license", "base")
 SHOWN_EXAMPLES = 5
 
-app = typer.Typer(invoke_without_command=True, help="Register, list, show and retire specialists.")
+app = typer.Typer(
+    invoke_without_command=True, help="Register, list, promote and retire specialists."
+)
 
 
 @app.callback()
 def _specialists(context: typer.Context) -> None:
-    """Register, list, show and retire specialists."""
+    """Register, list, promote and retire specialists."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from router.api.access import Access, AccessRules
+from router.api.aliases import alias_routes
 from router.api.boundary import Boundary
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
@@ -18,6 +19,7 @@ from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
 from router.service import Service
+from router.wire.alias import AliasRequest, RollbackRequest
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
@@ -56,11 +58,19 @@ def create_app(
         embedding_routes,
         model_routes,
         specialist_routes,
+        alias_routes,
         operation_routes,
     ):
         app.include_router(routes(service))
     add_pages(app)
     app.openapi = openapi_with(  # type: ignore[method-assign]
-        app, ChatRequest, CompletionRequest, ResponseRequest, RouteRequest, EmbeddingRequest
+        app,
+        ChatRequest,
+        CompletionRequest,
+        ResponseRequest,
+        RouteRequest,
+        EmbeddingRequest,
+        AliasRequest,
+        RollbackRequest,
     )
     return app

@@ -9,7 +9,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from registry.errors import InvalidInput, RegistryError, StorageError, UnknownSpecialist
+from registry.errors import (
+    Conflict,
+    InvalidInput,
+    RegistryError,
+    StorageError,
+    UnknownSpecialist,
+)
 from router.errors import RouterError
 from router.wire.body import refusal
 
@@ -70,6 +76,8 @@ def failure(error: BaseException) -> Failure:
             return Failure(404, error.message, INVALID, None, "specialist_not_found")
         case InvalidInput():
             return Failure(400, error.message, INVALID, error.param, error.code)
+        case Conflict():
+            return Failure(409, error.message, INVALID, None, error.code)
         case StorageError():
             return STORAGE
         case RequestValidationError():

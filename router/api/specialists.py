@@ -42,7 +42,7 @@ def specialist_routes(service: Service) -> APIRouter:
                 registered = await service.writing.run(upload.register, registry, alias)
         await service.refresh()
         version, created, warnings = registered
-        aliases = await service.reading.run(registry.pointing, version.digest)
+        aliases = await service.reading.run(registry.aliases.pointing, version.digest)
         told = {"aliases": aliases, "warnings": warnings}
         return JSONResponse(specialist(version) | told, 201 if created else 200)
 
@@ -77,6 +77,6 @@ def specialist_routes(service: Service) -> APIRouter:
     def _details(identity: str) -> dict[str, Any]:
         live = registry.get(identity)
         versions = registry.versions(identity, SHOWN_VERSIONS)
-        return details(live, versions, registry.aliases(identity))
+        return details(live, versions, registry.aliases.of(identity))
 
     return routes

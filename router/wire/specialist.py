@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from registry.version import Head, Page, Version
+from registry.version import Alias, Head, Page, Version
 
 
 def specialist(version: Version) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def specialist(version: Version) -> dict[str, Any]:
     }
 
 
-def details(live: Version, versions: list[Head], aliases: dict[str, int]) -> dict[str, Any]:
+def details(live: Version, versions: list[Head], aliases: list[Alias]) -> dict[str, Any]:
     """A specialist with its history and aliases."""
     history = [
         {
@@ -29,7 +29,8 @@ def details(live: Version, versions: list[Head], aliases: dict[str, int]) -> dic
         }
         for version in versions
     ]
-    return specialist(live) | {"versions": history, "aliases": aliases}
+    pointing = {alias.name: alias.number for alias in aliases}
+    return specialist(live) | {"versions": history, "aliases": pointing}
 
 
 def listed(page: Page) -> dict[str, Any]:

@@ -27,12 +27,13 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
+SPECIALISTS = ("register", "list", "show", "promote", "rollback", "aliases", "retire")
 
 
 def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
         *("setup", "up", "status", "doctor", "chat", "route", "train"),
-        *(f"specialists {verb}" for verb in ("register", "list", "show", "retire")),
+        *(f"specialists {verb}" for verb in SPECIALISTS),
     }
 
 

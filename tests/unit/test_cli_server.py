@@ -299,6 +299,37 @@ def test_show():
     assert myriad("specialists", "show", "ada/nobody").code == 1
 
 
+def test_versions_are_promoted_and_rolled_back(folder):
+    for text in ("First.", "Second."):
+        myriad("specialists", "register", "eve/staged", str(folder), "--description", text)
+    verb = ("specialists", "promote", "eve/staged@1")
+    moved = myriad(*verb, "--expected", "1")
+    assert moved.code == 1
+    assert "points to version 2" in moved.err
+    assert (
+        myriad(*verb, "--expected", "2", "--reason", "calmer").out
+        == "eve/staged:prod is version 1\n"
+    )
+    done = myriad("specialists", "promote", "eve/staged:latest", "--alias", "next", "--protect")
+    assert done.out == "eve/staged:next is version 2, protected\n"
+    assert (
+        myriad("specialists", "promote", "eve/staged:next").out == "eve/staged:prod is version 2\n"
+    )
+    assert json.loads(myriad("specialists", "rollback", "eve/staged", "--json").out)["version"] == 1
+    shown = myriad("specialists", "aliases", "eve/staged").out
+    assert [line.split()[:2] for line in shown.splitlines()[1:] if "sha256" in line] == [
+        ["next", "2"], ["prod", "1"],
+    ]  # fmt: skip
+    history = ("specialists", "aliases", "eve/staged", "--history", "prod")
+    told = json.loads(myriad(*history, "--json").out)["data"]
+    assert [(each["version"], each["reason"]) for each in told] == [
+        (1, None), (2, None), (1, "calmer"), (2, None), (1, None),
+    ]  # fmt: skip
+    assert "calmer" in myriad(*history).out
+    assert myriad("specialists", "promote", "eve/staged").code == 2
+    myriad("specialists", "retire", "eve/staged")
+
+
 @pytest.mark.parametrize(
     ("words", "typed"),
     [((), Terminal("y\n")), (("--yes",), Terminal()), ((), io.StringIO())],

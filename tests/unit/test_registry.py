@@ -3,13 +3,14 @@ import os
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 
-from registry import records
+from registry import moves, records
 from registry.cursor import decode, encode
 from registry.errors import (
     InvalidAdapter,
@@ -56,6 +57,10 @@ def heads(*versions, since=None):
     ]
 
 
+def pointing(registry, specialist="ada/coach"):
+    return {alias.name: alias.number for alias in registry.aliases.of(specialist)}
+
+
 def ids(versions):
     return [version.id for version in versions]
 
@@ -97,7 +102,7 @@ def test_new_content_is_the_next_version_and_goes_live(registry):
     assert registry.versions("ada/coach") == history
     assert registry.versions("ada/coach", limit=2) == history[1:]
     assert registry.get("ada/coach") == third
-    assert registry.aliases("ada/coach") == {"prod": 3}
+    assert pointing(registry) == {"prod": 3}
     assert second.files.weights == third.files.weights
 
 
@@ -116,11 +121,11 @@ def test_an_alias_that_is_asked_for_moves(registry):
     first, _ = register(registry)
     second, _ = registry.register(card("ada/coach"), config(), weights(seed=1), "candidate")
     assert registry.get("ada/coach") == first
-    assert registry.aliases("ada/coach") == {"candidate": 2, "prod": 1}
-    assert registry.pointing(second.digest) == ["candidate"]
+    assert pointing(registry) == {"candidate": 2, "prod": 1}
+    assert registry.aliases.pointing(second.digest) == ["candidate"]
     again = registry.register(card("ada/coach"), config(), weights(seed=1), "prod")
     assert again == (second, False)
-    assert registry.pointing(second.digest) == ["candidate", "prod"]
+    assert registry.aliases.pointing(second.digest) == ["candidate", "prod"]
     for nonsense in ("", "Prod", "a/b", "@x", "a:b", "latest"):
         with pytest.raises(InvalidReference):
             registry.register(card("ada/coach"), config(), weights(), nonsense)
@@ -264,12 +269,12 @@ def manifest_of(card):
     return records.Manifest("lora", BASE.name, BASE.digest, "sha256:a", "sha256:b", card.id)
 
 
-@pytest.mark.parametrize("call", ["get", "versions", "aliases", "retire"])
+@pytest.mark.parametrize("call", ["get", "versions", "aliases.of", "retire"])
 def test_by_id_only(registry, call):
     with pytest.raises(InvalidReference):
-        getattr(registry, call)("ada/coach:prod")
+        attrgetter(call)(registry)("ada/coach:prod")
     with pytest.raises(UnknownSpecialist):
-        getattr(registry, call)("ada/coach")
+        attrgetter(call)(registry)("ada/coach")
 
 
 def test_a_retired_specialist_is_gone_but_for_requests_in_flight(registry):
@@ -278,7 +283,7 @@ def test_a_retired_specialist_is_gone_but_for_requests_in_flight(registry):
     for text in ("ada/coach", "ada/coach:prod", f"ada/coach@{version.digest}"):
         with pytest.raises(UnknownSpecialist):
             registry.resolve(parse_reference(text))
-    for call in (registry.versions, registry.aliases, registry.retire):
+    for call in (registry.versions, registry.aliases.of, registry.retire):
         with pytest.raises(UnknownSpecialist):
             call("ada/coach")
     assert registry.live() == registry.search("coach", "work", None, 10).data == []
@@ -448,16 +453,20 @@ def test_a_card_for_another_base_is_refused(registry, home):
     assert register(registry, base="tiny")[1]
 
 
-@pytest.mark.parametrize("step", ["_insert", "_point", "_note_change"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(records, "_insert"), (moves, "_set"), (moves, "_note_change")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_registration_that_fails_midway_is_not_visible_and_can_be_repeated(
-    registry, monkeypatch, step
+    registry, monkeypatch, module, step
 ):
     def fail(*arguments):
         getattr(original, step)(*arguments)
         raise OSError("the disk is gone")
 
-    original = type("Original", (), {step: staticmethod(getattr(records, step))})
-    monkeypatch.setattr(records, step, fail)
+    original = type("Original", (), {step: staticmethod(getattr(module, step))})
+    monkeypatch.setattr(module, step, fail)
     with pytest.raises(StorageError, match="the disk is gone"):
         register(registry)
     monkeypatch.undo()
@@ -472,7 +481,7 @@ def test_another_base_sees_its_own_specialists_only(registry, home):
     assert other.live() == []
     assert [change.live for change in other.changes(0)] == [None]
     assert (other.count(), other.named("coach", 3)) == (0, [])
-    for call in (other.get, other.versions, other.aliases, other.retire):
+    for call in (other.get, other.versions, other.aliases.of, other.retire):
         with pytest.raises(UnknownSpecialist) as caught:
             call("ada/coach")
         assert caught.value.nearest == []

@@ -1,0 +1,173 @@
+"""Which version each alias of a specialist means, and how that is changed."""
+
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from registry import lookup, moves, queries
+from registry.database import Database
+from registry.errors import Conflict, InvalidInput, UnknownSpecialist
+from registry.reference import Reference, parse_id, parse_reference, require_alias
+from registry.version import Alias, Move
+
+MAX_REASON = 500
+_MAX_MOVES = 1000
+
+
+class Aliases:
+    """The aliases of one base's specialists. Thread-safe; every method may raise StorageError.
+
+    Methods that change an alias take `expected`: the number of the version that it is taken to
+    point to, 0 for an alias that is taken not to exist, None for one that may be anywhere. They
+    raise
+
+        InvalidReference: a text that is no id, no reference or no alias.
+        UnknownSpecialist: no such specialist is live, or it has no such version.
+        InvalidInput: a reason that is too long.
+        Conflict: the alias is elsewhere, or protected and nothing was expected of it.
+    """
+
+    def __init__(self, database: Database, base: str) -> None:
+        self._database = database
+        self._base = base
+
+    def of(self, specialist: str) -> list[Alias]:
+        """A live specialist's aliases, by name."""
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            lookup.require_live(connection, reference, self._base)
+            rows = connection.execute(queries.aliases_of(reference.id)).all()
+        return [_alias(row) for row in rows]
+
+    def history(self, specialist: str, alias: str, limit: int = _MAX_MOVES) -> list[Move]:
+        """An alias's last moves, the latest first; none for one that never was."""
+        reference = parse_id(specialist)
+        statement = queries.moves_of(reference.id, alias).limit(limit)
+        with self._database.read() as connection:
+            lookup.require_live(connection, reference, self._base)
+            return [_move(row) for row in connection.execute(statement)]
+
+    def pointing(self, digest: str) -> list[str]:
+        """The aliases that point to a version, in the order of their names."""
+        with self._database.read() as connection:
+            return list(connection.scalars(queries.pointing(digest)))
+
+    def promote(
+        self,
+        version: str,
+        alias: str = queries.PROD,
+        *,
+        expected: int | None = None,
+        reason: str | None = None,
+        protected: bool | None = None,
+    ) -> Alias:
+        """Point an alias to the version that a reference means, such as `owner/name@3`.
+
+        With `protected` it moves from then on only for those who expect it where it is, or, with
+        False, no longer only for those.
+        """
+        reference = parse_reference(version)
+        require_alias(reference.id, alias)
+        with self._database.write() as connection:
+            self._require(connection, reference, alias, expected, reason)
+            row = connection.execute(queries.one(reference, self._base)).one_or_none()
+            if row is None:
+                raise UnknownSpecialist(str(reference))
+            moves.point(connection, reference.id, alias, row.id, reason)
+            if protected is not None:
+                moves.protect(connection, reference.id, alias, wanted=protected)
+            return self._now(connection, reference.id, alias)
+
+    def roll_back(
+        self,
+        specialist: str,
+        alias: str = queries.PROD,
+        *,
+        expected: int | None = None,
+        reason: str | None = None,
+    ) -> Alias:
+        """Point an alias to what it pointed at before; Conflict when that was nothing."""
+        reference = parse_id(specialist)
+        with self._database.write() as connection:
+            self._require(connection, reference, alias, expected, reason)
+            moves.roll_back(connection, reference.id, alias, reason)
+            there = replace(reference, alias=alias)
+            if connection.execute(queries.one(there, self._base)).first() is None:
+                message = f"'{there}' pointed at a version for another base before."
+                raise Conflict(f"{message} Promote one for this base.", "nothing_before")
+            return self._now(connection, reference.id, alias)
+
+    def remove(
+        self,
+        specialist: str,
+        alias: str,
+        *,
+        expected: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Take an alias away; `prod` goes only with the specialist, by retiring it."""
+        reference = parse_id(specialist)
+        if alias == queries.PROD:
+            message = f"'{queries.PROD}' is what is served; retire the specialist instead."
+            raise InvalidInput(message, "alias", "alias_in_service")
+        with self._database.write() as connection:
+            self._require(connection, reference, alias, expected, reason)
+            self._now(connection, reference.id, alias)
+            moves.take_away(connection, reference.id, alias, reason)
+
+    def protect(self, specialist: str, alias: str, *, wanted: bool = True) -> Alias:
+        """The same for an alias that stays where it is."""
+        reference = parse_id(specialist)
+        with self._database.write() as connection:
+            lookup.require_live(connection, reference, self._base)
+            self._now(connection, reference.id, alias)
+            moves.protect(connection, reference.id, alias, wanted=wanted)
+            return self._now(connection, reference.id, alias)
+
+    def _require(
+        self,
+        connection: Connection,
+        reference: Reference,
+        alias: str,
+        expected: int | None,
+        reason: str | None,
+    ) -> None:
+        if reason is not None and len(reason) > MAX_REASON:
+            message = f"Give a reason of at most {MAX_REASON} characters."
+            raise InvalidInput(message, "reason", "reason_too_long")
+        identity = parse_id(reference.id)
+        lookup.require_live(connection, identity, self._base)
+        found = moves.number(connection, reference.id, alias) or 0
+        if expected not in (None, found):
+            raise Conflict(
+                f"'{reference.id}:{alias}' {_where(found)}, and was expected to be elsewhere; look "
+                "at it again before you move it.",
+                "alias_moved",
+            )
+        if expected is None and moves.protected(connection, reference.id, alias):
+            raise Conflict(
+                f"'{reference.id}:{alias}' is protected; move it with 'expected': {found}, the "
+                "version that it points to.",
+                "alias_protected",
+            )
+
+    def _now(self, connection: Connection, specialist: str, alias: str) -> Alias:
+        found = connection.execute(queries.aliases_of(specialist)).all()
+        row = next((row for row in found if row.alias == alias), None)
+        if row is None:
+            raise UnknownSpecialist(f"{specialist}:{alias}")
+        return _alias(row)
+
+
+def _where(number: int) -> str:
+    return f"points to version {number}" if number else "does not exist"
+
+
+def _alias(row: Row[Any]) -> Alias:
+    return Alias(row.alias, row.number, row.digest, row.protected is not None)
+
+
+def _move(row: Row[Any]) -> Move:
+    return Move(row.number, row.digest, row.reason, row.created.replace(tzinfo=UTC))

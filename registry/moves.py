@@ -1,0 +1,123 @@
+"""Moves of aliases, each within the caller's transaction.
+
+An alias's moves are never changed or removed. Each names the move that a rollback returns to: going
+back twice goes two moves back, and does not return to where the first rollback came from.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from registry.errors import Conflict
+from registry.tables import aliases, changes, moves, protections, versions
+
+
+def point(
+    connection: Connection, specialist: str, alias: str, version: int, reason: str | None = None
+) -> bool:
+    """Move an alias to a version; False if it is there already."""
+    last = _last(connection, specialist, alias)
+    if last is not None and last.version == version:
+        return False
+    before = None if last is None or last.version is None else last.id
+    _move(connection, specialist, alias, version, before, reason)
+    return True
+
+
+def roll_back(
+    connection: Connection, specialist: str, alias: str, reason: str | None = None
+) -> None:
+    """Move an alias to what it pointed at before.
+
+    Raises:
+        Conflict: it has pointed at nothing else.
+    """
+    last = _last(connection, specialist, alias)
+    before = None if last is None or last.before is None else _by_id(connection, last.before)
+    if before is None:
+        raise Conflict(
+            f"'{specialist}:{alias}' has pointed at nothing before; promote a version instead.",
+            "nothing_before",
+        )
+    _move(connection, specialist, alias, before.version, before.before, reason)
+
+
+def take_away(
+    connection: Connection, specialist: str, alias: str, reason: str | None = None
+) -> None:
+    """Remove an alias; it is no longer protected."""
+    _move(connection, specialist, alias, None, None, reason)
+    protect(connection, specialist, alias, wanted=False)
+
+
+def protected(connection: Connection, specialist: str, alias: str) -> bool:
+    """Whether an alias moves only for those who say where it is."""
+    statement = select(protections.c.alias).where(*_row(protections, specialist, alias))
+    return connection.scalar(statement) is not None
+
+
+def protect(connection: Connection, specialist: str, alias: str, *, wanted: bool) -> None:
+    """Protect an alias, or let it move freely."""
+    if not wanted:
+        connection.execute(delete(protections).where(*_row(protections, specialist, alias)))
+    elif not protected(connection, specialist, alias):
+        connection.execute(insert(protections).values(specialist=specialist, alias=alias))
+
+
+def number(connection: Connection, specialist: str, alias: str) -> int | None:
+    """The number of the version that an alias points to; None when there is no such alias."""
+    statement = (
+        select(versions.c.number)
+        .join(aliases, aliases.c.version == versions.c.id)
+        .where(*_row(aliases, specialist, alias))
+    )
+    return connection.scalar(statement)
+
+
+def now() -> datetime:
+    """UTC without a zone, as the tables hold it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _move(
+    connection: Connection,
+    specialist: str,
+    alias: str,
+    version: int | None,
+    before: int | None,
+    reason: str | None,
+) -> None:
+    """Note a move, do it, and note that the specialist has changed."""
+    noted = {"specialist": specialist, "alias": alias, "version": version, "reason": reason}
+    connection.execute(insert(moves).values(**noted, before=before, created=now()))
+    _set(connection, specialist, alias, version)
+    _note_change(connection, specialist)
+
+
+def _set(connection: Connection, specialist: str, alias: str, version: int | None) -> None:
+    row = _row(aliases, specialist, alias)
+    if version is None:
+        connection.execute(delete(aliases).where(*row))
+    elif connection.scalar(select(aliases.c.version).where(*row)) is None:
+        values = {"specialist": specialist, "alias": alias, "version": version}
+        connection.execute(insert(aliases).values(values))
+    else:
+        connection.execute(update(aliases).where(*row).values(version=version))
+
+
+def _note_change(connection: Connection, specialist: str) -> None:
+    connection.execute(insert(changes).values(specialist=specialist, created=now()))
+
+
+def _last(connection: Connection, specialist: str, alias: str) -> Row[Any] | None:
+    statement = select(moves).where(*_row(moves, specialist, alias)).order_by(moves.c.id.desc())
+    return connection.execute(statement.limit(1)).one_or_none()
+
+
+def _by_id(connection: Connection, move: int) -> Row[Any]:
+    return connection.execute(select(moves).where(moves.c.id == move)).one()
+
+
+def _row(table: Any, specialist: str, alias: str) -> tuple[Any, Any]:
+    return table.c.specialist == specialist, table.c.alias == alias

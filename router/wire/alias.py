@@ -1,0 +1,64 @@
+"""Aliases in the words of the API."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from registry.aliases import MAX_REASON
+from registry.version import Alias, Move
+from router.wire.base import Body, Text, refused
+
+Expected = Annotated[
+    int, Field(ge=0, description="The version that it points to now; 0 when there is none.")
+]
+Reason = Annotated[Text, Field(max_length=MAX_REASON, description="Kept in its history.")]
+
+
+class AliasRequest(Body):
+    """Where an alias is to point, and whether it is protected."""
+
+    version: Annotated[int, Field(ge=1)] | Text | None = Field(
+        None, description="A number, a digest, or another alias, whose version is meant."
+    )
+    expected: Expected | None = None
+    reason: Reason | None = None
+    protected: bool | None = Field(None, description="Whether it moves only with 'expected'.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.version is None and self.protected is None:
+            raise refused("missing", "version", "is needed, or 'protected'; add one of them")
+        return self
+
+    def reference(self, specialist: str) -> str:
+        """The version that is meant, as a reference."""
+        named = isinstance(self.version, str) and not self.version.startswith("sha256:")
+        return f"{specialist}{':' if named else '@'}{self.version}"
+
+
+class RollbackRequest(Body):
+    """What to know and to say of a rollback."""
+
+    expected: Expected | None = None
+    reason: Reason | None = None
+
+
+def shown(alias: Alias) -> dict[str, Any]:
+    """An alias."""
+    return {
+        "alias": alias.name,
+        "object": "alias",
+        "version": alias.number,
+        "digest": alias.digest,
+        "protected": alias.protected,
+    }
+
+
+def move(made: Move) -> dict[str, Any]:
+    """One entry of an alias's history."""
+    return {
+        "version": made.number,
+        "digest": made.digest,
+        "reason": made.reason,
+        "created": int(made.created.timestamp()),
+    }

@@ -1,0 +1,291 @@
+"""Aliases: moved with what is known of them, rolled back, protected, and never forgotten."""
+
+import dataclasses
+import sqlite3
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tiny_adapter import BASE, card, config, weights
+
+from registry.errors import Conflict, InvalidInput, InvalidReference, UnknownSpecialist
+from registry.reference import parse_reference
+from registry.registry import Registry
+
+COACH = "ada/coach"
+
+
+@pytest.fixture
+def registry(tmp_path):
+    registry = Registry.open(tmp_path / "home", BASE)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def aliases(registry):
+    """Those of a specialist with three versions, the last of which is live."""
+    for seed in range(3):
+        registry.register(card(COACH), config(), weights(seed=seed))
+    return registry.aliases
+
+
+def where(aliases):
+    return {alias.name: alias.number for alias in aliases.of(COACH)}
+
+
+def history(aliases, alias="prod"):
+    return [move.number for move in aliases.history(COACH, alias)]
+
+
+def test_a_version_is_promoted_by_number_digest_or_another_alias(registry, aliases):
+    aliases.promote(f"{COACH}@1")
+    assert registry.get(COACH).number == 1
+    second = registry.resolve(parse_reference(f"{COACH}@2"))
+    aliases.promote(f"{COACH}@{second.digest}", "candidate")
+    promoted = aliases.promote(f"{COACH}:candidate", reason="better on what customers ask")
+    assert (promoted.name, promoted.number, promoted.digest) == ("prod", 2, second.digest)
+    assert where(aliases) == {"candidate": 2, "prod": 2}
+    assert history(aliases) == [2, 1, 3, 2, 1]
+    assert aliases.history(COACH, "prod")[0].reason == "better on what customers ask"
+    assert [move.number for move in aliases.history(COACH, "prod", limit=2)] == [2, 1]
+
+
+def test_promoting_what_is_there_moves_nothing(registry, aliases):
+    before = registry.generation()
+    assert aliases.promote(f"{COACH}@3").number == 3
+    assert registry.generation() == before
+    assert history(aliases) == [3, 2, 1]
+
+
+def test_rolling_back_again_goes_further_back(aliases):
+    assert aliases.roll_back(COACH).number == 2
+    assert aliases.roll_back(COACH, reason="worse still").number == 1
+    with pytest.raises(Conflict, match="nothing before"):
+        aliases.roll_back(COACH)
+    assert history(aliases) == [1, 2, 3, 2, 1]
+
+
+def test_after_a_rollback_a_promotion_is_what_is_rolled_back(aliases):
+    aliases.roll_back(COACH)
+    aliases.promote(f"{COACH}@1")
+    assert aliases.roll_back(COACH).number == 2
+    assert aliases.roll_back(COACH).number == 1
+
+
+def test_who_expected_something_else_moves_nothing(aliases):
+    for move in (
+        lambda: aliases.promote(f"{COACH}@1", expected=2),
+        lambda: aliases.promote(f"{COACH}@1", expected=0),
+        lambda: aliases.promote(f"{COACH}@1", "candidate", expected=3),
+        lambda: aliases.roll_back(COACH, expected=1),
+        lambda: aliases.remove(COACH, "candidate", expected=1),
+    ):
+        with pytest.raises(Conflict, match="look at it again"):
+            move()
+    assert where(aliases) == {"prod": 3}
+    aliases.promote(f"{COACH}@1", "candidate", expected=0)
+    aliases.promote(f"{COACH}@1", expected=3)
+    assert aliases.roll_back(COACH, expected=1).number == 3
+
+
+def test_of_two_who_expect_the_same_one_moves_it(aliases):
+    found = []
+    ready = threading.Barrier(8)
+
+    def move(number):
+        ready.wait()
+        try:
+            found.append(aliases.promote(f"{COACH}@{1 + number % 2}", expected=3))
+        except Conflict as error:
+            found.append(error.code)
+
+    threads = [threading.Thread(target=move, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found.count("alias_moved") == 7
+    assert len(history(aliases)) == 4
+
+
+def test_a_protected_alias_moves_for_those_who_know_where_it_is(registry, aliases):
+    assert aliases.protect(COACH, "prod").protected
+    with pytest.raises(Conflict, match="'expected': 3"):
+        aliases.promote(f"{COACH}@1")
+    with pytest.raises(Conflict):
+        aliases.roll_back(COACH)
+    fourth, created = registry.register(card(COACH), config(), weights(seed=3))
+    assert created
+    assert registry.get(COACH).number == 3
+    assert aliases.pointing(fourth.digest) == []
+    aliases.promote(f"{COACH}@4", expected=3)
+    assert not aliases.protect(COACH, "prod", wanted=False).protected
+    aliases.promote(f"{COACH}@1", protected=True)
+    assert [alias.protected for alias in aliases.of(COACH)] == [True]
+
+
+def test_an_alias_is_taken_away_but_not_its_history(aliases):
+    aliases.promote(f"{COACH}@2", "candidate", protected=True)
+    with pytest.raises(Conflict):
+        aliases.remove(COACH, "candidate")
+    aliases.remove(COACH, "candidate", expected=2, reason="done")
+    assert where(aliases) == {"prod": 3}
+    assert history(aliases, "candidate") == [None, 2]
+    with pytest.raises(UnknownSpecialist):
+        aliases.remove(COACH, "candidate")
+    with pytest.raises(InvalidInput, match="retire"):
+        aliases.remove(COACH, "prod")
+    assert not aliases.promote(f"{COACH}@1", "candidate").protected
+    with pytest.raises(Conflict, match="nothing before"):
+        aliases.roll_back(COACH, "candidate")
+
+
+def test_retiring_takes_every_alias_away(registry, aliases):
+    aliases.promote(f"{COACH}@2", "candidate")
+    registry.retire(COACH)
+    for call in (aliases.of, aliases.roll_back, lambda name: aliases.history(name, "prod")):
+        with pytest.raises(UnknownSpecialist):
+            call(COACH)
+    registry.register(card(COACH), config(), weights(seed=5))
+    assert history(aliases) == [4, None, 3, 2, 1]
+    assert history(aliases, "candidate") == [None, 2]
+    with pytest.raises(Conflict):
+        aliases.roll_back(COACH)
+
+
+@pytest.mark.parametrize(
+    ("reference", "alias", "error"),
+    [
+        (f"{COACH}@9", "prod", UnknownSpecialist),
+        (f"{COACH}:nothing", "prod", UnknownSpecialist),
+        ("ada/nobody@1", "prod", UnknownSpecialist),
+        (f"{COACH}@1", "latest", InvalidReference),
+        (f"{COACH}@1", "No Alias", InvalidReference),
+        (f"{COACH}@0", "prod", InvalidReference),
+    ],
+)
+def test_what_is_not_there_cannot_be_promoted(aliases, reference, alias, error):
+    with pytest.raises(error):
+        aliases.promote(reference, alias)
+    assert where(aliases) == {"prod": 3}
+
+
+def test_a_rollback_does_not_leave_the_base(registry, tmp_path):
+    other = Registry.open(tmp_path / "home", dataclasses.replace(BASE, name="other"))
+    other.register(card(COACH), config(), weights())
+    registry.register(card(COACH), config(), weights(seed=1))
+    with pytest.raises(Conflict, match="another base"):
+        registry.aliases.roll_back(COACH)
+    assert where(registry.aliases) == {"prod": 2}
+    other.close()
+
+
+def test_a_reason_is_short(aliases):
+    with pytest.raises(InvalidInput, match="500"):
+        aliases.promote(f"{COACH}@1", reason="x" * 501)
+
+
+def test_a_move_is_told_to_those_who_follow(registry, aliases):
+    before = registry.generation()
+    aliases.promote(f"{COACH}@1")
+    (change,) = registry.changes(before)
+    assert (change.id, change.live.number) == (COACH, 1)
+
+
+def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
+    home = tmp_path / "home"
+    registry = Registry.open(home, BASE)
+    for seed in range(2):
+        registry.register(card(COACH), config(), weights(seed=seed))
+    registry.close()
+    with sqlite3.connect(home / "registry.db") as connection:
+        connection.execute("DROP TABLE moves")
+        connection.execute("DROP TABLE protections")
+        connection.execute("UPDATE alembic_version SET version_num = '0002'")
+    connection.close()
+    registry = Registry.open(home, BASE)
+    assert history(registry.aliases) == [2]
+    registry.aliases.promote(f"{COACH}@1")
+    assert registry.aliases.roll_back(COACH).number == 2
+    registry.close()
+
+
+class Model(RuleBasedStateMachine):
+    """Two processes' registries over one home, against lists."""
+
+    versions = 3
+    names = st.sampled_from(["prod", "candidate", "canary"])
+    numbers = st.integers(1, versions)
+    who = st.integers(0, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.registries = [Registry.open(self._home, BASE) for _ in range(2)]
+        for seed in range(self.versions):
+            self.registries[0].register(card(COACH), config(), weights(seed=seed))
+        self.stacks = {"prod": [1, 2, 3], "candidate": [], "canary": []}
+        self.moves = {"prod": [1, 2, 3], "candidate": [], "canary": []}
+
+    @property
+    def _home(self):
+        return Path(self.folder.name, "home")
+
+    def now(self, alias):
+        return self.stacks[alias][-1] if self.stacks[alias] else 0
+
+    @rule(who=who, alias=names, number=numbers, expected=st.none() | st.integers(0, versions))
+    def promote(self, who, alias, number, expected):
+        aliases = self.registries[who].aliases
+        if expected not in (None, self.now(alias)):
+            with pytest.raises(Conflict):
+                aliases.promote(f"{COACH}@{number}", alias, expected=expected)
+            return
+        assert aliases.promote(f"{COACH}@{number}", alias, expected=expected).number == number
+        if number != self.now(alias):
+            self.stacks[alias].append(number)
+            self.moves[alias].append(number)
+
+    @rule(who=who, alias=names)
+    def roll_back(self, who, alias):
+        aliases = self.registries[who].aliases
+        if len(self.stacks[alias]) < 2:
+            with pytest.raises(Conflict):
+                aliases.roll_back(COACH, alias)
+            return
+        self.stacks[alias].pop()
+        assert aliases.roll_back(COACH, alias).number == self.now(alias)
+        self.moves[alias].append(self.now(alias))
+
+    @rule(who=who, alias=st.sampled_from(["candidate", "canary"]))
+    def remove(self, who, alias):
+        aliases = self.registries[who].aliases
+        if not self.stacks[alias]:
+            with pytest.raises(UnknownSpecialist):
+                aliases.remove(COACH, alias)
+            return
+        aliases.remove(COACH, alias)
+        self.stacks[alias].clear()
+        self.moves[alias].append(None)
+
+    @invariant()
+    def both_see_the_same(self):
+        expected = {alias: stack[-1] for alias, stack in self.stacks.items() if stack}
+        for registry in self.registries:
+            assert where(registry.aliases) == expected
+            for alias, moves in self.moves.items():
+                assert history(registry.aliases, alias) == moves[::-1]
+
+    def teardown(self):
+        for registry in self.registries:
+            registry.close()
+        self.folder.cleanup()
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
