@@ -14,7 +14,11 @@ TOOL = {
     "type": "function",
     "function": {
         "name": "track",
-        "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}},
+        "parameters": {
+            "type": "object",
+            # A small base may go on with digits as long as it is let.
+            "properties": {"number": {"type": "integer", "minimum": 1, "maximum": 9999}},
+        },
     },
 }
 
