@@ -143,6 +143,16 @@ class Client:
         path = f"/v1/specialists/{specialist}/aliases/{alias}/rollback"
         return self._object("POST", path, json=fields)
 
+    def lineage(self, specialist: str, version: str = "") -> Json:
+        """Where a version comes from and what stands on it, as nodes and edges."""
+        query = {"version": version} if version else {}
+        return self._object("GET", f"/v1/specialists/{specialist}/lineage", params=query)
+
+    def standing_on(self, relation: str, subject: str) -> Json:
+        """What was made from a base, a data set, a teacher; the same form."""
+        query = {"relation": relation, "subject": subject}
+        return self._object("GET", "/v1/lineage", params=query)
+
     def retire(self, specialist: str) -> None:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")

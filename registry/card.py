@@ -53,6 +53,41 @@ class Evaluation(BaseModel):
     data: Line | None = None
 
 
+class Dataset(BaseModel):
+    """What a specialist learnt from; by its digest it is known again under any name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Line
+    digest: Annotated[str, Field(pattern=rf"^{DIGEST}$")] | None = None
+    rows: NonNegativeInt | None = None
+    license: Line | None = None
+
+
+class Teacher(BaseModel):
+    """A model whose answers a specialist learnt from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Line
+    license: Line | None = None
+
+
+class Origins(BaseModel):
+    """What a version was made from, beside its base.
+
+    `parents` are references to registered versions that it was trained on from; an alias means the
+    version that it points to when this one is registered.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    parents: tuple[Line, ...] = Field(default=(), max_length=16)
+    teachers: tuple[Teacher, ...] = Field(default=(), max_length=16)
+    datasets: tuple[Dataset, ...] = Field(default=(), max_length=64)
+    job: Line | None = None
+
+
 class SamplingDefaults(BaseModel):
     """How a specialist's answers are best sampled, where a request does not say."""
 
@@ -91,6 +126,7 @@ class Card(BaseModel):
     base: Line | None = None
     base_digest: Annotated[str, Field(pattern=rf"^{DIGEST}$")] | None = None
     evaluation: tuple[Evaluation, ...] = Field(default=(), max_length=64)
+    origins: Origins | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, func, insert, select
 
-from registry import moves
+from registry import moves, origins
 from registry.card import Card
 from registry.errors import BaseChanged
 from registry.manifest import Manifest, digest
@@ -66,6 +66,7 @@ def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
+    origins.note(connection, version, card, manifest)
     if card.tags:
         rows = [{"tag": tag, "version": version} for tag in card.tags]
         connection.execute(insert(tags), rows)

@@ -25,6 +25,7 @@ from registry.errors import (
     UnreadableCard,
 )
 from registry.files import AdapterFiles
+from registry.lineage import Lineage
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
@@ -50,6 +51,8 @@ class Registry:
     ) -> None:
         self.aliases = Aliases(database, base.name)
         """Which version each alias means, and how that is changed."""
+        self.lineage = Lineage(database, base.name)
+        """Where versions come from, and what stands on them."""
         self._database = database
         self._blobs = blobs
         self._base = base

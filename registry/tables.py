@@ -2,8 +2,8 @@
 
     specialists 1 ── n versions 1 ── n tags
          │               │
-         ├──── aliases ──┤          changes: one row per change of what `prod` means
-         └───── moves ───┘
+         ├──── aliases ──┤ 1 ── n origins
+         └───── moves ───┘          changes: one row per change of what `prod` means
 
 A specialist is live while it has the alias `prod`; retiring it removes its aliases and nothing
 else, so that requests in flight keep their files and a name registered again goes on numbering.
@@ -92,6 +92,18 @@ protections = Table(
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
     Column("alias", String(64), primary_key=True),
+)
+
+# What versions were made from. `subject` is another version's digest, a file's, or a name.
+origins = Table(
+    "origins",
+    metadata,
+    Column("version", ForeignKey(versions.c.id), primary_key=True),
+    Column("relation", String(16), primary_key=True),
+    Column("subject", String(256), primary_key=True),
+    Column("label", String(256), nullable=False),
+    Column("license", String(256)),
+    Index("ix_origins_relation_subject", "relation", "subject"),
 )
 
 # Which weights a base's name stands for here: adapters of one fit no other.

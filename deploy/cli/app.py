@@ -9,6 +9,7 @@ import typer
 from deploy.cli.aliases import aliases, promote, rollback
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
+from deploy.cli.lineage import lineage
 from deploy.cli.route import route
 from deploy.cli.specialists import app as specialists
 from deploy.cli.status import status
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, status, doctor, chat, route, train):
+for command in (setup, up, status, doctor, chat, route, train, lineage):
     app.command()(command)
 for verb in (promote, rollback, aliases):
     specialists.command()(verb)

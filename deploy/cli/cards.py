@@ -7,8 +7,9 @@ import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from registry.card import Card, Example
+from registry.card import Card, Dataset, Example, Origins
 from registry.card_text import read_fields
+from registry.digests import digest_file
 from registry.private import private_file
 
 if TYPE_CHECKING:
@@ -60,12 +61,13 @@ def complete(
     card: Card,
     base: str,
     base_digest: str,
+    learnt: Dataset,
     rows: "list[Row]",
     scores: "list[Score]",
     *,
     publish: bool = False,
 ) -> Card:
-    """The card after training: made for `base`, with example requests and held-out scores.
+    """The card after training: made for `base`, with example requests, scores and its data set.
 
     Training requests fill the author's examples up to MAX_EXAMPLES. What people asked is theirs:
     such requests are private, unless they are to be published.
@@ -89,7 +91,16 @@ def complete(
     fields[field] = [*own, *_spread(requests, room)]
     if evaluation:
         fields["evaluation"] = evaluation
+    origins = card.origins or Origins()
+    if learnt.digest not in {each.digest for each in origins.datasets}:
+        origins = origins.model_copy(update={"datasets": (*origins.datasets, learnt)})
+    fields["origins"] = origins.model_dump(exclude_defaults=True)
     return Card.of(fields)
+
+
+def dataset(file: Path, rows: int) -> Dataset:
+    """A file of training rows, by its content."""
+    return Dataset(name=file.name, digest=digest_file(file), rows=rows)
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -66,7 +66,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a specialist on your chats and put it into service."""
-    from deploy.cli.cards import complete, load_card, write_card
+    from deploy.cli.cards import complete, dataset, load_card, write_card
     from deploy.settings import read_settings
     from registry.reference import parse_id
 
@@ -84,7 +84,8 @@ def train(
         recipe = _recipe(rank, epochs, learning_rate, seed)
         trained = _make(base, task, target, recipe, output)
         digest = _digest(base, settings)
-        final = complete(draft, base.name, digest, task.rows, trained, publish=publish)
+        learnt = dataset(data, len(task.rows))
+        final = complete(draft, base.name, digest, learnt, task.rows, trained, publish=publish)
         write_card(final, target)
     if register:
         _register(final, target, url, output)

@@ -11,6 +11,7 @@ from router.api.completions import completion_routes
 from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
 from router.api.lenient import Lenient
+from router.api.lineage import lineage_routes
 from router.api.models import model_routes
 from router.api.operations import operation_routes
 from router.api.pages import add_pages
@@ -59,6 +60,7 @@ def create_app(
         model_routes,
         specialist_routes,
         alias_routes,
+        lineage_routes,
         operation_routes,
     ):
         app.include_router(routes(service))

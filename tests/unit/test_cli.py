@@ -32,7 +32,7 @@ SPECIALISTS = ("register", "list", "show", "promote", "rollback", "aliases", "re
 
 def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
-        *("setup", "up", "status", "doctor", "chat", "route", "train"),
+        *("setup", "up", "status", "doctor", "chat", "route", "train", "lineage"),
         *(f"specialists {verb}" for verb in SPECIALISTS),
     }
 

@@ -3,13 +3,22 @@ from itertools import pairwise
 import pytest
 import typer
 
-from deploy.cli.cards import MAX_EXAMPLES, PRIVATE, complete, find_card, load_card, write_card
-from registry.card import Card
+from deploy.cli.cards import (
+    MAX_EXAMPLES,
+    PRIVATE,
+    complete,
+    dataset,
+    find_card,
+    load_card,
+    write_card,
+)
+from registry.card import Card, Dataset
 from registry.errors import InvalidCard
 from specialists.training.data import Message, Row
 from specialists.training.evaluate import Score
 
 DIGEST = "sha256:" + "7" * 64
+LEARNT = Dataset(name="chats.jsonl", digest=DIGEST, rows=3)
 SCORE = Score("exact_match", 0.5, 0.25, 4, "sha256:0")
 
 
@@ -49,7 +58,7 @@ def test_a_description_is_needed(tmp_path):
 
 def test_examples_are_distinct_and_evenly_spread():
     many = [f"request {number // 2}" for number in range(1000)]
-    examples = complete(draft(), "tiny", DIGEST, rows(*many), []).private_examples
+    examples = complete(draft(), "tiny", DIGEST, LEARNT, rows(*many), []).private_examples
     assert len(examples) == len(set(examples)) == MAX_EXAMPLES
     numbers = [int(text.split()[1]) for text in examples]
     assert numbers[0] == 0
@@ -57,12 +66,14 @@ def test_examples_are_distinct_and_evenly_spread():
 
 
 def test_examples_that_no_card_takes_are_left_out():
-    made = complete(draft(), "tiny", DIGEST, rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), [])
+    made = complete(
+        draft(), "tiny", DIGEST, LEARNT, rows("ok", " ", "a\x00b", "c" * 4001, "ok", "too"), []
+    )
     assert made.private_examples == ("ok", "too")
 
 
 def test_the_cards_own_fields_stay():
-    made = complete(draft(tags=["t"]), "tiny", DIGEST, rows("other"), [SCORE])
+    made = complete(draft(tags=["t"]), "tiny", DIGEST, LEARNT, rows("other"), [SCORE])
     assert (made.tags, made.base) == (("t",), "tiny")
     assert made.evaluation[0].base_value == 0.25
 
@@ -70,7 +81,7 @@ def test_the_cards_own_fields_stay():
 def test_training_requests_are_private_and_top_up_the_authors_examples():
     mine = ["mine", "request 3"]
     many = [f"request {number}" for number in range(1000)]
-    made = complete(draft(examples=mine), "tiny", DIGEST, rows(*many), [])
+    made = complete(draft(examples=mine), "tiny", DIGEST, LEARNT, rows(*many), [])
     assert made.examples == tuple(mine)
     assert made.private_examples[0] == "request 0"
     assert len(made.routed_by) == len(set(made.routed_by)) == MAX_EXAMPLES == 160
@@ -80,21 +91,25 @@ def test_training_requests_are_private_and_top_up_the_authors_examples():
 
 
 def test_requests_are_published_only_when_that_is_asked_for():
-    made = complete(draft(examples=["mine"]), "tiny", DIGEST, rows("b", "c"), [], publish=True)
+    made = complete(
+        draft(examples=["mine"]), "tiny", DIGEST, LEARNT, rows("b", "c"), [], publish=True
+    )
     assert (made.examples, made.private_examples) == (("mine", "b", "c"), ())
 
 
 @pytest.mark.parametrize("count", [160, 300])
 def test_enough_examples_are_left_as_they_are(count):
     mine = [f"mine {number}" for number in range(count)]
-    made = complete(draft(examples=mine), "tiny", DIGEST, rows("other"), [])
+    made = complete(draft(examples=mine), "tiny", DIGEST, LEARNT, rows("other"), [])
     assert (made.examples, made.private_examples) == (tuple(mine), ())
 
 
 def test_scores_of_before_stay_when_nothing_was_scored():
     before = {"metric": "m", "value": 1.0}
     assert (
-        complete(draft(evaluation=[before]), "tiny", DIGEST, rows("a"), []).evaluation[0].metric
+        complete(draft(evaluation=[before]), "tiny", DIGEST, LEARNT, rows("a"), [])
+        .evaluation[0]
+        .metric
         == "m"
     )
 
@@ -105,6 +120,7 @@ def test_a_written_card_reads_back_and_its_private_part_is_a_file_apart(tmp_path
         draft(description="Übt: ‘ja’ # nein\n- 1", examples=["mine"]),
         "tiny",
         DIGEST,
+        LEARNT,
         asked,
         [SCORE],
     )
@@ -115,3 +131,15 @@ def test_a_written_card_reads_back_and_its_private_part_is_a_file_apart(tmp_path
     assert load_card("a/b", tmp_path / "card.yaml", None, tmp_path) == made
     write_card(shown, tmp_path)
     assert not (tmp_path / PRIVATE).exists()
+
+
+def test_what_was_learnt_from_is_among_the_origins(tmp_path):
+    file = tmp_path / "chats.jsonl"
+    file.write_text("{}")
+    learnt = dataset(file, 1)
+    assert (learnt.name, learnt.rows) == ("chats.jsonl", 1)
+    before = {"parents": ["a/older@1"], "datasets": [{"name": "else.jsonl"}]}
+    made = complete(draft(origins=before), "tiny", DIGEST, learnt, rows("a"), [])
+    assert made.origins.parents == ("a/older@1",)
+    assert [each.name for each in made.origins.datasets] == ["else.jsonl", "chats.jsonl"]
+    assert complete(made, "tiny", DIGEST, learnt, rows("a"), []).origins == made.origins

@@ -299,6 +299,36 @@ def test_show():
     assert myriad("specialists", "show", "ada/nobody").code == 1
 
 
+def test_lineage(folder, tmp_path):
+    card = {
+        "id": "x/y",
+        "description": "A child.",
+        "origins": {
+            "parents": ["ada/coach@1"],
+            "datasets": [{"name": "talks.jsonl", "license": "mit"}],
+        },
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    assert myriad("specialists", "register", "eve/child", str(folder)).code == 0
+    files = tmp_path / "graph.svg", tmp_path / "graph.graphml"
+    ran = myriad("lineage", "eve/child", "--svg", str(files[0]), "--graphml", str(files[1]))
+    assert ran.code == 0
+    assert "parent: ada/coach@1 (prod)" in ran.out
+    assert "dataset: talks.jsonl (mit)" in ran.out
+    assert "<svg" in files[0].read_text()
+    assert "talks.jsonl" in files[1].read_text()
+    standing = myriad("lineage", "--dataset", "talks.jsonl")
+    assert "on talks.jsonl (mit) stand" in standing.out
+    assert "dataset: eve/child@1 (prod)" in standing.out
+    assert "eve/child@1" in myriad("lineage", "ada/coach@1").out
+    assert myriad("lineage", "--teacher", "nobody").out == "Nothing stands on it.\n"
+    found = json.loads(myriad("lineage", "eve/child", "--json").out)
+    assert {"focus", "nodes", "edges", "truncated"} < set(found)
+    for words in ((), ("eve/child", "--base", "tiny")):
+        assert myriad("lineage", *words).code == 2
+    myriad("specialists", "retire", "eve/child")
+
+
 def test_versions_are_promoted_and_rolled_back(folder):
     for text in ("First.", "Second."):
         myriad("specialists", "register", "eve/staged", str(folder), "--description", text)

@@ -1,0 +1,180 @@
+"""Where versions come from and what stands on them, as a graph (networkx).
+
+Nodes are strings: `version sha256:…`, `dataset NAME`, `teacher NAME` and so on. An edge leads from
+what something was made from to what was made of it, and says how (`relation`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import networkx as nx
+from sqlalchemy import Connection, Select, select
+
+from registry import lookup, queries
+from registry.database import Database
+from registry.errors import InvalidInput, UnknownSpecialist
+from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
+from registry.reference import Reference
+from registry.tables import aliases, origins, versions
+
+MOST = 1000
+"""Versions in one graph; its `truncated` says whether there are more."""
+_AT_ONCE = 500
+
+
+class Lineage:
+    """The origins of one base's versions. Thread-safe; every method may raise StorageError."""
+
+    def __init__(self, database: Database, base: str) -> None:
+        self._database = database
+        self._base = base
+
+    def of(self, reference: Reference) -> nx.DiGraph:
+        """A live specialist's version, all that it comes from, and all that stands on it.
+
+        Raises:
+            UnknownSpecialist: there is none; it carries up to three nearest ids.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(queries.one(reference, self._base)).one_or_none()
+            if row is None:
+                nearest = lookup.nearest(connection, reference, self._base)
+                raise UnknownSpecialist(str(reference), nearest)
+            graph = nx.DiGraph(focus=version_node(row.digest), truncated=False)
+            _grow(connection, graph, [row.digest], up=True)
+            _grow(connection, graph, [row.digest], up=False)
+            _describe(connection, graph)
+        return graph
+
+    def standing_on(self, relation: str, subject: str) -> nx.DiGraph:
+        """All versions made from this base, data set, teacher, job or version, directly or not.
+
+        A data set is also what versions were scored on; it is named by its name or its digest.
+
+        Raises:
+            InvalidInput: that is no relation.
+        """
+        if relation not in RELATIONS:
+            message = f"must be one of {', '.join(RELATIONS)}, not '{relation[:32]}'."
+            raise InvalidInput(f"'relation' {message}", "relation", "invalid_relation")
+        node = version_node(subject) if relation == PARENT else f"{relation} {subject}"
+        graph = nx.DiGraph(focus=node, truncated=False)
+        kinds = (DATASET, EVALUATION) if relation == DATASET else (relation,)
+        statement = (
+            select(versions.c.digest)
+            .join(origins, origins.c.version == versions.c.id)
+            .where(origins.c.relation.in_(kinds))
+            .where((origins.c.subject == subject) | (origins.c.label == subject))
+            .distinct()
+            .limit(MOST + 1)
+        )
+        with self._database.read() as connection:
+            found = list(connection.scalars(statement))
+            _grow(connection, graph, found, up=False)
+            _describe(connection, graph)
+        if node not in graph:
+            graph.graph["focus"] = _labelled(graph, relation, subject) or node
+        return graph
+
+
+def version_node(digest: str) -> str:
+    """The node of a version."""
+    return f"version {digest}"
+
+
+def _grow(connection: Connection, graph: nx.DiGraph, begin: Sequence[str], *, up: bool) -> None:
+    """Add versions, the given ones first, then generation by generation parents, or children."""
+    graph.graph["truncated"] |= len(begin) > MOST
+    fresh = list(begin[:MOST])
+    while fresh:
+        graph.add_nodes_from(map(version_node, fresh), kind="version")
+        edges = list((_parents if up else _children)(connection, fresh))
+        ends = dict.fromkeys(parent if up else child for parent, child in edges)
+        reached = [digest for digest in ends if version_node(digest) not in graph]
+        room = MOST - graph.number_of_nodes()
+        graph.graph["truncated"] |= len(reached) > room
+        fresh = reached[:room]
+        graph.add_nodes_from(map(version_node, fresh), kind="version")
+        nodes = ((version_node(parent), version_node(child)) for parent, child in edges)
+        shown = [(parent, child) for parent, child in nodes if {parent, child} <= graph.nodes]
+        graph.add_edges_from(shown, relation=PARENT)
+
+
+def _parents(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of (parent, child) for these children."""
+    for some in _batches(digests):
+        rows = connection.execute(_pairs().where(versions.c.digest.in_(some)))
+        yield from ((row.subject, row.digest) for row in rows)
+
+
+def _children(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of (parent, child) for these parents."""
+    for some in _batches(digests):
+        rows = connection.execute(_pairs().where(origins.c.subject.in_(some)))
+        yield from ((row.subject, row.digest) for row in rows)
+
+
+def _batches(digests: Iterable[str]) -> Iterator[list[str]]:
+    """As many at once as one statement may name."""
+    left = iter(digests)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some
+
+
+def _pairs() -> Select[Any]:
+    return (
+        select(origins.c.subject, versions.c.digest)
+        .join(versions, versions.c.id == origins.c.version)
+        .where(origins.c.relation == PARENT)
+    )
+
+
+def _describe(connection: Connection, graph: nx.DiGraph) -> None:
+    """Say what each version is called, what points to it, and what else it was made from."""
+    digests = [node.partition(" ")[2] for node, kind in graph.nodes(data="kind") if kind]
+    for some in _batches(digests):
+        named = select(versions.c.digest, versions.c.specialist, versions.c.number)
+        for row in connection.execute(named.where(versions.c.digest.in_(some))):
+            node = graph.nodes[version_node(row.digest)]
+            node |= {"label": f"{row.specialist}@{row.number}", "aliases": []}
+        for row in connection.execute(_pointing(some)):
+            graph.nodes[version_node(row.digest)]["aliases"].append(row.alias)
+        for row in connection.execute(_made_from(some)):
+            _add_origin(graph, row)
+
+
+def _labelled(graph: nx.DiGraph, kind: str, label: str) -> str | None:
+    """The node of this kind that people know by this name."""
+    nodes = graph.nodes(data=True)
+    return next((node for node, has in nodes if (has["kind"], has["label"]) == (kind, label)), None)
+
+
+def _pointing(digests: Sequence[str]) -> Select[Any]:
+    return (
+        select(versions.c.digest, aliases.c.alias)
+        .join(versions, versions.c.id == aliases.c.version)
+        .where(versions.c.digest.in_(digests))
+        .order_by(aliases.c.alias)
+    )
+
+
+def _made_from(digests: Sequence[str]) -> Select[Any]:
+    return (
+        select(versions.c.digest, origins)
+        .join(versions, versions.c.id == origins.c.version)
+        .where(versions.c.digest.in_(digests), origins.c.relation != PARENT)
+        .order_by(origins.c.relation, origins.c.label)
+    )
+
+
+def _add_origin(graph: nx.DiGraph, row: Any) -> None:
+    """Add what a version was made from; what it was scored on is a data set too."""
+    kind = DATASET if row.relation == EVALUATION else row.relation
+    node = f"{kind} {row.subject}"
+    known = graph.nodes[node].get("label") if node in graph else None
+    label = known if known not in (None, row.subject) else row.label
+    graph.add_node(node, kind=kind, label=label)
+    if row.license is not None:
+        graph.nodes[node]["license"] = row.license
+    graph.add_edge(node, version_node(row.digest), relation=row.relation)

@@ -1,0 +1,102 @@
+"""What a version was made from, written down when it is registered."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select
+
+from registry.card import Card
+from registry.errors import InvalidCard, InvalidReference
+from registry.manifest import Manifest
+from registry.reference import LATEST, Reference, parse_reference
+from registry.tables import aliases, origins, versions
+
+BASE, PARENT, TEACHER, DATASET, EVALUATION, JOB = (
+    "base", "parent", "teacher", "dataset", "evaluation", "job",
+)  # fmt: skip
+RELATIONS = (BASE, PARENT, TEACHER, DATASET, EVALUATION, JOB)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One thing that a version was made from.
+
+    Attributes:
+        relation: one of RELATIONS.
+        subject: what names it for good: another version's digest, a file's, or a name.
+        label: its name for people.
+        license: under which it stands, where that is known.
+    """
+
+    relation: str
+    subject: str
+    label: str
+    license: str | None = None
+
+
+def note(connection: Connection, version: int, card: Card, manifest: Manifest) -> None:
+    """Write down the origins of a new version.
+
+    Raises:
+        InvalidCard: a parent is not registered.
+    """
+    rows = [
+        {
+            "version": version,
+            "relation": each.relation,
+            "subject": each.subject,
+            "label": each.label,
+            "license": each.license,
+        }
+        for each in _distinct([*_declared(card, manifest.base), *_parents(connection, card)])
+    ]
+    connection.execute(insert(origins), rows)
+
+
+def _distinct(found: Iterable[Origin]) -> Iterable[Origin]:
+    return {(each.relation, each.subject): each for each in found}.values()
+
+
+def _declared(card: Card, base: str) -> Iterator[Origin]:
+    yield Origin(BASE, base, base)
+    for score in card.evaluation:
+        if score.data is not None:
+            yield Origin(EVALUATION, score.data, score.data)
+    if card.origins is None:
+        return
+    for teacher in card.origins.teachers:
+        yield Origin(TEACHER, teacher.name, teacher.name, teacher.license)
+    for data in card.origins.datasets:
+        yield Origin(DATASET, data.digest or data.name, data.name, data.license)
+    if card.origins.job is not None:
+        yield Origin(JOB, card.origins.job, card.origins.job)
+
+
+def _parents(connection: Connection, card: Card) -> Iterator[Origin]:
+    texts = card.origins.parents if card.origins is not None else ()
+    for at, text in enumerate(texts):
+        field = f"origins.parents[{at}]"
+        try:
+            reference = parse_reference(text)
+        except InvalidReference as error:
+            raise InvalidCard(error.message, field) from None
+        row = connection.execute(_version(reference)).first()
+        if row is None:
+            raise InvalidCard(f"'{text}' is not registered here; register it first.", field)
+        yield Origin(PARENT, row.digest, f"{row.specialist}@{row.number}")
+
+
+def _version(reference: Reference) -> Select[Any]:
+    """The version that a reference means, of any base, live or not."""
+    every = select(versions.c.digest, versions.c.specialist, versions.c.number)
+    own = every.where(versions.c.specialist == reference.id)
+    if reference.digest is not None:
+        return own.where(versions.c.digest == reference.digest)
+    if reference.number is not None:
+        return own.where(versions.c.number == reference.number)
+    if reference.alias == LATEST:
+        return own.order_by(versions.c.number.desc()).limit(1)
+    return own.join(aliases, aliases.c.version == versions.c.id).where(
+        aliases.c.alias == (reference.alias or "prod")
+    )

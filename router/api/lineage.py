@@ -1,0 +1,28 @@
+"""Where specialists come from, and what stands on a base, a data set, a teacher."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from registry.reference import parse_reference
+from router.service import Service
+from router.wire.lineage import lineage
+
+
+def lineage_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(tags=["specialists"])
+    found = service.registry.lineage
+
+    @routes.get("/v1/specialists/{owner}/{name}/lineage")
+    async def of_specialist(owner: str, name: str, version: str | None = None) -> dict[str, Any]:
+        """What a version comes from and what stands on it; `version` is `:alias` or `@2`, say."""
+        reference = parse_reference(f"{owner}/{name}{version or ''}")
+        return lineage(await service.reading.run(found.of, reference))
+
+    @routes.get("/v1/lineage")
+    async def standing_on(relation: str, subject: str) -> dict[str, Any]:
+        """All versions made from a base, parent, teacher, dataset or job, directly or not."""
+        return lineage(await service.reading.run(found.standing_on, relation, subject))
+
+    return routes
