@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from registry.base_digest import base_digest
 from registry.errors import UnsupportedBase
 
@@ -16,7 +18,7 @@ class BaseSpec:
 
     `digest` is of its config and weights, which the name alone does not tell. `modules` maps a
     module's name within a layer, such as `self_attn.q_proj`, to (d_out, d_in).
-    `context` is the number of positions it was trained for.
+    `context` is the number of positions it was trained for, `license` what its model card says.
     """
 
     name: str
@@ -25,6 +27,7 @@ class BaseSpec:
     hidden: int
     context: int
     modules: Mapping[str, tuple[int, int]]
+    license: str | None = None
 
     @classmethod
     def from_folder(cls, folder: Path, name: str, cache: Path | None = None) -> "BaseSpec":
@@ -47,6 +50,7 @@ class BaseSpec:
                 hidden=int(config["hidden_size"]),
                 context=int(config["max_position_embeddings"]),
                 modules=_modules(config),
+                license=_license(folder / "README.md"),
             )
         except KeyError as error:
             raise UnsupportedBase(f"{folder / 'config.json'} lacks the field {error}.") from error
@@ -62,6 +66,22 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("model_type") != "llama":
         raise UnsupportedBase(f"{path} is not the configuration of a Llama model.")
     return config
+
+
+def _license(card: Path) -> str | None:
+    """The licence in the head of a model card (https://hf.co/docs/hub/model-cards), if it has one.
+
+    `other` stands for what `license_name` says.
+    """
+    try:
+        _, head, _ = card.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+        fields = yaml.safe_load(head)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    named = fields.get("license") if isinstance(fields, dict) else None
+    if named == "other":
+        named = fields.get("license_name", named)
+    return named if isinstance(named, str) else None
 
 
 def _modules(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

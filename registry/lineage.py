@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, select
 from registry import lookup, queries
 from registry.database import Database
 from registry.errors import InvalidInput, UnknownSpecialist
+from registry.licences import Licensed
 from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
 from registry.reference import Reference
 from registry.tables import aliases, origins, versions
@@ -46,6 +47,15 @@ class Lineage:
             _grow(connection, graph, [row.digest], up=False)
             _describe(connection, graph)
         return graph
+
+    def licensed(self, digest: str) -> list[Licensed]:
+        """All that a version comes from and whose licence is known."""
+        with self._database.read() as connection:
+            graph = nx.DiGraph(focus=version_node(digest), truncated=False)
+            _grow(connection, graph, [digest], up=True)
+            _describe(connection, graph)
+        nodes = (graph.nodes[node] for node in nx.ancestors(graph, version_node(digest)))
+        return [Licensed(has["label"], has["license"]) for has in nodes if has.get("license")]
 
     def standing_on(self, relation: str, subject: str) -> nx.DiGraph:
         """All versions made from this base, data set, teacher, job or version, directly or not.
@@ -142,6 +152,9 @@ def _describe(connection: Connection, graph: nx.DiGraph) -> None:
             graph.nodes[version_node(row.digest)]["aliases"].append(row.alias)
         for row in connection.execute(_made_from(some)):
             _add_origin(graph, row)
+        for row in connection.execute(_parents_of(some)):
+            if row.license is not None and version_node(row.subject) in graph:
+                graph.nodes[version_node(row.subject)]["license"] = row.license
 
 
 def _labelled(graph: nx.DiGraph, kind: str, label: str) -> str | None:
@@ -156,6 +169,14 @@ def _pointing(digests: Sequence[str]) -> Select[Any]:
         .join(versions, versions.c.id == aliases.c.version)
         .where(versions.c.digest.in_(digests))
         .order_by(aliases.c.alias)
+    )
+
+
+def _parents_of(digests: Sequence[str]) -> Select[Any]:
+    return (
+        select(origins.c.subject, origins.c.license)
+        .join(versions, versions.c.id == origins.c.version)
+        .where(versions.c.digest.in_(digests), origins.c.relation == PARENT)
     )
 
 

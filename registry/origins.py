@@ -1,5 +1,6 @@
 """What a version was made from, written down when it is registered."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,12 +36,19 @@ class Origin:
     license: str | None = None
 
 
-def note(connection: Connection, version: int, card: Card, manifest: Manifest) -> None:
+def note(
+    connection: Connection,
+    version: int,
+    card: Card,
+    manifest: Manifest,
+    base_license: str | None = None,
+) -> None:
     """Write down the origins of a new version.
 
     Raises:
         InvalidCard: a parent is not registered.
     """
+    found = [*_declared(card, manifest.base, base_license), *_parents(connection, card)]
     rows = [
         {
             "version": version,
@@ -49,7 +57,7 @@ def note(connection: Connection, version: int, card: Card, manifest: Manifest) -
             "label": each.label,
             "license": each.license,
         }
-        for each in _distinct([*_declared(card, manifest.base), *_parents(connection, card)])
+        for each in _distinct(found)
     ]
     connection.execute(insert(origins), rows)
 
@@ -58,8 +66,8 @@ def _distinct(found: Iterable[Origin]) -> Iterable[Origin]:
     return {(each.relation, each.subject): each for each in found}.values()
 
 
-def _declared(card: Card, base: str) -> Iterator[Origin]:
-    yield Origin(BASE, base, base)
+def _declared(card: Card, base: str, base_license: str | None) -> Iterator[Origin]:
+    yield Origin(BASE, base, base, base_license)
     for score in card.evaluation:
         if score.data is not None:
             yield Origin(EVALUATION, score.data, score.data)
@@ -84,12 +92,13 @@ def _parents(connection: Connection, card: Card) -> Iterator[Origin]:
         row = connection.execute(_version(reference)).first()
         if row is None:
             raise InvalidCard(f"'{text}' is not registered here; register it first.", field)
-        yield Origin(PARENT, row.digest, f"{row.specialist}@{row.number}")
+        terms = json.loads(row.card).get("license")
+        yield Origin(PARENT, row.digest, f"{row.specialist}@{row.number}", terms)
 
 
 def _version(reference: Reference) -> Select[Any]:
     """The version that a reference means, of any base, live or not."""
-    every = select(versions.c.digest, versions.c.specialist, versions.c.number)
+    every = select(versions.c.digest, versions.c.specialist, versions.c.number, versions.c.card)
     own = every.where(versions.c.specialist == reference.id)
     if reference.digest is not None:
         return own.where(versions.c.digest == reference.digest)

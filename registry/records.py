@@ -12,7 +12,11 @@ from registry.tables import aliases, bases, specialists, tags, versions
 
 
 def register(
-    connection: Connection, card: Card, manifest: Manifest, alias: str | None = None
+    connection: Connection,
+    card: Card,
+    manifest: Manifest,
+    alias: str | None = None,
+    base_license: str | None = None,
 ) -> bool:
     """Note a version, and point an alias to it; True if the version is new.
 
@@ -20,7 +24,7 @@ def register(
     retry must not undo what happened after its first try.
     """
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
-    version = known if known is not None else _insert(connection, card, manifest)
+    version = known if known is not None else _insert(connection, card, manifest, base_license)
     target = alias or (PROD if known is None else None)
     if target is not None and not (alias is None and moves.protected(connection, card.id, PROD)):
         moves.point(connection, card.id, target, version)
@@ -48,7 +52,9 @@ def retire(connection: Connection, specialist: str) -> None:
         moves.take_away(connection, specialist, alias)
 
 
-def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
+def _insert(
+    connection: Connection, card: Card, manifest: Manifest, base_license: str | None
+) -> int:
     if connection.scalar(select(specialists.c.id).where(specialists.c.id == card.id)) is None:
         connection.execute(insert(specialists).values(id=card.id, name=parse_id(card.id).name))
     last = select(func.max(versions.c.number)).where(versions.c.specialist == card.id)
@@ -66,7 +72,7 @@ def _insert(connection: Connection, card: Card, manifest: Manifest) -> int:
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
-    origins.note(connection, version, card, manifest)
+    origins.note(connection, version, card, manifest, base_license)
     if card.tags:
         rows = [{"tag": tag, "version": version} for tag in card.tags]
         connection.execute(insert(tags), rows)

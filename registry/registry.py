@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from registry import cursor as cursors
-from registry import lookup, queries, records
+from registry import licences, lookup, queries, records
 from registry.adapter import Limits, validate, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
@@ -114,13 +114,17 @@ class Registry:
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
-            created = records.register(connection, card, manifest, alias)
+            created = records.register(connection, card, manifest, alias, self._base.license)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
 
     def warnings(self, config: bytes, weights: Buffer) -> list[str]:
         """What the owner of an adapter that was registered had better know."""
         return warnings(config, weights, self._base, self._limits)
+
+    def licence_warnings(self, version: Version) -> list[str]:
+        """What the licences of all that a version comes from ask for, where it lacks it."""
+        return licences.warnings(version.card, self.lineage.licensed(version.digest))
 
     def resolve(self, reference: Reference) -> Version:
         """The version that a reference means; without alias and digest, the live one.

@@ -58,7 +58,8 @@ class Upload:
             parsed, plain = Card.parse(bytes(card)), bytes(config)
         with content(self.weights) as weights:
             version, created = registry.register(parsed, plain, weights, alias)
-            return version, created, registry.warnings(plain, weights)
+            warnings = registry.warnings(plain, weights) + registry.licence_warnings(version)
+            return version, created, warnings
 
 
 @asynccontextmanager
