@@ -17,7 +17,7 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     asked = [at for at, row in enumerate(rows) if row.params.shapes or row.grammar]
     if not asked:
         return logits
-    if any(row.params.logprobs is not None for row in rows):
+    if logits.is_inference() or any(row.params.logprobs is not None for row in rows):
         logits = logits.clone()
     for at in asked:
         _penalise_repetition(logits[at], rows[at])
