@@ -1,16 +1,18 @@
 """Which version each alias of a specialist means, and how that is changed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from registry import lookup, moves, queries
+from registry import lookup, moves, queries, records
 from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
+from registry.gates import Gate, read
 from registry.reference import Reference, parse_id, parse_reference, require_alias
-from registry.version import Alias, Move
+from registry.version import Alias, Move, Version
 
 MAX_REASON = 500
 _MAX_MOVES = 1000
@@ -26,7 +28,8 @@ class Aliases:
         InvalidReference: a text that is no id, no reference or no alias.
         UnknownSpecialist: no such specialist is live, or it has no such version.
         InvalidInput: a reason that is too long.
-        Conflict: the alias is elsewhere, or protected and nothing was expected of it.
+        Conflict: the alias is elsewhere, or protected and nothing was expected of it, or its gates
+            refuse the version.
     """
 
     def __init__(self, database: Database, base: str) -> None:
@@ -54,6 +57,15 @@ class Aliases:
         with self._database.read() as connection:
             return list(connection.scalars(queries.pointing(digest)))
 
+    def held_back(self, version: Version) -> list[str]:
+        """Why a version that was registered was not put into service, in sentences."""
+        with self._database.read() as connection:
+            if moves.protected(connection, version.id, queries.PROD):
+                return [f"It is not in service: '{version.id}:{queries.PROD}' is protected."]
+            row = connection.execute(queries.version(version.digest)).one()
+            reasons = moves.obstacles(connection, version.id, queries.PROD, row.id)
+        return [records.refused(version.id, queries.PROD, reasons)] if reasons else []
+
     def promote(
         self,
         version: str,
@@ -62,11 +74,20 @@ class Aliases:
         expected: int | None = None,
         reason: str | None = None,
         protected: bool | None = None,
+        gates: Sequence[Gate] | None = None,
+        override: bool = False,
     ) -> Alias:
         """Point an alias to the version that a reference means, such as `owner/name@3`.
 
-        With `protected` it moves from then on only for those who expect it where it is, or, with
-        False, no longer only for those.
+        Args:
+            version: the reference.
+            alias: what is to point to it.
+            expected: see above.
+            reason: why, for the alias's history.
+            protected: whether it moves from then on only for those who expect it where it is; None
+                leaves that as it is.
+            gates: what a version must have scored from then on; None leaves that as it is.
+            override: point it there though its gates refuse the version; needs a reason.
         """
         reference = parse_reference(version)
         require_alias(reference.id, alias)
@@ -75,9 +96,9 @@ class Aliases:
             row = connection.execute(queries.one(reference, self._base)).one_or_none()
             if row is None:
                 raise UnknownSpecialist(str(reference))
-            moves.point(connection, reference.id, alias, row.id, reason)
-            if protected is not None:
-                moves.protect(connection, reference.id, alias, wanted=protected)
+            against = self._pass_gates(connection, row, alias, reason if override else None)
+            moves.point(connection, reference.id, alias, row.id, reason, against)
+            self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
 
     def roll_back(
@@ -117,14 +138,47 @@ class Aliases:
             self._now(connection, reference.id, alias)
             moves.take_away(connection, reference.id, alias, reason)
 
-    def protect(self, specialist: str, alias: str, *, wanted: bool = True) -> Alias:
-        """The same for an alias that stays where it is."""
+    def arrange(
+        self,
+        specialist: str,
+        alias: str,
+        *,
+        protected: bool | None = None,
+        gates: Sequence[Gate] | None = None,
+    ) -> Alias:
+        """Protect an alias that stays where it is, or put gates before it; see `promote`."""
         reference = parse_id(specialist)
         with self._database.write() as connection:
             lookup.require_live(connection, reference, self._base)
             self._now(connection, reference.id, alias)
-            moves.protect(connection, reference.id, alias, wanted=wanted)
+            self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
+
+    def _arrange(
+        self,
+        connection: Connection,
+        specialist: str,
+        alias: str,
+        protected: bool | None,
+        gates: Sequence[Gate] | None,
+    ) -> None:
+        if protected is not None:
+            moves.protect(connection, specialist, alias, wanted=protected)
+        if gates is not None:
+            moves.set_gates(connection, specialist, alias, gates)
+
+    def _pass_gates(
+        self, connection: Connection, version: Row[Any], alias: str, override: str | None
+    ) -> str | None:
+        """What the gates say against a version, if that is overridden with a reason."""
+        reasons = moves.obstacles(connection, version.specialist, alias, version.id)
+        if reasons and not override:
+            raise Conflict(
+                records.refused(version.specialist, alias, reasons)
+                + " To promote it all the same, override the gates and give a reason.",
+                "gate_closed",
+            )
+        return " ".join(reasons) or None
 
     def _require(
         self,
@@ -166,8 +220,9 @@ def _where(number: int) -> str:
 
 
 def _alias(row: Row[Any]) -> Alias:
-    return Alias(row.alias, row.number, row.digest, row.protected is not None)
+    return Alias(row.alias, row.number, row.digest, row.protected is not None, read(row.gates))
 
 
 def _move(row: Row[Any]) -> Move:
-    return Move(row.number, row.digest, row.reason, row.created.replace(tzinfo=UTC))
+    created = row.created.replace(tzinfo=UTC)
+    return Move(row.number, row.digest, row.reason, created, row.overridden)

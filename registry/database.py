@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import StorageError
 from registry.private import private_file
 
-REVISION = "0004"
+REVISION = "0005"
 _BUSY_SECONDS = 30
 
 

@@ -4,24 +4,32 @@ An alias's moves are never changed or removed. Each names the move that a rollba
 back twice goes two moves back, and does not return to where the first rollback came from.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from registry.card import Card
 from registry.errors import Conflict
-from registry.tables import aliases, changes, moves, protections, versions
+from registry.gates import Gate, failures, read, written
+from registry.tables import aliases, changes, gates, moves, protections, versions
 
 
 def point(
-    connection: Connection, specialist: str, alias: str, version: int, reason: str | None = None
+    connection: Connection,
+    specialist: str,
+    alias: str,
+    version: int,
+    reason: str | None = None,
+    overridden: str | None = None,
 ) -> bool:
     """Move an alias to a version; False if it is there already."""
     last = _last(connection, specialist, alias)
     if last is not None and last.version == version:
         return False
     before = None if last is None or last.version is None else last.id
-    _move(connection, specialist, alias, version, before, reason)
+    _move(connection, specialist, alias, version, before, reason, overridden)
     return True
 
 
@@ -46,9 +54,10 @@ def roll_back(
 def take_away(
     connection: Connection, specialist: str, alias: str, reason: str | None = None
 ) -> None:
-    """Remove an alias; it is no longer protected."""
+    """Remove an alias; it is no longer protected, and has no gates."""
     _move(connection, specialist, alias, None, None, reason)
     protect(connection, specialist, alias, wanted=False)
+    set_gates(connection, specialist, alias, ())
 
 
 def protected(connection: Connection, specialist: str, alias: str) -> bool:
@@ -63,6 +72,29 @@ def protect(connection: Connection, specialist: str, alias: str, *, wanted: bool
         connection.execute(delete(protections).where(*_row(protections, specialist, alias)))
     elif not protected(connection, specialist, alias):
         connection.execute(insert(protections).values(specialist=specialist, alias=alias))
+
+
+def set_gates(connection: Connection, specialist: str, alias: str, wanted: Sequence[Gate]) -> None:
+    """Put these gates before an alias, in place of those that were there."""
+    connection.execute(delete(gates).where(*_row(gates, specialist, alias)))
+    if wanted:
+        values = {"specialist": specialist, "alias": alias, "gates": written(wanted)}
+        connection.execute(insert(gates).values(values))
+
+
+def gates_of(connection: Connection, specialist: str, alias: str) -> tuple[Gate, ...]:
+    """The gates before an alias."""
+    return read(connection.scalar(select(gates.c.gates).where(*_row(gates, specialist, alias))))
+
+
+def obstacles(connection: Connection, specialist: str, alias: str, version: int) -> list[str]:
+    """Why the gates before an alias refuse a version, in sentences; none if they let it pass."""
+    wanted = gates_of(connection, specialist, alias)
+    if not wanted:
+        return []
+    last = _last(connection, specialist, alias)
+    current = None if last is None or last.version is None else _card(connection, last.version)
+    return failures(wanted, _card(connection, version), current)
 
 
 def number(connection: Connection, specialist: str, alias: str) -> int | None:
@@ -87,10 +119,12 @@ def _move(
     version: int | None,
     before: int | None,
     reason: str | None,
+    overridden: str | None = None,
 ) -> None:
     """Note a move, do it, and note that the specialist has changed."""
     noted = {"specialist": specialist, "alias": alias, "version": version, "reason": reason}
-    connection.execute(insert(moves).values(**noted, before=before, created=now()))
+    more = {"before": before, "overridden": overridden, "created": now()}
+    connection.execute(insert(moves).values(**noted, **more))
     _set(connection, specialist, alias, version)
     _note_change(connection, specialist)
 
@@ -108,6 +142,11 @@ def _set(connection: Connection, specialist: str, alias: str, version: int | Non
 
 def _note_change(connection: Connection, specialist: str) -> None:
     connection.execute(insert(changes).values(specialist=specialist, created=now()))
+
+
+def _card(connection: Connection, version: int) -> Card:
+    text = connection.execute(select(versions.c.card).where(versions.c.id == version)).scalar_one()
+    return Card.stored(text)
 
 
 def _last(connection: Connection, specialist: str, alias: str) -> Row[Any] | None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, and_, func, select
 
 from registry.reference import LATEST, Reference
-from registry.tables import aliases, changes, moves, protections, specialists, tags, versions
+from registry.tables import aliases, changes, gates, moves, protections, specialists, tags, versions
 
 PROD = "prod"
 _VERSION = [column for column in versions.c if column.name != "words"]
@@ -120,24 +120,29 @@ def history(specialist: str, base: str) -> Select[Any]:
 
 
 def aliases_of(specialist: str) -> Select[Any]:
-    """A specialist's aliases, their versions, and `protected`, null for those that are not."""
-    same = and_(
-        protections.c.specialist == aliases.c.specialist, protections.c.alias == aliases.c.alias
-    )
-    shown = (aliases.c.alias, versions.c.number, versions.c.digest)
+    """A specialist's aliases, versions and gates, and `protected`, null for those that are not."""
+    shown = (aliases.c.alias, versions.c.number, versions.c.digest, gates.c.gates)
     return (
         select(*shown, protections.c.alias.label("protected"))
         .join(versions, versions.c.id == aliases.c.version)
-        .outerjoin(protections, same)
+        .outerjoin(protections, _same_alias(protections))
+        .outerjoin(gates, _same_alias(gates))
         .where(aliases.c.specialist == specialist)
         .order_by(aliases.c.alias)
     )
 
 
+def _same_alias(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.specialist == aliases.c.specialist, table.c.alias == aliases.c.alias)
+
+
 def moves_of(specialist: str, alias: str) -> Select[Any]:
     """An alias's moves, the latest first; the version is null where it was taken away."""
     return (
-        select(versions.c.number, versions.c.digest, moves.c.reason, moves.c.created)
+        select(
+            *(versions.c.number, versions.c.digest),
+            *(moves.c.reason, moves.c.overridden, moves.c.created),
+        )
         .select_from(moves)
         .outerjoin(versions, versions.c.id == moves.c.version)
         .where(moves.c.specialist == specialist, moves.c.alias == alias)

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from registry import moves, origins
 from registry.card import Card
-from registry.errors import BaseChanged
+from registry.errors import BaseChanged, Conflict
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.reference import parse_id
@@ -20,14 +20,20 @@ def register(
 ) -> bool:
     """Note a version, and point an alias to it; True if the version is new.
 
-    Without an alias, `prod` goes to a new version; for a known one nothing moves, since a late
-    retry must not undo what happened after its first try.
+    Without an alias, `prod` goes to a new version, unless it is protected or its gates refuse it;
+    for a known version nothing moves, since a late retry must not undo what happened after its
+    first try.
+
+    Raises:
+        Conflict: the alias that was asked for is protected, or its gates refuse the version.
     """
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest, base_license)
-    target = alias or (PROD if known is None else None)
-    if target is not None and not (alias is None and moves.protected(connection, card.id, PROD)):
-        moves.point(connection, card.id, target, version)
+    if alias is not None:
+        _require_free(connection, card.id, alias, version)
+        moves.point(connection, card.id, alias, version)
+    elif known is None and not _closed(connection, card.id, PROD, version):
+        moves.point(connection, card.id, PROD, version)
     return known is None
 
 
@@ -50,6 +56,25 @@ def retire(connection: Connection, specialist: str) -> None:
     names = select(aliases.c.alias).where(aliases.c.specialist == specialist)
     for alias in connection.scalars(names).all():
         moves.take_away(connection, specialist, alias)
+
+
+def _closed(connection: Connection, specialist: str, alias: str, version: int) -> bool:
+    return moves.protected(connection, specialist, alias) or bool(
+        moves.obstacles(connection, specialist, alias, version)
+    )
+
+
+def _require_free(connection: Connection, specialist: str, alias: str, version: int) -> None:
+    if moves.protected(connection, specialist, alias):
+        message = f"'{specialist}:{alias}' is protected; register without it, and promote then."
+        raise Conflict(message, "alias_protected")
+    if reasons := moves.obstacles(connection, specialist, alias, version):
+        raise Conflict(refused(specialist, alias, reasons), "gate_closed")
+
+
+def refused(specialist: str, alias: str, reasons: list[str]) -> str:
+    """What to say of a version that an alias's gates refuse."""
+    return f"The gates before '{specialist}:{alias}' refuse the version. {' '.join(reasons)}"
 
 
 def _insert(

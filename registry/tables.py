@@ -81,6 +81,7 @@ moves = Table(
     Column("version", ForeignKey(versions.c.id)),  # null: taken away
     Column("before", ForeignKey("moves.id")),  # the move that a rollback returns to
     Column("reason", String(500)),
+    Column("overridden", Text),  # why the gates would have refused it
     Column("created", DateTime, nullable=False),  # UTC
     Index("ix_moves_specialist_alias_id", "specialist", "alias", "id"),
     sqlite_autoincrement=True,
@@ -92,6 +93,15 @@ protections = Table(
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
     Column("alias", String(64), primary_key=True),
+)
+
+# What a version must have scored before an alias is pointed to it.
+gates = Table(
+    "gates",
+    metadata,
+    Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("gates", Text, nullable=False),  # JSON
 )
 
 # What versions were made from. `subject` is another version's digest, a file's, or a name.

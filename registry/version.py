@@ -5,6 +5,7 @@ from datetime import datetime
 
 from registry.card import Card
 from registry.files import AdapterFiles
+from registry.gates import Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +37,31 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A name for one of a specialist's versions."""
+    """A name for one of a specialist's versions.
+
+    `protected` says that it moves only for those who expect it where it is, `gates` what a version
+    must have scored before it is pointed there.
+    """
 
     name: str
     number: int
     digest: str
     protected: bool
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where an alias went, and why; nowhere when it was taken away. `created` is in UTC."""
+    """Where an alias went, and why; nowhere when it was taken away. `created` is in UTC.
+
+    `overridden` says why its gates would have refused the version.
+    """
 
     number: int | None
     digest: str | None
     reason: str | None
     created: datetime
+    overridden: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

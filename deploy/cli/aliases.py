@@ -1,4 +1,4 @@
-"""`myriad specialists promote`, `rollback`, `aliases`: which version is served."""
+"""`myriad specialists promote`, `rollback`, `gate`, `aliases`: which version is served."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,6 +33,9 @@ def promote(
         bool | None,
         typer.Option(help="Let the alias move only with --expected from now on, or freely again."),
     ] = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Pass by the alias's gates; needs a --reason.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,6 +48,7 @@ def promote(
     if which is None:
         raise typer.BadParameter(f"say which version, such as {reference.id}@2")
     fields = {"version": which, "expected": expected, "reason": reason, "protected": protect}
+    fields["override"] = override or None
     with connect(url) as client:
         done = client.point(reference.id, alias, fields)
     output.show(done, _said(reference.id, done))
@@ -65,6 +69,33 @@ def rollback(
     name = parse_id(specialist).id
     with connect(url) as client:
         done = client.roll_back(name, alias, {"expected": expected, "reason": reason})
+    output.show(done, _said(name, done))
+
+
+def gate(
+    specialist: SpecialistId,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="METRIC[=LEAST]...",
+            help="Held-out scores that a version must have: LEAST is a number, base (what the bare "
+            "base scored) or current (what the version in service scored; the default). None "
+            "takes the gates away.",
+        ),
+    ] = None,
+    alias: Alias = "prod",
+    tolerance: Annotated[float, typer.Option(min=0, help="By how much it may be worse.")] = 0.0,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a version must have scored before an alias is pointed to it."""
+    from registry.reference import parse_id
+
+    output = Output(as_json)
+    name = parse_id(specialist).id
+    gates = [_gate(text, tolerance) for text in conditions or ()]
+    with connect(url) as client:
+        done = client.point(name, alias, {"gates": gates})
     output.show(done, _said(name, done))
 
 
@@ -91,9 +122,20 @@ def aliases(
     output.show(found, grid)
 
 
+def _gate(text: str, tolerance: float) -> dict[str, object]:
+    metric, _, least = text.partition("=")
+    try:
+        at_least: object = float(least)
+    except ValueError:
+        at_least = least or "current"
+    return {"metric": metric, "at_least": at_least, "tolerance": tolerance}
+
+
 def _said(name: str, alias: dict[str, Any]) -> str:
     protected = ", protected" if alias["protected"] else ""
-    return f"{name}:{alias['alias']} is version {alias['version']}{protected}"
+    gates = ", ".join(f"{gate['metric']} ≥ {gate['at_least']}" for gate in alias["gates"])
+    behind = f", behind {gates}" if gates else ""
+    return f"{name}:{alias['alias']} is version {alias['version']}{protected}{behind}"
 
 
 def _row(alias: dict[str, Any]) -> tuple[object, ...]:

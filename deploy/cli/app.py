@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.aliases import aliases, promote, rollback
+from deploy.cli.aliases import aliases, gate, promote, rollback
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
 from deploy.cli.lineage import lineage
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 for command in (setup, up, status, doctor, chat, route, train, lineage):
     app.command()(command)
-for verb in (promote, rollback, aliases):
+for verb in (promote, rollback, gate, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 

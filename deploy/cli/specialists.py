@@ -149,7 +149,8 @@ def registered(version: dict[str, Any], name: str) -> RenderableType:
             {"in service": name, **known, "try": f'myriad chat --model {name} "your question"'}
             | warned
         )
-    mend = "known already, and nothing was moved; add --alias prod to put it into service"
+    verb = f"myriad specialists promote {name}@{version.get('version')}"
+    mend = f"nothing was moved; {verb} puts it into service"
     served = ", ".join(f"{name}:{alias}" for alias in aliases) or mend
     return facts({"registered": name, **known, "served as": served} | warned)
 

@@ -32,7 +32,7 @@ def alias_routes(service: Service) -> APIRouter:
 
     @routes.put("/{alias}", openapi_extra=json_body(AliasRequest))
     async def point(request: Request, owner: str, name: str, alias: str) -> dict[str, Any]:
-        """Point an alias to a version, and protect it or no longer."""
+        """Point an alias to a version, protect it, put gates before it."""
         body = parse(await read_json(request), AliasRequest)
         done = await service.writing.run(_pointed, aliases, f"{owner}/{name}", alias, body)
         await service.refresh()
@@ -66,12 +66,15 @@ def alias_routes(service: Service) -> APIRouter:
 
 def _pointed(aliases: Aliases, specialist: str, alias: str, body: AliasRequest) -> dict[str, Any]:
     if body.version is None:
-        return shown(aliases.protect(specialist, alias, wanted=bool(body.protected)))
+        arranged = aliases.arrange(specialist, alias, protected=body.protected, gates=body.gates)
+        return shown(arranged)
     done = aliases.promote(
         body.reference(specialist),
         alias,
         expected=body.expected,
         reason=body.reason,
         protected=body.protected,
+        gates=body.gates,
+        override=bool(body.override),
     )
     return shown(done)

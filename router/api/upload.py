@@ -59,6 +59,8 @@ class Upload:
         with content(self.weights) as weights:
             version, created = registry.register(parsed, plain, weights, alias)
             warnings = registry.warnings(plain, weights) + registry.licence_warnings(version)
+            if created and alias is None:
+                warnings += registry.aliases.held_back(version)
             return version, created, warnings
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from registry.aliases import MAX_REASON
+from registry.gates import Gates
 from registry.version import Alias, Move
 from router.wire.base import Body, Text, refused
 
@@ -23,11 +24,15 @@ class AliasRequest(Body):
     expected: Expected | None = None
     reason: Reason | None = None
     protected: bool | None = Field(None, description="Whether it moves only with 'expected'.")
+    gates: Gates | None = Field(None, description="What a version must have scored.", strict=False)
+    override: bool | None = Field(None, description="Whether gates are passed by; say why.")
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if self.version is None and self.protected is None:
-            raise refused("missing", "version", "is needed, or 'protected'; add one of them")
+        if self.version is None and self.protected is None and self.gates is None:
+            raise refused("missing", "version", "is needed, or 'protected' or 'gates'; add one")
+        if self.override and not self.reason:
+            raise refused("missing", "reason", "is needed where gates are overridden; say why")
         return self
 
     def reference(self, specialist: str) -> str:
@@ -51,6 +56,7 @@ def shown(alias: Alias) -> dict[str, Any]:
         "version": alias.number,
         "digest": alias.digest,
         "protected": alias.protected,
+        "gates": [gate.model_dump() for gate in alias.gates],
     }
 
 
@@ -60,5 +66,6 @@ def move(made: Move) -> dict[str, Any]:
         "version": made.number,
         "digest": made.digest,
         "reason": made.reason,
+        "overridden": made.overridden,
         "created": int(made.created.timestamp()),
     }

@@ -27,7 +27,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-SPECIALISTS = ("register", "list", "show", "promote", "rollback", "aliases", "retire")
+SPECIALISTS = ("register", "list", "show", "promote", "rollback", "gate", "aliases", "retire")
 
 
 def test_the_commands_are_those_that_were_promised():

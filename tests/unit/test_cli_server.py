@@ -238,7 +238,10 @@ def test_registering_the_same_again_moves_nothing_unless_it_is_asked_to(folder, 
     newer = ("specialists", "register", eve, str(folder), "--description", "Newer.")
     newest = json.loads(myriad(*newer, "--json").out)
     again = myriad(*words)
-    assert (again.code, "nothing was moved; add --alias prod" in " ".join(again.out.split())) == (
+    assert (
+        again.code,
+        "nothing was moved; myriad specialists promote eve/new@" in " ".join(again.out.split()),
+    ) == (
         0,
         True,
     )
@@ -357,6 +360,15 @@ def test_versions_are_promoted_and_rolled_back(folder):
     ]  # fmt: skip
     assert "calmer" in myriad(*history).out
     assert myriad("specialists", "promote", "eve/staged").code == 2
+    gated = myriad(
+        "specialists", "gate", "eve/staged", "f1", "exact_match=0.5", "--tolerance", "0.1"
+    )
+    assert gated.out == "eve/staged:prod is version 1, behind f1 ≥ current, exact_match ≥ 0.5\n"
+    closed = myriad("specialists", "promote", "eve/staged@2")
+    assert (closed.code, "no held-out score of f1" in closed.err) == (1, True)
+    forced = ("--override", "--reason", "hurry")
+    assert myriad("specialists", "promote", "eve/staged@2", *forced).code == 0
+    assert myriad("specialists", "gate", "eve/staged").out == "eve/staged:prod is version 2\n"
     myriad("specialists", "retire", "eve/staged")
 
 

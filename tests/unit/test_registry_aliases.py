@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tiny_adapter import BASE, card, config, weights
 
 from registry.errors import Conflict, InvalidInput, InvalidReference, UnknownSpecialist
+from registry.gates import Gate
 from registry.reference import parse_reference
 from registry.registry import Registry
 
@@ -114,7 +115,7 @@ def test_of_two_who_expect_the_same_one_moves_it(aliases):
 
 
 def test_a_protected_alias_moves_for_those_who_know_where_it_is(registry, aliases):
-    assert aliases.protect(COACH, "prod").protected
+    assert aliases.arrange(COACH, "prod", protected=True).protected
     with pytest.raises(Conflict, match="'expected': 3"):
         aliases.promote(f"{COACH}@1")
     with pytest.raises(Conflict):
@@ -124,7 +125,7 @@ def test_a_protected_alias_moves_for_those_who_know_where_it_is(registry, aliase
     assert registry.get(COACH).number == 3
     assert aliases.pointing(fourth.digest) == []
     aliases.promote(f"{COACH}@4", expected=3)
-    assert not aliases.protect(COACH, "prod", wanted=False).protected
+    assert not aliases.arrange(COACH, "prod", protected=False).protected
     aliases.promote(f"{COACH}@1", protected=True)
     assert [alias.protected for alias in aliases.of(COACH)] == [True]
 
@@ -204,8 +205,8 @@ def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
         registry.register(card(COACH), config(), weights(seed=seed))
     registry.close()
     with sqlite3.connect(home / "registry.db") as connection:
-        connection.execute("DROP TABLE moves")
-        connection.execute("DROP TABLE protections")
+        for table in ("moves", "protections", "origins", "gates"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     connection.close()
     registry = Registry.open(home, BASE)
@@ -213,6 +214,50 @@ def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
     registry.aliases.promote(f"{COACH}@1")
     assert registry.aliases.roll_back(COACH).number == 2
     registry.close()
+
+
+def scored(registry, seed, value):
+    made = card(
+        COACH, evaluation=[{"metric": "f1", "value": value, "base_value": 0.3, "data": "a"}]
+    )
+    return registry.register(made, config(), weights(seed=seed))[0]
+
+
+def test_gates_hold_back_a_worse_version(registry):
+    aliases = registry.aliases
+    scored(registry, 1, 0.8)
+    gates = (Gate(metric="f1"), Gate(metric="f1", at_least="base"))
+    assert aliases.arrange(COACH, "prod", gates=gates).gates == gates
+    worse = scored(registry, 2, 0.7)
+    assert (worse.number, where(aliases)) == (2, {"prod": 1})
+    with pytest.raises(Conflict, match=r"f1 is 0\.7, the current version has 0\.8"):
+        aliases.promote(f"{COACH}@2")
+    with pytest.raises(Conflict, match="override"):
+        aliases.promote(f"{COACH}@2", override=True)
+    aliases.promote(f"{COACH}@2", "candidate")
+    better = scored(registry, 3, 0.9)
+    assert where(aliases) == {"candidate": 2, "prod": better.number}
+    aliases.promote(f"{COACH}@2", override=True, reason="the new ones are rude")
+    first, second, *_ = aliases.history(COACH, "prod")
+    assert first.reason == "the new ones are rude"
+    assert "f1 is 0.7" in first.overridden
+    assert second.overridden is None
+    assert aliases.roll_back(COACH).number == 3
+    assert aliases.arrange(COACH, "prod", gates=()).gates == ()
+    aliases.promote(f"{COACH}@2")
+    assert aliases.history(COACH, "prod")[0].overridden is None
+
+
+def test_registering_under_a_closed_alias_leaves_no_trace(registry):
+    scored(registry, 1, 0.8)
+    registry.aliases.arrange(COACH, "prod", gates=[Gate(metric="f1")])
+    other = card(COACH, evaluation=[{"metric": "f1", "value": 0.1, "data": "a"}])
+    for arranged, code in ({}, "gate_closed"), ({"protected": True}, "alias_protected"):
+        registry.aliases.arrange(COACH, "prod", **arranged)
+        with pytest.raises(Conflict) as caught:
+            registry.register(other, config(), weights(seed=2), "prod")
+        assert caught.value.code == code
+        assert [each.number for each in registry.versions(COACH)] == [1]
 
 
 class Model(RuleBasedStateMachine):

@@ -59,7 +59,7 @@ def test_a_promotion_and_a_rollback_are_served_at_once(client):
     done = put(client, "prod", version=1, expected=3, reason="calmer").json()
     assert done == {
         "alias": "prod", "object": "alias", "version": 1, "digest": digest(client, 1),
-        "protected": False,
+        "protected": False, "gates": [],
     }  # fmt: skip
     assert answers(client) == digest(client, 1)
     back = client.post(f"{FRENCH}/aliases/prod/rollback", json={"reason": "too calm"})
@@ -84,6 +84,7 @@ def test_a_protected_alias_is_left_where_it_is_by_registering(client):
     assert put(client, "prod", protected=True).json()["protected"]
     made = register(client, 9).json()
     assert (made["version"], made["aliases"]) == (4, [])
+    assert "is protected" in made["warnings"][-1]
     assert error(put(client, "prod", version=4), 409)["code"] == "alias_protected"
     assert put(client, "prod", version=4, expected=3, protected=False).status_code == 200
     assert put(client, "prod", version=1).json()["version"] == 1
@@ -106,6 +107,26 @@ def test_a_protected_alias_is_left_where_it_is_by_registering(client):
 def test_what_cannot_be_done_is_refused_and_moves_nothing(client, body, status, code):
     assert error(put(client, "prod", **body), status)["code"] == code
     assert aliases(client) == {"prod": 3}
+
+
+def test_gates_hold_back_what_was_not_scored(client):
+    gate = {"metric": "exact_match", "at_least": "base", "tolerance": 0.01}
+    assert put(client, "prod", gates=[gate]).json()["gates"] == [gate]
+    refusal = error(put(client, "prod", version=1), 409)
+    assert refusal["code"] == "gate_closed"
+    assert "no held-out score of exact_match" in refusal["message"]
+    assert error(put(client, "prod", version=1, override=True), 400)["param"] == "reason"
+    done = put(client, "prod", version=1, override=True, reason="the others are down")
+    assert done.json()["version"] == 1
+    told = client.get(f"{FRENCH}/aliases/prod/history").json()["data"][0]
+    assert "no held-out score" in told["overridden"]
+    held = register(client, 9).json()
+    assert held["aliases"] == []
+    assert "no held-out score" in held["warnings"][-1]
+    assert error(put(client, "prod", gates=[], version=4), 409)["code"] == "gate_closed"
+    assert put(client, "prod", gates=[]).json()["gates"] == []
+    for wrong in ([{"metric": "f1", "at_least": "nobody"}], [{}], [gate] * 17, "f1"):
+        assert error(put(client, "prod", gates=wrong), 400)
 
 
 def test_other_refusals(client):
