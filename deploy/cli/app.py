@@ -10,6 +10,7 @@ from deploy.cli.aliases import aliases, gate, promote, rollback
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
 from deploy.cli.lineage import lineage
+from deploy.cli.registry import app as registry
 from deploy.cli.route import route
 from deploy.cli.specialists import app as specialists
 from deploy.cli.status import status
@@ -26,6 +27,7 @@ for command in (setup, up, status, doctor, chat, route, train, lineage):
 for verb in (promote, rollback, gate, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
+app.add_typer(registry, name="registry")
 
 
 def _say_version(asked: bool) -> None:

@@ -27,6 +27,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
+LOCAL = ("setup", "up", "registry")
 SPECIALISTS = ("register", "list", "show", "promote", "rollback", "gate", "aliases", "retire")
 
 
@@ -34,6 +35,7 @@ def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
         *("setup", "up", "status", "doctor", "chat", "route", "train", "lineage"),
         *(f"specialists {verb}" for verb in SPECIALISTS),
+        *(f"registry {verb}" for verb in ("backup", "restore", "verify")),
     }
 
 
@@ -46,12 +48,12 @@ def test_every_command_explains_itself_and_writes_json(path):
     assert myriad(*path, "--help").code == 0
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path[0] not in ("setup", "up")])
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path[0] not in LOCAL])
 def test_every_command_that_asks_a_server_takes_its_address(path):
     assert "--url" in {option for param in COMMANDS[path].params for option in param.opts}
 
 
-@pytest.mark.parametrize("words", [(), ("specialists",)])
+@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",)])
 def test_alone_it_shows_help(words):
     ran = myriad(*words)
     assert ran.code == 0

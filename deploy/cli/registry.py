@@ -1,0 +1,77 @@
+"""`myriad registry`: back up, restore and verify what is registered in a home."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AsJson
+from deploy.cli.output import Output
+
+if TYPE_CHECKING:
+    from registry.archive import Contents
+
+app = typer.Typer(
+    invoke_without_command=True, help="Back up, restore and verify the registry in MYRIAD_HOME."
+)
+
+
+@app.callback()
+def _registry(context: typer.Context) -> None:
+    """Back up, restore and verify the registry in MYRIAD_HOME."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="What to write, a tar file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write all that is registered into one file; a server may go on meanwhile."""
+    from deploy.settings import read_settings
+    from registry import archive
+
+    output = Output(as_json)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with output.told("backup") as tell:
+        found = archive.backup(
+            read_settings().home, file, lambda done, of: tell("copying blobs", done, of)
+        )
+    output.show({"file": str(file), **asdict(found)}, f"{file} holds {_said(found)}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A backup.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fill an empty home from a backup; then start the server."""
+    from deploy.settings import read_settings
+    from registry import archive
+
+    output, home = Output(as_json), read_settings().home
+    with output.told("restore") as tell:
+        found = archive.restore(file, home, lambda done, of: tell("storing blobs", done, of))
+    output.show({"home": str(home), **asdict(found)}, f"{home} has {_said(found)} now")
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Read everything again: database, digests, blobs; exit code 1 if anything is damaged."""
+    from deploy.settings import read_settings
+    from registry import archive
+
+    output = Output(as_json)
+    with output.told("verify") as tell:
+        found = list(
+            archive.problems(read_settings().home, lambda done, of: tell("reading blobs", done, of))
+        )
+    output.show({"ok": not found, "problems": found}, *(found or ["All is sound."]))
+    if found:
+        raise typer.Exit(1)
+
+
+def _said(found: "Contents") -> str:
+    return f"{found.versions} versions in {found.blobs} blobs, {found.nbytes / 1e6:.1f} MB"
