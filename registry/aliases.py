@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from registry import lookup, moves, queries, records
+from registry import guards, lookup, moves, queries, records
 from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
 from registry.gates import Gate, read
@@ -60,10 +60,10 @@ class Aliases:
     def held_back(self, version: Version) -> list[str]:
         """Why a version that was registered was not put into service, in sentences."""
         with self._database.read() as connection:
-            if moves.protected(connection, version.id, queries.PROD):
+            if guards.protected(connection, version.id, queries.PROD):
                 return [f"It is not in service: '{version.id}:{queries.PROD}' is protected."]
             row = connection.execute(queries.version(version.digest)).one()
-            reasons = moves.obstacles(connection, version.id, queries.PROD, row.id)
+            reasons = guards.obstacles(connection, version.id, queries.PROD, row.id)
         return [records.refused(version.id, queries.PROD, reasons)] if reasons else []
 
     def promote(
@@ -163,15 +163,15 @@ class Aliases:
         gates: Sequence[Gate] | None,
     ) -> None:
         if protected is not None:
-            moves.protect(connection, specialist, alias, wanted=protected)
+            guards.protect(connection, specialist, alias, wanted=protected)
         if gates is not None:
-            moves.set_gates(connection, specialist, alias, gates)
+            guards.set_gates(connection, specialist, alias, gates)
 
     def _pass_gates(
         self, connection: Connection, version: Row[Any], alias: str, override: str | None
     ) -> str | None:
         """What the gates say against a version, if that is overridden with a reason."""
-        reasons = moves.obstacles(connection, version.specialist, alias, version.id)
+        reasons = guards.obstacles(connection, version.specialist, alias, version.id)
         if reasons and not override:
             raise Conflict(
                 records.refused(version.specialist, alias, reasons)
@@ -200,7 +200,7 @@ class Aliases:
                 "at it again before you move it.",
                 "alias_moved",
             )
-        if expected is None and moves.protected(connection, reference.id, alias):
+        if expected is None and guards.protected(connection, reference.id, alias):
             raise Conflict(
                 f"'{reference.id}:{alias}' is protected; move it with 'expected': {found}, the "
                 "version that it points to.",

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from registry import audit
 from registry.blobs import BlobStore
+from registry.database import Database
 from registry.digests import digest_bytes
 from registry.errors import StorageError
 from registry.manifest import Manifest, digest
@@ -101,6 +103,7 @@ def problems(home: Path, report: Report = lambda *_: None) -> Iterator[str]:
         ).fetchall()
         names = _blobs_of(connection)
     yield from (text for text in said if text != "ok")
+    yield from audit_problems(home)
     for specialist, number, name, kind, base, base_digest, config, weights, card in versions:
         # A base that was never served with this release has no digest to compare with.
         parts = (kind, base, base_digest, config, weights, digest_bytes(card.encode()))
@@ -113,6 +116,34 @@ def problems(home: Path, report: Report = lambda *_: None) -> Iterator[str]:
         except StorageError as error:
             yield error.message
     report(len(names), len(names))
+
+
+def audit_problems(home: Path, head: str | None = None) -> Iterator[str]:
+    """What is wrong with a home's audit log; see `audit.problems`.
+
+    Raises:
+        StorageError: there is no registry, or its database cannot be read.
+    """
+    with _opened(home) as database, database.read() as connection:
+        yield from audit.problems(connection, head)
+
+
+def audit_log(home: Path, limit: int, specialist: str | None = None) -> list[audit.Entry]:
+    """The last entries of a home's audit log, oldest first.
+
+    Raises:
+        StorageError: there is no registry, or its database cannot be read.
+    """
+    with _opened(home) as database, database.read() as connection:
+        return audit.last(connection, limit, specialist)
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator[Database]:
+    if not (home / DATABASE).exists():
+        raise StorageError(f"{home} has no registry yet.")
+    with closing(Database.open(home / DATABASE)) as database:
+        yield database
 
 
 def _copy_database(source: Path, target: Path) -> None:

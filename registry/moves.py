@@ -4,16 +4,14 @@ An alias's moves are never changed or removed. Each names the move that a rollba
 back twice goes two moves back, and does not return to where the first rollback came from.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from registry.card import Card
+from registry import audit, guards
+from registry.clock import now
 from registry.errors import Conflict
-from registry.gates import Gate, failures, read, written
-from registry.tables import aliases, changes, gates, moves, protections, versions
+from registry.tables import aliases, changes, moves, versions
 
 
 def point(
@@ -56,45 +54,7 @@ def take_away(
 ) -> None:
     """Remove an alias; it is no longer protected, and has no gates."""
     _move(connection, specialist, alias, None, None, reason)
-    protect(connection, specialist, alias, wanted=False)
-    set_gates(connection, specialist, alias, ())
-
-
-def protected(connection: Connection, specialist: str, alias: str) -> bool:
-    """Whether an alias moves only for those who say where it is."""
-    statement = select(protections.c.alias).where(*_row(protections, specialist, alias))
-    return connection.scalar(statement) is not None
-
-
-def protect(connection: Connection, specialist: str, alias: str, *, wanted: bool) -> None:
-    """Protect an alias, or let it move freely."""
-    if not wanted:
-        connection.execute(delete(protections).where(*_row(protections, specialist, alias)))
-    elif not protected(connection, specialist, alias):
-        connection.execute(insert(protections).values(specialist=specialist, alias=alias))
-
-
-def set_gates(connection: Connection, specialist: str, alias: str, wanted: Sequence[Gate]) -> None:
-    """Put these gates before an alias, in place of those that were there."""
-    connection.execute(delete(gates).where(*_row(gates, specialist, alias)))
-    if wanted:
-        values = {"specialist": specialist, "alias": alias, "gates": written(wanted)}
-        connection.execute(insert(gates).values(values))
-
-
-def gates_of(connection: Connection, specialist: str, alias: str) -> tuple[Gate, ...]:
-    """The gates before an alias."""
-    return read(connection.scalar(select(gates.c.gates).where(*_row(gates, specialist, alias))))
-
-
-def obstacles(connection: Connection, specialist: str, alias: str, version: int) -> list[str]:
-    """Why the gates before an alias refuse a version, in sentences; none if they let it pass."""
-    wanted = gates_of(connection, specialist, alias)
-    if not wanted:
-        return []
-    last = _last(connection, specialist, alias)
-    current = None if last is None or last.version is None else _card(connection, last.version)
-    return failures(wanted, _card(connection, version), current)
+    guards.clear(connection, specialist, alias)
 
 
 def number(connection: Connection, specialist: str, alias: str) -> int | None:
@@ -105,11 +65,6 @@ def number(connection: Connection, specialist: str, alias: str) -> int | None:
         .where(*_row(aliases, specialist, alias))
     )
     return connection.scalar(statement)
-
-
-def now() -> datetime:
-    """UTC without a zone, as the tables hold it."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _move(
@@ -126,6 +81,9 @@ def _move(
     more = {"before": before, "overridden": overridden, "created": now()}
     connection.execute(insert(moves).values(**noted, **more))
     _set(connection, specialist, alias, version)
+    to = {"alias": alias, "version": number(connection, specialist, alias)}
+    said = {"reason": reason, "overridden": overridden}
+    audit.note(connection, audit.MOVED, specialist, **to, **said)
     _note_change(connection, specialist)
 
 
@@ -142,11 +100,6 @@ def _set(connection: Connection, specialist: str, alias: str, version: int | Non
 
 def _note_change(connection: Connection, specialist: str) -> None:
     connection.execute(insert(changes).values(specialist=specialist, created=now()))
-
-
-def _card(connection: Connection, version: int) -> Card:
-    text = connection.execute(select(versions.c.card).where(versions.c.id == version)).scalar_one()
-    return Card.stored(text)
 
 
 def _last(connection: Connection, specialist: str, alias: str) -> Row[Any] | None:

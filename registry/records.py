@@ -2,8 +2,9 @@
 
 from sqlalchemy import Connection, func, insert, select
 
-from registry import moves, origins
+from registry import audit, guards, moves, origins
 from registry.card import Card
+from registry.clock import now
 from registry.errors import BaseChanged, Conflict
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
@@ -56,19 +57,20 @@ def retire(connection: Connection, specialist: str) -> None:
     names = select(aliases.c.alias).where(aliases.c.specialist == specialist)
     for alias in connection.scalars(names).all():
         moves.take_away(connection, specialist, alias)
+    audit.note(connection, audit.RETIRED, specialist)
 
 
 def _closed(connection: Connection, specialist: str, alias: str, version: int) -> bool:
-    return moves.protected(connection, specialist, alias) or bool(
-        moves.obstacles(connection, specialist, alias, version)
+    return guards.protected(connection, specialist, alias) or bool(
+        guards.obstacles(connection, specialist, alias, version)
     )
 
 
 def _require_free(connection: Connection, specialist: str, alias: str, version: int) -> None:
-    if moves.protected(connection, specialist, alias):
+    if guards.protected(connection, specialist, alias):
         message = f"'{specialist}:{alias}' is protected; register without it, and promote then."
         raise Conflict(message, "alias_protected")
-    if reasons := moves.obstacles(connection, specialist, alias, version):
+    if reasons := guards.obstacles(connection, specialist, alias, version):
         raise Conflict(refused(specialist, alias, reasons), "gate_closed")
 
 
@@ -93,11 +95,13 @@ def _insert(
         "weights": manifest.weights,
         "card": card.canonical().decode(),
         "words": "\n".join((card.id, card.description, *card.tags)).casefold(),
-        "created": moves.now(),
+        "created": now(),
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
     origins.note(connection, version, card, manifest, base_license)
+    named = {"version": row["number"], "digest": row["digest"]}
+    audit.note(connection, audit.REGISTERED, card.id, **named)
     if card.tags:
         rows = [{"tag": tag, "version": version} for tag in card.tags]
         connection.execute(insert(tags), rows)

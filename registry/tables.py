@@ -95,6 +95,18 @@ protections = Table(
     Column("alias", String(64), primary_key=True),
 )
 
+# Every change, in order; each digest is of its entry and of the digest before it.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("action", String(32), nullable=False),
+    Column("specialist", String(129), nullable=False, index=True),
+    Column("details", Text, nullable=False),  # canonical JSON
+    Column("digest", String(71), nullable=False),
+)
+
 # What a version must have scored before an alias is pointed to it.
 gates = Table(
     "gates",

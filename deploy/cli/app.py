@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.aliases import aliases, gate, promote, rollback
+from deploy.cli.audit import app as audit
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
 from deploy.cli.lineage import lineage
@@ -28,6 +29,7 @@ for verb in (promote, rollback, gate, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")
+app.add_typer(audit, name="audit")
 
 
 def _say_version(asked: bool) -> None:

@@ -27,7 +27,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "registry")
+LOCAL = ("setup", "up", "registry", "audit")
 SPECIALISTS = ("register", "list", "show", "promote", "rollback", "gate", "aliases", "retire")
 
 
@@ -36,6 +36,7 @@ def test_the_commands_are_those_that_were_promised():
         *("setup", "up", "status", "doctor", "chat", "route", "train", "lineage"),
         *(f"specialists {verb}" for verb in SPECIALISTS),
         *(f"registry {verb}" for verb in ("backup", "restore", "verify")),
+        *("audit list", "audit verify"),
     }
 
 
@@ -53,7 +54,7 @@ def test_every_command_that_asks_a_server_takes_its_address(path):
     assert "--url" in {option for param in COMMANDS[path].params for option in param.opts}
 
 
-@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",)])
+@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",), ("audit",)])
 def test_alone_it_shows_help(words):
     ran = myriad(*words)
     assert ran.code == 0
