@@ -71,21 +71,27 @@ class Lineage:
         node = version_node(subject) if relation == PARENT else f"{relation} {subject}"
         graph = nx.DiGraph(focus=node, truncated=False)
         kinds = (DATASET, EVALUATION) if relation == DATASET else (relation,)
-        statement = (
-            select(versions.c.digest)
-            .join(origins, origins.c.version == versions.c.id)
-            .where(origins.c.relation.in_(kinds))
-            .where((origins.c.subject == subject) | (origins.c.label == subject))
-            .distinct()
-            .limit(MOST + 1)
-        )
         with self._database.read() as connection:
-            found = list(connection.scalars(statement))
+            found = _made_of(connection, kinds, subject)
             _grow(connection, graph, found, up=False)
             _describe(connection, graph)
         if node not in graph:
             graph.graph["focus"] = _labelled(graph, relation, subject) or node
         return graph
+
+
+def _made_of(connection: Connection, kinds: Sequence[str], subject: str) -> list[str]:
+    """Digests of versions with such an origin, by what names it for good or by its name."""
+    found: dict[str, None] = {}
+    for column in (origins.c.subject, origins.c.label):
+        statement = (
+            select(versions.c.digest)
+            .join(origins, origins.c.version == versions.c.id)
+            .where(origins.c.relation.in_(kinds), column == subject)
+            .limit(MOST + 1)
+        )
+        found |= dict.fromkeys(connection.scalars(statement))
+    return list(found)
 
 
 def version_node(digest: str) -> str:

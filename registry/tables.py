@@ -126,6 +126,7 @@ origins = Table(
     Column("label", String(256), nullable=False),
     Column("license", String(256)),
     Index("ix_origins_relation_subject", "relation", "subject"),
+    Index("ix_origins_relation_label", "relation", "label"),
 )
 
 # Which weights a base's name stands for here: adapters of one fit no other.

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version"], ["versions.id"], "fk_origins_version"),
     )
     op.create_index("ix_origins_relation_subject", "origins", ["relation", "subject"])
+    op.create_index("ix_origins_relation_label", "origins", ["relation", "label"])
     known = op.get_bind().execute(sa.text("SELECT id, base, card FROM versions")).all()
     for version, base, card in known:
         op.bulk_insert(origins, _rows(version, base, card))
