@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from registry.files import AdapterFiles
@@ -35,7 +34,7 @@ class Loads:
         self,
         slots: SlotPool[Any],
         locate: LocateAdapter,
-        measure: Callable[[Path], int],
+        measure: Callable[[AdapterFiles], int],
         load: Callable[[AdapterFiles], Resident],
         wake: Callable[[], None],
     ) -> None:
@@ -44,7 +43,7 @@ class Loads:
         Args:
             slots: where adapters go.
             locate: finds an adapter's files.
-            measure: says how many bytes weights will take.
+            measure: says how many bytes an adapter will take.
             load: reads them.
             wake: called from the loader's thread when something is done.
         """
@@ -123,7 +122,7 @@ class Loads:
 
     def _found(self, digest: str) -> tuple[AdapterFiles, int]:
         files = self._locate(digest)
-        return files, self._measure(files.weights)
+        return files, self._measure(files)
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._loader.submit(work, *arguments)

@@ -1,7 +1,6 @@
 """The adapters of a mixed batch: their weights, and how they are added to the base's linears.
 
-An adapter kind is a seam: `load_adapter` reads the files of its kind into `AdapterWeights`, whose
-groups each `add` their share to one fused linear of the base. `lora` is the only kind so far.
+`kinds.py` says which kinds of adapter there are; this one is the only one so far.
 """
 
 import json

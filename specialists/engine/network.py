@@ -5,7 +5,6 @@ which is fast on CPUs.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -32,8 +31,8 @@ class Network(Protocol):
     def clear(self, pages: list[int]) -> None:
         """Make ready pages that held another row's keys and values."""
 
-    def adapter_bytes(self, weights: Path) -> int:
-        """Bytes that the adapter in this file will take, from its header alone."""
+    def adapter_bytes(self, files: AdapterFiles) -> int:
+        """Bytes that an adapter will take, told without reading its weights."""
 
     def load_adapter(self, files: AdapterFiles) -> Resident:
         """Read an adapter; called from another thread than the steps."""

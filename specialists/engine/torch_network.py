@@ -8,8 +8,9 @@ import torch
 from registry.files import AdapterFiles
 from specialists.engine.batching import build_batch
 from specialists.engine.core import Run
+from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama, load_llama
-from specialists.engine.lora import AdapterWeights, load_adapter, resident_bytes
+from specialists.engine.lora import AdapterWeights
 from specialists.engine.pages import page_bytes
 from specialists.engine.slots import SlotPool
 
@@ -38,14 +39,14 @@ class TorchNetwork:
         """Zero pages before their first use."""
         self._cache.clear(pages)
 
-    def adapter_bytes(self, weights: Path) -> int:
-        """Bytes that the adapter in this file will take, from its header alone."""
-        return resident_bytes(weights, torch.float32)
+    def adapter_bytes(self, files: AdapterFiles) -> int:
+        """Bytes that an adapter will take, told without reading its weights."""
+        return kind_of(files).nbytes(files, torch.float32)
 
     def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
         """Read an adapter."""
         llama = self._llama
-        return load_adapter(files, len(llama.layers), llama.widths, llama.device)
+        return kind_of(files).load(files, len(llama.layers), llama.widths, llama.device)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[AdapterWeights]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""

@@ -47,7 +47,7 @@ def likeliest(base, weights):
     rows, page = [], 0
     for name in DEMOS:
         files = AdapterFiles.in_folder(EXAMPLES / name / "adapter")
-        pool.reserve(name, network.adapter_bytes(files.weights))
+        pool.reserve(name, network.adapter_bytes(files))
         pool.fill(name, network.load_adapter(files))
         more, page = rows_of(tokenizer, name, page)
         rows += more

@@ -133,7 +133,7 @@ def slots_of(network, folders):
     pool = SlotPool(1 << 30)
     for name, folder in folders.items():
         files = AdapterFiles.in_folder(folder)
-        nbytes = network.adapter_bytes(files.weights)
+        nbytes = network.adapter_bytes(files)
         pool.reserve(name, nbytes)
         pool.fill(name, network.load_adapter(files))
         assert pool[name].nbytes == nbytes

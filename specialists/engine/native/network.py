@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from registry.files import AdapterFiles
 from specialists.engine.core import Run
+from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain, rotary
-from specialists.engine.lora import GROUPS, load_adapter, resident_bytes
+from specialists.engine.lora import GROUPS
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, pointer
 from specialists.engine.native.checkpoint import Checkpoint
@@ -115,13 +116,14 @@ class NativeNetwork:
     def clear(self, pages: list[int]) -> None:
         """Nothing to do: only what a row has written itself is read."""
 
-    def adapter_bytes(self, weights: Path) -> int:
-        """Bytes that the adapter in this file will take, from its header alone."""
-        return resident_bytes(weights, torch.int8, rank_bytes=torch.float32.itemsize)
+    def adapter_bytes(self, files: AdapterFiles) -> int:
+        """Bytes that an adapter will take, told without reading its weights."""
+        return kind_of(files).nbytes(files, torch.int8, rank_bytes=torch.float32.itemsize)
 
     def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
         """Read an adapter."""
-        return NativeAdapter.of(load_adapter(files, len(self._layers), self._widths, CPU))
+        weights = kind_of(files).load(files, len(self._layers), self._widths, CPU)
+        return NativeAdapter.of(weights)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
