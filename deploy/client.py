@@ -138,6 +138,10 @@ class Client:
         """Point an alias to a version, and protect it or no longer."""
         return self._object("PUT", f"/v1/specialists/{specialist}/aliases/{alias}", json=fields)
 
+    def try_out(self, specialist: str, fields: Mapping[str, Any]) -> Json:
+        """Give a share of the requests for `prod` to another version."""
+        return self._object("PUT", f"/v1/specialists/{specialist}/canary", json=fields)
+
     def roll_back(self, specialist: str, alias: str, fields: Mapping[str, Any]) -> Json:
         """Point an alias to what it pointed at before."""
         path = f"/v1/specialists/{specialist}/aliases/{alias}/rollback"

@@ -12,7 +12,7 @@ from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
 from registry.gates import Gate, read
 from registry.reference import Reference, parse_id, parse_reference, require_alias
-from registry.version import Alias, Move, Version
+from registry.version import Alias, Canary, Move, Version
 
 MAX_REASON = 500
 _MAX_MOVES = 1000
@@ -100,6 +100,38 @@ class Aliases:
             moves.point(connection, reference.id, alias, row.id, reason, against)
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
+
+    def try_out(self, version: str, share: float) -> Canary | None:
+        """Give a share of the requests for `prod` to another version; 0 ends that.
+
+        A conversation, or a user where requests name one, stays with one version. Whenever `prod`
+        moves, to this version or elsewhere, the trial is over.
+
+        Raises:
+            InvalidInput: the share is not from 0 to 1, or the version is in service already.
+        """
+        reference = parse_reference(version)
+        if not 0 <= share <= 1:
+            message = f"share must be from 0 to 1, not {share:g}."
+            raise InvalidInput(message, "share", "invalid_share")
+        with self._database.write() as connection:
+            lookup.require_live(connection, parse_id(reference.id), self._base)
+            row = connection.execute(queries.one(reference, self._base)).one_or_none()
+            if row is None:
+                raise UnknownSpecialist(str(reference))
+            if share and row.number == moves.number(connection, reference.id, queries.PROD):
+                message = f"Version {row.number} is in service already; try another one."
+                raise InvalidInput(message, "version", "in_service")
+            moves.try_out(connection, reference.id, row.id, share)
+            return Canary(row.number, row.digest, share) if share else None
+
+    def canary(self, specialist: str) -> Canary | None:
+        """The version that is tried on some of a live specialist's requests, if one is."""
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            lookup.require_live(connection, reference, self._base)
+            row = connection.execute(queries.canary(reference.id)).one_or_none()
+        return None if row is None else Canary(row.number, row.digest, row.share)
 
     def roll_back(
         self,

@@ -19,6 +19,7 @@ from registry.tables import audit
 
 REGISTERED, RETIRED = "version.registered", "specialist.retired"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
+TRIED = "canary.set"
 _AT_ONCE = 1000
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import StorageError
 from registry.private import private_file
 
-REVISION = "0006"
+REVISION = "0007"
 _BUSY_SECONDS = 30
 
 

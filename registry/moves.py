@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from registry import audit, guards
 from registry.clock import now
 from registry.errors import Conflict
-from registry.tables import aliases, changes, moves, versions
+from registry.queries import PROD
+from registry.tables import aliases, canaries, changes, moves, versions
 
 
 def point(
@@ -57,6 +58,18 @@ def take_away(
     guards.clear(connection, specialist, alias)
 
 
+def try_out(connection: Connection, specialist: str, version: int, share: float) -> None:
+    """Give a share of the requests for `prod` to another version, or none from now on (0)."""
+    connection.execute(delete(canaries).where(canaries.c.specialist == specialist))
+    if share:
+        values = {"specialist": specialist, "version": version, "share": share}
+        connection.execute(insert(canaries).values(values))
+    which = select(versions.c.number).where(versions.c.id == version)
+    tried = {"version": connection.scalar(which), "share": share}
+    audit.note(connection, audit.TRIED, specialist, **tried)
+    _note_change(connection, specialist)
+
+
 def number(connection: Connection, specialist: str, alias: str) -> int | None:
     """The number of the version that an alias points to; None when there is no such alias."""
     statement = (
@@ -81,6 +94,9 @@ def _move(
     more = {"before": before, "overridden": overridden, "created": now()}
     connection.execute(insert(moves).values(**noted, **more))
     _set(connection, specialist, alias, version)
+    if alias == PROD:
+        # What was tried was tried against the version that was in service.
+        connection.execute(delete(canaries).where(canaries.c.specialist == specialist))
     to = {"alias": alias, "version": number(connection, specialist, alias)}
     said = {"reason": reason, "overridden": overridden}
     audit.note(connection, audit.MOVED, specialist, **to, **said)

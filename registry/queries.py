@@ -5,18 +5,32 @@ from typing import Any
 from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, and_, func, select
 
 from registry.reference import LATEST, Reference
-from registry.tables import aliases, changes, gates, moves, protections, specialists, tags, versions
+from registry.tables import (
+    aliases,
+    canaries,
+    changes,
+    gates,
+    moves,
+    protections,
+    specialists,
+    tags,
+    versions,
+)
 
 PROD = "prod"
 _VERSION = [column for column in versions.c if column.name != "words"]
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
+_tried = versions.alias("tried")
 _LIVE = [
     versions.c.specialist,
     versions.c.number,
     versions.c.digest,
     versions.c.created,
     _first.c.created.label("since"),
+    canaries.c.share,
+    _tried.c.number.label("tried_number"),
+    _tried.c.digest.label("tried_digest"),
 ]
 
 
@@ -36,6 +50,8 @@ def live_heads(base: str) -> Select[Any]:
         select(*_LIVE)
         .join(aliases, aliases.c.version == versions.c.id)
         .join(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
+        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
+        .outerjoin(_tried, _tried.c.id == canaries.c.version)
         .where(aliases.c.alias == PROD, versions.c.base == base)
         .order_by(aliases.c.specialist)
     )
@@ -169,6 +185,8 @@ def changes_after(seq: int, base: str) -> Select[Any]:
         )
         .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
         .outerjoin(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
+        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
+        .outerjoin(_tried, _tried.c.id == canaries.c.version)
         .where(changes.c.seq > seq)
         .order_by(changes.c.seq)
     )
@@ -199,3 +217,12 @@ def candidates(reference: Reference, base: str) -> list[Select[Any]]:
         .limit(_NEAREST_CANDIDATES)
         for column, beginning in beginnings
     ]
+
+
+def canary(specialist: str) -> Select[Any]:
+    """The version that is tried on some of a specialist's requests."""
+    return (
+        select(versions.c.number, versions.c.digest, canaries.c.share)
+        .join(versions, versions.c.id == canaries.c.version)
+        .where(canaries.c.specialist == specialist)
+    )

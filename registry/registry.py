@@ -30,7 +30,7 @@ from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
 from registry.tables import aliases, versions
-from registry.version import Change, Head, Live, Page, Version
+from registry.version import Canary, Change, Head, Live, Page, Version
 
 __all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Version"]
 
@@ -323,6 +323,7 @@ def _live(row: Any) -> Live:
         digest=row.digest,
         created=row.created.replace(tzinfo=UTC),
         since=row.since.replace(tzinfo=UTC),
+        canary=None if row.share is None else Canary(row.tried_number, row.tried_digest, row.share),
     )
 
 

@@ -13,6 +13,7 @@ What an alias points to stands twice: in `aliases`, and in the last of its `move
 from sqlalchemy import (
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -105,6 +106,15 @@ audit = Table(
     Column("specialist", String(129), nullable=False, index=True),
     Column("details", Text, nullable=False),  # canonical JSON
     Column("digest", String(71), nullable=False),
+)
+
+# A version that some of the requests for `prod` get, while it is tried.
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
+    Column("version", ForeignKey(versions.c.id), nullable=False),
+    Column("share", Float, nullable=False),
 )
 
 # What a version must have scored before an alias is pointed to it.

@@ -65,6 +65,15 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A version that a share (0 to 1) of the requests for `prod` get, while it is tried."""
+
+    number: int
+    digest: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What routing needs of a specialist's live version: not its card, which may be long.
 
@@ -76,6 +85,7 @@ class Live:
     digest: str
     created: datetime
     since: datetime
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)

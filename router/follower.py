@@ -139,7 +139,8 @@ class Follower:
             self.skipped[live.id] = str(error) or type(error).__name__
             return None
         self.skipped.pop(live.id, None)
-        return Route(live.id, live.number, live.digest, vectors, live.since.timestamp())
+        since = live.since.timestamp()
+        return Route(live.id, live.number, live.digest, vectors, since, live.canary)
 
     def _examples(self, digest: str) -> list[str]:
         return self._registry.card(digest).routed_by

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from registry.errors import InvalidReference, UnknownSpecialist
+from registry.queries import PROD
 from registry.reference import parse_reference
 from registry.registry import Registry, Version
 from router.decision import Decision, base_answers
@@ -12,6 +13,7 @@ from router.errors import NotReady, UnknownModel
 from router.follower import Follower
 from router.policy import Policy
 from router.pool import Pool
+from router.staging import staged
 
 AUTO = "auto"
 LONGEST_NAME = 160
@@ -64,6 +66,21 @@ class Resolver:
             return await self.route(turns)
         known = self._live(model)
         return known if known is not None else await self._reading.run(self._named, model)
+
+    def staged(self, decision: Decision, model: str, key: str) -> Decision:
+        """The decision, for a canary where one is tried; a version that was named stays.
+
+        Args:
+            decision: What `resolve` gave.
+            model: What the request names.
+            key: What stays the same over its conversation.
+        """
+        snapshot = self._follower.snapshot
+        if snapshot is None or decision.specialist is None:
+            return decision
+        if model not in (AUTO, decision.specialist, f"{decision.specialist}:{PROD}"):
+            return decision
+        return staged(decision, snapshot.find(decision.specialist), key)
 
     async def route(self, turns: Sequence[str]) -> Decision:
         """The policy's decision over the current snapshot.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from registry.version import Canary
 from router.encoder import Vectors
 from router.index import Index
 
@@ -11,7 +12,8 @@ from router.index import Index
 class Route:
     """A specialist's live version and its example vectors, [at least 1, dimensions].
 
-    `since` is when the specialist was first registered, in Unix seconds.
+    `since` is when the specialist was first registered, in Unix seconds; `canary` is a version that
+    some of its requests get instead.
     """
 
     specialist: str
@@ -19,6 +21,7 @@ class Route:
     digest: str
     vectors: Vectors = field(repr=False)
     since: float = 0.0
+    canary: Canary | None = None
 
     @property
     def owner(self) -> str:

@@ -72,6 +72,33 @@ def rollback(
     output.show(done, _said(name, done))
 
 
+def canary(
+    version: Annotated[
+        str,
+        typer.Argument(metavar="OWNER/NAME@VERSION", help="The version to try, or its alias."),
+    ],
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the requests for prod; 0 ends the trial.")
+    ] = 0.1,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a version on a share of the requests; a user or a conversation stays with one version."""
+    from registry.reference import parse_reference
+
+    output = Output(as_json)
+    reference = parse_reference(version)
+    which = reference.digest or reference.number or reference.alias
+    if which is None:
+        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    with connect(url) as client:
+        done = client.try_out(reference.id, {"version": which, "share": share})
+    said = f"{reference.id}: nothing is tried any longer"
+    if done["share"]:
+        said = f"{reference.id}@{done['version']} is tried on {done['share']:.0%} of the requests"
+    output.show(done, said)
+
+
 def gate(
     specialist: SpecialistId,
     conditions: Annotated[

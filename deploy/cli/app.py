@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.aliases import aliases, gate, promote, rollback
+from deploy.cli.aliases import aliases, canary, gate, promote, rollback
 from deploy.cli.audit import app as audit
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 for command in (setup, up, status, doctor, chat, route, train, lineage):
     app.command()(command)
-for verb in (promote, rollback, gate, aliases):
+for verb in (promote, rollback, canary, gate, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")

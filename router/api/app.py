@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 from router.api.access import Access, AccessRules
 from router.api.aliases import alias_routes
 from router.api.boundary import Boundary
+from router.api.canary import canary_routes
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
 from router.api.embeddings import embedding_routes
@@ -20,7 +21,7 @@ from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
 from router.service import Service
-from router.wire.alias import AliasRequest, RollbackRequest
+from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
@@ -60,6 +61,7 @@ def create_app(
         model_routes,
         specialist_routes,
         alias_routes,
+        canary_routes,
         lineage_routes,
         operation_routes,
     ):
@@ -74,5 +76,6 @@ def create_app(
         EmbeddingRequest,
         AliasRequest,
         RollbackRequest,
+        CanaryRequest,
     )
     return app

@@ -25,7 +25,7 @@ def completion_routes(service: Service) -> APIRouter:
     async def create_completion(request: Request) -> Response:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
         body = parse(await read_json(request), CompletionRequest)
-        decision = await decide(service, body.model, _turns(body))
+        decision = await decide(service, body.model, _turns(body), body.user)
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = envelope("text_completion", service, decision, sampling)
         generations = [

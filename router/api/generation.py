@@ -20,6 +20,7 @@ from router.metrics import Metrics
 from router.resolver import AUTO
 from router.sampling import Sampling
 from router.service import Service
+from router.staging import sticky
 from router.wire.routing import answered
 from router.wire.writer import Envelope, Writer
 
@@ -33,9 +34,10 @@ PREFIXES: dict[Operation, str] = {
 }
 
 
-async def decide(service: Service, model: str, turns: Sequence[str]) -> Decision:
+async def decide(service: Service, model: str, turns: Sequence[str], user: str | None) -> Decision:
     """Who answers; counted."""
     decision = await service.resolver.resolve(model, turns)
+    decision = service.resolver.staged(decision, model, sticky(user, turns))
     service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
     return decision
 
@@ -64,6 +66,10 @@ class Conversation(Protocol):
         """What `auto` goes by."""
 
     @property
+    def user(self) -> str | None:
+        """Whose request it is, if it says."""
+
+    @property
     def stream(self) -> bool:
         """Whether the answer comes as events."""
 
@@ -84,7 +90,7 @@ async def converse(
     count: int = 1,
 ) -> Response:
     """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
-    decision = await decide(service, body.model, body.turns)
+    decision = await decide(service, body.model, body.turns, body.user)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
     head = envelope(operation, service, decision, sampling)
     generation = body.generation(head.id, decision.digest, sampling)

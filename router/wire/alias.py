@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from registry.aliases import MAX_REASON
 from registry.gates import Gates
-from registry.version import Alias, Move
+from registry.version import Alias, Canary, Move
 from router.wire.base import Body, Text, refused
 
 Expected = Annotated[
@@ -37,8 +37,20 @@ class AliasRequest(Body):
 
     def reference(self, specialist: str) -> str:
         """The version that is meant, as a reference."""
-        named = isinstance(self.version, str) and not self.version.startswith("sha256:")
-        return f"{specialist}{':' if named else '@'}{self.version}"
+        return _reference(specialist, self.version)
+
+
+class CanaryRequest(Body):
+    """Which version is tried, and on which share of the requests for `prod`."""
+
+    version: Annotated[int, Field(ge=1)] | Text = Field(
+        description="A number, a digest, or an alias, whose version is meant."
+    )
+    share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="0 ends it.")]
+
+    def reference(self, specialist: str) -> str:
+        """The version that is meant, as a reference."""
+        return _reference(specialist, self.version)
 
 
 class RollbackRequest(Body):
@@ -46,6 +58,17 @@ class RollbackRequest(Body):
 
     expected: Expected | None = None
     reason: Reason | None = None
+
+
+def _reference(specialist: str, version: int | str | None) -> str:
+    named = isinstance(version, str) and not version.startswith("sha256:")
+    return f"{specialist}{':' if named else '@'}{version}"
+
+
+def tried(canary: Canary | None) -> dict[str, Any]:
+    """What is tried, if anything is."""
+    shown = {} if canary is None else {"version": canary.number, "digest": canary.digest}
+    return {"object": "canary", "share": canary.share if canary else 0.0, **shown}
 
 
 def shown(alias: Alias) -> dict[str, Any]:

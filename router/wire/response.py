@@ -87,8 +87,7 @@ class ResponseRequest(Body):
     """A conversation to be answered. Nothing of it is kept: each request brings all of it."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
-        {"include", "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
-         "user"}
+        {"include", "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
     )  # fmt: skip
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "background": (False,),
@@ -116,6 +115,7 @@ class ResponseRequest(Body):
     top_p: Share | None = None
     text: TextOptions = TextOptions()
     stream: bool = False
+    user: Text | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -28,7 +28,10 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit")
-SPECIALISTS = ("register", "list", "show", "promote", "rollback", "gate", "aliases", "retire")
+SPECIALISTS = (
+    *("register", "list", "show", "retire"),
+    *("promote", "rollback", "canary", "gate", "aliases"),
+)
 
 
 def test_the_commands_are_those_that_were_promised():

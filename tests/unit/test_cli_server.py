@@ -360,6 +360,10 @@ def test_versions_are_promoted_and_rolled_back(folder):
     ]  # fmt: skip
     assert "calmer" in myriad(*history).out
     assert myriad("specialists", "promote", "eve/staged").code == 2
+    tried = myriad("specialists", "canary", "eve/staged@2", "--share", "0.25")
+    assert tried.out == "eve/staged@2 is tried on 25% of the requests\n"
+    ended = myriad("specialists", "canary", "eve/staged@2", "--share", "0")
+    assert ended.out == "eve/staged: nothing is tried any longer\n"
     gated = myriad(
         "specialists", "gate", "eve/staged", "f1", "exact_match=0.5", "--tolerance", "0.1"
     )

@@ -205,7 +205,7 @@ def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
         registry.register(card(COACH), config(), weights(seed=seed))
     registry.close()
     with sqlite3.connect(home / "registry.db") as connection:
-        for table in ("moves", "protections", "origins", "gates", "audit"):
+        for table in ("moves", "protections", "origins", "gates", "audit", "canaries"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     connection.close()

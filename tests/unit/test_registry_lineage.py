@@ -185,6 +185,7 @@ def test_versions_of_an_older_release_have_a_base_and_their_scores(home):
         connection.execute("DROP TABLE origins")
         connection.execute("DROP TABLE gates")
         connection.execute("DROP TABLE audit")
+        connection.execute("DROP TABLE canaries")
         connection.execute("ALTER TABLE moves DROP COLUMN overridden")
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
     connection.close()

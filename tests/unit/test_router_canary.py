@@ -1,0 +1,138 @@
+"""A version on trial gets its share of the requests, and whoever got it keeps it."""
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai import OpenAI
+from served import register, served, service
+
+from registry.errors import InvalidInput, UnknownSpecialist
+from router.staging import place
+
+FRENCH = "/v1/specialists/ada/french"
+ASKED = [{"role": "user", "content": "translate dog into french"}]
+
+
+@pytest.fixture
+def running(tmp_path):
+    with service(tmp_path) as made, served(made) as url, httpx.Client(base_url=url) as client:
+        card = made.registry.get("ada/french").card
+        fields = {"examples": card.examples, "tags": card.tags, "description": "Newer."}
+        register(made.registry, "ada/french", seed=7, **fields)
+        made.registry.aliases.roll_back("ada/french")
+        made.follower.refresh()
+        yield made, client
+
+
+@pytest.fixture
+def client(running):
+    return running[1]
+
+
+def put(client, **body):
+    return client.put(f"{FRENCH}/canary", json=body)
+
+
+def answered(client, model="ada/french", messages=ASKED, **body):
+    """The number of the version that answers, and why it does."""
+    body = {"model": model, "messages": messages, **body}
+    routing = client.post("/v1/chat/completions", json=body).json()["routing"]
+    return routing["version"], routing["reason"]
+
+
+def test_a_share_of_users_gets_it_and_keeps_it(client):
+    assert put(client, version=2, share=0.3).json()["share"] == 0.3
+    users = [f"user-{number}" for number in range(200)]
+    first = [answered(client, user=user)[0] for user in users]
+    assert 0.2 < first.count(2) / len(first) < 0.4
+    again = [answered(client, "auto", user=user)[0] for user in users[:40]]
+    assert again == first[:40]
+    named = [answered(client, "ada/french:prod", user=user)[0] for user in users[:40]]
+    assert named == first[:40]
+
+
+def test_a_conversation_stays_with_its_version(client):
+    put(client, version=2, share=0.5)
+    for number in range(20):
+        begun = [{"role": "user", "content": f"translate dog into french, {number}"}]
+        more = [{"role": "assistant", "content": "chien"}, {"role": "user", "content": "?"}]
+        longer = begun + more
+        assert answered(client, messages=begun)[0] == answered(client, messages=longer)[0]
+
+
+def test_all_of_it_may_be_had_and_is_said(client):
+    put(client, version="latest", share=1.0)
+    version, reason = answered(client)
+    assert (version, "Version 2 is tried on 100% of requests." in reason) == (2, True)
+    assert answered(client, "ada/french@1")[0] == 1
+    assert answered(client, "bob/weather")[0] == 1
+    body = {"model": "ada/french", "prompt": "dog"}
+    assert client.post("/v1/completions", json=body).json()["routing"]["version"] == 2
+    body = {"model": "ada/french", "input": "dog", "user": "u"}
+    assert client.post("/v1/responses", json=body).json()["routing"]["version"] == 2
+    openai = OpenAI(base_url=f"{client.base_url}/v1", api_key="x", max_retries=0)
+    made = openai.chat.completions.create(model="auto", messages=ASKED, user="u")
+    assert made.routing["version"] == 2
+
+
+@pytest.mark.parametrize("end", ["share", "promote", "rollback", "retire"])
+def test_a_trial_ends(running, client, end):
+    made, _ = running
+    put(client, version=2, share=1.0)
+    if end == "share":
+        assert put(client, version=2, share=0).json() == {"object": "canary", "share": 0.0}
+    elif end == "promote":
+        client.put(f"{FRENCH}/aliases/prod", json={"version": 2})
+        client.post(f"{FRENCH}/aliases/prod/rollback", json={})
+    elif end == "rollback":
+        client.put(f"{FRENCH}/aliases/prod", json={"version": 2})
+        put(client, version=1, share=1.0)
+        client.post(f"{FRENCH}/aliases/prod/rollback", json={})
+    else:
+        client.delete(FRENCH)
+        register(made.registry, "ada/french", seed=9)
+        made.follower.refresh()
+        assert answered(client)[0] == 3
+        return
+    assert answered(client)[0] == 1
+    assert client.get(f"{FRENCH}/canary").json()["share"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"version": 1, "share": 0.1}, 400, "in_service"),
+        ({"version": 9, "share": 0.1}, 404, "specialist_not_found"),
+        ({"version": 2, "share": 1.1}, 400, "invalid_value"),
+        ({"version": 2, "share": "half"}, 400, "invalid_type"),
+        ({"version": 2}, 400, "missing_required_parameter"),
+    ],
+)
+def test_what_cannot_be_tried(client, body, status, code):
+    response = put(client, **body)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert client.get(f"{FRENCH}/canary").json() == {"object": "canary", "share": 0.0}
+
+
+def test_in_the_registry(running):
+    aliases = running[0].registry.aliases
+    with pytest.raises(InvalidInput):
+        aliases.try_out("ada/french@2", -0.1)
+    with pytest.raises(UnknownSpecialist):
+        aliases.canary("ada/nobody")
+    assert aliases.try_out("ada/french@2", 0.5) == aliases.canary("ada/french")
+
+
+@given(st.text(), st.text())
+def test_any_text_has_its_place(key, digest):
+    assert 0 <= place(key, digest) < 1
+
+
+def test_places_are_even_and_differ_between_trials():
+    places = [place(f"user-{number}", "sha256:a") for number in range(4000)]
+    for share in (0.1, 0.5):
+        assert abs(sum(each < share for each in places) / 4000 - share) < 0.03
+    others = [place(f"user-{number}", "sha256:b") < 0.5 for number in range(4000)]
+    same = sum((one < 0.5) == other for one, other in zip(places, others, strict=True))
+    assert 0.45 < same / 4000 < 0.55
