@@ -40,18 +40,13 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Put a version into service, or point another alias to it."""
-    from registry.reference import parse_reference
-
     output = Output(as_json)
-    reference = parse_reference(version)
-    which = reference.digest or reference.number or reference.alias
-    if which is None:
-        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    name, which = _which(version)
     fields = {"version": which, "expected": expected, "reason": reason, "protected": protect}
     fields["override"] = override or None
     with connect(url) as client:
-        done = client.point(reference.id, alias, fields)
-    output.show(done, _said(reference.id, done))
+        done = client.point(name, alias, fields)
+    output.show(done, _said(name, done))
 
 
 def rollback(
@@ -84,18 +79,13 @@ def canary(
     as_json: AsJson = False,
 ) -> None:
     """Try a version on a share of the requests; a user or a conversation stays with one version."""
-    from registry.reference import parse_reference
-
     output = Output(as_json)
-    reference = parse_reference(version)
-    which = reference.digest or reference.number or reference.alias
-    if which is None:
-        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    name, which = _which(version)
     with connect(url) as client:
-        done = client.try_out(reference.id, {"version": which, "share": share})
-    said = f"{reference.id}: nothing is tried any longer"
+        done = client.try_out(name, {"version": which, "share": share})
+    said = f"{name}: nothing is tried any longer"
     if done["share"]:
-        said = f"{reference.id}@{done['version']} is tried on {done['share']:.0%} of the requests"
+        said = f"{name}@{done['version']} is tried on {done['share']:.0%} of the requests"
     output.show(done, said)
 
 
@@ -147,6 +137,17 @@ def aliases(
     for each in found["data"]:
         add_row(grid, *(_row(each) if history is None else _past(each)))
     output.show(found, grid)
+
+
+def _which(version: str) -> tuple[str, str | int]:
+    """A specialist's id, and which of its versions is meant."""
+    from registry.reference import parse_reference
+
+    reference = parse_reference(version)
+    which = reference.digest or reference.number or reference.alias
+    if which is None:
+        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    return reference.id, which
 
 
 def _gate(text: str, tolerance: float) -> dict[str, object]:
