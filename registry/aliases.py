@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from registry import guards, lookup, moves, queries, records
+from registry import guards, lookup, moves, queries
 from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
 from registry.gates import Gate, read
@@ -40,7 +40,7 @@ class Aliases:
         """A live specialist's aliases, by name."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require_live(connection, reference, self._base)
+            lookup.find(connection, reference, self._base)
             rows = connection.execute(queries.aliases_of(reference.id)).all()
         return [_alias(row) for row in rows]
 
@@ -49,7 +49,7 @@ class Aliases:
         reference = parse_id(specialist)
         statement = queries.moves_of(reference.id, alias).limit(limit)
         with self._database.read() as connection:
-            lookup.require_live(connection, reference, self._base)
+            lookup.find(connection, reference, self._base)
             return [_move(row) for row in connection.execute(statement)]
 
     def pointing(self, digest: str) -> list[str]:
@@ -64,7 +64,7 @@ class Aliases:
                 return [f"It is not in service: '{version.id}:{queries.PROD}' is protected."]
             row = connection.execute(queries.version(version.digest)).one()
             reasons = guards.obstacles(connection, version.id, queries.PROD, row.id)
-        return [records.refused(version.id, queries.PROD, reasons)] if reasons else []
+        return [guards.refused(version.id, queries.PROD, reasons)] if reasons else []
 
     def promote(
         self,
@@ -93,9 +93,7 @@ class Aliases:
         require_alias(reference.id, alias)
         with self._database.write() as connection:
             self._require(connection, reference, alias, expected, reason)
-            row = connection.execute(queries.one(reference, self._base)).one_or_none()
-            if row is None:
-                raise UnknownSpecialist(str(reference))
+            row = lookup.find(connection, reference, self._base)
             against = self._pass_gates(connection, row, alias, reason if override else None)
             moves.point(connection, reference.id, alias, row.id, reason, against)
             self._arrange(connection, reference.id, alias, protected, gates)
@@ -115,10 +113,8 @@ class Aliases:
             message = f"share must be from 0 to 1, not {share:g}."
             raise InvalidInput(message, "share", "invalid_share")
         with self._database.write() as connection:
-            lookup.require_live(connection, parse_id(reference.id), self._base)
-            row = connection.execute(queries.one(reference, self._base)).one_or_none()
-            if row is None:
-                raise UnknownSpecialist(str(reference))
+            lookup.find(connection, parse_id(reference.id), self._base)
+            row = lookup.find(connection, reference, self._base)
             if share and row.number == moves.number(connection, reference.id, queries.PROD):
                 message = f"Version {row.number} is in service already; try another one."
                 raise InvalidInput(message, "version", "in_service")
@@ -129,7 +125,7 @@ class Aliases:
         """The version that is tried on some of a live specialist's requests, if one is."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require_live(connection, reference, self._base)
+            lookup.find(connection, reference, self._base)
             row = connection.execute(queries.canary(reference.id)).one_or_none()
         return None if row is None else Canary(row.number, row.digest, row.share)
 
@@ -181,7 +177,7 @@ class Aliases:
         """Protect an alias that stays where it is, or put gates before it; see `promote`."""
         reference = parse_id(specialist)
         with self._database.write() as connection:
-            lookup.require_live(connection, reference, self._base)
+            lookup.find(connection, reference, self._base)
             self._now(connection, reference.id, alias)
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
@@ -206,7 +202,7 @@ class Aliases:
         reasons = guards.obstacles(connection, version.specialist, alias, version.id)
         if reasons and not override:
             raise Conflict(
-                records.refused(version.specialist, alias, reasons)
+                guards.refused(version.specialist, alias, reasons)
                 + " To promote it all the same, override the gates and give a reason.",
                 "gate_closed",
             )
@@ -223,8 +219,7 @@ class Aliases:
         if reason is not None and len(reason) > MAX_REASON:
             message = f"Give a reason of at most {MAX_REASON} characters."
             raise InvalidInput(message, "reason", "reason_too_long")
-        identity = parse_id(reference.id)
-        lookup.require_live(connection, identity, self._base)
+        lookup.find(connection, parse_id(reference.id), self._base)
         found = moves.number(connection, reference.id, alias) or 0
         if expected not in (None, found):
             raise Conflict(

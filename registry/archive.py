@@ -6,6 +6,7 @@ blob that it names. It holds private examples too, and is readable by its owner 
 
 import os
 import re
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -13,17 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from registry import audit
-from registry.blobs import BlobStore
-from registry.database import Database
+from registry.blobs import BLOBS, BlobStore, sync_folder
+from registry.database import DATABASE, Database
 from registry.digests import digest_bytes
 from registry.errors import StorageError
 from registry.manifest import Manifest, digest
 from registry.private import make_home, private_folder
 
-DATABASE = "registry.db"
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 Report = Callable[[int, int], None]
 """Told of blobs that are done, and of how many there are."""
@@ -44,7 +43,7 @@ def backup(home: Path, file: Path, report: Report = lambda *_: None) -> Contents
     Raises:
         StorageError: it cannot be read or written, or a blob is damaged.
     """
-    store = BlobStore(home / "blobs")
+    store = BlobStore(home / BLOBS)
     with _translated(file), tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         copy, draft = Path(scratch, DATABASE), Path(scratch, "draft.tar")
         _copy_database(home / DATABASE, copy)
@@ -72,7 +71,7 @@ def restore(file: Path, home: Path, report: Report = lambda *_: None) -> Content
     if (home / DATABASE).exists():
         raise StorageError(f"{home} has a registry; restore into another home.")
     make_home(home)
-    store = BlobStore(private_folder(home / "blobs"))
+    store = BlobStore(private_folder(home / BLOBS))
     with _translated(file), tempfile.TemporaryDirectory(dir=home) as scratch:
         database = Path(scratch, DATABASE)
         found = dict(_unpacked(file, store, database))
@@ -94,7 +93,7 @@ def problems(home: Path, report: Report = lambda *_: None) -> Iterator[str]:
     Raises:
         StorageError: its database cannot be read.
     """
-    store = BlobStore(home / "blobs")
+    store = BlobStore(home / BLOBS)
     with _translated(home / DATABASE), _reading(home / DATABASE) as connection:
         said = [text for (text,) in connection.execute("PRAGMA integrity_check")]
         versions = connection.execute(
@@ -177,18 +176,13 @@ def _unpacked(file: Path, store: BlobStore, database: Path) -> Iterator[tuple[st
             if content is None or not (blob or member.name == DATABASE):
                 raise StorageError(f"{file} is no backup: it holds {member.name[:80]!a}.")
             if blob is None:
-                _write(content, database)
+                with database.open("wb") as opened:
+                    shutil.copyfileobj(content, opened)
                 continue
             name = store.put(content.read())
             if name != f"sha256:{blob[2]}":
                 raise StorageError(f"{file} is damaged: {blob[2]} has other content.")
             yield name, member.size
-
-
-def _write(content: IO[bytes], file: Path) -> None:
-    with file.open("wb") as opened:
-        while piece := content.read(1 << 20):
-            opened.write(piece)
 
 
 def _into_place(draft: Path, file: Path) -> None:
@@ -197,11 +191,7 @@ def _into_place(draft: Path, file: Path) -> None:
     with draft.open("rb") as opened:
         os.fsync(opened.fileno())
     draft.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from registry.content import Buffer
 from registry.digests import digest_bytes, digest_file
 from registry.errors import StorageError
 
+BLOBS = "blobs"
+"""Their folder in a home."""
+
 
 class BlobStore:
     """A folder of blobs. A blob is there whole or not at all, whatever stops the writer."""
@@ -35,8 +38,8 @@ class BlobStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_whole(path, data)
             # Also for a blob found there: its writer may not have got as far as this.
-            _sync_folder(path.parent)
-            _sync_folder(self._folder)
+            sync_folder(path.parent)
+            sync_folder(self._folder)
         except OSError as error:
             raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
         return digest
@@ -102,7 +105,7 @@ def _write_whole(path: Path, data: Buffer) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename within a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry.errors import StorageError
 from registry.private import private_file
 
+DATABASE = "registry.db"
+"""Its file in a home."""
 REVISION = "0007"
 _BUSY_SECONDS = 30
 

@@ -1,19 +1,19 @@
 """What stands before an alias: protection and gates, each within the caller's transaction."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
 from registry import audit
 from registry.card import Card
 from registry.gates import Gate, failures, read, written
+from registry.queries import of_alias
 from registry.tables import aliases, gates, protections, versions
 
 
 def protected(connection: Connection, specialist: str, alias: str) -> bool:
     """Whether an alias moves only for those who say where it is."""
-    statement = select(protections.c.alias).where(*_row(protections, specialist, alias))
+    statement = select(protections.c.alias).where(*of_alias(protections, specialist, alias))
     return connection.scalar(statement) is not None
 
 
@@ -24,7 +24,7 @@ def protect(connection: Connection, specialist: str, alias: str, *, wanted: bool
     if wanted:
         connection.execute(insert(protections).values(specialist=specialist, alias=alias))
     else:
-        connection.execute(delete(protections).where(*_row(protections, specialist, alias)))
+        connection.execute(delete(protections).where(*of_alias(protections, specialist, alias)))
     audit.note(connection, audit.PROTECTED, specialist, alias=alias, protected=wanted)
 
 
@@ -32,7 +32,7 @@ def set_gates(connection: Connection, specialist: str, alias: str, wanted: Seque
     """Put these gates before an alias, in place of those that were there."""
     if tuple(wanted) == gates_of(connection, specialist, alias):
         return
-    connection.execute(delete(gates).where(*_row(gates, specialist, alias)))
+    connection.execute(delete(gates).where(*of_alias(gates, specialist, alias)))
     if wanted:
         values = {"specialist": specialist, "alias": alias, "gates": written(wanted)}
         connection.execute(insert(gates).values(values))
@@ -42,7 +42,7 @@ def set_gates(connection: Connection, specialist: str, alias: str, wanted: Seque
 
 def gates_of(connection: Connection, specialist: str, alias: str) -> tuple[Gate, ...]:
     """The gates before an alias."""
-    return read(connection.scalar(select(gates.c.gates).where(*_row(gates, specialist, alias))))
+    return read(connection.scalar(select(gates.c.gates).where(*of_alias(gates, specialist, alias))))
 
 
 def clear(connection: Connection, specialist: str, alias: str) -> None:
@@ -56,16 +56,17 @@ def obstacles(connection: Connection, specialist: str, alias: str, version: int)
     wanted = gates_of(connection, specialist, alias)
     if not wanted:
         return []
-    pointing = select(aliases.c.version).where(*_row(aliases, specialist, alias))
+    pointing = select(aliases.c.version).where(*of_alias(aliases, specialist, alias))
     current = connection.scalar(pointing)
     before = None if current is None else _card(connection, current)
     return failures(wanted, _card(connection, version), before)
 
 
+def refused(specialist: str, alias: str, reasons: list[str]) -> str:
+    """What to say of a version that an alias's gates refuse."""
+    return f"The gates before '{specialist}:{alias}' refuse the version. {' '.join(reasons)}"
+
+
 def _card(connection: Connection, version: int) -> Card:
     text = connection.execute(select(versions.c.card).where(versions.c.id == version)).scalar_one()
     return Card.stored(text)
-
-
-def _row(table: Any, specialist: str, alias: str) -> tuple[Any, Any]:
-    return table.c.specialist == specialist, table.c.alias == alias

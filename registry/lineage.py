@@ -11,9 +11,9 @@ from typing import Any
 import networkx as nx
 from sqlalchemy import Connection, Select, select
 
-from registry import lookup, queries
+from registry import lookup
 from registry.database import Database
-from registry.errors import InvalidInput, UnknownSpecialist
+from registry.errors import InvalidInput
 from registry.licences import Licensed
 from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
 from registry.reference import Reference
@@ -38,10 +38,7 @@ class Lineage:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = connection.execute(queries.one(reference, self._base)).one_or_none()
-            if row is None:
-                nearest = lookup.nearest(connection, reference, self._base)
-                raise UnknownSpecialist(str(reference), nearest)
+            row = lookup.find(connection, reference, self._base)
             graph = nx.DiGraph(focus=version_node(row.digest), truncated=False)
             _grow(connection, graph, [row.digest], up=True)
             _grow(connection, graph, [row.digest], up=False)
@@ -158,9 +155,6 @@ def _describe(connection: Connection, graph: nx.DiGraph) -> None:
             graph.nodes[version_node(row.digest)]["aliases"].append(row.alias)
         for row in connection.execute(_made_from(some)):
             _add_origin(graph, row)
-        for row in connection.execute(_parents_of(some)):
-            if row.license is not None and version_node(row.subject) in graph:
-                graph.nodes[version_node(row.subject)]["license"] = row.license
 
 
 def _labelled(graph: nx.DiGraph, kind: str, label: str) -> str | None:
@@ -178,30 +172,30 @@ def _pointing(digests: Sequence[str]) -> Select[Any]:
     )
 
 
-def _parents_of(digests: Sequence[str]) -> Select[Any]:
-    return (
-        select(origins.c.subject, origins.c.license)
-        .join(versions, versions.c.id == origins.c.version)
-        .where(versions.c.digest.in_(digests), origins.c.relation == PARENT)
-    )
-
-
 def _made_from(digests: Sequence[str]) -> Select[Any]:
     return (
         select(versions.c.digest, origins)
         .join(versions, versions.c.id == origins.c.version)
-        .where(versions.c.digest.in_(digests), origins.c.relation != PARENT)
+        .where(versions.c.digest.in_(digests))
         .order_by(origins.c.relation, origins.c.label)
     )
 
 
 def _add_origin(graph: nx.DiGraph, row: Any) -> None:
-    """Add what a version was made from; what it was scored on is a data set too."""
+    """Add what a version was made from; parents that belong to the graph are in it already."""
+    node = version_node(row.subject)
+    if row.relation != PARENT:
+        node = _add_thing(graph, row)
+    if row.license is not None and node in graph:
+        graph.nodes[node]["license"] = row.license
+
+
+def _add_thing(graph: nx.DiGraph, row: Any) -> str:
+    """Add an origin that is no version; what one was scored on is a data set too."""
     kind = DATASET if row.relation == EVALUATION else row.relation
     node = f"{kind} {row.subject}"
     known = graph.nodes[node].get("label") if node in graph else None
     label = known if known not in (None, row.subject) else row.label
     graph.add_node(node, kind=kind, label=label)
-    if row.license is not None:
-        graph.nodes[node]["license"] = row.license
     graph.add_edge(node, version_node(row.digest), relation=row.relation)
+    return node

@@ -1,22 +1,25 @@
 """Finding live specialists, or those whose names are near to what was asked for."""
 
 import difflib
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from registry import queries
 from registry.errors import UnknownSpecialist
 from registry.reference import Reference
 
 
-def require_live(connection: Connection, reference: Reference, base: str) -> None:
-    """Let a specialist pass that is live.
+def find(connection: Connection, reference: Reference, base: str) -> Row[Any]:
+    """The version that a reference means, while its specialist is live.
 
     Raises:
-        UnknownSpecialist: it is not; it carries up to three nearest ids.
+        UnknownSpecialist: there is none; it carries up to three nearest ids.
     """
-    if connection.execute(queries.one(reference, base)).first() is None:
-        raise UnknownSpecialist(reference.id, nearest(connection, reference, base))
+    row = connection.execute(queries.one(reference, base)).one_or_none()
+    if row is None:
+        raise UnknownSpecialist(str(reference), nearest(connection, reference, base))
+    return row
 
 
 def nearest(connection: Connection, reference: Reference, base: str) -> list[str]:

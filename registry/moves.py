@@ -6,12 +6,12 @@ back twice goes two moves back, and does not return to where the first rollback 
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from registry import audit, guards
 from registry.clock import now
 from registry.errors import Conflict
-from registry.queries import PROD
+from registry.queries import PROD, of_alias
 from registry.tables import aliases, canaries, changes, moves, versions
 
 
@@ -75,7 +75,7 @@ def number(connection: Connection, specialist: str, alias: str) -> int | None:
     statement = (
         select(versions.c.number)
         .join(aliases, aliases.c.version == versions.c.id)
-        .where(*_row(aliases, specialist, alias))
+        .where(*of_alias(aliases, specialist, alias))
     )
     return connection.scalar(statement)
 
@@ -104,14 +104,10 @@ def _move(
 
 
 def _set(connection: Connection, specialist: str, alias: str, version: int | None) -> None:
-    row = _row(aliases, specialist, alias)
-    if version is None:
-        connection.execute(delete(aliases).where(*row))
-    elif connection.scalar(select(aliases.c.version).where(*row)) is None:
+    connection.execute(delete(aliases).where(*of_alias(aliases, specialist, alias)))
+    if version is not None:
         values = {"specialist": specialist, "alias": alias, "version": version}
         connection.execute(insert(aliases).values(values))
-    else:
-        connection.execute(update(aliases).where(*row).values(version=version))
 
 
 def _note_change(connection: Connection, specialist: str) -> None:
@@ -119,13 +115,9 @@ def _note_change(connection: Connection, specialist: str) -> None:
 
 
 def _last(connection: Connection, specialist: str, alias: str) -> Row[Any] | None:
-    statement = select(moves).where(*_row(moves, specialist, alias)).order_by(moves.c.id.desc())
+    statement = select(moves).where(*of_alias(moves, specialist, alias)).order_by(moves.c.id.desc())
     return connection.execute(statement.limit(1)).one_or_none()
 
 
 def _by_id(connection: Connection, move: int) -> Row[Any]:
     return connection.execute(select(moves).where(moves.c.id == move)).one()
-
-
-def _row(table: Any, specialist: str, alias: str) -> tuple[Any, Any]:
-    return table.c.specialist == specialist, table.c.alias == alias

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, insert
 
+from registry import queries
 from registry.card import Card
 from registry.errors import InvalidCard, InvalidReference
 from registry.manifest import Manifest
-from registry.reference import LATEST, Reference, parse_reference
-from registry.tables import aliases, origins, versions
+from registry.reference import parse_reference
+from registry.tables import origins
 
 BASE, PARENT, TEACHER, DATASET, EVALUATION, JOB = (
     "base", "parent", "teacher", "dataset", "evaluation", "job",
@@ -49,16 +49,7 @@ def note(
         InvalidCard: a parent is not registered.
     """
     found = [*_declared(card, manifest.base, base_license), *_parents(connection, card)]
-    rows = [
-        {
-            "version": version,
-            "relation": each.relation,
-            "subject": each.subject,
-            "label": each.label,
-            "license": each.license,
-        }
-        for each in _distinct(found)
-    ]
+    rows = [asdict(each) | {"version": version} for each in _distinct(found)]
     connection.execute(insert(origins), rows)
 
 
@@ -89,23 +80,8 @@ def _parents(connection: Connection, card: Card) -> Iterator[Origin]:
             reference = parse_reference(text)
         except InvalidReference as error:
             raise InvalidCard(error.message, field) from None
-        row = connection.execute(_version(reference)).first()
+        row = connection.execute(queries.any_version(reference)).first()
         if row is None:
             raise InvalidCard(f"'{text}' is not registered here; register it first.", field)
         terms = json.loads(row.card).get("license")
         yield Origin(PARENT, row.digest, f"{row.specialist}@{row.number}", terms)
-
-
-def _version(reference: Reference) -> Select[Any]:
-    """The version that a reference means, of any base, live or not."""
-    every = select(versions.c.digest, versions.c.specialist, versions.c.number, versions.c.card)
-    own = every.where(versions.c.specialist == reference.id)
-    if reference.digest is not None:
-        return own.where(versions.c.digest == reference.digest)
-    if reference.number is not None:
-        return own.where(versions.c.number == reference.number)
-    if reference.alias == LATEST:
-        return own.order_by(versions.c.number.desc()).limit(1)
-    return own.join(aliases, aliases.c.version == versions.c.id).where(
-        aliases.c.alias == (reference.alias or "prod")
-    )

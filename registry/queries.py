@@ -46,12 +46,9 @@ def live(base: str) -> Select[Any]:
 
 def live_heads(base: str) -> Select[Any]:
     """Every live specialist without its card, in the order of their ids."""
+    found = select(*_LIVE).join(aliases, aliases.c.version == versions.c.id)
     return (
-        select(*_LIVE)
-        .join(aliases, aliases.c.version == versions.c.id)
-        .join(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
-        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
-        .outerjoin(_tried, _tried.c.id == canaries.c.version)
+        _with_trial(found)
         .where(aliases.c.alias == PROD, versions.c.base == base)
         .order_by(aliases.c.specialist)
     )
@@ -105,34 +102,34 @@ def pointing(digest: str) -> Select[Any]:
 
 def one(reference: Reference, base: str) -> Select[Any]:
     """The version that a reference means, while its specialist is live."""
-    every = history(reference.id, base)
+    own = select(*_VERSION).where(versions.c.specialist == reference.id, versions.c.base == base)
+    is_live = select(aliases.c.version).where(*of_alias(aliases, reference.id, PROD))
+    return _meant(reference, own, own.where(is_live.exists()))
+
+
+def any_version(reference: Reference) -> Select[Any]:
+    """The version that a reference means, of any base, live or not."""
+    own = select(*_VERSION).where(versions.c.specialist == reference.id)
+    return _meant(reference, own, own)
+
+
+def _meant(reference: Reference, aliased: Select[Any], numbered: Select[Any]) -> Select[Any]:
+    """The one that a reference means: of those that aliases may point to, or of all others."""
     if reference.digest is not None:
-        return every.where(versions.c.digest == reference.digest)
+        return numbered.where(versions.c.digest == reference.digest)
     if reference.number is not None:
-        return every.where(versions.c.number == reference.number)
+        return numbered.where(versions.c.number == reference.number)
     if reference.alias == LATEST:
-        return every.order_by(None).order_by(versions.c.number.desc()).limit(1)
-    return (
-        select(*_VERSION)
-        .join(aliases, aliases.c.version == versions.c.id)
-        .where(
-            aliases.c.specialist == reference.id,
-            aliases.c.alias == (reference.alias or PROD),
-            versions.c.base == base,
-        )
-    )
+        return numbered.order_by(versions.c.number.desc()).limit(1)
+    alias = of_alias(aliases, reference.id, reference.alias or PROD)
+    return aliased.join(aliases, aliases.c.version == versions.c.id).where(*alias)
 
 
-def history(specialist: str, base: str) -> Select[Any]:
-    """All versions of a live specialist, oldest first."""
-    is_live = select(aliases.c.version).where(
-        aliases.c.specialist == specialist, aliases.c.alias == PROD
-    )
-    return (
-        select(*_VERSION)
-        .where(versions.c.specialist == specialist, versions.c.base == base, is_live.exists())
-        .order_by(versions.c.number)
-    )
+def of_alias(
+    table: Table, specialist: str, alias: str
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The rows of a table that are about an alias, as conditions."""
+    return table.c.specialist == specialist, table.c.alias == alias
 
 
 def aliases_of(specialist: str) -> Select[Any]:
@@ -176,20 +173,27 @@ def tagged(tag: str) -> ColumnElement[bool]:
     return versions.c.id.in_(select(tags.c.version).where(tags.c.tag == tag))
 
 
+def _with_trial(found: Select[Any]) -> Select[Any]:
+    """Beside versions what _LIVE has of others: the first one, and one that is tried."""
+    return (
+        found.outerjoin(
+            _first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1)
+        )
+        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
+        .outerjoin(_tried, _tried.c.id == canaries.c.version)
+    )
+
+
 def changes_after(seq: int, base: str) -> Select[Any]:
     """Each change with the version that is live now, its columns null if there is none."""
-    return (
+    found = (
         select(changes.c.seq, changes.c.specialist.label("changed"), *_LIVE)
         .outerjoin(
             aliases, and_(aliases.c.specialist == changes.c.specialist, aliases.c.alias == PROD)
         )
         .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
-        .outerjoin(_first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1))
-        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
-        .outerjoin(_tried, _tried.c.id == canaries.c.version)
-        .where(changes.c.seq > seq)
-        .order_by(changes.c.seq)
     )
+    return _with_trial(found).where(changes.c.seq > seq).order_by(changes.c.seq)
 
 
 def last_change() -> Select[Any]:

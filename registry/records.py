@@ -71,12 +71,7 @@ def _require_free(connection: Connection, specialist: str, alias: str, version: 
         message = f"'{specialist}:{alias}' is protected; register without it, and promote then."
         raise Conflict(message, "alias_protected")
     if reasons := guards.obstacles(connection, specialist, alias, version):
-        raise Conflict(refused(specialist, alias, reasons), "gate_closed")
-
-
-def refused(specialist: str, alias: str, reasons: list[str]) -> str:
-    """What to say of a version that an alias's gates refuse."""
-    return f"The gates before '{specialist}:{alias}' refuse the version. {' '.join(reasons)}"
+        raise Conflict(guards.refused(specialist, alias, reasons), "gate_closed")
 
 
 def _insert(

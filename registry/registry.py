@@ -12,10 +12,10 @@ from registry import licences, lookup, queries, records
 from registry.adapter import Limits, validate, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
-from registry.blobs import BlobStore
+from registry.blobs import BLOBS, BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
 from registry.content import Buffer
-from registry.database import Database
+from registry.database import DATABASE, Database
 from registry.digests import digest_bytes
 from registry.errors import (
     InvalidCard,
@@ -67,8 +67,8 @@ class Registry:
             BaseChanged: the base's name stood for other weights before.
         """
         make_home(home)
-        blobs = private_folder(home / "blobs")
-        database = Database.open(home / "registry.db")
+        blobs = private_folder(home / BLOBS)
+        database = Database.open(home / DATABASE)
         try:
             with database.write() as connection:
                 records.require_base(connection, base.name, base.digest)
@@ -133,10 +133,7 @@ class Registry:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = connection.execute(queries.one(reference, self._base.name)).one_or_none()
-            if row is None:
-                near = lookup.nearest(connection, reference, self._base.name)
-                raise UnknownSpecialist(str(reference), near)
+            row = lookup.find(connection, reference, self._base.name)
         return self._version(row)
 
     def get(self, specialist: str) -> Version:
@@ -180,7 +177,7 @@ class Registry:
         """
         reference = parse_id(specialist)
         with self._database.write() as connection:
-            lookup.require_live(connection, reference, self._base.name)
+            lookup.find(connection, reference, self._base.name)
             records.retire(connection, reference.id)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
@@ -285,7 +282,7 @@ class Registry:
         """What a statement gives about a specialist, which must be live."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require_live(connection, reference, self._base.name)
+            lookup.find(connection, reference, self._base.name)
             return connection.execute(statement).all()
 
     def _versions(self, rows: Iterable[Any]) -> list[Version]:

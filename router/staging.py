@@ -12,9 +12,9 @@ _SCALE = 1 << 64
 
 def staged(decision: Decision, route: Route | None, key: str) -> Decision:
     """The same decision, for the canary of its specialist where this key is among its share."""
-    canary = route.canary if route is not None else None
-    if route is None or canary is None or decision.digest != route.digest:
+    if route is None or route.canary is None or decision.digest != route.digest:
         return decision
+    canary = route.canary
     if place(key, canary.digest) >= canary.share:
         return decision
     tried = f"Version {canary.number} is tried on {canary.share:.0%} of requests."
