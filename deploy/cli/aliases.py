@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output, add_row, table
 
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="What points to a version.")]
@@ -58,10 +58,8 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Point an alias to what it pointed at before; again, to what it pointed at before that."""
-    from registry.reference import parse_id
-
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     with connect(url) as client:
         done = client.roll_back(name, alias, {"expected": expected, "reason": reason})
     output.show(done, _said(name, done))
@@ -106,10 +104,8 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Say what a version must have scored before an alias is pointed to it."""
-    from registry.reference import parse_id
-
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     gates = [_gate(text, tolerance) for text in conditions or ()]
     with connect(url) as client:
         done = client.point(name, alias, {"gates": gates})
@@ -125,10 +121,8 @@ def aliases(
     as_json: AsJson = False,
 ) -> None:
     """List a specialist's aliases, or the history of one."""
-    from registry.reference import parse_id
-
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     with connect(url) as client:
         found = client.aliases(name) if history is None else client.history(name, history)
     grid = table("alias", "version", "protected", "digest")

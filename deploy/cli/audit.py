@@ -5,22 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson
+from deploy.cli.options import AsJson, group
 from deploy.cli.output import Output, add_row, printable, table
 
 if TYPE_CHECKING:
     from registry.audit import Entry
 
-app = typer.Typer(
-    invoke_without_command=True, help="Read and verify the audit log of the home's registry."
-)
-
-
-@app.callback()
-def _audit(context: typer.Context) -> None:
-    """Read and verify the audit log of the home's registry."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+app = group("Read and verify the audit log of the home's registry.")
 
 
 @app.command("list")

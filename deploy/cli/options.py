@@ -16,6 +16,25 @@ Url = Annotated[
 SpecialistId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The specialist.")]
 
 
+def group(told: str) -> typer.Typer:
+    """Commands under a name of their own, which says by itself what they are for."""
+    app = typer.Typer(invoke_without_command=True, help=told)
+
+    @app.callback()
+    def _alone(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    return app
+
+
+def id_of(specialist: str) -> str:
+    """The id that a SpecialistId gives, `owner/name`; others are refused."""
+    from registry.reference import parse_id
+
+    return parse_id(specialist).id
+
+
 def connect(url: str | None) -> "Client":
     """A client of the server at `url`, or of the one that the settings name."""
     from deploy.client import Client

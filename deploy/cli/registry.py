@@ -6,22 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson
+from deploy.cli.options import AsJson, group
 from deploy.cli.output import Output
 
 if TYPE_CHECKING:
     from registry.archive import Contents
 
-app = typer.Typer(
-    invoke_without_command=True, help="Back up, restore and verify the registry in MYRIAD_HOME."
-)
-
-
-@app.callback()
-def _registry(context: typer.Context) -> None:
-    """Back up, restore and verify the registry in MYRIAD_HOME."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+app = group("Back up, restore and verify the registry in MYRIAD_HOME.")
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
 
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 FACTS = ("id", "version", "digest", "created", "description", "tags", "language", "license", "base")
 SHOWN_EXAMPLES = 5
 
-app = typer.Typer(
-    invoke_without_command=True, help="Register, list, promote and retire specialists."
-)
-
-
-@app.callback()
-def _specialists(context: typer.Context) -> None:
-    """Register, list, promote and retire specialists."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+app = group("Register, list, promote and retire specialists.")
 
 
 @app.command()
@@ -59,10 +50,9 @@ def register(
 ) -> None:
     """Put an adapter folder into service, or a new version of it."""
     from deploy.cli.cards import find_card, load_card
-    from registry.reference import parse_id
 
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     loaded = load_card(name, card or find_card(folder), description, folder)
     with connect(url) as client:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
@@ -90,10 +80,8 @@ def list_(
 @app.command()
 def show(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) -> None:
     """Show one specialist: its version, its card, its scores."""
-    from registry.reference import parse_id
-
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     with connect(url) as client:
         found = client.specialist(name)
     output.show(found, *_described(found))
@@ -109,10 +97,8 @@ def retire(
     as_json: AsJson = False,
 ) -> None:
     """Take a specialist out of service; answers in progress are finished."""
-    from registry.reference import parse_id
-
     output = Output(as_json)
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     if not yes and sys.stdin.isatty() and not _agreed(f"Retire {name}?", output):
         raise typer.Exit(1)
     with connect(url) as client:

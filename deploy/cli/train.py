@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output
 from deploy.cli.specialists import evaluation, registered, send
 from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
@@ -17,21 +17,28 @@ from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
 if TYPE_CHECKING:
     from deploy.progress import Told
     from deploy.settings import Settings
-    from registry.card import Card
+    from registry.card import Card, Dataset
     from specialists.base import Base
     from specialists.training.data import Row
     from specialists.training.evaluate import Score
     from specialists.training.finetune import Progress, Recipe, Trained
 
 
+Data = Annotated[
+    Path,
+    typer.Option(exists=True, dir_okay=False, help='Rows {"messages": [...]}, one JSON per line.'),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", file_okay=False, help="Folder of the result; default: in MYRIAD_HOME."
+    ),
+]
+
+
 def train(
     specialist: SpecialistId,
-    data: Annotated[
-        Path,
-        typer.Option(
-            exists=True, dir_okay=False, help='Rows {"messages": [...]}, one JSON per line.'
-        ),
-    ],
+    data: Data,
     heldout: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Rows to score the result with."),
@@ -47,12 +54,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=0, help="Length of each step.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Makes the result repeatable.")] = 0,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", file_okay=False, help="Folder of the result; default: in MYRIAD_HOME."
-        ),
-    ] = None,
+    folder: Folder = None,
     publish: Annotated[
         bool,
         typer.Option(
@@ -66,13 +68,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a specialist on your chats and put it into service."""
-    from deploy.cli.cards import complete, dataset, load_card, write_card
+    from deploy.cli.cards import complete, load_card, write_card
     from deploy.settings import read_settings
-    from registry.reference import parse_id
 
     output = Output(as_json)
     settings = read_settings()
-    name = parse_id(specialist).id
+    name = id_of(specialist)
     draft = load_card(name, card, description)
     task = _read_task(data, heldout)
     target = folder or settings.home / "trained" / name
@@ -84,8 +85,7 @@ def train(
         recipe = _recipe(rank, epochs, learning_rate, seed)
         trained = _make(base, task, target, recipe, output)
         digest = _digest(base, settings)
-        learnt = dataset(data, len(task.rows))
-        final = complete(draft, base.name, digest, learnt, task.rows, trained, publish=publish)
+        final = complete(draft, base.name, digest, task.learnt, task.rows, trained, publish=publish)
         write_card(final, target)
     if register:
         _register(final, target, url, output)
@@ -95,15 +95,18 @@ def train(
 class Task:
     """What is learnt, and what it is judged by."""
 
+    learnt: "Dataset"
     rows: "list[Row]"
     heldout_file: Path | None
     heldout: "list[Row]"
 
 
 def _read_task(data: Path, heldout: Path | None) -> Task:
+    from deploy.cli.cards import dataset
     from specialists.training.data import read_rows
 
-    return Task(read_rows(data), heldout, read_rows(heldout) if heldout else [])
+    rows = read_rows(data)
+    return Task(dataset(data, len(rows)), rows, heldout, read_rows(heldout) if heldout else [])
 
 
 def _served_base(url: str | None) -> str | None:
