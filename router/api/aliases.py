@@ -9,7 +9,7 @@ from registry.aliases import MAX_REASON, Aliases
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
-from router.wire.alias import AliasRequest, RollbackRequest, move, shown
+from router.wire.alias import AliasRequest, RollbackRequest, move, reference, shown
 from router.wire.body import parse
 
 
@@ -69,7 +69,7 @@ def _pointed(aliases: Aliases, specialist: str, alias: str, body: AliasRequest) 
         arranged = aliases.arrange(specialist, alias, protected=body.protected, gates=body.gates)
         return shown(arranged)
     done = aliases.promote(
-        body.reference(specialist),
+        reference(specialist, body.version),
         alias,
         expected=body.expected,
         reason=body.reason,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
-from router.wire.alias import CanaryRequest, tried
+from router.wire.alias import CanaryRequest, reference, tried
 from router.wire.body import parse
 
 
@@ -25,7 +25,7 @@ def canary_routes(service: Service) -> APIRouter:
     async def try_out(request: Request, owner: str, name: str) -> dict[str, Any]:
         """Give a share of the requests for `prod` to another version; 0 ends that."""
         body = parse(await read_json(request), CanaryRequest)
-        version = body.reference(f"{owner}/{name}")
+        version = reference(f"{owner}/{name}", body.version)
         done = await service.writing.run(aliases.try_out, version, body.share)
         await service.refresh()
         return tried(done)

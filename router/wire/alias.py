@@ -9,6 +9,10 @@ from registry.gates import Gates
 from registry.version import Alias, Canary, Move
 from router.wire.base import Body, Text, refused
 
+Which = Annotated[
+    Annotated[int, Field(ge=1)] | Text,
+    Field(description="A number, a digest, or an alias, whose version is meant."),
+]
 Expected = Annotated[
     int, Field(ge=0, description="The version that it points to now; 0 when there is none.")
 ]
@@ -18,9 +22,7 @@ Reason = Annotated[Text, Field(max_length=MAX_REASON, description="Kept in its h
 class AliasRequest(Body):
     """Where an alias is to point, and whether it is protected."""
 
-    version: Annotated[int, Field(ge=1)] | Text | None = Field(
-        None, description="A number, a digest, or another alias, whose version is meant."
-    )
+    version: Which | None = None
     expected: Expected | None = None
     reason: Reason | None = None
     protected: bool | None = Field(None, description="Whether it moves only with 'expected'.")
@@ -35,22 +37,12 @@ class AliasRequest(Body):
             raise refused("missing", "reason", "is needed where gates are overridden; say why")
         return self
 
-    def reference(self, specialist: str) -> str:
-        """The version that is meant, as a reference."""
-        return _reference(specialist, self.version)
-
 
 class CanaryRequest(Body):
     """Which version is tried, and on which share of the requests for `prod`."""
 
-    version: Annotated[int, Field(ge=1)] | Text = Field(
-        description="A number, a digest, or an alias, whose version is meant."
-    )
+    version: Which
     share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="0 ends it.")]
-
-    def reference(self, specialist: str) -> str:
-        """The version that is meant, as a reference."""
-        return _reference(specialist, self.version)
 
 
 class RollbackRequest(Body):
@@ -60,7 +52,8 @@ class RollbackRequest(Body):
     reason: Reason | None = None
 
 
-def _reference(specialist: str, version: int | str | None) -> str:
+def reference(specialist: str, version: int | str) -> str:
+    """The version that is meant, as a reference."""
     named = isinstance(version, str) and not version.startswith("sha256:")
     return f"{specialist}{':' if named else '@'}{version}"
 
