@@ -124,7 +124,7 @@ class Runner:
             self._tell(rows, self.engine.add)
             # Told after the thread's last look, nobody would ever answer.
             self._require_alive()
-            async for emissions in _coalesced(mailbox, request.n, self._pause):
+            async for emissions in _coalesced(mailbox, self._pause):
                 yield emissions
         finally:
             self._open -= request.n
@@ -228,6 +228,11 @@ class _Mailbox:
         self._rows = rows
         self._whole = whole
 
+    @property
+    def open(self) -> bool:
+        """Whether there is, or will be, something to take."""
+        return bool(self._rows or self._items)
+
     def put(self, item: tuple[int, Emission]) -> None:
         self._items.append(item)
         self._rows -= item[1].finish is not None
@@ -255,18 +260,17 @@ class _Mailbox:
 
 
 async def _coalesced(
-    mailbox: _Mailbox, rows: int, pause: Callable[[], float]
+    mailbox: _Mailbox, pause: Callable[[], float]
 ) -> AsyncIterator[list[tuple[int, Emission]]]:
     """Emissions of all rows until each has ended, with a pause after each list."""
-    while rows:
+    while mailbox.open:
         emissions = await mailbox.take()
         for _, emission in emissions:
             if emission.error is not None:
                 raise emission.error
-            rows -= emission.finish is not None
         if emissions:
             yield emissions
-        if rows:
+        if mailbox.open:
             await mailbox.pause(pause())
 
 
