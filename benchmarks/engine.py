@@ -7,7 +7,6 @@ in environments of their own (`make peers`); those that are not installed are le
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,15 +18,12 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from benchmarks.adapters import random_adapter
 from benchmarks.limits import bandwidth, products
 from benchmarks.peers import PYTHON, Peer, peer
 from benchmarks.report import Row as Figure
-from benchmarks.report import at_least, at_most, write_json
+from benchmarks.report import alternating, at_least, at_most, show, write_json
 from deploy.settings import read_settings
 from registry.files import AdapterFiles
 from specialists.base import GGUF, Base, locate_base
@@ -58,6 +54,11 @@ class Case:
     def tokens(self) -> int:
         """What is counted: tokens of answers, or of a prompt that is hardly answered."""
         return self.prompt if self.answer == 1 else self.rows * self.answer
+
+
+def prompt_of(row: int, tokens: int) -> list[int]:
+    """A prompt that no other row has; peers make the same."""
+    return [100 + (31 * row + 7 * at) % 40_000 for at in range(tokens)]
 
 
 LOW, HIGH = (tuple(f"r{rank}-{number}" for number in range(ROWS)) for rank in RANKS)
@@ -125,7 +126,7 @@ class Ours:
     def _row(
         self, number: int, prompt: int, answer: int, adapter: str | None, to: list[Emission]
     ) -> Row:
-        tokens = [100 + (31 * number + 7 * at) % 40_000 for at in range(prompt)]
+        tokens = prompt_of(number, prompt)
         bias = tuple(self.never.items())
         params = SamplingParams(answer, temperature=0.0, logit_bias=bias)
         text = self._engine.tokenizer.stream(())
@@ -155,18 +156,18 @@ class Ours:
 
 def measure(ours: Ours, llama_cpp: Peer | None, peft: Peer | None, rounds: int) -> dict[str, float]:
     """Median tokens/s by case."""
-    asked: list[tuple[str, Case, Callable[[Case], float]]] = [
-        (name, case, ours.seconds) for name, case in CASES.items()
-    ]
+    asked = {name: partial(_speed, ours.seconds, case) for name, case in CASES.items()}
     for who, cases, answer in (("llama.cpp", LLAMA_CPP, llama_cpp), ("PEFT", PEFT, peft)):
         if answer is not None:
             seconds = partial(_seconds, answer)
-            asked += [(f"{who}, {name}", case, seconds) for name, case in cases.items()]
-    found: dict[str, list[float]] = {name: [] for name, _, _ in asked}
-    for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
-        for name, case, ask in asked:
-            found[name].append(case.tokens / ask(case))
-    return {name: statistics.median(values) for name, values in found.items()}
+            asked |= {
+                f"{who}, {name}": partial(_speed, seconds, case) for name, case in cases.items()
+            }
+    return alternating(asked, rounds)
+
+
+def _speed(seconds: Callable[[Case], float], case: Case) -> float:
+    return case.tokens / seconds(case)
 
 
 def _seconds(answer: Peer, case: Case) -> float:
@@ -187,15 +188,6 @@ def figures(
         if theirs in medians
     ]
     return [*rows, at_most("engine.resident", resident, "MB", 600)]
-
-
-def show(rows: Iterable[Figure]) -> None:
-    """Print the rows as a table."""
-    table = Table("what", "value", "", "target")
-    for row in rows:
-        target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
-        table.add_row(row.name, f"{row.value:.2f}", row.unit, target)
-    Console().print(table)
 
 
 def draw(medians: Mapping[str, float], limits: Mapping[str, float], file: Path) -> None:

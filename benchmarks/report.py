@@ -1,9 +1,14 @@
 """What every benchmark reports: rows for machines, beside what it prints for people."""
 
 import json
-from collections.abc import Iterable
+import statistics
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,21 @@ def write_json(file: Path | None, rows: Iterable[Row]) -> None:
     """Write the rows as a JSON list, when a file was asked for."""
     if file is not None:
         file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def show(rows: Iterable[Row]) -> None:
+    """Print the rows as a table."""
+    table = Table("what", "value", "", "target")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
+        table.add_row(row.name, f"{row.value:.2f}", row.unit, target)
+    Console().print(table)
+
+
+def alternating(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Measure all cases turn by turn, so many rounds; the median of each."""
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
+        for name, case in cases.items():
+            found[name].append(case())
+    return {name: statistics.median(values) for name, values in found.items()}

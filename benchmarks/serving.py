@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from rich.console import Console
-from rich.progress import track
 
 from benchmarks.adapters import random_adapter
 from benchmarks.cluster import running
-from benchmarks.engine import HIGH, ROWS, Case, Ours, show
+from benchmarks.engine import HIGH, ROWS, Case, Ours, prompt_of
 from benchmarks.report import Row as Figure
-from benchmarks.report import at_least, at_most, write_json
+from benchmarks.report import alternating, at_least, at_most, show, write_json
 from deploy.home import open_registry
 from deploy.settings import Settings, read_settings
 from registry.card import Card
@@ -81,8 +79,8 @@ class Server:
 
     def _body(self, case: Case, row: int) -> dict[str, object]:
         adapter = case.adapters[row % len(case.adapters)]
-        prompt = [100 + (31 * row + 7 * at) % 40_000 for at in range(case.prompt)]
-        body = {"model": f"{OWNER}/{adapter}", "prompt": prompt, "max_tokens": case.answer}
+        body: dict[str, object] = {"model": f"{OWNER}/{adapter}", "max_tokens": case.answer}
+        body["prompt"] = prompt_of(row, case.prompt)
         return body | {"temperature": 0, "logit_bias": self._bias}
 
     async def _answer(self, http: httpx.AsyncClient, body: dict[str, object]) -> None:
@@ -116,11 +114,7 @@ def measure(ours: Ours, server: Server, rounds: int) -> dict[str, float]:
     }
     for case in cases.values():
         case()  # adapters are loaded, connections made
-    found: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
-        for name, case in cases.items():
-            found[name].append(case())
-    return {name: statistics.median(values) for name, values in found.items()}
+    return alternating(cases, rounds)
 
 
 def _median(measured: Callable[[], float]) -> float:
