@@ -6,6 +6,9 @@ a hundred times what they compute.
 
 import pytest
 import torch
+from tiny_adapter import BASE
+
+from registry.registry import Registry
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,3 +17,16 @@ def _one_thread():
         patch.setattr("specialists.engine.networks.cores", lambda: 1)
         torch.set_num_threads(1)
         yield
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def registry(home):
+    """An empty registry in `home`, for the tiny base."""
+    registry = Registry.open(home, BASE)
+    yield registry
+    registry.close()

@@ -25,18 +25,6 @@ from registry.reference import parse_id, parse_reference
 from registry.registry import Head, Live, Registry
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def registry(home):
-    registry = Registry.open(home, BASE)
-    yield registry
-    registry.close()
-
-
 def register(registry, name="ada/coach", seed=0, **fields):
     return registry.register(card(name, **fields), config(), weights(seed=seed))
 

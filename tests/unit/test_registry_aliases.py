@@ -21,13 +21,6 @@ COACH = "ada/coach"
 
 
 @pytest.fixture
-def registry(tmp_path):
-    registry = Registry.open(tmp_path / "home", BASE)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
 def aliases(registry):
     """Those of a specialist with three versions, the last of which is live."""
     for seed in range(3):

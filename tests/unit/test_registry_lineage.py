@@ -17,18 +17,6 @@ FAMILY = {"ada/root@1", "ada/left@1", "bob/right@1", "bob/leaf@1"}
 
 
 @pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def registry(home):
-    registry = Registry.open(home, BASE)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
 def made(registry):
     """Seeds of registrations that were made before."""
     return iter(range(1000))
