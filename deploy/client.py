@@ -161,6 +161,10 @@ class Client:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")
 
+    def restore(self, specialist: str) -> Json:
+        """Bring a retired specialist back as it was."""
+        return self._object("POST", f"/v1/specialists/{specialist}/restore")
+
     def models(self) -> list[Json]:
         """All that may be named as `model`."""
         listed = self._object("GET", "/v1/models").get("data", [])

@@ -26,7 +26,7 @@ class Aliases:
     raise
 
         InvalidReference: a text that is no id, no reference or no alias.
-        UnknownSpecialist: no such specialist is live, or it has no such version.
+        UnknownSpecialist: there is no such specialist, or it has no such version.
         InvalidInput: a reason that is too long.
         Conflict: the alias is elsewhere, or protected and nothing was expected of it, or its gates
             refuse the version.
@@ -37,10 +37,10 @@ class Aliases:
         self._base = base
 
     def of(self, specialist: str) -> list[Alias]:
-        """A live specialist's aliases, by name."""
+        """A specialist's aliases, by name."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.find(connection, reference, self._base)
+            lookup.require(connection, reference, self._base)
             rows = connection.execute(queries.aliases_of(reference.id)).all()
         return [_alias(row) for row in rows]
 
@@ -49,7 +49,7 @@ class Aliases:
         reference = parse_id(specialist)
         statement = queries.moves_of(reference.id, alias).limit(limit)
         with self._database.read() as connection:
-            lookup.find(connection, reference, self._base)
+            lookup.require(connection, reference, self._base)
             return [_move(row) for row in connection.execute(statement)]
 
     def pointing(self, digest: str) -> list[str]:
@@ -113,7 +113,6 @@ class Aliases:
             message = f"share must be from 0 to 1, not {share:g}."
             raise InvalidInput(message, "share", "invalid_share")
         with self._database.write() as connection:
-            lookup.find(connection, parse_id(reference.id), self._base)
             row = lookup.find(connection, reference, self._base)
             if share and row.number == moves.number(connection, reference.id, queries.PROD):
                 message = f"Version {row.number} is in service already; try another one."
@@ -122,10 +121,10 @@ class Aliases:
             return Canary(row.number, row.digest, share) if share else None
 
     def canary(self, specialist: str) -> Canary | None:
-        """The version that is tried on some of a live specialist's requests, if one is."""
+        """The version that is tried on some of a specialist's requests, if one is."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.find(connection, reference, self._base)
+            lookup.require(connection, reference, self._base)
             row = connection.execute(queries.canary(reference.id)).one_or_none()
         return None if row is None else Canary(row.number, row.digest, row.share)
 
@@ -177,7 +176,7 @@ class Aliases:
         """Protect an alias that stays where it is, or put gates before it; see `promote`."""
         reference = parse_id(specialist)
         with self._database.write() as connection:
-            lookup.find(connection, reference, self._base)
+            lookup.require(connection, reference, self._base)
             self._now(connection, reference.id, alias)
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
@@ -219,7 +218,7 @@ class Aliases:
         if reason is not None and len(reason) > MAX_REASON:
             message = f"Give a reason of at most {MAX_REASON} characters."
             raise InvalidInput(message, "reason", "reason_too_long")
-        lookup.find(connection, parse_id(reference.id), self._base)
+        lookup.require(connection, reference, self._base)
         found = moves.number(connection, reference.id, alias) or 0
         if expected not in (None, found):
             raise Conflict(

@@ -17,7 +17,8 @@ from registry.digests import digest_bytes
 from registry.manifest import canonical
 from registry.tables import audit
 
-REGISTERED, RETIRED = "version.registered", "specialist.retired"
+REGISTERED = "version.registered"
+RETIRED, RESTORED = "specialist.retired", "specialist.restored"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
 TRIED = "canary.set"
 _AT_ONCE = 1000

@@ -16,7 +16,7 @@ from registry.private import private_file
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0007"
+REVISION = "0008"
 _BUSY_SECONDS = 30
 
 

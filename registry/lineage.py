@@ -17,7 +17,7 @@ from registry.errors import InvalidInput
 from registry.licences import Licensed
 from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
 from registry.reference import Reference
-from registry.tables import aliases, origins, versions
+from registry.tables import aliases, origins, specialists, versions
 
 MOST = 1000
 """Versions in one graph; its `truncated` says whether there are more."""
@@ -167,7 +167,8 @@ def _pointing(digests: Sequence[str]) -> Select[Any]:
     return (
         select(versions.c.digest, aliases.c.alias)
         .join(versions, versions.c.id == aliases.c.version)
-        .where(versions.c.digest.in_(digests))
+        .join(specialists, specialists.c.id == aliases.c.specialist)
+        .where(versions.c.digest.in_(digests), specialists.c.retired.is_(None))
         .order_by(aliases.c.alias)
     )
 

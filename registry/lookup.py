@@ -1,4 +1,4 @@
-"""Finding live specialists, or those whose names are near to what was asked for."""
+"""Finding specialists, or those whose names are near to what was asked for."""
 
 import difflib
 from typing import Any
@@ -11,15 +11,25 @@ from registry.reference import Reference
 
 
 def find(connection: Connection, reference: Reference, base: str) -> Row[Any]:
-    """The version that a reference means, while its specialist is live.
+    """The version that a reference means, unless its specialist is retired.
 
     Raises:
-        UnknownSpecialist: there is none; it carries up to three nearest ids.
+        UnknownSpecialist: there is none; it carries up to three nearest names.
     """
     row = connection.execute(queries.one(reference, base)).one_or_none()
     if row is None:
-        raise UnknownSpecialist(str(reference), nearest(connection, reference, base))
+        raise _unknown(connection, reference, base)
     return row
+
+
+def require(connection: Connection, reference: Reference, base: str) -> None:
+    """Let a specialist pass that has versions, whether or not one of them is in service.
+
+    Raises:
+        UnknownSpecialist: it has none, or is retired; it carries up to three nearest names.
+    """
+    if connection.execute(queries.some_version(reference.id, base)).first() is None:
+        raise _unknown(connection, reference, base)
 
 
 def nearest(connection: Connection, reference: Reference, base: str) -> list[str]:
@@ -30,3 +40,13 @@ def nearest(connection: Connection, reference: Reference, base: str) -> list[str
     names = sorted(found)
     alike = difflib.get_close_matches(reference.id, names, n=3, cutoff=0.5)
     return alike or difflib.get_close_matches(reference.id, names, n=3, cutoff=0.0)
+
+
+def _unknown(connection: Connection, reference: Reference, base: str) -> UnknownSpecialist:
+    """Nothing has this name; what does may be another alias of the same specialist."""
+    own: list[str] = []
+    if connection.execute(queries.some_version(reference.id, base)).first() is not None:
+        found = {row.alias for row in connection.execute(queries.aliases_of(reference.id))}
+        own = [reference.id] if queries.PROD in found else []
+        own += [f"{reference.id}:{alias}" for alias in sorted(found - {queries.PROD})]
+    return UnknownSpecialist(str(reference), own[:3] or nearest(connection, reference, base))

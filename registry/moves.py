@@ -67,7 +67,12 @@ def try_out(connection: Connection, specialist: str, version: int, share: float)
     which = select(versions.c.number).where(versions.c.id == version)
     tried = {"version": connection.scalar(which), "share": share}
     audit.note(connection, audit.TRIED, specialist, **tried)
-    _note_change(connection, specialist)
+    note_change(connection, specialist)
+
+
+def note_change(connection: Connection, specialist: str) -> None:
+    """Tell those who follow the registry that something about a specialist is new."""
+    connection.execute(insert(changes).values(specialist=specialist, created=now()))
 
 
 def number(connection: Connection, specialist: str, alias: str) -> int | None:
@@ -100,7 +105,7 @@ def _move(
     to = {"alias": alias, "version": number(connection, specialist, alias)}
     said = {"reason": reason, "overridden": overridden}
     audit.note(connection, audit.MOVED, specialist, **to, **said)
-    _note_change(connection, specialist)
+    note_change(connection, specialist)
 
 
 def _set(connection: Connection, specialist: str, alias: str, version: int | None) -> None:
@@ -108,10 +113,6 @@ def _set(connection: Connection, specialist: str, alias: str, version: int | Non
     if version is not None:
         values = {"specialist": specialist, "alias": alias, "version": version}
         connection.execute(insert(aliases).values(values))
-
-
-def _note_change(connection: Connection, specialist: str) -> None:
-    connection.execute(insert(changes).values(specialist=specialist, created=now()))
 
 
 def _last(connection: Connection, specialist: str, alias: str) -> Row[Any] | None:

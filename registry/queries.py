@@ -36,22 +36,12 @@ _LIVE = [
 
 def live(base: str) -> Select[Any]:
     """Every live specialist's version, in the order of their ids."""
-    return (
-        select(*_VERSION)
-        .join(aliases, aliases.c.version == versions.c.id)
-        .where(aliases.c.alias == PROD, versions.c.base == base)
-        .order_by(aliases.c.specialist)
-    )
+    return _in_service(select(*_VERSION), base).order_by(aliases.c.specialist)
 
 
 def live_heads(base: str) -> Select[Any]:
     """Every live specialist without its card, in the order of their ids."""
-    found = select(*_LIVE).join(aliases, aliases.c.version == versions.c.id)
-    return (
-        _with_trial(found)
-        .where(aliases.c.alias == PROD, versions.c.base == base)
-        .order_by(aliases.c.specialist)
-    )
+    return _with_trial(_in_service(select(*_LIVE), base)).order_by(aliases.c.specialist)
 
 
 def count_live(base: str) -> Select[Any]:
@@ -61,13 +51,8 @@ def count_live(base: str) -> Select[Any]:
 
 def named(name: str, base: str) -> Select[Any]:
     """Ids of live specialists of any owner that have this name."""
-    return (
-        select(specialists.c.id)
-        .join(aliases, aliases.c.specialist == specialists.c.id)
-        .join(versions, versions.c.id == aliases.c.version)
-        .where(aliases.c.alias == PROD, versions.c.base == base, specialists.c.name == name)
-        .order_by(specialists.c.id)
-    )
+    named = _ids_in_service(base).where(specialists.c.name == name)
+    return named.order_by(specialists.c.id)
 
 
 def newest(specialist: str, base: str) -> Select[Any]:
@@ -95,34 +80,58 @@ def pointing(digest: str) -> Select[Any]:
     return (
         select(aliases.c.alias)
         .join(versions, versions.c.id == aliases.c.version)
-        .where(versions.c.digest == digest)
+        .join(specialists, specialists.c.id == aliases.c.specialist)
+        .where(versions.c.digest == digest, specialists.c.retired.is_(None))
         .order_by(aliases.c.alias)
     )
 
 
 def one(reference: Reference, base: str) -> Select[Any]:
-    """The version that a reference means, while its specialist is live."""
-    own = select(*_VERSION).where(versions.c.specialist == reference.id, versions.c.base == base)
-    is_live = select(aliases.c.version).where(*of_alias(aliases, reference.id, PROD))
-    return _meant(reference, own, own.where(is_live.exists()))
+    """The version that a reference means, unless its specialist is retired."""
+    return _meant(reference, _in_use(select(*_VERSION), reference.id, base))
+
+
+def some_version(specialist: str, base: str) -> Select[Any]:
+    """A row if the specialist has a version, and is not retired."""
+    return _in_use(select(versions.c.id), specialist, base).limit(1)
 
 
 def any_version(reference: Reference) -> Select[Any]:
-    """The version that a reference means, of any base, live or not."""
-    own = select(*_VERSION).where(versions.c.specialist == reference.id)
-    return _meant(reference, own, own)
+    """The version that a reference means, of any base, retired or not."""
+    return _meant(reference, select(*_VERSION).where(versions.c.specialist == reference.id))
 
 
-def _meant(reference: Reference, aliased: Select[Any], numbered: Select[Any]) -> Select[Any]:
-    """The one that a reference means: of those that aliases may point to, or of all others."""
+def _in_use(found: Select[Any], specialist: str, base: str) -> Select[Any]:
+    """The versions of one specialist that is not retired."""
+    return found.join(specialists, specialists.c.id == versions.c.specialist).where(
+        versions.c.specialist == specialist,
+        versions.c.base == base,
+        specialists.c.retired.is_(None),
+    )
+
+
+def _in_service(found: Select[Any], base: str) -> Select[Any]:
+    """The versions that `prod` means, of specialists that are not retired."""
+    return (
+        found.join(aliases, aliases.c.version == versions.c.id)
+        .join(specialists, specialists.c.id == aliases.c.specialist)
+        .where(aliases.c.alias == PROD, versions.c.base == base, specialists.c.retired.is_(None))
+    )
+
+
+def _ids_in_service(base: str) -> Select[Any]:
+    return _in_service(select(specialists.c.id).select_from(versions), base)
+
+
+def _meant(reference: Reference, found: Select[Any]) -> Select[Any]:
     if reference.digest is not None:
-        return numbered.where(versions.c.digest == reference.digest)
+        return found.where(versions.c.digest == reference.digest)
     if reference.number is not None:
-        return numbered.where(versions.c.number == reference.number)
+        return found.where(versions.c.number == reference.number)
     if reference.alias == LATEST:
-        return numbered.order_by(versions.c.number.desc()).limit(1)
+        return found.order_by(versions.c.number.desc()).limit(1)
     alias = of_alias(aliases, reference.id, reference.alias or PROD)
-    return aliased.join(aliases, aliases.c.version == versions.c.id).where(*alias)
+    return found.join(aliases, aliases.c.version == versions.c.id).where(*alias)
 
 
 def of_alias(
@@ -188,8 +197,14 @@ def changes_after(seq: int, base: str) -> Select[Any]:
     """Each change with the version that is live now, its columns null if there is none."""
     found = (
         select(changes.c.seq, changes.c.specialist.label("changed"), *_LIVE)
+        .join(specialists, specialists.c.id == changes.c.specialist)
         .outerjoin(
-            aliases, and_(aliases.c.specialist == changes.c.specialist, aliases.c.alias == PROD)
+            aliases,
+            and_(
+                aliases.c.specialist == changes.c.specialist,
+                aliases.c.alias == PROD,
+                specialists.c.retired.is_(None),
+            ),
         )
         .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
     )
@@ -212,10 +227,7 @@ def candidates(reference: Reference, base: str) -> list[Select[Any]]:
         (ids, ""),
     ]
     return [
-        select(ids)
-        .join(aliases, aliases.c.specialist == ids)
-        .join(versions, versions.c.id == aliases.c.version)
-        .where(aliases.c.alias == PROD, versions.c.base == base)
+        _ids_in_service(base)
         # '~' sorts after every character that an id may have.
         .where(column >= beginning, column < beginning + "~")
         .limit(_NEAREST_CANDIDATES)

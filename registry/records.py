@@ -1,6 +1,8 @@
 """The catalogue's writes, each within the caller's transaction."""
 
-from sqlalchemy import Connection, func, insert, select
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
 
 from registry import audit, guards, moves, origins
 from registry.card import Card
@@ -23,13 +25,15 @@ def register(
 
     Without an alias, `prod` goes to a new version, unless it is protected or its gates refuse it;
     for a known version nothing moves, since a late retry must not undo what happened after its
-    first try.
+    first try. A retired specialist to which an alias is pointed begins anew, without its others.
 
     Raises:
         Conflict: the alias that was asked for is protected, or its gates refuse the version.
     """
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest, base_license)
+    if alias is not None or known is None:
+        _begin_anew(connection, card.id)
     if alias is not None:
         _require_free(connection, card.id, alias, version)
         moves.point(connection, card.id, alias, version)
@@ -53,11 +57,37 @@ def require_base(connection: Connection, name: str, digest: str) -> None:
 
 
 def retire(connection: Connection, specialist: str) -> None:
-    """Take away every alias, and with them all ways to reach the specialist."""
+    """Close all ways to reach a specialist; what it has stays."""
+    _mark(connection, specialist, now())
+    audit.note(connection, audit.RETIRED, specialist)
+    moves.note_change(connection, specialist)
+
+
+def restore(connection: Connection, specialist: str) -> None:
+    """Bring a retired specialist back as it was."""
+    _mark(connection, specialist, None)
+    audit.note(connection, audit.RESTORED, specialist)
+    moves.note_change(connection, specialist)
+
+
+def retired(connection: Connection, specialist: str) -> bool:
+    """Whether a specialist is retired; one that never was is not."""
+    statement = select(specialists.c.retired).where(specialists.c.id == specialist)
+    return connection.scalar(statement) is not None
+
+
+def _mark(connection: Connection, specialist: str, when: datetime | None) -> None:
+    row = specialists.c.id == specialist
+    connection.execute(update(specialists).where(row).values(retired=when))
+
+
+def _begin_anew(connection: Connection, specialist: str) -> None:
+    if not retired(connection, specialist):
+        return
     names = select(aliases.c.alias).where(aliases.c.specialist == specialist)
     for alias in connection.scalars(names).all():
         moves.take_away(connection, specialist, alias)
-    audit.note(connection, audit.RETIRED, specialist)
+    _mark(connection, specialist, None)
 
 
 def _closed(connection: Connection, specialist: str, alias: str, version: int) -> bool:

@@ -1,11 +1,11 @@
 """The catalogue: which specialists exist, which version each alias means, what changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from registry import cursor as cursors
 from registry import licences, lookup, queries, records
@@ -146,16 +146,20 @@ class Registry:
         return self.resolve(parse_id(specialist))
 
     def versions(self, specialist: str, limit: int = _MAX_PAGE) -> list[Head]:
-        """The newest versions of a live specialist, oldest first; their cards are not read.
+        """The newest versions of a specialist, oldest first; their cards are not read.
 
         Raises:
             InvalidReference: the text is no id.
             UnknownSpecialist: there is none of that name.
         """
         statement = queries.newest(specialist, self._base.name).limit(limit)
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            lookup.require(connection, reference, self._base.name)
+            rows = connection.execute(statement).all()
         return [
             Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
-            for row in reversed(self._read_live(specialist, statement))
+            for row in reversed(rows)
         ]
 
     def sweep(self, older_than: float = _SWEEP_SECONDS) -> int:
@@ -177,8 +181,21 @@ class Registry:
         """
         reference = parse_id(specialist)
         with self._database.write() as connection:
-            lookup.find(connection, reference, self._base.name)
+            lookup.require(connection, reference, self._base.name)
             records.retire(connection, reference.id)
+
+    def restore(self, specialist: str) -> None:
+        """Bring a retired specialist back as it was, its aliases, gates and all.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name, retired or not.
+        """
+        reference = parse_id(specialist)
+        with self._database.write() as connection:
+            if records.retired(connection, reference.id):
+                records.restore(connection, reference.id)
+            lookup.require(connection, reference, self._base.name)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
         """Live specialists in the order of their ids, a page at a time.
@@ -277,13 +294,6 @@ class Registry:
         if card.base_digest not in (None, self._base.digest):
             message = f"is '{card.base_digest}', but the base served here is {self._base.digest}."
             raise InvalidCard(message, "base_digest")
-
-    def _read_live(self, specialist: str, statement: Select[Any]) -> Sequence[Any]:
-        """What a statement gives about a specialist, which must be live."""
-        reference = parse_id(specialist)
-        with self._database.read() as connection:
-            lookup.find(connection, reference, self._base.name)
-            return connection.execute(statement).all()
 
     def _versions(self, rows: Iterable[Any]) -> list[Version]:
         return [self._version(row) for row in rows]

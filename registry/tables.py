@@ -5,8 +5,8 @@
          ├──── aliases ──┤ 1 ── n origins
          └───── moves ───┘          changes: one row per change of what `prod` means
 
-A specialist is live while it has the alias `prod`; retiring it removes its aliases and nothing
-else, so that requests in flight keep their files and a name registered again goes on numbering.
+A specialist is live while it has the alias `prod` and is not retired. Retiring it marks it and
+removes nothing: requests in flight keep their files, and restoring it brings its aliases back.
 What an alias points to stands twice: in `aliases`, and in the last of its `moves`.
 """
 
@@ -38,6 +38,7 @@ specialists = Table(
     metadata,
     Column("id", String(129), primary_key=True),  # owner/name
     Column("name", String(64), nullable=False, index=True),
+    Column("retired", DateTime),  # UTC; null: in use
 )
 
 versions = Table(

@@ -1,4 +1,4 @@
-"""`myriad specialists`: register, list, show, retire."""
+"""`myriad specialists`: register, list, show, retire, restore."""
 
 import sys
 from datetime import UTC, datetime
@@ -104,6 +104,16 @@ def retire(
     with connect(url) as client:
         client.retire(name)
     output.show({"id": name, "retired": True}, f"{name} is retired")
+
+
+@app.command()
+def restore(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) -> None:
+    """Bring a retired specialist back as it was."""
+    output = Output(as_json)
+    name = id_of(specialist)
+    with connect(url) as client:
+        found = client.restore(name)
+    output.show(found, *_described(found))
 
 
 def send(

@@ -1,11 +1,14 @@
-"""`/v1/specialists`: register, list, show, retire."""
+"""`/v1/specialists`: register, list, show, retire, restore."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from registry.files import CONFIG, WEIGHTS
+from registry.queries import PROD
+from registry.reference import LATEST, parse_id
 from router.api.schema import request_body
 from router.api.upload import uploaded
 from router.service import Service
@@ -63,7 +66,7 @@ def specialist_routes(service: Service) -> APIRouter:
 
     @routes.get("/{owner}/{name}")
     async def show(owner: str, name: str) -> dict[str, Any]:
-        """A specialist with its versions and aliases."""
+        """A specialist with its versions and aliases: its newest version if none is in service."""
         return await service.reading.run(_details, f"{owner}/{name}")
 
     @routes.delete("/{owner}/{name}")
@@ -74,9 +77,19 @@ def specialist_routes(service: Service) -> APIRouter:
         await service.refresh()
         return {"id": identity, "object": "specialist", "deleted": True}
 
+    @routes.post("/{owner}/{name}/restore")
+    async def restore(owner: str, name: str) -> dict[str, Any]:
+        """Bring a retired specialist back as it was."""
+        identity = f"{owner}/{name}"
+        await service.writing.run(registry.restore, identity)
+        await service.refresh()
+        return await service.reading.run(_details, identity)
+
     def _details(identity: str) -> dict[str, Any]:
-        live = registry.get(identity)
+        aliases = registry.aliases.of(identity)
+        in_service = any(alias.name == PROD for alias in aliases)
+        reference = replace(parse_id(identity), alias=PROD if in_service else LATEST)
         versions = registry.versions(identity, SHOWN_VERSIONS)
-        return details(live, versions, registry.aliases.of(identity))
+        return details(registry.resolve(reference), versions, aliases)
 
     return routes

@@ -6,7 +6,7 @@ from registry.version import Alias, Head, Page, Version
 
 
 def specialist(version: Version) -> dict[str, Any]:
-    """A specialist's live version, with all of its card that is not private."""
+    """A specialist's version, with all of its card that is not private."""
     return {
         "id": version.id,
         "object": "specialist",
@@ -18,19 +18,19 @@ def specialist(version: Version) -> dict[str, Any]:
     }
 
 
-def details(live: Version, versions: list[Head], aliases: list[Alias]) -> dict[str, Any]:
+def details(version: Version, versions: list[Head], aliases: list[Alias]) -> dict[str, Any]:
     """A specialist with its history and aliases."""
     history = [
         {
-            "version": version.number,
-            "digest": version.digest,
-            "kind": version.kind,
-            "created": int(version.created.timestamp()),
+            "version": head.number,
+            "digest": head.digest,
+            "kind": head.kind,
+            "created": int(head.created.timestamp()),
         }
-        for version in versions
+        for head in versions
     ]
     pointing = {alias.name: alias.number for alias in aliases}
-    return specialist(live) | {"versions": history, "aliases": pointing}
+    return specialist(version) | {"versions": history, "aliases": pointing}
 
 
 def listed(page: Page) -> dict[str, Any]:

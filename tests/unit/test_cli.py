@@ -29,7 +29,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit")
 SPECIALISTS = (
-    *("register", "list", "show", "retire"),
+    *("register", "list", "show", "retire", "restore"),
     *("promote", "rollback", "canary", "gate", "aliases"),
 )
 
@@ -142,6 +142,7 @@ ASKING = {
     "specialists list": [],
     "specialists show": ["a/b"],
     "specialists retire": ["a/b"],
+    "specialists restore": ["a/b"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }
 

@@ -391,3 +391,5 @@ def test_retire(folder, words, typed):
     ran = myriad("specialists", "retire", "eve/new", *words, stdin=typed)
     assert (ran.code, ran.out) == (0, "eve/new is retired\n")
     assert myriad("specialists", "show", "eve/new").code == 1
+    assert "eve/new" in myriad("specialists", "restore", "eve/new").out
+    assert myriad("specialists", "show", "eve/new").code == 0

@@ -13,6 +13,7 @@ from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 from registry import moves, records
 from registry.cursor import decode, encode
 from registry.errors import (
+    Conflict,
     InvalidAdapter,
     InvalidCard,
     InvalidInput,
@@ -130,7 +131,7 @@ def test_a_version_is_found_by_number_and_the_newest_as_latest(registry):
     assert found("ada/coach@2") == second == found("ada/coach:latest")
     with pytest.raises(UnknownSpecialist) as caught:
         found("ada/coach@3")
-    assert caught.value.nearest == ["ada/coach"]
+    assert caught.value.nearest == ["ada/coach", "ada/coach:candidate"]
     registry.retire("ada/coach")
     for text in ("ada/coach@1", "ada/coach:latest"):
         with pytest.raises(UnknownSpecialist):
@@ -290,6 +291,45 @@ def test_a_name_registered_again_goes_on_numbering(registry):
     assert registry.get("ada/coach") == first
 
 
+def test_what_was_retired_is_restored_as_it_was(registry):
+    first, _ = register(registry)
+    registry.register(card("ada/coach"), config(), weights(seed=1), "candidate")
+    registry.aliases.promote("ada/coach@1", protected=True)
+    registry.aliases.try_out("ada/coach@2", 0.5)
+    before, generation = registry.live(), registry.generation()
+    registry.retire("ada/coach")
+    assert (registry.live(), registry.aliases.pointing(first.digest)) == ([], [])
+    registry.restore("ada/coach")
+    registry.restore("ada/coach")
+    assert registry.generation() == generation + 2
+    assert registry.live() == before
+    assert [change.live for change in registry.changes(generation)] == before * 2
+    assert pointing(registry) == {"candidate": 2, "prod": 1}
+    with pytest.raises(Conflict, match="protected"):
+        registry.aliases.promote("ada/coach@2")
+
+
+def test_what_was_never_there_cannot_be_restored(registry):
+    for text, error in (("ada/coach", UnknownSpecialist), ("ada/coach@1", InvalidReference)):
+        with pytest.raises(error):
+            registry.restore(text)
+    assert registry.generation() == 0
+
+
+def test_a_specialist_without_a_version_in_service_is_there_by_its_aliases(registry):
+    version, _ = registry.register(card("ada/coach"), config(), weights(), "candidate")
+    assert registry.live() == registry.search(None, None, None, 10).data == []
+    for text in ("ada/coach:candidate", "ada/coach:latest", "ada/coach@1"):
+        assert registry.resolve(parse_reference(text)) == version
+    with pytest.raises(UnknownSpecialist) as caught:
+        registry.get("ada/coach")
+    assert caught.value.nearest == ["ada/coach:candidate"]
+    assert [head.number for head in registry.versions("ada/coach")] == [1]
+    registry.aliases.promote("ada/coach:candidate", expected=0)
+    assert registry.get("ada/coach") == version
+    assert ids(registry.live()) == ["ada/coach"]
+
+
 def test_changes_are_in_order_and_tell_what_is_live_now(registry):
     first, _ = register(registry)
     register(registry, "bob/bot")
@@ -443,7 +483,7 @@ def test_a_card_for_another_base_is_refused(registry, home):
 
 @pytest.mark.parametrize(
     ("module", "step"),
-    [(records, "_insert"), (moves, "_set"), (moves, "_note_change")],
+    [(records, "_insert"), (moves, "_set"), (moves, "note_change")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_registration_that_fails_midway_is_not_visible_and_can_be_repeated(

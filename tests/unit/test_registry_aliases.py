@@ -1,7 +1,6 @@
 """Aliases: moved with what is known of them, rolled back, protected, and never forgotten."""
 
 import dataclasses
-import sqlite3
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +9,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
+from registry import moves
 from registry.errors import Conflict, InvalidInput, InvalidReference, UnknownSpecialist
 from registry.gates import Gate
 from registry.reference import parse_reference
@@ -139,8 +140,8 @@ def test_an_alias_is_taken_away_but_not_its_history(aliases):
         aliases.roll_back(COACH, "candidate")
 
 
-def test_retiring_takes_every_alias_away(registry, aliases):
-    aliases.promote(f"{COACH}@2", "candidate")
+def test_a_retired_specialist_that_is_registered_again_begins_anew(registry, aliases):
+    aliases.promote(f"{COACH}@2", "candidate", protected=True)
     registry.retire(COACH)
     for call in (aliases.of, aliases.roll_back, lambda name: aliases.history(name, "prod")):
         with pytest.raises(UnknownSpecialist):
@@ -148,6 +149,7 @@ def test_retiring_takes_every_alias_away(registry, aliases):
     registry.register(card(COACH), config(), weights(seed=5))
     assert history(aliases) == [4, None, 3, 2, 1]
     assert history(aliases, "candidate") == [None, 2]
+    assert [alias.protected for alias in aliases.of(COACH)] == [False]
     with pytest.raises(Conflict):
         aliases.roll_back(COACH)
 
@@ -197,15 +199,29 @@ def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
     for seed in range(2):
         registry.register(card(COACH), config(), weights(seed=seed))
     registry.close()
-    with sqlite3.connect(home / "registry.db") as connection:
-        for table in ("moves", "protections", "origins", "gates", "audit", "canaries"):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("UPDATE alembic_version SET version_num = '0002'")
-    connection.close()
+    rewind(home, "0002")
     registry = Registry.open(home, BASE)
     assert history(registry.aliases) == [2]
     registry.aliases.promote(f"{COACH}@1")
     assert registry.aliases.roll_back(COACH).number == 2
+    registry.close()
+
+
+def test_those_an_older_release_retired_stay_so(tmp_path):
+    home = tmp_path / "home"
+    registry = Registry.open(home, BASE)
+    registry.register(card(COACH), config(), weights())
+    registry.register(card("ada/gone"), config(), weights())
+    with registry._database.write() as connection:
+        moves.take_away(connection, "ada/gone", "prod")
+    registry.close()
+    rewind(home, "0007")
+    registry = Registry.open(home, BASE)
+    with pytest.raises(UnknownSpecialist):
+        registry.versions("ada/gone")
+    registry.restore("ada/gone")
+    assert [live.id for live in registry.live()] == [COACH]
+    assert registry.aliases.promote("ada/gone@1").number == 1
     registry.close()
 
 
@@ -316,8 +332,8 @@ class Model(RuleBasedStateMachine):
         expected = {alias: stack[-1] for alias, stack in self.stacks.items() if stack}
         for registry in self.registries:
             assert where(registry.aliases) == expected
-            for alias, moves in self.moves.items():
-                assert history(registry.aliases, alias) == moves[::-1]
+            for alias, made in self.moves.items():
+                assert history(registry.aliases, alias) == made[::-1]
 
     def teardown(self):
         for registry in self.registries:

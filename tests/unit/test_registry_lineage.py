@@ -1,8 +1,7 @@
 """Where versions come from, in both directions."""
 
-import sqlite3
-
 import pytest
+from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
 from registry import lineage as lineage_module
@@ -169,14 +168,7 @@ def test_versions_of_an_older_release_have_a_base_and_their_scores(home):
     scores = [{"metric": "f1", "value": 1.0, "data": SCORED}]
     registry.register(card("ada/scored", evaluation=scores), config(), weights())
     registry.close()
-    with sqlite3.connect(home / "registry.db") as connection:
-        connection.execute("DROP TABLE origins")
-        connection.execute("DROP TABLE gates")
-        connection.execute("DROP TABLE audit")
-        connection.execute("DROP TABLE canaries")
-        connection.execute("ALTER TABLE moves DROP COLUMN overridden")
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
-    connection.close()
+    rewind(home, "0003")
     registry = Registry.open(home, BASE)
     assert edges(of(registry, "ada/scored")) == {
         ("tiny", "base", "ada/scored@1"), (SCORED, "evaluation", "ada/scored@1"),

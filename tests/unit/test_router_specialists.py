@@ -222,6 +222,22 @@ def test_a_retired_specialist_is_gone_everywhere(client):
         client.get("/v1/models/ada/french"),
     ):
         assert response.status_code == 404
+    restored = client.post("/v1/specialists/ada/french/restore")
+    assert restored.json() == client.get("/v1/specialists/ada/french").json()
+    assert route(client, text) == "ada/french"
+    assert client.post("/v1/specialists/ada/nobody/restore").status_code == 404
+
+
+def test_one_without_a_version_in_service_is_shown_and_promoted(client):
+    data = {"card": json.dumps(CARD | {"id": "eve/new"})}
+    made = client.post("/v1/specialists?alias=candidate", data=data, files=FILES).json()
+    shown = client.get("/v1/specialists/eve/new").json()
+    assert (shown["digest"], shown["aliases"]) == (made["digest"], {"candidate": 1})
+    unknown = client.get("/v1/models/eve/new").json()["error"]
+    assert "eve/new:candidate" in unknown["message"]
+    promoted = client.put("/v1/specialists/eve/new/aliases/prod", json={"version": "candidate"})
+    assert promoted.json()["version"] == 1
+    assert client.get("/v1/models/eve/new").status_code == 200
 
 
 def test_unknown_specialists_get_the_nearest_names(client):
