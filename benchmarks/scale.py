@@ -147,7 +147,8 @@ def fill(home: Path, spec: BaseSpec, count: int, examples: int) -> None:
     with registry._database.write() as connection:
         for card in cards:
             parts = ("lora", spec.name, spec.digest, config, weights)
-            records.register(connection, card, Manifest(*parts, digest_bytes(card.canonical())))
+            manifest = Manifest(*parts, digest_bytes(card.canonical()))
+            records.register(connection, card, manifest, records.Wanted(), registry._scope)
     after = ""
     while live := registry.live(after):
         for each in live:
@@ -196,7 +197,8 @@ def _added(registry: Registry, follower: Follower, cards: list[Card]) -> float:
     with registry._database.write() as connection:
         for card in cards:
             parts = ("lora", registry._base.name, registry._base.digest, "sha256:0", "sha256:0")
-            records.register(connection, card, Manifest(*parts, digest_bytes(card.canonical())))
+            manifest = Manifest(*parts, digest_bytes(card.canonical()))
+            records.register(connection, card, manifest, records.Wanted(), registry._scope)
     # Vectors are the encoder's cost, and made here.
     for card in cards:
         follower._vectors._texts.encode(card.routed_by)

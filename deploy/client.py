@@ -97,7 +97,12 @@ class Client:
         return self._object("POST", "/v1/route", json={"input": text})
 
     def register(
-        self, card: Mapping[str, Any], config: Path, weights: Path, alias: str | None = None
+        self,
+        card: Mapping[str, Any],
+        config: Path,
+        weights: Path,
+        alias: str | None = None,
+        visibility: str | None = None,
     ) -> Json:
         """Register an adapter's two files under a card, and point an alias to the version."""
         with ExitStack() as stack:
@@ -105,8 +110,9 @@ class Client:
             for file in (config, weights):
                 content = stack.enter_context(file.open("rb"))
                 files[file.stem] = (file.name, content, "application/octet-stream")
-            query = {} if alias is None else {"alias": alias}
-            return self._object("POST", "/v1/specialists", files=files, params=query)
+            query = {"alias": alias, "visibility": visibility}
+            given = {name: value for name, value in query.items() if value is not None}
+            return self._object("POST", "/v1/specialists", files=files, params=given)
 
     def specialists(
         self, search: str | None = None, tag: str | None = None, limit: int = PAGE
@@ -156,6 +162,11 @@ class Client:
         """What was made from a base, a data set, a teacher; the same form."""
         query = {"relation": relation, "subject": subject}
         return self._object("GET", "/v1/lineage", params=query)
+
+    def show_to(self, specialist: str, visibility: str) -> Json:
+        """Say who finds a specialist besides its owner."""
+        path = f"/v1/specialists/{specialist}/visibility"
+        return self._object("PUT", path, json={"visibility": visibility})
 
     def retire(self, specialist: str) -> None:
         """Take a specialist out of service."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from registry.card import Card
 from registry.files import CONFIG, WEIGHTS
 from registry.registry import Registry
+from registry.scope import Visibility
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FILES = ("card.yaml", CONFIG, WEIGHTS)
@@ -28,7 +29,9 @@ def register_demos(registry: Registry, home: Path) -> list[str]:
         card, config, weights = ((folder / name).read_bytes() for name in FILES)
         content = hashlib.sha256(card + config + weights).hexdigest()
         if content not in seen:
-            version, _ = registry.register(Card.parse(card), config, weights)
+            version, _ = registry.register(
+                Card.parse(card), config, weights, visibility=Visibility.PUBLIC
+            )
             new.append(version.id)
             with record.open("a") as lines:
                 lines.write(f"{content}\n")

@@ -20,7 +20,7 @@ from registry.tables import audit
 REGISTERED = "version.registered"
 RETIRED, RESTORED = "specialist.retired", "specialist.restored"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
-TRIED = "canary.set"
+TRIED, SHOWN = "canary.set", "visibility.set"
 _AT_ONCE = 1000
 
 
@@ -38,6 +38,7 @@ class Entry:
 
 def note(connection: Connection, action: str, specialist: str, **details: object) -> None:
     """Add an entry within the transaction of the change; details that are None are left out."""
+    details["by"] = connection.get_execution_options().get("registry_actor")
     said = {name: value for name, value in details.items() if value is not None}
     latest = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).first()
     values: dict[str, Any] = {

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from registry.private import private_file
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0008"
+REVISION = "0009"
 _BUSY_SECONDS = 30
 
 
@@ -25,6 +26,7 @@ class Database:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._actor: str | None = None
         self._engine = create_engine(
             f"sqlite:///{file}", connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
         )
@@ -49,6 +51,12 @@ class Database:
             raise
         return database
 
+    def by(self, actor: str | None) -> "Database":
+        """The same database, whose changes are noted as those of an actor."""
+        other = copy(self)
+        other._actor = actor
+        return other
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view. Fetch at once and leave: writers wait for it."""
@@ -59,7 +67,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """All or nothing, durable when left; other writers wait."""
         with _translated(self._file), self._engine.connect() as connection:
-            connection.execution_options(registry_writes=True)
+            connection.execution_options(registry_writes=True, registry_actor=self._actor)
             with connection.begin():
                 yield connection
 

@@ -6,6 +6,7 @@
     │   ├── InvalidReference
     │   ├── InvalidCard
     │   └── InvalidAdapter
+    ├── NotOwned              somebody else's specialists are not theirs to change
     ├── Conflict              what was asked for no longer fits what is there
     ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
@@ -77,6 +78,14 @@ class InvalidAdapter(InvalidInput):
         self.file = file
         self.tensor = tensor
         self.args = (message, file, tensor)
+
+
+class NotOwned(RegistryError):
+    """Whoever asked may change what `owner` has, and nothing else."""
+
+    def __init__(self, specialist: str, owner: str) -> None:
+        super().__init__(f"'{specialist}' is not yours to change: use a name under '{owner}/'.")
+        self.args = (specialist, owner)
 
 
 class Conflict(RegistryError):

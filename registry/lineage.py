@@ -4,32 +4,34 @@ Nodes are strings: `version sha256:…`, `dataset NAME`, `teacher NAME` and so o
 what something was made from to what was made of it, and says how (`relation`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import networkx as nx
 from sqlalchemy import Connection, Select, select
 
-from registry import lookup
+from registry import lookup, queries
 from registry.database import Database
 from registry.errors import InvalidInput
 from registry.licences import Licensed
 from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
 from registry.reference import Reference
+from registry.scope import Scope
 from registry.tables import aliases, origins, specialists, versions
 
 MOST = 1000
 """Versions in one graph; its `truncated` says whether there are more."""
 _AT_ONCE = 500
+Pair = tuple[str, str]
 
 
 class Lineage:
-    """The origins of one base's versions. Thread-safe; every method may raise StorageError."""
+    """The origins of a scope's versions. Thread-safe; every method may raise StorageError."""
 
-    def __init__(self, database: Database, base: str) -> None:
+    def __init__(self, database: Database, scope: Scope) -> None:
         self._database = database
-        self._base = base
+        self._scope = scope
 
     def of(self, reference: Reference) -> nx.DiGraph:
         """A live specialist's version, all that it comes from, and all that stands on it.
@@ -38,10 +40,10 @@ class Lineage:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = lookup.find(connection, reference, self._base)
+            row = lookup.find(connection, reference, self._scope)
             graph = nx.DiGraph(focus=version_node(row.digest), truncated=False)
-            _grow(connection, graph, [row.digest], up=True)
-            _grow(connection, graph, [row.digest], up=False)
+            _grow(connection, graph, [row.digest], self._parents)
+            _grow(connection, graph, [row.digest], self._children)
             _describe(connection, graph)
         return graph
 
@@ -49,7 +51,7 @@ class Lineage:
         """All that a version comes from and whose licence is known."""
         with self._database.read() as connection:
             graph = nx.DiGraph(focus=version_node(digest), truncated=False)
-            _grow(connection, graph, [digest], up=True)
+            _grow(connection, graph, [digest], self._parents)
             _describe(connection, graph)
         nodes = (graph.nodes[node] for node in nx.ancestors(graph, version_node(digest)))
         return [Licensed(has["label"], has["license"]) for has in nodes if has.get("license")]
@@ -69,26 +71,51 @@ class Lineage:
         graph = nx.DiGraph(focus=node, truncated=False)
         kinds = (DATASET, EVALUATION) if relation == DATASET else (relation,)
         with self._database.read() as connection:
-            found = _made_of(connection, kinds, subject)
-            _grow(connection, graph, found, up=False)
+            found = self._made_of(connection, kinds, subject)
+            _grow(connection, graph, found, self._children)
             _describe(connection, graph)
         if node not in graph:
             graph.graph["focus"] = _labelled(graph, relation, subject) or node
         return graph
 
+    def _made_of(self, connection: Connection, kinds: Sequence[str], subject: str) -> list[str]:
+        """Digests of versions with such an origin, by what names it for good or by its name."""
+        found: dict[str, None] = {}
+        for column in (origins.c.subject, origins.c.label):
+            statement = (
+                select(versions.c.digest)
+                .join(origins, origins.c.version == versions.c.id)
+                .join(specialists, specialists.c.id == versions.c.specialist)
+                .where(origins.c.relation.in_(kinds), column == subject)
+                .where(queries.listed(self._scope))
+                .limit(MOST + 1)
+            )
+            found |= dict.fromkeys(connection.scalars(statement))
+        return list(found)
 
-def _made_of(connection: Connection, kinds: Sequence[str], subject: str) -> list[str]:
-    """Digests of versions with such an origin, by what names it for good or by its name."""
-    found: dict[str, None] = {}
-    for column in (origins.c.subject, origins.c.label):
+    def _parents(self, connection: Connection, children: Iterable[str]) -> Iterator[Pair]:
+        """Pairs of (parent, child) for these children."""
+        parent = versions.alias()
         statement = (
-            select(versions.c.digest)
-            .join(origins, origins.c.version == versions.c.id)
-            .where(origins.c.relation.in_(kinds), column == subject)
-            .limit(MOST + 1)
+            _pairs()
+            .join(parent, parent.c.digest == origins.c.subject)
+            .join(specialists, specialists.c.id == parent.c.specialist)
+            .where(queries.reachable(self._scope))
         )
-        found |= dict.fromkeys(connection.scalars(statement))
-    return list(found)
+        for some in _batches(children):
+            rows = connection.execute(statement.where(versions.c.digest.in_(some)))
+            yield from ((row.subject, row.digest) for row in rows)
+
+    def _children(self, connection: Connection, parents: Iterable[str]) -> Iterator[Pair]:
+        """Pairs of (parent, child) for these parents."""
+        statement = (
+            _pairs()
+            .join(specialists, specialists.c.id == versions.c.specialist)
+            .where(queries.listed(self._scope))
+        )
+        for some in _batches(parents):
+            rows = connection.execute(statement.where(origins.c.subject.in_(some)))
+            yield from ((row.subject, row.digest) for row in rows)
 
 
 def version_node(digest: str) -> str:
@@ -96,14 +123,19 @@ def version_node(digest: str) -> str:
     return f"version {digest}"
 
 
-def _grow(connection: Connection, graph: nx.DiGraph, begin: Sequence[str], *, up: bool) -> None:
+def _grow(
+    connection: Connection,
+    graph: nx.DiGraph,
+    begin: Sequence[str],
+    next_to: Callable[[Connection, Iterable[str]], Iterator[Pair]],
+) -> None:
     """Add versions, the given ones first, then generation by generation parents, or children."""
     graph.graph["truncated"] |= len(begin) > MOST
     fresh = list(begin[:MOST])
     while fresh:
         graph.add_nodes_from(map(version_node, fresh), kind="version")
-        edges = list((_parents if up else _children)(connection, fresh))
-        ends = dict.fromkeys(parent if up else child for parent, child in edges)
+        edges = list(next_to(connection, fresh))
+        ends = dict.fromkeys(chain.from_iterable(edges))
         reached = [digest for digest in ends if version_node(digest) not in graph]
         room = MOST - graph.number_of_nodes()
         graph.graph["truncated"] |= len(reached) > room
@@ -112,20 +144,6 @@ def _grow(connection: Connection, graph: nx.DiGraph, begin: Sequence[str], *, up
         nodes = ((version_node(parent), version_node(child)) for parent, child in edges)
         shown = [(parent, child) for parent, child in nodes if {parent, child} <= graph.nodes]
         graph.add_edges_from(shown, relation=PARENT)
-
-
-def _parents(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of (parent, child) for these children."""
-    for some in _batches(digests):
-        rows = connection.execute(_pairs().where(versions.c.digest.in_(some)))
-        yield from ((row.subject, row.digest) for row in rows)
-
-
-def _children(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of (parent, child) for these parents."""
-    for some in _batches(digests):
-        rows = connection.execute(_pairs().where(origins.c.subject.in_(some)))
-        yield from ((row.subject, row.digest) for row in rows)
 
 
 def _batches(digests: Iterable[str]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from registry.card import Card
 from registry.errors import InvalidCard, InvalidReference
 from registry.manifest import Manifest
 from registry.reference import parse_reference
+from registry.scope import Scope
 from registry.tables import origins
 
 BASE, PARENT, TEACHER, DATASET, EVALUATION, JOB = (
@@ -41,14 +42,15 @@ def note(
     version: int,
     card: Card,
     manifest: Manifest,
-    base_license: str | None = None,
+    base_license: str | None,
+    scope: Scope,
 ) -> None:
     """Write down the origins of a new version.
 
     Raises:
         InvalidCard: a parent is not registered.
     """
-    found = [*_declared(card, manifest.base, base_license), *_parents(connection, card)]
+    found = [*_declared(card, manifest.base, base_license), *_parents(connection, card, scope)]
     rows = [asdict(each) | {"version": version} for each in _distinct(found)]
     connection.execute(insert(origins), rows)
 
@@ -72,7 +74,7 @@ def _declared(card: Card, base: str, base_license: str | None) -> Iterator[Origi
         yield Origin(JOB, card.origins.job, card.origins.job)
 
 
-def _parents(connection: Connection, card: Card) -> Iterator[Origin]:
+def _parents(connection: Connection, card: Card, scope: Scope) -> Iterator[Origin]:
     texts = card.origins.parents if card.origins is not None else ()
     for at, text in enumerate(texts):
         field = f"origins.parents[{at}]"
@@ -80,7 +82,7 @@ def _parents(connection: Connection, card: Card) -> Iterator[Origin]:
             reference = parse_reference(text)
         except InvalidReference as error:
             raise InvalidCard(error.message, field) from None
-        row = connection.execute(queries.any_version(reference)).first()
+        row = connection.execute(queries.any_version(reference, scope)).first()
         if row is None:
             raise InvalidCard(f"'{text}' is not registered here; register it first.", field)
         terms = json.loads(row.card).get("license")

@@ -1,10 +1,22 @@
-"""The catalogue's reads, as statements. `base` confines each to the served base's adapters."""
+"""The catalogue's reads, as statements; a scope confines each to what its owner may see."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, and_, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Table,
+    and_,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from registry.reference import LATEST, Reference
+from registry.scope import Scope, Visibility
 from registry.tables import (
     aliases,
     canaries,
@@ -19,6 +31,7 @@ from registry.tables import (
 
 PROD = "prod"
 _VERSION = [column for column in versions.c if column.name != "words"]
+_VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
 _tried = versions.alias("tried")
@@ -27,6 +40,7 @@ _LIVE = [
     versions.c.number,
     versions.c.digest,
     versions.c.created,
+    specialists.c.visibility,
     _first.c.created.label("since"),
     canaries.c.share,
     _tried.c.number.label("tried_number"),
@@ -34,33 +48,33 @@ _LIVE = [
 ]
 
 
-def live(base: str) -> Select[Any]:
+def live(scope: Scope) -> Select[Any]:
     """Every live specialist's version, in the order of their ids."""
-    return _in_service(select(*_VERSION), base).order_by(aliases.c.specialist)
+    return _in_service(select(*_VERSION), scope).order_by(aliases.c.specialist)
 
 
-def live_heads(base: str) -> Select[Any]:
+def live_heads(scope: Scope) -> Select[Any]:
     """Every live specialist without its card, in the order of their ids."""
-    return _with_trial(_in_service(select(*_LIVE), base)).order_by(aliases.c.specialist)
+    return _with_trial(_in_service(select(*_LIVE), scope)).order_by(aliases.c.specialist)
 
 
-def count_live(base: str) -> Select[Any]:
+def count_live(scope: Scope) -> Select[Any]:
     """How many specialists are live."""
-    return select(func.count()).select_from(live(base).subquery())
+    return select(func.count()).select_from(live(scope).subquery())
 
 
-def named(name: str, base: str) -> Select[Any]:
+def named(name: str, scope: Scope) -> Select[Any]:
     """Ids of live specialists of any owner that have this name."""
-    named = _ids_in_service(base).where(specialists.c.name == name)
+    named = _ids_in_service(scope).where(specialists.c.name == name)
     return named.order_by(specialists.c.id)
 
 
-def newest(specialist: str, base: str) -> Select[Any]:
+def newest(specialist: str, scope: Scope) -> Select[Any]:
     """The versions of a specialist without their cards, the newest first."""
     columns = (versions.c.number, versions.c.digest, versions.c.kind, versions.c.created)
     return (
         select(*columns)
-        .where(versions.c.specialist == specialist, versions.c.base == base)
+        .where(versions.c.specialist == specialist, versions.c.base == scope.base)
         .order_by(versions.c.number.desc())
     )
 
@@ -72,7 +86,7 @@ def blobs() -> CompoundSelect[Any]:
 
 def version(digest: str) -> Select[Any]:
     """A version by its digest, live or not."""
-    return select(*_VERSION).where(versions.c.digest == digest)
+    return _owned(select(*_VERSION)).where(versions.c.digest == digest)
 
 
 def pointing(digest: str) -> Select[Any]:
@@ -86,41 +100,66 @@ def pointing(digest: str) -> Select[Any]:
     )
 
 
-def one(reference: Reference, base: str) -> Select[Any]:
+def one(reference: Reference, scope: Scope) -> Select[Any]:
     """The version that a reference means, unless its specialist is retired."""
-    return _meant(reference, _in_use(select(*_VERSION), reference.id, base))
+    return _meant(reference, _in_use(select(*_VERSION), reference.id, scope))
 
 
-def some_version(specialist: str, base: str) -> Select[Any]:
+def some_version(specialist: str, scope: Scope) -> Select[Any]:
     """A row if the specialist has a version, and is not retired."""
-    return _in_use(select(versions.c.id), specialist, base).limit(1)
+    return _in_use(select(versions.c.id), specialist, scope).limit(1)
 
 
-def any_version(reference: Reference) -> Select[Any]:
+def any_version(reference: Reference, scope: Scope) -> Select[Any]:
     """The version that a reference means, of any base, retired or not."""
-    return _meant(reference, select(*_VERSION).where(versions.c.specialist == reference.id))
+    found = _owned(select(*_VERSION)).where(versions.c.specialist == reference.id)
+    return _meant(reference, found.where(reachable(scope)))
 
 
-def _in_use(found: Select[Any], specialist: str, base: str) -> Select[Any]:
+def reachable(scope: Scope) -> ColumnElement[bool]:
+    """Specialists that whoever knows their name may use."""
+    return _seen(scope, (Visibility.PUBLIC, Visibility.UNLISTED))
+
+
+def listed(scope: Scope) -> ColumnElement[bool]:
+    """Specialists that may be shown unasked."""
+    return _seen(scope, (Visibility.PUBLIC,))
+
+
+def _seen(scope: Scope, by_all: Sequence[Visibility]) -> ColumnElement[bool]:
+    if scope.owner is None:
+        return true()
+    # '0' comes after '/': these are all names of the owner's, as a range of the primary key.
+    own = and_(specialists.c.id > f"{scope.owner}/", specialists.c.id < f"{scope.owner}0")
+    return or_(specialists.c.visibility.in_(by_all), own)
+
+
+def _owned(found: Select[Any]) -> Select[Any]:
+    return found.join(specialists, specialists.c.id == versions.c.specialist)
+
+
+def _in_use(found: Select[Any], specialist: str, scope: Scope) -> Select[Any]:
     """The versions of one specialist that is not retired."""
-    return found.join(specialists, specialists.c.id == versions.c.specialist).where(
+    return _owned(found).where(
         versions.c.specialist == specialist,
-        versions.c.base == base,
+        versions.c.base == scope.base,
         specialists.c.retired.is_(None),
+        reachable(scope),
     )
 
 
-def _in_service(found: Select[Any], base: str) -> Select[Any]:
+def _in_service(found: Select[Any], scope: Scope) -> Select[Any]:
     """The versions that `prod` means, of specialists that are not retired."""
     return (
         found.join(aliases, aliases.c.version == versions.c.id)
         .join(specialists, specialists.c.id == aliases.c.specialist)
-        .where(aliases.c.alias == PROD, versions.c.base == base, specialists.c.retired.is_(None))
+        .where(aliases.c.alias == PROD, versions.c.base == scope.base)
+        .where(specialists.c.retired.is_(None), listed(scope))
     )
 
 
-def _ids_in_service(base: str) -> Select[Any]:
-    return _in_service(select(specialists.c.id).select_from(versions), base)
+def _ids_in_service(scope: Scope) -> Select[Any]:
+    return _in_service(select(specialists.c.id).select_from(versions), scope)
 
 
 def _meant(reference: Reference, found: Select[Any]) -> Select[Any]:
@@ -193,7 +232,7 @@ def _with_trial(found: Select[Any]) -> Select[Any]:
     )
 
 
-def changes_after(seq: int, base: str) -> Select[Any]:
+def changes_after(seq: int, scope: Scope) -> Select[Any]:
     """Each change with the version that is live now, its columns null if there is none."""
     found = (
         select(changes.c.seq, changes.c.specialist.label("changed"), *_LIVE)
@@ -206,7 +245,9 @@ def changes_after(seq: int, base: str) -> Select[Any]:
                 specialists.c.retired.is_(None),
             ),
         )
-        .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == base))
+        .outerjoin(
+            versions, and_(versions.c.id == aliases.c.version, versions.c.base == scope.base)
+        )
     )
     return _with_trial(found).where(changes.c.seq > seq).order_by(changes.c.seq)
 
@@ -216,7 +257,7 @@ def last_change() -> Select[Any]:
     return select(func.max(changes.c.seq))
 
 
-def candidates(reference: Reference, base: str) -> list[Select[Any]]:
+def candidates(reference: Reference, scope: Scope) -> list[Select[Any]]:
     """Live ids that share a beginning with a mistyped one: a bounded few of each sort."""
     ids, names = specialists.c.id, specialists.c.name
     beginnings = [
@@ -227,7 +268,7 @@ def candidates(reference: Reference, base: str) -> list[Select[Any]]:
         (ids, ""),
     ]
     return [
-        _ids_in_service(base)
+        _ids_in_service(scope)
         # '~' sorts after every character that an id may have.
         .where(column >= beginning, column < beginning + "~")
         .limit(_NEAREST_CANDIDATES)

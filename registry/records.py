@@ -1,5 +1,6 @@
 """The catalogue's writes, each within the caller's transaction."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -11,15 +12,21 @@ from registry.errors import BaseChanged, Conflict
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.reference import parse_id
+from registry.scope import Scope, Visibility
 from registry.tables import aliases, bases, specialists, tags, versions
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a registration asks for beside its content, and the licence of the base it is for."""
+
+    alias: str | None = None
+    visibility: Visibility | None = None
+    base_license: str | None = None
+
+
 def register(
-    connection: Connection,
-    card: Card,
-    manifest: Manifest,
-    alias: str | None = None,
-    base_license: str | None = None,
+    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, scope: Scope
 ) -> bool:
     """Note a version, and point an alias to it; True if the version is new.
 
@@ -28,10 +35,13 @@ def register(
     first try. A retired specialist to which an alias is pointed begins anew, without its others.
 
     Raises:
-        Conflict: the alias that was asked for is protected, or its gates refuse the version.
+        Conflict: the alias that was asked for is protected, or its gates refuse the version; or the
+            specialist is there with another visibility.
     """
+    alias = wanted.alias
+    _require_specialist(connection, card.id, wanted.visibility)
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
-    version = known if known is not None else _insert(connection, card, manifest, base_license)
+    version = known if known is not None else _insert(connection, card, manifest, wanted, scope)
     if alias is not None or known is None:
         _begin_anew(connection, card.id)
     if alias is not None:
@@ -60,6 +70,14 @@ def retire(connection: Connection, specialist: str) -> None:
     """Close all ways to reach a specialist; what it has stays."""
     _mark(connection, specialist, now())
     audit.note(connection, audit.RETIRED, specialist)
+    moves.note_change(connection, specialist)
+
+
+def show_to(connection: Connection, specialist: str, visibility: Visibility) -> None:
+    """Say who finds a specialist besides its owner."""
+    row = specialists.c.id == specialist
+    connection.execute(update(specialists).where(row).values(visibility=visibility))
+    audit.note(connection, audit.SHOWN, specialist, visibility=visibility)
     moves.note_change(connection, specialist)
 
 
@@ -104,11 +122,22 @@ def _require_free(connection: Connection, specialist: str, alias: str, version: 
         raise Conflict(guards.refused(specialist, alias, reasons), "gate_closed")
 
 
+def _require_specialist(connection: Connection, specialist: str, wanted: Visibility | None) -> None:
+    """Make a specialist, or hold the one that is there to the visibility that is asked for."""
+    row = specialists.c.id == specialist
+    known = connection.scalar(select(specialists.c.visibility).where(row))
+    if known is None:
+        name, visibility = parse_id(specialist).name, wanted or Visibility.PRIVATE
+        values = {"id": specialist, "name": name, "visibility": visibility}
+        connection.execute(insert(specialists).values(values))
+    elif wanted not in (None, known):
+        message = f"'{specialist}' is {known}, not {wanted}; change that first, or leave it out."
+        raise Conflict(message, "other_visibility")
+
+
 def _insert(
-    connection: Connection, card: Card, manifest: Manifest, base_license: str | None
+    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, scope: Scope
 ) -> int:
-    if connection.scalar(select(specialists.c.id).where(specialists.c.id == card.id)) is None:
-        connection.execute(insert(specialists).values(id=card.id, name=parse_id(card.id).name))
     last = select(func.max(versions.c.number)).where(versions.c.specialist == card.id)
     row = {
         "specialist": card.id,
@@ -124,7 +153,7 @@ def _insert(
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
-    origins.note(connection, version, card, manifest, base_license)
+    origins.note(connection, version, card, manifest, wanted.base_license, scope)
     named = {"version": row["number"], "digest": row["digest"]}
     audit.note(connection, audit.REGISTERED, card.id, **named)
     if card.tags:

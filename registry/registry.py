@@ -29,6 +29,7 @@ from registry.lineage import Lineage
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
+from registry.scope import Scope, Visibility
 from registry.tables import aliases, versions
 from registry.version import Canary, Change, Head, Live, Page, Version
 
@@ -40,18 +41,24 @@ _SWEEP_SECONDS = 3600.0
 
 
 class Registry:
-    """The specialists of one home folder that fit one base.
+    """The specialists of one home folder that fit one base, as an owner or everyone sees them.
 
     Thread-safe, and several processes may have the same home open. Whatever a method has returned
     is on the disk, whatever happens next. Every method may raise StorageError.
     """
 
     def __init__(
-        self, database: Database, blobs: BlobStore, base: BaseSpec, limits: Limits
+        self,
+        database: Database,
+        blobs: BlobStore,
+        base: BaseSpec,
+        limits: Limits,
+        owner: str | None = None,
     ) -> None:
-        self.aliases = Aliases(database, base.name)
+        self._scope = Scope(base.name, owner)
+        self.aliases = Aliases(database, self._scope)
         """Which version each alias means, and how that is changed."""
-        self.lineage = Lineage(database, base.name)
+        self.lineage = Lineage(database, self._scope)
         """Where versions come from, and what stands on them."""
         self._database = database
         self._blobs = blobs
@@ -77,12 +84,26 @@ class Registry:
             raise
         return cls(database, BlobStore(blobs), base, limits or Limits())
 
+    def seen_by(self, owner: str | None, actor: str | None = None) -> "Registry":
+        """The same registry, as an owner sees it and may change it; None sees, and may, all.
+
+        Args:
+            owner: whose private specialists are there too, and alone may be changed.
+            actor: by whom changes are made, for the audit log.
+        """
+        return Registry(self._database.by(actor), self._blobs, self._base, self._limits, owner)
+
     def close(self) -> None:
         """Let go of the files."""
         self._database.close()
 
     def register(
-        self, card: Card, config: bytes, weights: Buffer, alias: str | None = None
+        self,
+        card: Card,
+        config: bytes,
+        weights: Buffer,
+        alias: str | None = None,
+        visibility: Visibility | None = None,
     ) -> tuple[Version, bool]:
         """Add a version of a specialist, all or nothing; a new one becomes the live one.
 
@@ -92,6 +113,7 @@ class Registry:
             weights: adapter_model.safetensors.
             alias: what points to the version from now on; without one `prod` does if the version
                 is new, and nothing changes if it is not.
+            visibility: who finds it; a new specialist is private unless something else is said.
 
         Returns:
             The version, and whether it is new: the same content keeps its number.
@@ -100,7 +122,10 @@ class Registry:
             InvalidReference: that is no alias.
             InvalidCard: it was made for another base.
             InvalidAdapter: it does not fit the base, or cannot be trusted.
+            NotOwned: it would be another owner's.
+            Conflict: the specialist is there with another visibility, or the alias refuses it.
         """
+        self._scope.require_own(parse_id(card.id))
         self._require_base(card)
         if alias is not None:
             require_alias(card.id, alias)
@@ -114,7 +139,8 @@ class Registry:
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
-            created = records.register(connection, card, manifest, alias, self._base.license)
+            wanted = records.Wanted(alias, visibility, self._base.license)
+            created = records.register(connection, card, manifest, wanted, self._scope)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
 
@@ -133,7 +159,7 @@ class Registry:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = lookup.find(connection, reference, self._base.name)
+            row = lookup.find(connection, reference, self._scope)
         return self._version(row)
 
     def get(self, specialist: str) -> Version:
@@ -152,10 +178,10 @@ class Registry:
             InvalidReference: the text is no id.
             UnknownSpecialist: there is none of that name.
         """
-        statement = queries.newest(specialist, self._base.name).limit(limit)
+        statement = queries.newest(specialist, self._scope).limit(limit)
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require(connection, reference, self._base.name)
+            lookup.require(connection, reference, self._scope)
             rows = connection.execute(statement).all()
         return [
             Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
@@ -177,11 +203,13 @@ class Registry:
 
         Raises:
             InvalidReference: the text is no id.
+            NotOwned: it is another owner's, if it is there.
             UnknownSpecialist: there is none of that name.
         """
         reference = parse_id(specialist)
+        self._scope.require_own(reference)
         with self._database.write() as connection:
-            lookup.require(connection, reference, self._base.name)
+            lookup.require(connection, reference, self._scope)
             records.retire(connection, reference.id)
 
     def restore(self, specialist: str) -> None:
@@ -189,13 +217,29 @@ class Registry:
 
         Raises:
             InvalidReference: the text is no id.
+            NotOwned: it is another owner's, if it is there.
             UnknownSpecialist: there is none of that name, retired or not.
         """
         reference = parse_id(specialist)
+        self._scope.require_own(reference)
         with self._database.write() as connection:
             if records.retired(connection, reference.id):
                 records.restore(connection, reference.id)
-            lookup.require(connection, reference, self._base.name)
+            lookup.require(connection, reference, self._scope)
+
+    def show_to(self, specialist: str, visibility: Visibility) -> None:
+        """Say who finds a specialist besides its owner.
+
+        Raises:
+            InvalidReference: the text is no id.
+            NotOwned: it is another owner's, if it is there.
+            UnknownSpecialist: there is none of that name.
+        """
+        reference = parse_id(specialist)
+        self._scope.require_own(reference)
+        with self._database.write() as connection:
+            lookup.require(connection, reference, self._scope)
+            records.show_to(connection, reference.id, visibility)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
         """Live specialists in the order of their ids, a page at a time.
@@ -210,7 +254,7 @@ class Registry:
             InvalidInput: the text is too long, the cursor or the limit is none.
         """
         _check_search(text, limit)
-        statement = queries.live(self._base.name)
+        statement = queries.live(self._scope)
         for word in (text or "").casefold().split():
             statement = statement.where(queries.containing(word))
         if tag is not None:
@@ -224,7 +268,7 @@ class Registry:
 
     def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Live]:
         """Up to `limit` live specialists whose ids come after `after_id`, in that order."""
-        statement = queries.live_heads(self._base.name).where(aliases.c.specialist > after_id)
+        statement = queries.live_heads(self._scope).where(aliases.c.specialist > after_id)
         with self._database.read() as connection:
             rows = connection.execute(statement.limit(limit)).all()
         return [_live(row) for row in rows]
@@ -232,17 +276,17 @@ class Registry:
     def count(self) -> int:
         """How many specialists are live."""
         with self._database.read() as connection:
-            return connection.scalar(queries.count_live(self._base.name)) or 0
+            return connection.scalar(queries.count_live(self._scope)) or 0
 
     def nearest(self, text: str) -> list[str]:
         """Up to three ids of live specialists that are like any text, whatever its case."""
         with self._database.read() as connection:
-            return lookup.nearest(connection, like_a_reference(text), self._base.name)
+            return lookup.nearest(connection, like_a_reference(text), self._scope)
 
     def named(self, name: str, limit: int) -> list[str]:
         """Up to `limit` ids of live specialists with this name, whoever owns them."""
         with self._database.read() as connection:
-            found = connection.scalars(queries.named(name, self._base.name).limit(limit))
+            found = connection.scalars(queries.named(name, self._scope).limit(limit))
             return list(found)
 
     def card(self, digest: str) -> Card:
@@ -266,7 +310,7 @@ class Registry:
 
     def changes(self, after: int, limit: int = _MAX_PAGE) -> list[Change]:
         """Up to `limit` changes numbered above `after`, in order, each with what is live now."""
-        statement = queries.changes_after(after, self._base.name).limit(limit)
+        statement = queries.changes_after(after, self._scope).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return [
@@ -308,6 +352,7 @@ class Registry:
             card=card,
             created=row.created.replace(tzinfo=UTC),
             files=self._files(row),
+            visibility=Visibility(row.visibility),
             problem=problem,
         )
 
@@ -330,6 +375,7 @@ def _live(row: Any) -> Live:
         digest=row.digest,
         created=row.created.replace(tzinfo=UTC),
         since=row.since.replace(tzinfo=UTC),
+        visibility=Visibility(row.visibility),
         canary=None if row.share is None else Canary(row.tried_number, row.tried_digest, row.share),
     )
 

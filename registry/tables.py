@@ -39,6 +39,7 @@ specialists = Table(
     Column("id", String(129), primary_key=True),  # owner/name
     Column("name", String(64), nullable=False, index=True),
     Column("retired", DateTime),  # UTC; null: in use
+    Column("visibility", String(8), nullable=False, server_default="private"),
 )
 
 versions = Table(

@@ -6,6 +6,7 @@ from datetime import datetime
 from registry.card import Card
 from registry.files import AdapterFiles
 from registry.gates import Gate
+from registry.scope import Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Version:
     card: Card
     created: datetime
     files: AdapterFiles
+    visibility: Visibility
     problem: str | None = None
 
 
@@ -85,6 +87,7 @@ class Live:
     digest: str
     created: datetime
     since: datetime
+    visibility: Visibility
     canary: Canary | None = None
 
 

@@ -140,7 +140,9 @@ class Follower:
             return None
         self.skipped.pop(live.id, None)
         since = live.since.timestamp()
-        return Route(live.id, live.number, live.digest, vectors, since, live.canary)
+        return Route(
+            live.id, live.number, live.digest, vectors, since, live.canary, live.visibility
+        )
 
     def _examples(self, digest: str) -> list[str]:
         return self._registry.card(digest).routed_by

@@ -98,9 +98,9 @@ class Index:
         return group < len(self._alive) and bool(self._alive[group])
 
     @property
-    def groups(self) -> NDArray[np.intp]:
-        """Numbers of the groups that were not withdrawn."""
-        return np.flatnonzero(self._alive)
+    def alive(self) -> NDArray[np.bool_]:
+        """Which groups were not withdrawn, [groups]."""
+        return self._alive
 
     @property
     def is_newest(self) -> bool:
@@ -126,7 +126,11 @@ class Index:
         return other, other._add(added)
 
     def nearest(
-        self, query: Vectors, count: int, prior: float | None = None
+        self,
+        query: Vectors,
+        count: int,
+        prior: float | None = None,
+        among: NDArray[np.bool_] | None = None,
     ) -> list[tuple[int, float]]:
         """The `count` best groups for a unit vector: their numbers and scores, best first.
 
@@ -138,12 +142,14 @@ class Index:
             query: float32 [dimensions].
             count: how many.
             prior: what any text scores, which small groups are weighed with; None weighs nothing.
+            among: which groups are looked at, [groups]; None looks at all.
         """
         if not len(self._sizes) or not count:
             return []
         cosines = self._examples.dot(query, self._end)
         nearest = self._nearest_of_wide(cosines)
         bounds = self._weighed(self._bounds(query, nearest), prior)
+        bounds[~self._alive if among is None else ~(self._alive & among)] = -np.inf
         block = count + BLOCK
         while True:
             top = _largest(bounds, block)
@@ -193,10 +199,9 @@ class Index:
         return nearest
 
     def _bounds(self, query: Vectors, nearest: Vectors) -> Vectors:
-        """Raw scores of small groups, upper bounds of the others', -inf of withdrawn ones."""
+        """Raw scores of small groups, upper bounds of the others'."""
         bounds = self._summaries.dot(query, len(self._sizes))
         bounds[self._wide.groups] += NEAR_WEIGHT * nearest
-        bounds[~self._alive] = -np.inf
         return bounds
 
     def _weighed(self, raw: Vectors, prior: float | None) -> Vectors:

@@ -53,8 +53,13 @@ class Resolver:
         self._encoder = encoder
         self._policy = policy
 
-    async def resolve(self, model: str, turns: Sequence[str]) -> Decision:
+    async def resolve(self, model: str, turns: Sequence[str], owner: str | None = None) -> Decision:
         """Who answers a request for `model`; only `auto` reads the user's `turns`.
+
+        Args:
+            model: What the request names.
+            turns: What the user said, oldest first.
+            owner: Whose private specialists may answer; None may ask all.
 
         Raises:
             NotReady: `auto` was asked for before the first snapshot.
@@ -63,9 +68,9 @@ class Resolver:
         if model == self.base:
             return base_answers("The request names the base.")
         if model == AUTO:
-            return await self.route(turns)
-        known = self._live(model)
-        return known if known is not None else await self._reading.run(self._named, model)
+            return await self.route(turns, owner)
+        known = self._live(model, owner)
+        return known if known is not None else await self._reading.run(self._named, model, owner)
 
     def staged(self, decision: Decision, model: str, key: str) -> Decision:
         """The decision, for a canary where one is tried; a version that was named stays.
@@ -82,8 +87,8 @@ class Resolver:
             return decision
         return staged(decision, snapshot.find(decision.specialist), key)
 
-    async def route(self, turns: Sequence[str]) -> Decision:
-        """The policy's decision over the current snapshot.
+    async def route(self, turns: Sequence[str], owner: str | None = None) -> Decision:
+        """The policy's decision over what an owner may use of the current snapshot.
 
         Raises:
             NotReady: Before the first snapshot.
@@ -91,39 +96,41 @@ class Resolver:
         snapshot = self._follower.snapshot
         if snapshot is None:
             raise NotReady("The routes are still being read; try again in a second.")
-        return await self._routing.run(self._policy.decide, snapshot, self._encoder, turns)
+        seen = snapshot.seen_by(owner)
+        return await self._routing.run(self._policy.decide, seen, self._encoder, turns)
 
-    def version(self, model: str) -> Version:
+    def version(self, model: str, owner: str | None = None) -> Version:
         """The version that a reference means; blocks on the registry.
 
         Raises:
             UnknownModel: Nothing answers to this name.
         """
         try:
-            return self._registry.resolve(parse_reference(model))
+            return self._registry.seen_by(owner).resolve(parse_reference(model))
         except UnknownSpecialist as error:
             raise UnknownModel(model, error.nearest) from error
         except InvalidReference as error:
-            raise UnknownModel(model, self._nearest(model)) from error
+            raise UnknownModel(model, self._nearest(model, owner)) from error
 
-    def _live(self, model: str) -> Decision | None:
+    def _live(self, model: str, owner: str | None) -> Decision | None:
         """The decision for a plain `owner/name` that the snapshot knows: nothing is read for it."""
         snapshot = self._follower.snapshot
-        route = snapshot.find(model) if snapshot is not None else None
+        route = snapshot.seen_by(owner).find(model) if snapshot is not None else None
         if route is None:
             return None
         return Decision(route.specialist, route.version, route.digest, None, BY_NAME)
 
-    def _named(self, model: str) -> Decision:
-        version = self.version(model)
+    def _named(self, model: str, owner: str | None) -> Decision:
+        version = self.version(model, owner)
         return Decision(version.id, version.number, version.digest, None, BY_NAME)
 
-    def _nearest(self, model: str) -> list[str]:
+    def _nearest(self, model: str, owner: str | None) -> list[str]:
         """Names like one that is not known, whatever its case: specialists, `auto`, the base."""
+        registry = self._registry.seen_by(owner)
         if "/" in model:
-            return self._registry.nearest(model)
+            return registry.nearest(model)
         plain = model.strip().lower()
         built_in = {AUTO: AUTO, self.base.lower(): self.base}
         alike = get_close_matches(plain[:LONGEST_NAME], built_in)
-        owned = self._registry.named(plain, 3)
+        owned = registry.named(plain, 3)
         return owned or [built_in[name] for name in alike] or [AUTO, self.base]

@@ -1,8 +1,13 @@
 """The immutable route table that a replica serves from."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.scope import Visibility
 from registry.version import Canary
 from router.encoder import Vectors
 from router.index import Index
@@ -13,7 +18,7 @@ class Route:
     """A specialist's live version and its example vectors, [at least 1, dimensions].
 
     `since` is when the specialist was first registered, in Unix seconds; `canary` is a version that
-    some of its requests get instead.
+    some of its requests get instead; `visibility` says whom it may be chosen for.
     """
 
     specialist: str
@@ -22,6 +27,7 @@ class Route:
     vectors: Vectors = field(repr=False)
     since: float = 0.0
     canary: Canary | None = None
+    visibility: Visibility = Visibility.PUBLIC
 
     @property
     def owner(self) -> str:
@@ -40,44 +46,65 @@ class Snapshot:
         self.generation = generation
         self.general = general
         self.index = Index()
+        self._owner: str | None = None
+        # Which groups not everyone may be routed to, and the numbers of all groups' owners.
+        self._hidden = np.empty(0, dtype=np.bool_)
+        self._owners = np.empty(0, dtype=np.intp)
+        self._shown: NDArray[np.bool_] | None = None
         # Shared with the snapshots that grow out of this one; `index` says which routes are mine.
         self._routes: list[Route] = []
         self._numbers: dict[str, int] = {}
+        self._owner_numbers: dict[str, int] = {}
         self._take({route.specialist: route for route in routes}, self.index)
 
     def __len__(self) -> int:
         """How many specialists are routed to."""
-        return len(self.index.groups)
+        return int(np.count_nonzero(self._among))
 
     @property
     def routes(self) -> list[Route]:
         """All routes, by specialist; to be looked through only rarely."""
-        found = (self._routes[number] for number in self.index.groups)
+        found = (self._routes[number] for number in np.flatnonzero(self._among))
         return sorted(found, key=lambda route: route.specialist)
+
+    def seen_by(self, owner: str | None) -> "Snapshot":
+        """The routes that an owner may use; None may use all."""
+        if owner is None or not self._hidden.any():
+            return self
+        other = copy(self)
+        other._owner = owner
+        other._shown = ~self._hidden | (self._owners == self._owner_numbers.get(owner, -1))
+        return other
 
     def find(self, specialist: str) -> Route | None:
         """The route of a specialist; None for one that is not here, or no longer in use here."""
         number = self._numbers.get(specialist)
-        return self._routes[number] if number is not None and number in self.index else None
+        if number is None or number not in self.index:
+            return None
+        route = self._routes[number]
+        private = route.visibility == Visibility.PRIVATE
+        return None if private and self._owner not in (None, route.owner) else route
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None = None
     ) -> list[tuple[Route, float]]:
         """The `count` best routes for a unit vector and their scores, best first."""
-        found = self.index.nearest(query, count, prior)
+        found = self.index.nearest(query, count, prior, self._shown)
         routes = [(self._routes[number], score) for number, score in found]
         # Replicas number routes as they came to know them; a tie must not depend on that.
         return sorted(routes, key=lambda pair: (-pair[1], pair[0].specialist))
 
     def changed(self, generation: int, changes: Mapping[str, Route | None]) -> "Snapshot":
-        """The snapshot after specialists were replaced, added, or taken away (None)."""
+        """The snapshot after specialists were replaced, added, or taken away (None).
+
+        Only of one that nobody in particular sees.
+        """
         if not self.index.is_newest or self.index.is_sparse:
             routes = {route.specialist: route for route in self.routes} | dict(changes)
             left = (route for route in routes.values() if route is not None)
             return Snapshot(generation, left, self.general)
-        other = object.__new__(Snapshot)
-        other.generation, other.general = generation, self.general
-        other._routes, other._numbers = self._routes, self._numbers
+        other = copy(self)
+        other.generation = generation
         other._take(changes, self.index)
         return other
 
@@ -88,3 +115,15 @@ class Snapshot:
         for route, view in zip(added, views, strict=True):
             self._numbers[route.specialist] = len(self._routes)
             self._routes.append(replace(route, vectors=view))
+        numbers = [self._owner_number(route.owner) for route in added]
+        hidden = [route.visibility != Visibility.PUBLIC for route in added]
+        self._owners = np.append(self._owners, np.array(numbers, dtype=np.intp))
+        self._hidden = np.append(self._hidden, np.array(hidden, dtype=np.bool_))
+
+    @property
+    def _among(self) -> NDArray[np.bool_]:
+        alive = self.index.alive
+        return alive if self._shown is None else alive & self._shown
+
+    def _owner_number(self, owner: str) -> int:
+        return self._owner_numbers.setdefault(owner, len(self._owner_numbers))

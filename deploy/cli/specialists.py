@@ -1,4 +1,4 @@
-"""`myriad specialists`: register, list, show, retire, restore."""
+"""`myriad specialists`: register, list, show, retire, restore, visibility."""
 
 import sys
 from datetime import UTC, datetime
@@ -11,11 +11,15 @@ from rich.console import RenderableType
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
+from registry.scope import Visibility
 
 if TYPE_CHECKING:
     from deploy.client import Client
 
-FACTS = ("id", "version", "digest", "created", "description", "tags", "language", "license", "base")
+FACTS = (
+    *("id", "version", "digest", "visibility", "created"),
+    *("description", "tags", "language", "license", "base"),
+)
 SHOWN_EXAMPLES = 5
 
 app = group("Register, list, promote and retire specialists.")
@@ -45,6 +49,10 @@ def register(
             help="What points to the version from now on; default: prod, if the content is new."
         ),
     ] = None,
+    visibility: Annotated[
+        Visibility | None,
+        typer.Option(help="Who finds it besides its owner; default: private, if it is new."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +64,7 @@ def register(
     loaded = load_card(name, card or find_card(folder), description, folder)
     with connect(url) as client:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
-        version = send(client, fields, folder, alias)
+        version = send(client, fields, folder, alias, visibility)
     output.show(version, registered(version, name))
 
 
@@ -106,6 +114,27 @@ def retire(
     output.show({"id": name, "retired": True}, f"{name} is retired")
 
 
+@app.command("visibility")
+def show_to(
+    specialist: SpecialistId,
+    visibility: Annotated[
+        Visibility,
+        typer.Argument(
+            help="public: listed, and auto may choose it. unlisted: for whoever names it. "
+            "private: for its owner's keys."
+        ),
+    ],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say who finds a specialist besides its owner."""
+    output = Output(as_json)
+    name = id_of(specialist)
+    with connect(url) as client:
+        done = client.show_to(name, visibility)
+    output.show(done, f"{name} is {done['visibility']}")
+
+
 @app.command()
 def restore(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) -> None:
     """Bring a retired specialist back as it was."""
@@ -117,7 +146,11 @@ def restore(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) 
 
 
 def send(
-    client: "Client", card: dict[str, Any], folder: Path, alias: str | None = None
+    client: "Client",
+    card: dict[str, Any],
+    folder: Path,
+    alias: str | None = None,
+    visibility: str | None = None,
 ) -> dict[str, Any]:
     """Register a folder's two files.
 
@@ -132,13 +165,13 @@ def send(
     for file in (files.config, files.weights):
         if file.stat().st_size > Limits().max_bytes:
             raise typer.BadParameter(f"{file} is over {Limits().max_bytes >> 20} MiB")
-    return client.register(card, files.config, files.weights, alias)
+    return client.register(card, files.config, files.weights, alias, visibility)
 
 
 def registered(version: dict[str, Any], name: str) -> RenderableType:
     """What to say of a version that was registered: what points to it decides who is served it."""
     aliases = version.get("aliases") or []
-    known = {"version": version.get("version"), "digest": version.get("digest")}
+    known = {key: version.get(key) for key in ("version", "digest", "visibility")}
     warned = {"warning": "\n".join(version.get("warnings") or ()) or None}
     if "prod" in aliases:
         return facts(

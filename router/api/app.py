@@ -27,6 +27,7 @@ from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
+from router.wire.specialist import VisibilityRequest
 
 
 def create_app(
@@ -77,5 +78,6 @@ def create_app(
         AliasRequest,
         RollbackRequest,
         CanaryRequest,
+        VisibilityRequest,
     )
     return app

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from registry.errors import (
     Conflict,
     InvalidInput,
+    NotOwned,
     RegistryError,
     StorageError,
     UnknownSpecialist,
@@ -76,6 +77,8 @@ def failure(error: BaseException) -> Failure:
             return Failure(404, error.message, INVALID, None, "specialist_not_found")
         case InvalidInput():
             return Failure(400, error.message, INVALID, error.param, error.code)
+        case NotOwned():
+            return Failure(403, error.message, "permission_error", None, "not_owned")
         case Conflict():
             return Failure(409, error.message, INVALID, None, error.code)
         case StorageError():

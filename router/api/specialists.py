@@ -9,10 +9,13 @@ from fastapi.responses import JSONResponse
 from registry.files import CONFIG, WEIGHTS
 from registry.queries import PROD
 from registry.reference import LATEST, parse_id
-from router.api.schema import request_body
+from registry.scope import Visibility
+from router.api.json_body import read_json
+from router.api.schema import json_body, request_body
 from router.api.upload import uploaded
 from router.service import Service
-from router.wire.specialist import details, listed, specialist
+from router.wire.body import parse
+from router.wire.specialist import VisibilityRequest, details, listed, specialist
 
 SHOWN_VERSIONS = 100
 _FILE = {"type": "string", "format": "binary"}
@@ -35,14 +38,17 @@ def specialist_routes(service: Service) -> APIRouter:
     @routes.post(
         "", status_code=201, openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA)
     )
-    async def register(request: Request, alias: str | None = None) -> JSONResponse:
+    async def register(
+        request: Request, alias: str | None = None, visibility: Visibility | None = None
+    ) -> JSONResponse:
         """Register an adapter; a new version answers at once.
 
-        The same content again gets a 200 and moves nothing, unless an `alias` is asked for.
+        The same content again gets a 200 and moves nothing, unless an `alias` is asked for. A new
+        specialist is private unless another `visibility` is asked for.
         """
         with service.uploads.entered("uploads"):
             async with uploaded(request, service.limits) as upload:
-                registered = await service.writing.run(upload.register, registry, alias)
+                registered = await service.writing.run(upload.register, registry, alias, visibility)
         await service.refresh()
         version, created, warnings = registered
         aliases = await service.reading.run(registry.aliases.pointing, version.digest)
@@ -84,6 +90,15 @@ def specialist_routes(service: Service) -> APIRouter:
         await service.writing.run(registry.restore, identity)
         await service.refresh()
         return await service.reading.run(_details, identity)
+
+    @routes.put("/{owner}/{name}/visibility", openapi_extra=json_body(VisibilityRequest))
+    async def show_to(request: Request, owner: str, name: str) -> dict[str, Any]:
+        """Say who finds a specialist besides its owner."""
+        body = parse(await read_json(request), VisibilityRequest)
+        identity = f"{owner}/{name}"
+        await service.writing.run(registry.show_to, identity, body.visibility)
+        await service.refresh()
+        return {"id": identity, "object": "specialist", "visibility": body.visibility}
 
     def _details(identity: str) -> dict[str, Any]:
         aliases = registry.aliases.of(identity)

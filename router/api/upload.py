@@ -15,6 +15,7 @@ from registry.content import Buffer
 from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
 from registry.registry import Registry, Version
+from registry.scope import Visibility
 from router.api.connection import bounded
 from router.errors import InvalidRequest
 
@@ -44,7 +45,9 @@ class Upload:
     config: Part
     weights: Part
 
-    def register(self, registry: Registry, alias: str | None) -> tuple[Version, bool, list[str]]:
+    def register(
+        self, registry: Registry, alias: str | None, visibility: Visibility | None
+    ) -> tuple[Version, bool, list[str]]:
         """Register it; blocks, for as long as reading, checking and storing it takes.
 
         Returns:
@@ -57,7 +60,7 @@ class Upload:
         with content(self.card) as card, content(self.config) as config:
             parsed, plain = Card.parse(bytes(card)), bytes(config)
         with content(self.weights) as weights:
-            version, created = registry.register(parsed, plain, weights, alias)
+            version, created = registry.register(parsed, plain, weights, alias, visibility)
             warnings = registry.warnings(plain, weights) + registry.licence_warnings(version)
             if created and alias is None:
                 warnings += registry.aliases.held_back(version)

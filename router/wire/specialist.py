@@ -2,7 +2,19 @@
 
 from typing import Any
 
+from pydantic import Field
+
+from registry.scope import Visibility
 from registry.version import Alias, Head, Page, Version
+from router.wire.base import Body
+
+
+class VisibilityRequest(Body):
+    """Who is to find a specialist."""
+
+    visibility: Visibility = Field(
+        strict=False, description="`unlisted`: whoever names it; `private`: its owner's keys."
+    )
 
 
 def specialist(version: Version) -> dict[str, Any]:
@@ -13,6 +25,7 @@ def specialist(version: Version) -> dict[str, Any]:
         "version": version.number,
         "digest": version.digest,
         "kind": version.kind,
+        "visibility": version.visibility,
         "created": int(version.created.timestamp()),
         **version.card.model_dump(mode="json", exclude={"id", "private_examples"}),
     }

@@ -29,7 +29,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit")
 SPECIALISTS = (
-    *("register", "list", "show", "retire", "restore"),
+    *("register", "list", "show", "retire", "restore", "visibility"),
     *("promote", "rollback", "canary", "gate", "aliases"),
 )
 
@@ -143,6 +143,7 @@ ASKING = {
     "specialists show": ["a/b"],
     "specialists retire": ["a/b"],
     "specialists restore": ["a/b"],
+    "specialists visibility": ["a/b", "public"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }
 

@@ -392,4 +392,8 @@ def test_retire(folder, words, typed):
     assert (ran.code, ran.out) == (0, "eve/new is retired\n")
     assert myriad("specialists", "show", "eve/new").code == 1
     assert "eve/new" in myriad("specialists", "restore", "eve/new").out
+    for visibility in ("public", "private"):
+        said = myriad("specialists", "visibility", "eve/new", visibility).out
+        assert said == f"eve/new is {visibility}\n"
+        assert visibility in myriad("specialists", "show", "eve/new").out
     assert myriad("specialists", "show", "eve/new").code == 0

@@ -24,6 +24,7 @@ from registry.errors import (
 )
 from registry.reference import parse_id, parse_reference
 from registry.registry import Head, Live, Registry
+from registry.scope import Scope
 
 
 def register(registry, name="ada/coach", seed=0, **fields):
@@ -41,7 +42,14 @@ def blobs(home):
 def heads(*versions, since=None):
     """What routing is told of these versions."""
     return [
-        Live(each.id, each.number, each.digest, each.created, since or each.created)
+        Live(
+            each.id,
+            each.number,
+            each.digest,
+            each.created,
+            since or each.created,
+            each.visibility,
+        )
         for each in versions
     ]
 
@@ -247,7 +255,9 @@ def test_the_nearest_name_is_found_among_many(registry):
     filler = [card(f"{owner}{n}/thing{n}") for owner in ("aaa", "compute") for n in range(150)]
     with registry._database.write() as connection:
         for each in [*filler, card("company/support-json")]:
-            records.register(connection, each, manifest_of(each))
+            records.register(
+                connection, each, manifest_of(each), records.Wanted(), Scope(BASE.name)
+            )
     for typo in ("company/support-jsn", "compny/support-json", "c0mpany/suport"):
         with pytest.raises(UnknownSpecialist) as caught:
             registry.get(typo)
@@ -553,15 +563,18 @@ def test_threads_share_a_registry(registry):
         assert [version.number for version in registry.versions(f"ada/s{n}")] == [1, 2, 3, 4]
 
 
+SCOPES = Scope("tiny"), Scope("tiny", "bob")
+
+
 def test_the_frequent_questions_are_answered_from_an_index(registry):
     from registry import queries
 
     statements = [
         queries.last_change(),
-        queries.live("tiny").where(queries.aliases.c.specialist > "a").limit(5),
-        queries.changes_after(7, "tiny").limit(5),
-        queries.one(parse_reference("ada/coach"), "tiny"),
-        *queries.candidates(parse_reference("ada/coach"), "tiny"),
+        queries.live(Scope("tiny")).where(queries.aliases.c.specialist > "a").limit(5),
+        queries.changes_after(7, Scope("tiny")).limit(5),
+        *(queries.one(parse_reference("ada/coach"), scope) for scope in SCOPES),
+        *queries.candidates(parse_reference("ada/coach"), Scope("tiny")),
     ]
     with registry._database.read() as connection:
         for statement in statements:

@@ -38,6 +38,7 @@ REGISTRY = {
     registry_errors.InvalidReference: (registry_errors.InvalidReference("m"), 400),
     registry_errors.InvalidCard: (registry_errors.InvalidCard("m", "tags"), 400),
     registry_errors.InvalidAdapter: (registry_errors.InvalidAdapter("m", "f", "t"), 400),
+    registry_errors.NotOwned: (registry_errors.NotOwned("a/b", "c"), 403),
     registry_errors.Conflict: (registry_errors.Conflict("m", "c"), 409),
     registry_errors.UnreadableCard: (registry_errors.UnreadableCard("m"), 500),
     registry_errors.UnsupportedBase: (registry_errors.UnsupportedBase("m"), 500),

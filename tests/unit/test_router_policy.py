@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from served import FRENCH, WEATHER
 
+from registry.scope import Visibility
 from router.copies import distinct
 from router.hashed import HashedWords
 from router.index import score
@@ -194,3 +195,34 @@ def test_ones_own_examples_may_be_used_again():
     first, second = aged("bob/weather", FORECASTS, 1), aged("bob/storms", FORECASTS, 2)
     decision = decide("weather forecast for c", snapshot=Snapshot(1, [first, second], BASE))
     assert decision.candidates[0].score == decision.candidates[1].score > 0.5
+
+
+@pytest.mark.parametrize(
+    ("visibility", "found", "named"),
+    [
+        (Visibility.PRIVATE, False, False),
+        (Visibility.UNLISTED, False, True),
+        (Visibility.PUBLIC, True, True),
+    ],
+)
+def test_others_are_routed_to_what_is_public_alone(visibility, found, named):
+    mine = replace(route("ada/secret", WEATHER), visibility=visibility)
+    snapshot = SNAPSHOT.changed(8, {"ada/secret": mine})
+    text = "weather forecast for lima"
+    seen, without = snapshot.seen_by("eve"), SNAPSHOT.seen_by("eve")
+    assert len(seen) == len(without) + found
+    assert (seen.find("ada/secret") is not None) == named
+    decision = decide(text, snapshot=seen)
+    assert ("ada/secret" in str(decision)) == found
+    if not found:
+        assert replace(decision, generation=7) == decide(text, snapshot=without)
+        routes = [[each.specialist for each in which.routes] for which in (seen, without)]
+        assert routes[0] == routes[1]
+    for owner in ("ada", None):
+        assert "ada/secret" in str(decide(text, snapshot=snapshot.seen_by(owner)))
+
+
+def test_where_all_is_anothers_there_is_nothing():
+    mine = replace(route("ada/secret", WEATHER), visibility=Visibility.PRIVATE)
+    seen = Snapshot(1, [mine], BASE).seen_by("eve")
+    assert decide("weather in rome", snapshot=seen).reason == "No specialist is registered."

@@ -228,6 +228,21 @@ def test_a_retired_specialist_is_gone_everywhere(client):
     assert client.post("/v1/specialists/ada/nobody/restore").status_code == 404
 
 
+def test_who_finds_it_is_said_when_it_is_registered_and_later(client):
+    assert register(client).json()["visibility"] == "private"
+    data = {"card": json.dumps(CARD | {"id": "eve/new"})}
+    url = "/v1/specialists?visibility="
+    made = client.post(url + "unlisted", data=data, files=FILES)
+    assert made.json()["visibility"] == "unlisted"
+    refused = client.post(url + "public", data=data, files=FILES)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "other_visibility")
+    assert client.post(url + "secret", data=data, files=FILES).status_code == 400
+    there = "/v1/specialists/eve/new/visibility"
+    assert client.put(there, json={"visibility": "secret"}).status_code == 400
+    assert client.put(there, json={"visibility": "public"}).json()["visibility"] == "public"
+    assert client.get("/v1/specialists/eve/new").json()["visibility"] == "public"
+
+
 def test_one_without_a_version_in_service_is_shown_and_promoted(client):
     data = {"card": json.dumps(CARD | {"id": "eve/new"})}
     made = client.post("/v1/specialists?alias=candidate", data=data, files=FILES).json()
