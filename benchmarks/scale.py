@@ -148,7 +148,7 @@ def fill(home: Path, spec: BaseSpec, count: int, examples: int) -> None:
         for card in cards:
             parts = ("lora", spec.name, spec.digest, config, weights)
             manifest = Manifest(*parts, digest_bytes(card.canonical()))
-            records.register(connection, card, manifest, records.Wanted(), registry._scope)
+            records.register(connection, card, manifest, records.Wanted(), registry._view)
     after = ""
     while live := registry.live(after):
         for each in live:
@@ -198,7 +198,7 @@ def _added(registry: Registry, follower: Follower, cards: list[Card]) -> float:
         for card in cards:
             parts = ("lora", registry._base.name, registry._base.digest, "sha256:0", "sha256:0")
             manifest = Manifest(*parts, digest_bytes(card.canonical()))
-            records.register(connection, card, manifest, records.Wanted(), registry._scope)
+            records.register(connection, card, manifest, records.Wanted(), registry._view)
     # Vectors are the encoder's cost, and made here.
     for card in cards:
         follower._vectors._texts.encode(card.routed_by)

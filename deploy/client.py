@@ -65,6 +65,18 @@ class Client:
     ) -> None:
         self.close()
 
+    def use_key(self, key: str | None) -> None:
+        """Send an API key from now on; None sends none.
+
+        Raises:
+            InvalidSetting: it is no key.
+        """
+        if key is None:
+            return
+        if not key.isascii() or not key.isprintable():
+            raise InvalidSetting("that is no API key: it begins with mk_, in one line")
+        self._http.headers["authorization"] = f"Bearer {key}"
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

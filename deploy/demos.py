@@ -6,7 +6,7 @@ from pathlib import Path
 from registry.card import Card
 from registry.files import CONFIG, WEIGHTS
 from registry.registry import Registry
-from registry.scope import Visibility
+from registry.view import Visibility
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FILES = ("card.yaml", CONFIG, WEIGHTS)

@@ -1,7 +1,14 @@
 """What lies in a home folder, opened."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
 from deploy.settings import Settings
 from registry.base import BaseSpec
+from registry.database import DATABASE, Database
+from registry.keys import Keys
+from registry.private import make_home
 from registry.registry import Registry
 from router.sampling import Sampling
 from specialists.base import Base
@@ -17,6 +24,18 @@ def open_registry(settings: Settings, base: Base) -> Registry:
         StorageError: the home cannot be used.
     """
     return Registry.open(settings.home, base_spec(settings, base))
+
+
+@contextmanager
+def opened_keys(home: Path) -> Iterator[Keys]:
+    """The API keys of a home, whatever base is served; changes are noted as made at the home.
+
+    Raises:
+        StorageError: the home cannot be used.
+    """
+    make_home(home)
+    with closing(Database.open(home / DATABASE)) as database:
+        yield Keys(database.by("home"))
 
 
 def base_spec(settings: Settings, base: Base) -> BaseSpec:

@@ -9,9 +9,10 @@ from deploy.home import default_sampling, open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
 from registry.private import private_folder
-from router.api.access import AccessRules
+from router.api.access import ANY, AccessRules
 from router.api.app import create_app
 from router.encoder import MiniLM
+from router.loopback import is_loopback
 from router.service import Service
 from specialists.base import locate_base
 
@@ -23,7 +24,10 @@ class RouterReplica:
     """One router: its own snapshot, its own encoder, a handle to the engines."""
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
-        self._access = AccessRules(settings.allowed_hosts, settings.allowed_origins)
+        open_to_all = is_loopback(settings.host)
+        # Where a key is needed a page that calls us by another name can do nothing.
+        hosts = settings.allowed_hosts if open_to_all else settings.allowed_hosts or (ANY,)
+        self._access = AccessRules(hosts, settings.allowed_origins)
         base = locate_base(settings.base, settings.home)
         # Uploads lie here while they are read: not in a shared folder, nor in one in memory.
         tempfile.tempdir = str(private_folder(settings.home / "incoming"))
@@ -36,6 +40,7 @@ class RouterReplica:
             sampling=default_sampling(settings, base),
             interval=settings.router.poll_seconds,
             cache=settings.home / "cache",
+            opens=open_to_all,
         )
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.

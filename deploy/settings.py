@@ -1,7 +1,5 @@
 """All settings: one tree, read once from the environment (prefix `MYRIAD_`)."""
 
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -13,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
 )
 from pydantic_core import ErrorDetails
@@ -106,7 +105,9 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("myriad"),
         description="folder of all state; default: the platform's data folder",
     )
-    host: str = Field("127.0.0.1", description="address to listen on; loopback only, for now")
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; others than loopback's need API keys"
+    )
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
     allowed_hosts: Names = Field(
         (), description="names it may be called by beside loopback's, with commas; `*` is any"
@@ -117,6 +118,9 @@ class Settings(BaseSettings):
     url: str | None = Field(
         None, description="server that the commands talk to; default: the one on `port`"
     )
+    api_key: SecretStr | None = Field(
+        None, description="key that the commands send; default: the one that `login` saved"
+    )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()
@@ -126,7 +130,8 @@ class Settings(BaseSettings):
     @property
     def server_url(self) -> str:
         """Where the commands find the server."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = f"[{reached}]" if ":" in reached else reached
         return (self.url or f"http://{host}:{self.port}").rstrip("/")
 
 
@@ -140,19 +145,7 @@ def read_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         raise InvalidSetting("\n".join(map(_sentence, error.errors()))) from None
-    _require_loopback(settings.host)
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
-
-
-def _require_loopback(host: str) -> None:
-    loopback = host == "localhost"
-    with suppress(ValueError):
-        loopback = loopback or ip_address(host).is_loopback
-    if not loopback:
-        raise InvalidSetting(
-            f"{PREFIX}HOST={host} is refused: without API keys only a loopback address is safe; "
-            "unset it, or put an authenticating proxy in front"
-        )
 
 
 def _sentence(error: ErrorDetails) -> str:

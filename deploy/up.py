@@ -11,14 +11,15 @@ from rich.text import Text
 
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
-from deploy.errors import StartFailed
-from deploy.home import open_registry
+from deploy.errors import InvalidSetting, StartFailed
+from deploy.home import open_registry, opened_keys
 from deploy.patience import Patience
 from deploy.progress import told
 from deploy.ray_cluster import ray_cluster, session_folder
 from deploy.settings import Settings
 from deploy.stop_signal import StopSignal
 from registry.private import make_home
+from router.loopback import is_loopback
 from specialists.base import EMBEDDED, Base, prepare_base
 from specialists.engine.native.compile import kernels
 from specialists.errors import NoKernels
@@ -31,6 +32,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Start everything, say where it listens, and serve until SIGINT or SIGTERM.
 
     Raises:
+        InvalidSetting: others than this machine could reach it, and no API key was made.
         AlreadyRunning: this home is served already.
         PortTaken: something else listens on the port.
         StartFailed: the cluster did not become ready.
@@ -39,6 +41,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
     started = time.monotonic()
     stop = StopSignal()
     with stop.caught(), only_one(settings.home):
+        _require_keys(settings)
         require_port(settings.host, settings.port)
         base = prepare(settings, console)
         _seed(settings, base, console)
@@ -66,6 +69,17 @@ def prepare(settings: Settings, console: Console) -> Base:
             with suppress(NoKernels):
                 kernels()
         return base
+
+
+def _require_keys(settings: Settings) -> None:
+    if is_loopback(settings.host):
+        return
+    with opened_keys(settings.home) as keys:
+        if not keys.any():
+            raise InvalidSetting(
+                f"MYRIAD_HOST={settings.host} is refused: everybody could use the server. Make an "
+                "API key first (`myriad keys create`), or unset it"
+            )
 
 
 def _seed(settings: Settings, base: Base, console: Console) -> None:

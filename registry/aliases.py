@@ -12,15 +12,15 @@ from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
 from registry.gates import Gate, read
 from registry.reference import Reference, parse_id, parse_reference, require_alias
-from registry.scope import Scope
 from registry.version import Alias, Canary, Move, Version
+from registry.view import View
 
 MAX_REASON = 500
 _MAX_MOVES = 1000
 
 
 class Aliases:
-    """The aliases of the specialists in a scope. Thread-safe; every method may raise StorageError.
+    """The aliases of the specialists in a view. Thread-safe; every method may raise StorageError.
 
     Methods that change an alias take `expected`: the number of the version that it is taken to
     point to, 0 for an alias that is taken not to exist, None for one that may be anywhere. They
@@ -28,21 +28,21 @@ class Aliases:
 
         InvalidReference: a text that is no id, no reference or no alias.
         UnknownSpecialist: there is no such specialist, or it has no such version.
-        NotOwned: the specialist is not in the hands of the scope's owner.
+        NotOwned: the specialist is not in the hands of the view's owner.
         InvalidInput: a reason that is too long.
         Conflict: the alias is elsewhere, or protected and nothing was expected of it, or its gates
             refuse the version.
     """
 
-    def __init__(self, database: Database, scope: Scope) -> None:
+    def __init__(self, database: Database, view: View) -> None:
         self._database = database
-        self._scope = scope
+        self._view = view
 
     def of(self, specialist: str) -> list[Alias]:
         """A specialist's aliases, by name."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             rows = connection.execute(queries.aliases_of(reference.id)).all()
         return [_alias(row) for row in rows]
 
@@ -51,7 +51,7 @@ class Aliases:
         reference = parse_id(specialist)
         statement = queries.moves_of(reference.id, alias).limit(limit)
         with self._database.read() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             return [_move(row) for row in connection.execute(statement)]
 
     def pointing(self, digest: str) -> list[str]:
@@ -95,7 +95,7 @@ class Aliases:
         require_alias(reference.id, alias)
         with self._database.write() as connection:
             self._require(connection, reference, alias, expected, reason)
-            row = lookup.find(connection, reference, self._scope)
+            row = lookup.find(connection, reference, self._view)
             against = self._pass_gates(connection, row, alias, reason if override else None)
             moves.point(connection, reference.id, alias, row.id, reason, against)
             self._arrange(connection, reference.id, alias, protected, gates)
@@ -114,9 +114,9 @@ class Aliases:
         if not 0 <= share <= 1:
             message = f"share must be from 0 to 1, not {share:g}."
             raise InvalidInput(message, "share", "invalid_share")
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         with self._database.write() as connection:
-            row = lookup.find(connection, reference, self._scope)
+            row = lookup.find(connection, reference, self._view)
             if share and row.number == moves.number(connection, reference.id, queries.PROD):
                 message = f"Version {row.number} is in service already; try another one."
                 raise InvalidInput(message, "version", "in_service")
@@ -127,7 +127,7 @@ class Aliases:
         """The version that is tried on some of a specialist's requests, if one is."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             row = connection.execute(queries.canary(reference.id)).one_or_none()
         return None if row is None else Canary(row.number, row.digest, row.share)
 
@@ -145,7 +145,7 @@ class Aliases:
             self._require(connection, reference, alias, expected, reason)
             moves.roll_back(connection, reference.id, alias, reason)
             there = replace(reference, alias=alias)
-            if connection.execute(queries.one(there, self._scope)).first() is None:
+            if connection.execute(queries.one(there, self._view)).first() is None:
                 message = f"'{there}' pointed at a version for another base before."
                 raise Conflict(f"{message} Promote one for this base.", "nothing_before")
             return self._now(connection, reference.id, alias)
@@ -178,9 +178,9 @@ class Aliases:
     ) -> Alias:
         """Protect an alias that stays where it is, or put gates before it; see `promote`."""
         reference = parse_id(specialist)
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         with self._database.write() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             self._now(connection, reference.id, alias)
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
@@ -219,11 +219,11 @@ class Aliases:
         expected: int | None,
         reason: str | None,
     ) -> None:
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         if reason is not None and len(reason) > MAX_REASON:
             message = f"Give a reason of at most {MAX_REASON} characters."
             raise InvalidInput(message, "reason", "reason_too_long")
-        lookup.require(connection, reference, self._scope)
+        lookup.require(connection, reference, self._view)
         found = moves.number(connection, reference.id, alias) or 0
         if expected not in (None, found):
             raise Conflict(

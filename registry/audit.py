@@ -21,6 +21,7 @@ REGISTERED = "version.registered"
 RETIRED, RESTORED = "specialist.retired", "specialist.restored"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
 TRIED, SHOWN = "canary.set", "visibility.set"
+KEY_MADE, KEY_REVOKED = "key.made", "key.revoked"
 _AT_ONCE = 1000
 
 

@@ -2,6 +2,7 @@
 
     RegistryError
     ├── UnknownSpecialist     nothing is registered under this reference
+    ├── UnknownKey            there is no API key of this id
     ├── InvalidInput          what the caller sent cannot be used; the message says how to mend it
     │   ├── InvalidReference
     │   ├── InvalidCard
@@ -39,6 +40,14 @@ class UnknownSpecialist(RegistryError):
         hint = f" The nearest names: {', '.join(self.nearest)}." if self.nearest else ""
         super().__init__(f"There is no specialist '{reference}'.{hint}")
         self.args = (reference, self.nearest)
+
+
+class UnknownKey(RegistryError):
+    """There is no API key of this id."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(f"There is no key {identity[:64]!a}.")
+        self.args = (identity,)
 
 
 class InvalidInput(RegistryError):

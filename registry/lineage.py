@@ -17,8 +17,8 @@ from registry.errors import InvalidInput
 from registry.licences import Licensed
 from registry.origins import DATASET, EVALUATION, PARENT, RELATIONS
 from registry.reference import Reference
-from registry.scope import Scope
 from registry.tables import aliases, origins, specialists, versions
+from registry.view import View
 
 MOST = 1000
 """Versions in one graph; its `truncated` says whether there are more."""
@@ -27,11 +27,11 @@ Pair = tuple[str, str]
 
 
 class Lineage:
-    """The origins of a scope's versions. Thread-safe; every method may raise StorageError."""
+    """The origins of a view's versions. Thread-safe; every method may raise StorageError."""
 
-    def __init__(self, database: Database, scope: Scope) -> None:
+    def __init__(self, database: Database, view: View) -> None:
         self._database = database
-        self._scope = scope
+        self._view = view
 
     def of(self, reference: Reference) -> nx.DiGraph:
         """A live specialist's version, all that it comes from, and all that stands on it.
@@ -40,7 +40,7 @@ class Lineage:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = lookup.find(connection, reference, self._scope)
+            row = lookup.find(connection, reference, self._view)
             graph = nx.DiGraph(focus=version_node(row.digest), truncated=False)
             _grow(connection, graph, [row.digest], self._parents)
             _grow(connection, graph, [row.digest], self._children)
@@ -87,7 +87,7 @@ class Lineage:
                 .join(origins, origins.c.version == versions.c.id)
                 .join(specialists, specialists.c.id == versions.c.specialist)
                 .where(origins.c.relation.in_(kinds), column == subject)
-                .where(queries.listed(self._scope))
+                .where(queries.listed(self._view))
                 .limit(MOST + 1)
             )
             found |= dict.fromkeys(connection.scalars(statement))
@@ -100,7 +100,7 @@ class Lineage:
             _pairs()
             .join(parent, parent.c.digest == origins.c.subject)
             .join(specialists, specialists.c.id == parent.c.specialist)
-            .where(queries.reachable(self._scope))
+            .where(queries.reachable(self._view))
         )
         for some in _batches(children):
             rows = connection.execute(statement.where(versions.c.digest.in_(some)))
@@ -111,7 +111,7 @@ class Lineage:
         statement = (
             _pairs()
             .join(specialists, specialists.c.id == versions.c.specialist)
-            .where(queries.listed(self._scope))
+            .where(queries.listed(self._view))
         )
         for some in _batches(parents):
             rows = connection.execute(statement.where(origins.c.subject.in_(some)))

@@ -8,46 +8,46 @@ from sqlalchemy import Connection, Row
 from registry import queries
 from registry.errors import UnknownSpecialist
 from registry.reference import Reference
-from registry.scope import Scope
+from registry.view import View
 
 
-def find(connection: Connection, reference: Reference, scope: Scope) -> Row[Any]:
+def find(connection: Connection, reference: Reference, view: View) -> Row[Any]:
     """The version that a reference means, unless its specialist is retired.
 
     Raises:
         UnknownSpecialist: there is none; it carries up to three nearest names.
     """
-    row = connection.execute(queries.one(reference, scope)).one_or_none()
+    row = connection.execute(queries.one(reference, view)).one_or_none()
     if row is None:
-        raise _unknown(connection, reference, scope)
+        raise _unknown(connection, reference, view)
     return row
 
 
-def require(connection: Connection, reference: Reference, scope: Scope) -> None:
+def require(connection: Connection, reference: Reference, view: View) -> None:
     """Let a specialist pass that has versions, whether or not one of them is in service.
 
     Raises:
         UnknownSpecialist: it has none, or is retired; it carries up to three nearest names.
     """
-    if connection.execute(queries.some_version(reference.id, scope)).first() is None:
-        raise _unknown(connection, reference, scope)
+    if connection.execute(queries.some_version(reference.id, view)).first() is None:
+        raise _unknown(connection, reference, view)
 
 
-def nearest(connection: Connection, reference: Reference, scope: Scope) -> list[str]:
+def nearest(connection: Connection, reference: Reference, view: View) -> list[str]:
     """Up to three ids of live specialists that are like a reference."""
     found: set[str] = set()
-    for statement in queries.candidates(reference, scope):
+    for statement in queries.candidates(reference, view):
         found.update(connection.scalars(statement))
     names = sorted(found)
     alike = difflib.get_close_matches(reference.id, names, n=3, cutoff=0.5)
     return alike or difflib.get_close_matches(reference.id, names, n=3, cutoff=0.0)
 
 
-def _unknown(connection: Connection, reference: Reference, scope: Scope) -> UnknownSpecialist:
+def _unknown(connection: Connection, reference: Reference, view: View) -> UnknownSpecialist:
     """Nothing has this name; what does may be another alias of the same specialist."""
     own: list[str] = []
-    if connection.execute(queries.some_version(reference.id, scope)).first() is not None:
+    if connection.execute(queries.some_version(reference.id, view)).first() is not None:
         found = {row.alias for row in connection.execute(queries.aliases_of(reference.id))}
         own = [reference.id] if queries.PROD in found else []
         own += [f"{reference.id}:{alias}" for alias in sorted(found - {queries.PROD})]
-    return UnknownSpecialist(str(reference), own[:3] or nearest(connection, reference, scope))
+    return UnknownSpecialist(str(reference), own[:3] or nearest(connection, reference, view))

@@ -11,8 +11,8 @@ from registry.card import Card
 from registry.errors import InvalidCard, InvalidReference
 from registry.manifest import Manifest
 from registry.reference import parse_reference
-from registry.scope import Scope
 from registry.tables import origins
+from registry.view import View
 
 BASE, PARENT, TEACHER, DATASET, EVALUATION, JOB = (
     "base", "parent", "teacher", "dataset", "evaluation", "job",
@@ -43,14 +43,14 @@ def note(
     card: Card,
     manifest: Manifest,
     base_license: str | None,
-    scope: Scope,
+    view: View,
 ) -> None:
     """Write down the origins of a new version.
 
     Raises:
         InvalidCard: a parent is not registered.
     """
-    found = [*_declared(card, manifest.base, base_license), *_parents(connection, card, scope)]
+    found = [*_declared(card, manifest.base, base_license), *_parents(connection, card, view)]
     rows = [asdict(each) | {"version": version} for each in _distinct(found)]
     connection.execute(insert(origins), rows)
 
@@ -74,7 +74,7 @@ def _declared(card: Card, base: str, base_license: str | None) -> Iterator[Origi
         yield Origin(JOB, card.origins.job, card.origins.job)
 
 
-def _parents(connection: Connection, card: Card, scope: Scope) -> Iterator[Origin]:
+def _parents(connection: Connection, card: Card, view: View) -> Iterator[Origin]:
     texts = card.origins.parents if card.origins is not None else ()
     for at, text in enumerate(texts):
         field = f"origins.parents[{at}]"
@@ -82,7 +82,7 @@ def _parents(connection: Connection, card: Card, scope: Scope) -> Iterator[Origi
             reference = parse_reference(text)
         except InvalidReference as error:
             raise InvalidCard(error.message, field) from None
-        row = connection.execute(queries.any_version(reference, scope)).first()
+        row = connection.execute(queries.any_version(reference, view)).first()
         if row is None:
             raise InvalidCard(f"'{text}' is not registered here; register it first.", field)
         terms = json.loads(row.card).get("license")

@@ -1,4 +1,4 @@
-"""The catalogue's reads, as statements; a scope confines each to what its owner may see."""
+"""The catalogue's reads, as statements; a view confines each to what its owner may see."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,6 @@ from sqlalchemy import (
 )
 
 from registry.reference import LATEST, Reference
-from registry.scope import Scope, Visibility
 from registry.tables import (
     aliases,
     canaries,
@@ -28,6 +27,7 @@ from registry.tables import (
     tags,
     versions,
 )
+from registry.view import View, Visibility
 
 PROD = "prod"
 _VERSION = [column for column in versions.c if column.name != "words"]
@@ -48,33 +48,33 @@ _LIVE = [
 ]
 
 
-def live(scope: Scope) -> Select[Any]:
+def live(view: View) -> Select[Any]:
     """Every live specialist's version, in the order of their ids."""
-    return _in_service(select(*_VERSION), scope).order_by(aliases.c.specialist)
+    return _in_service(select(*_VERSION), view).order_by(aliases.c.specialist)
 
 
-def live_heads(scope: Scope) -> Select[Any]:
+def live_heads(view: View) -> Select[Any]:
     """Every live specialist without its card, in the order of their ids."""
-    return _with_trial(_in_service(select(*_LIVE), scope)).order_by(aliases.c.specialist)
+    return _with_trial(_in_service(select(*_LIVE), view)).order_by(aliases.c.specialist)
 
 
-def count_live(scope: Scope) -> Select[Any]:
+def count_live(view: View) -> Select[Any]:
     """How many specialists are live."""
-    return select(func.count()).select_from(live(scope).subquery())
+    return select(func.count()).select_from(live(view).subquery())
 
 
-def named(name: str, scope: Scope) -> Select[Any]:
+def named(name: str, view: View) -> Select[Any]:
     """Ids of live specialists of any owner that have this name."""
-    named = _ids_in_service(scope).where(specialists.c.name == name)
+    named = _ids_in_service(view).where(specialists.c.name == name)
     return named.order_by(specialists.c.id)
 
 
-def newest(specialist: str, scope: Scope) -> Select[Any]:
+def newest(specialist: str, view: View) -> Select[Any]:
     """The versions of a specialist without their cards, the newest first."""
     columns = (versions.c.number, versions.c.digest, versions.c.kind, versions.c.created)
     return (
         select(*columns)
-        .where(versions.c.specialist == specialist, versions.c.base == scope.base)
+        .where(versions.c.specialist == specialist, versions.c.base == view.base)
         .order_by(versions.c.number.desc())
     )
 
@@ -100,37 +100,37 @@ def pointing(digest: str) -> Select[Any]:
     )
 
 
-def one(reference: Reference, scope: Scope) -> Select[Any]:
+def one(reference: Reference, view: View) -> Select[Any]:
     """The version that a reference means, unless its specialist is retired."""
-    return _meant(reference, _in_use(select(*_VERSION), reference.id, scope))
+    return _meant(reference, _in_use(select(*_VERSION), reference.id, view))
 
 
-def some_version(specialist: str, scope: Scope) -> Select[Any]:
+def some_version(specialist: str, view: View) -> Select[Any]:
     """A row if the specialist has a version, and is not retired."""
-    return _in_use(select(versions.c.id), specialist, scope).limit(1)
+    return _in_use(select(versions.c.id), specialist, view).limit(1)
 
 
-def any_version(reference: Reference, scope: Scope) -> Select[Any]:
+def any_version(reference: Reference, view: View) -> Select[Any]:
     """The version that a reference means, of any base, retired or not."""
     found = _owned(select(*_VERSION)).where(versions.c.specialist == reference.id)
-    return _meant(reference, found.where(reachable(scope)))
+    return _meant(reference, found.where(reachable(view)))
 
 
-def reachable(scope: Scope) -> ColumnElement[bool]:
+def reachable(view: View) -> ColumnElement[bool]:
     """Specialists that whoever knows their name may use."""
-    return _seen(scope, (Visibility.PUBLIC, Visibility.UNLISTED))
+    return _seen(view, (Visibility.PUBLIC, Visibility.UNLISTED))
 
 
-def listed(scope: Scope) -> ColumnElement[bool]:
+def listed(view: View) -> ColumnElement[bool]:
     """Specialists that may be shown unasked."""
-    return _seen(scope, (Visibility.PUBLIC,))
+    return _seen(view, (Visibility.PUBLIC,))
 
 
-def _seen(scope: Scope, by_all: Sequence[Visibility]) -> ColumnElement[bool]:
-    if scope.owner is None:
+def _seen(view: View, by_all: Sequence[Visibility]) -> ColumnElement[bool]:
+    if view.owner is None:
         return true()
     # '0' comes after '/': these are all names of the owner's, as a range of the primary key.
-    own = and_(specialists.c.id > f"{scope.owner}/", specialists.c.id < f"{scope.owner}0")
+    own = and_(specialists.c.id > f"{view.owner}/", specialists.c.id < f"{view.owner}0")
     return or_(specialists.c.visibility.in_(by_all), own)
 
 
@@ -138,28 +138,28 @@ def _owned(found: Select[Any]) -> Select[Any]:
     return found.join(specialists, specialists.c.id == versions.c.specialist)
 
 
-def _in_use(found: Select[Any], specialist: str, scope: Scope) -> Select[Any]:
+def _in_use(found: Select[Any], specialist: str, view: View) -> Select[Any]:
     """The versions of one specialist that is not retired."""
     return _owned(found).where(
         versions.c.specialist == specialist,
-        versions.c.base == scope.base,
+        versions.c.base == view.base,
         specialists.c.retired.is_(None),
-        reachable(scope),
+        reachable(view),
     )
 
 
-def _in_service(found: Select[Any], scope: Scope) -> Select[Any]:
+def _in_service(found: Select[Any], view: View) -> Select[Any]:
     """The versions that `prod` means, of specialists that are not retired."""
     return (
         found.join(aliases, aliases.c.version == versions.c.id)
         .join(specialists, specialists.c.id == aliases.c.specialist)
-        .where(aliases.c.alias == PROD, versions.c.base == scope.base)
-        .where(specialists.c.retired.is_(None), listed(scope))
+        .where(aliases.c.alias == PROD, versions.c.base == view.base)
+        .where(specialists.c.retired.is_(None), listed(view))
     )
 
 
-def _ids_in_service(scope: Scope) -> Select[Any]:
-    return _in_service(select(specialists.c.id).select_from(versions), scope)
+def _ids_in_service(view: View) -> Select[Any]:
+    return _in_service(select(specialists.c.id).select_from(versions), view)
 
 
 def _meant(reference: Reference, found: Select[Any]) -> Select[Any]:
@@ -232,7 +232,7 @@ def _with_trial(found: Select[Any]) -> Select[Any]:
     )
 
 
-def changes_after(seq: int, scope: Scope) -> Select[Any]:
+def changes_after(seq: int, view: View) -> Select[Any]:
     """Each change with the version that is live now, its columns null if there is none."""
     found = (
         select(changes.c.seq, changes.c.specialist.label("changed"), *_LIVE)
@@ -245,9 +245,7 @@ def changes_after(seq: int, scope: Scope) -> Select[Any]:
                 specialists.c.retired.is_(None),
             ),
         )
-        .outerjoin(
-            versions, and_(versions.c.id == aliases.c.version, versions.c.base == scope.base)
-        )
+        .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == view.base))
     )
     return _with_trial(found).where(changes.c.seq > seq).order_by(changes.c.seq)
 
@@ -257,7 +255,7 @@ def last_change() -> Select[Any]:
     return select(func.max(changes.c.seq))
 
 
-def candidates(reference: Reference, scope: Scope) -> list[Select[Any]]:
+def candidates(reference: Reference, view: View) -> list[Select[Any]]:
     """Live ids that share a beginning with a mistyped one: a bounded few of each sort."""
     ids, names = specialists.c.id, specialists.c.name
     beginnings = [
@@ -268,7 +266,7 @@ def candidates(reference: Reference, scope: Scope) -> list[Select[Any]]:
         (ids, ""),
     ]
     return [
-        _ids_in_service(scope)
+        _ids_in_service(view)
         # '~' sorts after every character that an id may have.
         .where(column >= beginning, column < beginning + "~")
         .limit(_NEAREST_CANDIDATES)

@@ -12,8 +12,8 @@ from registry.errors import BaseChanged, Conflict
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.reference import parse_id
-from registry.scope import Scope, Visibility
 from registry.tables import aliases, bases, specialists, tags, versions
+from registry.view import View, Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Wanted:
 
 
 def register(
-    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, scope: Scope
+    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, view: View
 ) -> bool:
     """Note a version, and point an alias to it; True if the version is new.
 
@@ -41,7 +41,7 @@ def register(
     alias = wanted.alias
     _require_specialist(connection, card.id, wanted.visibility)
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
-    version = known if known is not None else _insert(connection, card, manifest, wanted, scope)
+    version = known if known is not None else _insert(connection, card, manifest, wanted, view)
     if alias is not None or known is None:
         _begin_anew(connection, card.id)
     if alias is not None:
@@ -136,7 +136,7 @@ def _require_specialist(connection: Connection, specialist: str, wanted: Visibil
 
 
 def _insert(
-    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, scope: Scope
+    connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, view: View
 ) -> int:
     last = select(func.max(versions.c.number)).where(versions.c.specialist == card.id)
     row = {
@@ -153,7 +153,7 @@ def _insert(
     }
     added = insert(versions).values(row).returning(versions.c.id)
     version: int = connection.execute(added).scalar_one()
-    origins.note(connection, version, card, manifest, wanted.base_license, scope)
+    origins.note(connection, version, card, manifest, wanted.base_license, view)
     named = {"version": row["number"], "digest": row["digest"]}
     audit.note(connection, audit.REGISTERED, card.id, **named)
     if card.tags:

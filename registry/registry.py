@@ -25,13 +25,14 @@ from registry.errors import (
     UnreadableCard,
 )
 from registry.files import AdapterFiles
+from registry.keys import Keys
 from registry.lineage import Lineage
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
-from registry.scope import Scope, Visibility
 from registry.tables import aliases, versions
 from registry.version import Canary, Change, Head, Live, Page, Version
+from registry.view import View, Visibility
 
 __all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Version"]
 
@@ -55,11 +56,13 @@ class Registry:
         limits: Limits,
         owner: str | None = None,
     ) -> None:
-        self._scope = Scope(base.name, owner)
-        self.aliases = Aliases(database, self._scope)
+        self._view = View(base.name, owner)
+        self.aliases = Aliases(database, self._view)
         """Which version each alias means, and how that is changed."""
-        self.lineage = Lineage(database, self._scope)
+        self.lineage = Lineage(database, self._view)
         """Where versions come from, and what stands on them."""
+        self.keys = Keys(database)
+        """Who may use it."""
         self._database = database
         self._blobs = blobs
         self._base = base
@@ -125,7 +128,7 @@ class Registry:
             NotOwned: it would be another owner's.
             Conflict: the specialist is there with another visibility, or the alias refuses it.
         """
-        self._scope.require_own(parse_id(card.id))
+        self._view.require_own(parse_id(card.id))
         self._require_base(card)
         if alias is not None:
             require_alias(card.id, alias)
@@ -140,7 +143,7 @@ class Registry:
         )
         with self._database.write() as connection:
             wanted = records.Wanted(alias, visibility, self._base.license)
-            created = records.register(connection, card, manifest, wanted, self._scope)
+            created = records.register(connection, card, manifest, wanted, self._view)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
 
@@ -159,7 +162,7 @@ class Registry:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
         """
         with self._database.read() as connection:
-            row = lookup.find(connection, reference, self._scope)
+            row = lookup.find(connection, reference, self._view)
         return self._version(row)
 
     def get(self, specialist: str) -> Version:
@@ -178,10 +181,10 @@ class Registry:
             InvalidReference: the text is no id.
             UnknownSpecialist: there is none of that name.
         """
-        statement = queries.newest(specialist, self._scope).limit(limit)
+        statement = queries.newest(specialist, self._view).limit(limit)
         reference = parse_id(specialist)
         with self._database.read() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             rows = connection.execute(statement).all()
         return [
             Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
@@ -207,9 +210,9 @@ class Registry:
             UnknownSpecialist: there is none of that name.
         """
         reference = parse_id(specialist)
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         with self._database.write() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             records.retire(connection, reference.id)
 
     def restore(self, specialist: str) -> None:
@@ -221,11 +224,11 @@ class Registry:
             UnknownSpecialist: there is none of that name, retired or not.
         """
         reference = parse_id(specialist)
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         with self._database.write() as connection:
             if records.retired(connection, reference.id):
                 records.restore(connection, reference.id)
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
 
     def show_to(self, specialist: str, visibility: Visibility) -> None:
         """Say who finds a specialist besides its owner.
@@ -236,9 +239,9 @@ class Registry:
             UnknownSpecialist: there is none of that name.
         """
         reference = parse_id(specialist)
-        self._scope.require_own(reference)
+        self._view.require_own(reference)
         with self._database.write() as connection:
-            lookup.require(connection, reference, self._scope)
+            lookup.require(connection, reference, self._view)
             records.show_to(connection, reference.id, visibility)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
@@ -254,7 +257,7 @@ class Registry:
             InvalidInput: the text is too long, the cursor or the limit is none.
         """
         _check_search(text, limit)
-        statement = queries.live(self._scope)
+        statement = queries.live(self._view)
         for word in (text or "").casefold().split():
             statement = statement.where(queries.containing(word))
         if tag is not None:
@@ -268,7 +271,7 @@ class Registry:
 
     def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Live]:
         """Up to `limit` live specialists whose ids come after `after_id`, in that order."""
-        statement = queries.live_heads(self._scope).where(aliases.c.specialist > after_id)
+        statement = queries.live_heads(self._view).where(aliases.c.specialist > after_id)
         with self._database.read() as connection:
             rows = connection.execute(statement.limit(limit)).all()
         return [_live(row) for row in rows]
@@ -276,17 +279,17 @@ class Registry:
     def count(self) -> int:
         """How many specialists are live."""
         with self._database.read() as connection:
-            return connection.scalar(queries.count_live(self._scope)) or 0
+            return connection.scalar(queries.count_live(self._view)) or 0
 
     def nearest(self, text: str) -> list[str]:
         """Up to three ids of live specialists that are like any text, whatever its case."""
         with self._database.read() as connection:
-            return lookup.nearest(connection, like_a_reference(text), self._scope)
+            return lookup.nearest(connection, like_a_reference(text), self._view)
 
     def named(self, name: str, limit: int) -> list[str]:
         """Up to `limit` ids of live specialists with this name, whoever owns them."""
         with self._database.read() as connection:
-            found = connection.scalars(queries.named(name, self._scope).limit(limit))
+            found = connection.scalars(queries.named(name, self._view).limit(limit))
             return list(found)
 
     def card(self, digest: str) -> Card:
@@ -310,7 +313,7 @@ class Registry:
 
     def changes(self, after: int, limit: int = _MAX_PAGE) -> list[Change]:
         """Up to `limit` changes numbered above `after`, in order, each with what is live now."""
-        statement = queries.changes_after(after, self._scope).limit(limit)
+        statement = queries.changes_after(after, self._view).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return [

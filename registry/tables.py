@@ -141,6 +141,20 @@ origins = Table(
     Index("ix_origins_relation_label", "relation", "label"),
 )
 
+# Who may ask, for what, and as whom.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("owner", String(64)),  # null: all owners
+    Column("scopes", String(200), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("expires", DateTime),  # UTC
+    Column("revoked", DateTime),  # UTC
+    Column("hash", String(64), nullable=False),
+)
+
 # Which weights a base's name stands for here: adapters of one fit no other.
 bases = Table(
     "bases",

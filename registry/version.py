@@ -6,7 +6,7 @@ from datetime import datetime
 from registry.card import Card
 from registry.files import AdapterFiles
 from registry.gates import Gate
-from registry.scope import Visibility
+from registry.view import Visibility
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ RouterError
 │   ├── BodyTooLarge          413
 │   ├── UnreadableMedia       415
 │   └── BodyStalled           408
+├── Unauthorized              401
 ├── Forbidden                 403
 ├── UnknownModel              404
 ├── NotReady                  503
@@ -94,6 +95,19 @@ class BodyStalled(InvalidRequest):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Nothing of the request body came for {seconds:g} s; send it again.")
         self.args = (seconds,)
+
+
+class Unauthorized(RouterError):
+    """Nobody knows who asks."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How to say who one is: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(RouterError):

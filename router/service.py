@@ -13,6 +13,7 @@ from router.encoder import Encoder
 from router.engine import Engine
 from router.follower import Follower
 from router.gate import Gate
+from router.keyring import Caller, Keyring
 from router.metrics import Metrics
 from router.policy import Policy
 from router.pool import Pool
@@ -45,6 +46,7 @@ class Service:
         limits: Limits | None = None,
         interval: float = 0.2,
         cache: Path | None = None,
+        opens: bool = True,
     ) -> None:
         """Put the parts together.
 
@@ -58,6 +60,7 @@ class Service:
             limits: Bounds on uploads, the ones the registry was opened with.
             interval: Seconds between looks at the registry.
             cache: Folder for what takes long to compute at a start; None keeps nothing.
+            opens: Whether everybody is let in while no API key was ever made.
         """
         self.registry = registry
         self.engine = engine
@@ -71,6 +74,7 @@ class Service:
         self.writing = Pool("writing", WRITING_THREADS)
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.uploads = Gate(UPLOADS)
+        self.keyring = Keyring(registry.keys, self.reading, opens=opens)
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
         self.follower = Follower(registry, encoder, interval, cache)
@@ -98,6 +102,10 @@ class Service:
         await self.writing.run(self.follower.stop)
         for pool in (self.routing, self.reading, self.writing, self.embedding):
             pool.close()
+
+    def seen_by(self, caller: Caller) -> Registry:
+        """The registry as a caller sees it and may change it."""
+        return self.registry.seen_by(caller.owner, caller.key)
 
     async def missing(self) -> list[str]:
         """What is not ready yet: "snapshot", "engine", both or nothing."""

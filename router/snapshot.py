@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.scope import Visibility
 from registry.version import Canary
+from registry.view import Visibility
 from router.encoder import Vectors
 from router.index import Index
 

@@ -10,6 +10,8 @@ from deploy.cli.aliases import aliases, canary, gate, promote, rollback
 from deploy.cli.audit import app as audit
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
+from deploy.cli.keys import app as keys
+from deploy.cli.keys import login
 from deploy.cli.lineage import lineage
 from deploy.cli.registry import app as registry
 from deploy.cli.route import route
@@ -23,13 +25,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, status, doctor, chat, route, train, lineage):
+for command in (setup, up, login, status, doctor, chat, route, train, lineage):
     app.command()(command)
 for verb in (promote, rollback, canary, gate, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")
 app.add_typer(audit, name="audit")
+app.add_typer(keys, name="keys")
 
 
 def _say_version(asked: bool) -> None:

@@ -35,12 +35,20 @@ def id_of(specialist: str) -> str:
     return parse_id(specialist).id
 
 
-def connect(url: str | None) -> "Client":
-    """A client of the server at `url`, or of the one that the settings name."""
+def connect(url: str | None, key: str | None = None) -> "Client":
+    """A client of the server at `url`, or of the one that the settings name.
+
+    It sends the API key, or else the one of the settings, or the one that was saved for the server.
+    """
     from deploy.client import Client
+    from deploy.keyfile import saved_key
     from deploy.settings import read_settings
 
-    return Client(url or read_settings().server_url)
+    settings = read_settings()
+    client = Client(url or settings.server_url)
+    configured = settings.api_key.get_secret_value() if settings.api_key else None
+    client.use_key(key or configured or saved_key(settings.home, client.url))
+    return client
 
 
 def read_text(text: str | None) -> str:

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
-from registry.scope import Visibility
+from registry.view import Visibility
 
 if TYPE_CHECKING:
     from deploy.client import Client

@@ -7,7 +7,7 @@ import typer
 
 from deploy.cli.options import AsJson, Url, connect
 from deploy.cli.output import Output, add_row, facts, table
-from deploy.errors import ServerUnreachable
+from deploy.errors import ServerRefused, ServerUnreachable
 
 if TYPE_CHECKING:
     from deploy.client import Client
@@ -51,14 +51,12 @@ def _found(client: "Client") -> dict[str, Any]:
     state = "ready" if readiness.ready else "starting"
     missing = list(readiness.details.get("missing") or ())
     skipped = dict(readiness.details.get("skipped") or {})
-    head: dict[str, Any] = {
-        "url": client.url,
-        "state": state,
-        "base": client.base(),
-        "missing": missing,
-    }
+    head: dict[str, Any] = {"url": client.url, "state": state, "missing": missing}
     head |= {"skipped": skipped, "reading": readiness.details.get("reading")}
-    return head | _figures(client.metrics())
+    try:
+        return head | {"base": client.base()} | _figures(client.metrics())
+    except ServerRefused as error:
+        return head | {"message": str(error)}
 
 
 def _figures(metrics: str) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from starlette.middleware import Middleware
 
 from router.api.access import Access, AccessRules
 from router.api.aliases import alias_routes
+from router.api.authorization import use_keyring
 from router.api.boundary import Boundary
 from router.api.canary import canary_routes
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
 from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
+from router.api.keys import key_routes
 from router.api.lenient import Lenient
 from router.api.lineage import lineage_routes
 from router.api.models import model_routes
@@ -25,6 +27,7 @@ from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
+from router.wire.key import KeyRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import VisibilityRequest
@@ -64,10 +67,12 @@ def create_app(
         alias_routes,
         canary_routes,
         lineage_routes,
+        key_routes,
         operation_routes,
     ):
         app.include_router(routes(service))
     add_pages(app)
+    use_keyring(app, service.keyring)
     app.openapi = openapi_with(  # type: ignore[method-assign]
         app,
         ChatRequest,
@@ -79,5 +84,6 @@ def create_app(
         RollbackRequest,
         CanaryRequest,
         VisibilityRequest,
+        KeyRequest,
     )
     return app

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from router.api.authorization import Asker
 from router.api.generation import converse
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -17,12 +18,13 @@ def chat_routes(service: Service) -> APIRouter:
     routes = APIRouter(tags=["generation"])
 
     @routes.post("/v1/chat/completions", openapi_extra=json_body(ChatRequest))
-    async def create_chat_completion(request: Request) -> Response:
+    async def create_chat_completion(request: Request, caller: Asker) -> Response:
         """Continue a conversation, with the specialist that fits it (`auto`) or one by name."""
         body = parse(await read_json(request), ChatRequest)
         return await converse(
             request,
             service,
+            caller,
             "chat",
             body,
             lambda head, _: ChatWriter(head, body.include_usage, body.logprobs),

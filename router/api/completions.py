@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from router.answer import generate_all
+from router.api.authorization import Asker
 from router.api.generation import decide, envelope, measured, respond, specialist_header
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -22,10 +23,10 @@ def completion_routes(service: Service) -> APIRouter:
     routes = APIRouter(tags=["generation"])
 
     @routes.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
-    async def create_completion(request: Request) -> Response:
+    async def create_completion(request: Request, caller: Asker) -> Response:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
         body = parse(await read_json(request), CompletionRequest)
-        decision = await decide(service, body.model, _turns(body), body.user)
+        decision = await decide(service, caller, body.model, _turns(body), body.user)
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = envelope("text_completion", service, decision, sampling)
         generations = [

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from router.api.authorization import Asker
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.encoder import MAX_CHARACTERS, Encoder, Vectors
@@ -19,7 +20,7 @@ def embedding_routes(service: Service) -> APIRouter:
     encoder = service.encoder
 
     @routes.post("/v1/embeddings", openapi_extra=json_body(EmbeddingRequest))
-    async def create_embeddings(request: Request) -> dict[str, Any]:
+    async def create_embeddings(request: Request, _: Asker) -> dict[str, Any]:
         """Place texts on the unit sphere, with the encoder that `auto` routes by."""
         body = parse(await read_json(request), EmbeddingRequest)
         if body.model != encoder.name:

@@ -15,6 +15,7 @@ from registry.errors import (
     NotOwned,
     RegistryError,
     StorageError,
+    UnknownKey,
     UnknownSpecialist,
 )
 from router.errors import RouterError
@@ -73,6 +74,22 @@ def failure(error: BaseException) -> Failure:
             return Failure(
                 error.status, error.message, error.type, error.param, error.code, error.headers
             )
+        case RegistryError():
+            return _of_registry(error)
+        case RequestValidationError():
+            return failure(refusal([first | {"loc": first["loc"][1:]} for first in error.errors()]))
+        case HTTPException():
+            return _of_status(error)
+        case ClientDisconnect():
+            return Failure(499, "The client is gone.", INVALID, None, "client_gone")
+        case _:
+            return INTERNAL
+
+
+def _of_registry(error: RegistryError) -> Failure:
+    match error:
+        case UnknownKey():
+            return Failure(404, error.message, INVALID, None, "key_not_found")
         case UnknownSpecialist():
             return Failure(404, error.message, INVALID, None, "specialist_not_found")
         case InvalidInput():
@@ -83,12 +100,6 @@ def failure(error: BaseException) -> Failure:
             return Failure(409, error.message, INVALID, None, error.code)
         case StorageError():
             return STORAGE
-        case RequestValidationError():
-            return failure(refusal([first | {"loc": first["loc"][1:]} for first in error.errors()]))
-        case HTTPException():
-            return _of_status(error)
-        case ClientDisconnect():
-            return Failure(499, "The client is gone.", INVALID, None, "client_gone")
         case _:
             return INTERNAL
 

@@ -16,6 +16,7 @@ from router.api.connection import while_connected
 from router.api.events import EventStream
 from router.decision import Decision
 from router.engine import Delta, Generation, Usage
+from router.keyring import Caller
 from router.metrics import Metrics
 from router.resolver import AUTO
 from router.sampling import Sampling
@@ -34,9 +35,11 @@ PREFIXES: dict[Operation, str] = {
 }
 
 
-async def decide(service: Service, model: str, turns: Sequence[str], user: str | None) -> Decision:
+async def decide(
+    service: Service, caller: Caller, model: str, turns: Sequence[str], user: str | None
+) -> Decision:
     """Who answers; counted."""
-    decision = await service.resolver.resolve(model, turns)
+    decision = await service.resolver.resolve(model, turns, caller.owner)
     decision = service.resolver.staged(decision, model, sticky(user, turns))
     service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
     return decision
@@ -84,13 +87,14 @@ class Conversation(Protocol):
 async def converse(
     request: Request,
     service: Service,
+    caller: Caller,
     operation: Operation,
     body: Conversation,
     writer: Callable[[Envelope, Sampling], Writer],
     count: int = 1,
 ) -> Response:
     """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
-    decision = await decide(service, body.model, body.turns, body.user)
+    decision = await decide(service, caller, body.model, body.turns, body.user)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
     head = envelope(operation, service, decision, sampling)
     generation = body.generation(head.id, decision.digest, sampling)

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from registry.registry import Live, Version
+from router.api.authorization import Asker
 from router.resolver import AUTO
 from router.service import Service
 
@@ -17,19 +18,19 @@ def model_routes(service: Service) -> APIRouter:
     built_in = (AUTO, service.base)
 
     @routes.get("/v1/models")
-    async def list_models() -> dict[str, Any]:
+    async def list_models(caller: Asker) -> dict[str, Any]:
         """`auto`, the base and the first specialists; GET /v1/specialists lists them all."""
-        versions = await service.reading.run(service.registry.live, limit=LISTED_SPECIALISTS)
+        versions = await service.reading.run(service.seen_by(caller).live, limit=LISTED_SPECIALISTS)
         data = [_built_in(name, service.created) for name in built_in]
         data += [_specialist(version.id, version) for version in versions]
         return {"object": "list", "data": data}
 
     @routes.get("/v1/models/{reference:path}")
-    async def retrieve_model(reference: str) -> dict[str, Any]:
+    async def retrieve_model(reference: str, caller: Asker) -> dict[str, Any]:
         """One model: `auto`, the base, or a specialist by any reference to it."""
         if reference in built_in:
             return _built_in(reference, service.created)
-        version = await service.reading.run(service.resolver.version, reference)
+        version = await service.reading.run(service.resolver.version, reference, caller.owner)
         return _specialist(reference, version)
 
     return routes

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
+from router.api.authorization import Observer
 from router.metrics import CONTENT_TYPE
 from router.service import Service
 
@@ -28,15 +29,16 @@ def operation_routes(service: Service) -> APIRouter:
         content: dict[str, Any] = {
             "status": "not ready" if missing else "ready",
             "missing": missing,
-            "generation": None if snapshot is None else snapshot.generation,
-            "skipped": dict(service.follower.skipped),
         }
+        if not await service.keyring.closed():
+            content["generation"] = None if snapshot is None else snapshot.generation
+            content["skipped"] = dict(service.follower.skipped)
         if snapshot is None:
             content["reading"] = asdict(service.follower.reading)
         return JSONResponse(content, 503 if missing else 200)
 
     @routes.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_: Observer) -> Response:
         """This replica's metrics in Prometheus' text format."""
         stats = await service.engine_stats()
         exposition = service.metrics.exposition(

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from router.api.authorization import Asker
 from router.api.generation import converse
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -17,12 +18,13 @@ def response_routes(service: Service) -> APIRouter:
     routes = APIRouter(tags=["generation"])
 
     @routes.post("/v1/responses", openapi_extra=json_body(ResponseRequest))
-    async def create_response(request: Request) -> Response:
+    async def create_response(request: Request, caller: Asker) -> Response:
         """Answer a conversation; nothing is stored, so that each request brings all of it."""
         body = parse(await read_json(request), ResponseRequest)
         return await converse(
             request,
             service,
+            caller,
             "response",
             body,
             lambda head, sampling: ResponseWriter(head, body, sampling),

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from router.api.authorization import Asker
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
@@ -17,10 +18,12 @@ def route_routes(service: Service) -> APIRouter:
     routes = APIRouter(tags=["routing"])
 
     @routes.post("/v1/route", openapi_extra=json_body(RouteRequest))
-    async def decide_only(request: Request) -> dict[str, Any]:
+    async def decide_only(request: Request, caller: Asker) -> dict[str, Any]:
         """Say who would answer, and why; generate nothing."""
         body = parse(await read_json(request), RouteRequest)
-        decision = await service.resolver.route(body.turns)
-        return routing(decision) | {"generation": decision.generation}
+        decision = await service.resolver.route(body.turns, caller.owner)
+        # It counts everybody's changes, which are not everybody's business.
+        generation = decision.generation if caller.owner is None else None
+        return routing(decision) | {"generation": generation}
 
     return routes

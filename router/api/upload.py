@@ -15,7 +15,7 @@ from registry.content import Buffer
 from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
 from registry.registry import Registry, Version
-from registry.scope import Visibility
+from registry.view import Visibility
 from router.api.connection import bounded
 from router.errors import InvalidRequest
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from registry.scope import Visibility
 from registry.version import Alias, Head, Page, Version
+from registry.view import Visibility
 from router.wire.base import Body
 
 

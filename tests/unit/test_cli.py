@@ -27,7 +27,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "registry", "audit")
+LOCAL = ("setup", "up", "registry", "audit", "keys")
 SPECIALISTS = (
     *("register", "list", "show", "retire", "restore", "visibility"),
     *("promote", "rollback", "canary", "gate", "aliases"),
@@ -36,10 +36,11 @@ SPECIALISTS = (
 
 def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
-        *("setup", "up", "status", "doctor", "chat", "route", "train", "lineage"),
+        *("setup", "up", "login", "status", "doctor", "chat", "route", "train", "lineage"),
         *(f"specialists {verb}" for verb in SPECIALISTS),
         *(f"registry {verb}" for verb in ("backup", "restore", "verify")),
         *("audit list", "audit verify"),
+        *("keys create", "keys list", "keys revoke"),
     }
 
 
@@ -57,7 +58,7 @@ def test_every_command_that_asks_a_server_takes_its_address(path):
     assert "--url" in {option for param in COMMANDS[path].params for option in param.opts}
 
 
-@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",), ("audit",)])
+@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",), ("audit",), ("keys",)])
 def test_alone_it_shows_help(words):
     ran = myriad(*words)
     assert ran.code == 0

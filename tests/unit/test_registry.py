@@ -24,7 +24,7 @@ from registry.errors import (
 )
 from registry.reference import parse_id, parse_reference
 from registry.registry import Head, Live, Registry
-from registry.scope import Scope
+from registry.view import View
 
 
 def register(registry, name="ada/coach", seed=0, **fields):
@@ -255,9 +255,7 @@ def test_the_nearest_name_is_found_among_many(registry):
     filler = [card(f"{owner}{n}/thing{n}") for owner in ("aaa", "compute") for n in range(150)]
     with registry._database.write() as connection:
         for each in [*filler, card("company/support-json")]:
-            records.register(
-                connection, each, manifest_of(each), records.Wanted(), Scope(BASE.name)
-            )
+            records.register(connection, each, manifest_of(each), records.Wanted(), View(BASE.name))
     for typo in ("company/support-jsn", "compny/support-json", "c0mpany/suport"):
         with pytest.raises(UnknownSpecialist) as caught:
             registry.get(typo)
@@ -563,7 +561,7 @@ def test_threads_share_a_registry(registry):
         assert [version.number for version in registry.versions(f"ada/s{n}")] == [1, 2, 3, 4]
 
 
-SCOPES = Scope("tiny"), Scope("tiny", "bob")
+VIEWS = View("tiny"), View("tiny", "bob")
 
 
 def test_the_frequent_questions_are_answered_from_an_index(registry):
@@ -571,10 +569,10 @@ def test_the_frequent_questions_are_answered_from_an_index(registry):
 
     statements = [
         queries.last_change(),
-        queries.live(Scope("tiny")).where(queries.aliases.c.specialist > "a").limit(5),
-        queries.changes_after(7, Scope("tiny")).limit(5),
-        *(queries.one(parse_reference("ada/coach"), scope) for scope in SCOPES),
-        *queries.candidates(parse_reference("ada/coach"), Scope("tiny")),
+        queries.live(View("tiny")).where(queries.aliases.c.specialist > "a").limit(5),
+        queries.changes_after(7, View("tiny")).limit(5),
+        *(queries.one(parse_reference("ada/coach"), view) for view in VIEWS),
+        *queries.candidates(parse_reference("ada/coach"), View("tiny")),
     ]
     with registry._database.read() as connection:
         for statement in statements:

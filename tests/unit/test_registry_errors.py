@@ -11,6 +11,7 @@ EVERY = [
     errors.InvalidReference("bad", param="id"),
     errors.InvalidCard("bad", field="tags[1]"),
     errors.InvalidAdapter("bad", file="adapter_model.safetensors", tensor="x"),
+    errors.UnknownKey("abc"),
     errors.NotOwned("ada/coach", "bob"),
     errors.Conflict("moved", code="alias_moved"),
     errors.UnreadableCard("card.colour: unknown"),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from served import FRENCH, WEATHER
 
-from registry.scope import Visibility
+from registry.view import Visibility
 from router.copies import distinct
 from router.hashed import HashedWords
 from router.index import score

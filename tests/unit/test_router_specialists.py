@@ -13,6 +13,7 @@ from served import BASE, served, service
 
 from registry.errors import StorageError
 from registry.limits import Limits
+from registry.registry import Registry
 from router.api.json_body import read_json
 from router.errors import BodyTooLarge
 from router.service import Service
@@ -273,13 +274,12 @@ def test_a_registration_holds_even_when_the_routes_cannot_be_read(running, monke
     assert "later: StorageError('away')" in caplog.text
 
 
-def test_a_failing_store_is_503(running, monkeypatch):
-    made, client = running
+def test_a_failing_store_is_503(client, monkeypatch):
 
     def fail(*_: object) -> None:
         raise StorageError("/secret/path")
 
-    monkeypatch.setattr(made.registry, "search", fail)
+    monkeypatch.setattr(Registry, "search", fail)
     response = client.get("/v1/specialists")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert "secret" not in response.text

@@ -8,7 +8,7 @@ from tiny_adapter import BASE, card, config, weights
 from registry.errors import Conflict, InvalidCard, NotOwned, RegistryError
 from registry.reference import parse_reference
 from registry.registry import Registry
-from registry.scope import Visibility
+from registry.view import Visibility
 
 PRIVATE, UNLISTED, PUBLIC = Visibility.PRIVATE, Visibility.UNLISTED, Visibility.PUBLIC
 DATA = {"name": "tickets.jsonl", "digest": "sha256:" + "a" * 64}

@@ -19,7 +19,7 @@ class Visibility(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class View:
     """One base's specialists, as an `owner` sees them; None sees, and may change, all of them."""
 
     base: str

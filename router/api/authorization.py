@@ -1,0 +1,37 @@
+"""What each endpoint asks of whoever calls it: as a parameter of its function."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from registry.scopes import Scope
+from router.errors import Forbidden
+from router.keyring import Caller, Keyring
+
+Dependency = Callable[[Request], Awaitable[Caller]]
+
+
+def _may(scope: Scope) -> Dependency:
+    async def caller(request: Request) -> Caller:
+        keyring: Keyring = request.app.state.keyring
+        found = await keyring.caller(request.headers.get("authorization"))
+        if not found.may(scope):
+            message = f"This API key is not for that: it lacks the scope '{scope}'."
+            raise Forbidden(message, code="scope_missing")
+        return found
+
+    return caller
+
+
+Asker = Annotated[Caller, Depends(_may(Scope.INFER))]
+Reader = Annotated[Caller, Depends(_may(Scope.READ))]
+Writer = Annotated[Caller, Depends(_may(Scope.WRITE))]
+Deployer = Annotated[Caller, Depends(_may(Scope.DEPLOY))]
+Observer = Annotated[Caller, Depends(_may(Scope.METRICS))]
+Admin = Annotated[Caller, Depends(_may(Scope.ADMIN))]
+
+
+def use_keyring(app: FastAPI, keyring: Keyring) -> None:
+    """Let the endpoints of `app` ask a keyring."""
+    app.state.keyring = keyring

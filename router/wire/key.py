@@ -1,0 +1,45 @@
+"""API keys in the words of the API."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from registry.keys import Key
+from registry.scopes import Scope
+from router.wire.base import Body, Text
+
+MAX_SECONDS = 253_402_300_799
+"""The end of the year 9999."""
+
+
+class KeyRequest(Body):
+    """What a key is for."""
+
+    name: Annotated[Text, Field(description="What it is for, for people.")]
+    scopes: list[Annotated[Scope, Field(strict=False)]] = Field(
+        max_length=len(Scope), examples=[["infer"]]
+    )
+    owner: Text | None = Field(None, description="Whose specialists it sees and changes.")
+    expires: int | None = Field(
+        None, ge=0, le=MAX_SECONDS, description="From when on it is refused, in Unix seconds."
+    )
+
+    @property
+    def expiry(self) -> datetime | None:
+        """The same moment; None for never."""
+        return None if self.expires is None else datetime.fromtimestamp(self.expires, UTC)
+
+
+def shown(key: Key) -> dict[str, Any]:
+    """What is known of a key, which is not the key itself."""
+    return {
+        "id": key.id,
+        "object": "api_key",
+        "name": key.name,
+        "owner": key.owner,
+        "scopes": sorted(key.scopes),
+        "created": int(key.created.timestamp()),
+        "expires": None if key.expires is None else int(key.expires.timestamp()),
+        "revoked": None if key.revoked is None else int(key.revoked.timestamp()),
+    }

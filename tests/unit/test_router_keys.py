@@ -1,0 +1,224 @@
+"""API keys over HTTP: who is let in, what each may do, and what another's eyes see."""
+
+import json
+import re
+from contextlib import ExitStack
+
+import httpx
+import openai
+import pytest
+import tiny_adapter
+from served import BASE, register, served, service
+
+from registry.errors import StorageError
+from registry.keys import Keys
+from registry.scopes import Scope
+from registry.view import Visibility
+from router import keyring
+from router.api.app import create_app
+
+OPEN = {"/healthz", "/readyz"}
+FILES = {
+    "adapter_config": ("adapter_config.json", tiny_adapter.config()),
+    "adapter_model": ("adapter_model.safetensors", tiny_adapter.weights(seed=5)),
+}
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.setattr(keyring, "FRESH_SECONDS", 0.0)
+    with service(tmp_path) as made:
+        for name in ("ada/french", "bob/weather"):
+            made.registry.show_to(name, Visibility.PUBLIC)
+        secret = ["what is the secret of the sphinx", "tell me the secret of the sphinx"]
+        register(made.registry, "bob/secret", seed=9, examples=secret)
+        made.follower.refresh()
+        yield made
+
+
+@pytest.fixture
+def url(made):
+    with served(made) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url):
+    """Makes a client that sends a key."""
+    with ExitStack() as stack:
+
+        def connected(key=None):
+            headers = {} if key is None else {"authorization": f"Bearer {key}"}
+            made = httpx.Client(base_url=url, headers=headers, trust_env=False)
+            return stack.enter_context(made)
+
+        yield connected
+
+
+@pytest.fixture
+def key(made):
+    """Makes a key of an owner with some scopes."""
+    return lambda owner, *scopes: made.registry.keys.create("x", scopes, owner)[1]
+
+
+def chat(http, model=BASE):
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    return http.post("/v1/chat/completions", json=body)
+
+
+def code(response):
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_without_any_key_everything_is_open_whatever_is_sent(client):
+    for sent in (None, "sk-anything"):
+        assert chat(client(sent)).status_code == 200
+        assert client(sent).get("/v1/specialists/bob/secret").status_code == 200
+
+
+def test_with_one_everything_needs_one(client, url, key):
+    right = key("ada", Scope.INFER)
+    wrong = right[:-1] + ("a" if right[-1] != "a" else "b")
+    for sent in (None, "sk-anything", wrong, f"mk_{'a' * 12}_{'b' * 43}"):
+        answer = chat(client(sent))
+        assert code(answer) == (401, "invalid_api_key")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert chat(client(right)).status_code == 200
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=right) as real:
+        assert BASE in [model.id for model in real.models.list()]
+    with (
+        openai.OpenAI(base_url=f"{url}/v1", api_key="sk-anything") as real,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        real.models.list()
+
+
+def test_where_anybody_could_come_nothing_is_open_without_a_key(made):
+    made.keyring = keyring.Keyring(made.registry.keys, made.reading, opens=False)
+    with served(made) as url, httpx.Client(base_url=url, trust_env=False) as nobody:
+        assert code(chat(nobody)) == (401, "invalid_api_key")
+
+
+def test_every_endpoint_asks_for_one_scope(client, made, key):
+    holders = {scope: client(key("x", scope)) for scope in set(Scope) - {Scope.ADMIN}}
+    asked = {}
+    for path, verbs in create_app(made).openapi()["paths"].items():
+        url = re.sub(r"{.*?}", "x", path)
+        for verb in verbs:
+            if path in OPEN:
+                assert client().request(verb, url).is_success
+                continue
+            assert code(client().request(verb, url)) == (401, "invalid_api_key")
+            answers = {scope: http.request(verb, url) for scope, http in holders.items()}
+            let_in = [scope for scope, each in answers.items() if each.status_code != 403]
+            assert client(key("x", Scope.ADMIN)).request(verb, url).status_code != 403
+            asked[verb, path.removeprefix("/v1/")] = let_in
+    assert asked["post", "chat/completions"] == [Scope.INFER]
+    assert asked["get", "/metrics"] == [Scope.METRICS]
+    assert asked["get", "specialists"] == [Scope.READ]
+    assert asked["post", "specialists"] == [Scope.WRITE]
+    rollback = "specialists/{owner}/{name}/aliases/{alias}/rollback"
+    assert asked["post", rollback] == [Scope.DEPLOY]
+    admins = [endpoint for endpoint, scopes in asked.items() if not scopes]
+    assert admins == [("get", "keys"), ("post", "keys"), ("delete", "keys/{identity}")]
+    assert all(len(scopes) == 1 for each, scopes in asked.items() if each not in admins)
+
+
+def test_a_key_does_what_it_is_for(client, key):
+    asks = {
+        Scope.INFER: lambda http: chat(http),
+        Scope.READ: lambda http: http.get("/v1/specialists"),
+        Scope.WRITE: lambda http: upload(http, "ada/new"),
+        Scope.DEPLOY: lambda http: http.delete("/v1/specialists/ada/french"),
+        Scope.METRICS: lambda http: http.get("/metrics"),
+        Scope.ADMIN: lambda http: http.get("/v1/keys"),
+    }
+    for scope in Scope:
+        for asked, ask in asks.items():
+            answer = ask(client(key("ada", scope)))
+            if scope in (asked, Scope.ADMIN):
+                assert answer.is_success or answer.status_code == 404, (scope, asked)
+            else:
+                assert code(answer) == (403, "scope_missing")
+                assert f"'{asked}'" in answer.json()["error"]["message"]
+
+
+def upload(http, name, **query):
+    card = json.dumps({"id": name, "description": "New."})
+    return http.post("/v1/specialists", data={"card": card}, files=FILES, params=query)
+
+
+def test_anothers_private_specialist_is_nowhere(client, made, key):
+    eve = client(key("eve", *set(Scope) - {Scope.ADMIN, Scope.METRICS}))
+    secret = ("", "/aliases", "/aliases/prod/history", "/canary", "/lineage")
+    paths = [f"specialists/bob/secret{rest}" for rest in secret]
+    for path in [*paths, "models/bob/secret", "models/bob/secret@1"]:
+        there = eve.get(f"/v1/{path}")
+        none = eve.get(f"/v1/{path.replace('secret', 'secreu')}")
+        assert there.status_code == none.status_code == 404
+        assert there.text.replace("secret", "secreu") == none.text
+    text = "what is the secret of the sphinx"
+    decided = eve.post("/v1/route", json={"input": text})
+    assert decided.json()["generation"] is None
+    told = [
+        decided,
+        eve.get("/v1/models"),
+        eve.get("/v1/specialists"),
+        eve.get("/v1/specialists?search=secret"),
+        eve.get("/v1/lineage?relation=base&subject=tiny"),
+        eve.get("/readyz"),
+        chat(eve, "bob/secre"),
+    ]
+    assert "bob/secret" not in "".join(answer.text for answer in told)
+    assert code(chat(eve, "bob/secret")) == (404, "model_not_found")
+    assert code(upload(eve, "bob/secret")) == code(upload(eve, "bob/other")) == (403, "not_owned")
+    assert code(eve.delete("/v1/specialists/bob/secret")) == (403, "not_owned")
+    bob = client(key("bob", Scope.INFER))
+    assert bob.post("/v1/route", json={"input": text}).json()["specialist"] == "bob/secret"
+    assert chat(bob, "bob/secret").status_code == 200
+    made.registry.show_to("bob/secret", Visibility.UNLISTED)
+    made.follower.refresh()
+    eve = client(key("eve", Scope.INFER))
+    assert chat(eve, "bob/secret").status_code == 200
+    assert "bob/secret" not in eve.get("/v1/models").text
+
+
+def test_an_admin_makes_and_revokes_keys(client, key):
+    admin = client(key(None, Scope.ADMIN))
+    body = {"name": "app", "scopes": ["infer"], "owner": "ada", "expires": 4_000_000_000}
+    answer = admin.post("/v1/keys", json=body)
+    assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
+    made = answer.json()
+    assert made | body == made
+    used = client(made.pop("key"))
+    assert chat(used).status_code == 200
+    assert made in admin.get("/v1/keys").json()["data"]
+    assert admin.delete(f"/v1/keys/{made['id']}").json()["revoked"] > 0
+    assert code(chat(used)) == (401, "invalid_api_key")
+    assert code(admin.delete("/v1/keys/nobody")) == (404, "key_not_found")
+    for wrong in ({"scopes": ["root"]}, {"name": ""}, {"expires": 5}, {"owner": None}):
+        assert admin.post("/v1/keys", json=body | wrong).status_code == 400
+    assert chat(admin, "bob/secret").status_code == 200
+
+
+def test_a_key_that_expired_is_refused(client, key, monkeypatch):
+    text = key("ada", Scope.INFER)
+    monkeypatch.setattr("registry.keys.Key.is_valid", False)
+    assert code(chat(client(text))) == (401, "invalid_api_key")
+
+
+def test_who_was_let_in_still_is_while_the_registry_is_away(client, key, monkeypatch):
+    def fail(*_: object) -> None:
+        raise StorageError("away")
+
+    known, fresh = client(key("ada", Scope.INFER)), client(key("ada", Scope.INFER))
+    assert chat(known).status_code == 200
+    monkeypatch.setattr(Keys, "find", fail)
+    assert chat(known).status_code == 200
+    assert code(chat(fresh)) == (503, "storage_unavailable")
+
+
+def test_only_so_many_keys_are_remembered(client, key, monkeypatch):
+    monkeypatch.setattr(keyring, "KNOWN", 2)
+    keys = [client(key("ada", Scope.INFER)) for _ in range(4)]
+    assert [chat(each).status_code for each in keys * 2] == [200] * 8
