@@ -41,6 +41,7 @@ class RouterReplica:
             interval=settings.router.poll_seconds,
             cache=settings.home / "cache",
             opens=open_to_all,
+            replicas=settings.router.replicas,
         )
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.

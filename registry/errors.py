@@ -8,6 +8,7 @@
     │   ├── InvalidCard
     │   └── InvalidAdapter
     ├── NotOwned              somebody else's specialists are not theirs to change
+    ├── QuotaExceeded         the key may not be used for more
     ├── Conflict              what was asked for no longer fits what is there
     ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
@@ -95,6 +96,16 @@ class NotOwned(RegistryError):
     def __init__(self, specialist: str, owner: str) -> None:
         super().__init__(f"'{specialist}' is not yours to change: use a name under '{owner}/'.")
         self.args = (specialist, owner)
+
+
+class QuotaExceeded(RegistryError):
+    """A key's owner has as much of `what` as the key may register."""
+
+    def __init__(self, what: str, bound: int) -> None:
+        super().__init__(
+            f"The key's quota of {bound:,} {what} is used up; ask whoever runs the server for more."
+        )
+        self.args = (what, bound)
 
 
 class Conflict(RegistryError):

@@ -15,6 +15,7 @@ from registry import audit
 from registry.clock import now
 from registry.database import Database
 from registry.errors import InvalidInput, UnknownKey
+from registry.quota import UNLIMITED, Quota, read
 from registry.reference import NAME
 from registry.scopes import Scope
 from registry.tables import keys
@@ -44,6 +45,7 @@ class Key:
     expires: datetime | None
     revoked: datetime | None
     hash: str = field(repr=False)
+    quota: Quota = UNLIMITED
 
     @property
     def is_valid(self) -> bool:
@@ -72,6 +74,7 @@ class Keys:
         scopes: Collection[Scope],
         owner: str | None = None,
         expires: datetime | None = None,
+        quota: Quota = UNLIMITED,
     ) -> tuple[Key, str]:
         """Make a key.
 
@@ -80,6 +83,7 @@ class Keys:
             scopes: what it may be used for.
             owner: whose specialists it sees and changes; needed unless it is an admin's.
             expires: from when on it is refused; None for never.
+            quota: how much may be done with it.
 
         Returns:
             What is known of it, and the key itself, which cannot be had again.
@@ -90,10 +94,11 @@ class Keys:
         _check(name, scopes, owner, expires)
         identity = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
         text = f"mk_{identity}_{secrets.token_urlsafe(_SECRET_BYTES)}"
-        made = Key(identity, name, owner, frozenset(scopes), _utc_now(), expires, None, _hash(text))
+        held, hashed = frozenset(scopes), _hash(text)
+        made = Key(identity, name, owner, held, _utc_now(), expires, None, hashed, quota)
         with self._database.write() as connection:
             connection.execute(insert(keys).values(_row(made)))
-            shown = {"key": identity, "owner": owner, "scopes": sorted(made.scopes)}
+            shown = {"key": identity, "owner": owner, "scopes": sorted(held), "quota": quota.set}
             audit.note(connection, audit.KEY_MADE, "", **shown)
         return made, text
 
@@ -168,6 +173,7 @@ def _row(key: Key) -> dict[str, Any]:
         "created": _plain(key.created),
         "expires": _plain(key.expires),
         "hash": key.hash,
+        "quota": key.quota.written(),
     }
 
 
@@ -181,6 +187,7 @@ def _key(row: Row[Any]) -> Key:
         expires=_aware(row.expires),
         revoked=_aware(row.revoked),
         hash=row.hash,
+        quota=read(row.quota),
     )
 
 

@@ -30,7 +30,7 @@ from registry.tables import (
 from registry.view import View, Visibility
 
 PROD = "prod"
-_VERSION = [column for column in versions.c if column.name != "words"]
+_VERSION = [column for column in versions.c if column.name not in ("words", "nbytes")]
 _VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
@@ -86,7 +86,7 @@ def blobs() -> CompoundSelect[Any]:
 
 def version(digest: str) -> Select[Any]:
     """A version by its digest, live or not."""
-    return _owned(select(*_VERSION)).where(versions.c.digest == digest)
+    return _of_specialist(select(*_VERSION)).where(versions.c.digest == digest)
 
 
 def pointing(digest: str) -> Select[Any]:
@@ -112,7 +112,7 @@ def some_version(specialist: str, view: View) -> Select[Any]:
 
 def any_version(reference: Reference, view: View) -> Select[Any]:
     """The version that a reference means, of any base, retired or not."""
-    found = _owned(select(*_VERSION)).where(versions.c.specialist == reference.id)
+    found = _of_specialist(select(*_VERSION)).where(versions.c.specialist == reference.id)
     return _meant(reference, found.where(reachable(view)))
 
 
@@ -129,18 +129,21 @@ def listed(view: View) -> ColumnElement[bool]:
 def _seen(view: View, by_all: Sequence[Visibility]) -> ColumnElement[bool]:
     if view.owner is None:
         return true()
-    # '0' comes after '/': these are all names of the owner's, as a range of the primary key.
-    own = and_(specialists.c.id > f"{view.owner}/", specialists.c.id < f"{view.owner}0")
-    return or_(specialists.c.visibility.in_(by_all), own)
+    return or_(specialists.c.visibility.in_(by_all), owned(view.owner))
 
 
-def _owned(found: Select[Any]) -> Select[Any]:
+def owned(owner: str) -> ColumnElement[bool]:
+    """An owner's specialists, as a range of the primary key: '0' comes after '/'."""
+    return and_(specialists.c.id > f"{owner}/", specialists.c.id < f"{owner}0")
+
+
+def _of_specialist(found: Select[Any]) -> Select[Any]:
     return found.join(specialists, specialists.c.id == versions.c.specialist)
 
 
 def _in_use(found: Select[Any], specialist: str, view: View) -> Select[Any]:
     """The versions of one specialist that is not retired."""
-    return _owned(found).where(
+    return _of_specialist(found).where(
         versions.c.specialist == specialist,
         versions.c.base == view.base,
         specialists.c.retired.is_(None),

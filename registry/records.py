@@ -5,12 +5,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from registry import audit, guards, moves, origins
+from registry import audit, guards, moves, origins, queries
 from registry.card import Card
 from registry.clock import now
-from registry.errors import BaseChanged, Conflict
+from registry.errors import BaseChanged, Conflict, QuotaExceeded
 from registry.manifest import Manifest, digest
 from registry.queries import PROD
+from registry.quota import UNLIMITED, Quota
 from registry.reference import parse_id
 from registry.tables import aliases, bases, specialists, tags, versions
 from registry.view import View, Visibility
@@ -18,11 +19,21 @@ from registry.view import View, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a registration asks for beside its content, and the licence of the base it is for."""
+    """What a registration asks for beside its content.
+
+    Attributes:
+        alias: what is to point to the version.
+        visibility: who is to find a new specialist.
+        base_license: of the base that it is for.
+        nbytes: of its files.
+        quota: what its owner may have.
+    """
 
     alias: str | None = None
     visibility: Visibility | None = None
     base_license: str | None = None
+    nbytes: int = 0
+    quota: Quota = UNLIMITED
 
 
 def register(
@@ -37,9 +48,10 @@ def register(
     Raises:
         Conflict: the alias that was asked for is protected, or its gates refuse the version; or the
             specialist is there with another visibility.
+        QuotaExceeded: the owner has as much as the quota allows.
     """
     alias = wanted.alias
-    _require_specialist(connection, card.id, wanted.visibility)
+    _require_specialist(connection, card.id, wanted)
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest, wanted, view)
     if alias is not None or known is None:
@@ -81,8 +93,13 @@ def show_to(connection: Connection, specialist: str, visibility: Visibility) -> 
     moves.note_change(connection, specialist)
 
 
-def restore(connection: Connection, specialist: str) -> None:
-    """Bring a retired specialist back as it was."""
+def restore(connection: Connection, specialist: str, quota: Quota) -> None:
+    """Bring a retired specialist back as it was.
+
+    Raises:
+        QuotaExceeded: the owner has as much as the quota allows.
+    """
+    _require_room(connection, parse_id(specialist).owner, "specialists", quota.specialists)
     _mark(connection, specialist, None)
     audit.note(connection, audit.RESTORED, specialist)
     moves.note_change(connection, specialist)
@@ -122,22 +139,39 @@ def _require_free(connection: Connection, specialist: str, alias: str, version: 
         raise Conflict(guards.refused(specialist, alias, reasons), "gate_closed")
 
 
-def _require_specialist(connection: Connection, specialist: str, wanted: Visibility | None) -> None:
+def _require_specialist(connection: Connection, specialist: str, wanted: Wanted) -> None:
     """Make a specialist, or hold the one that is there to the visibility that is asked for."""
     row = specialists.c.id == specialist
     known = connection.scalar(select(specialists.c.visibility).where(row))
     if known is None:
-        name, visibility = parse_id(specialist).name, wanted or Visibility.PRIVATE
-        values = {"id": specialist, "name": name, "visibility": visibility}
+        reference = parse_id(specialist)
+        _require_room(connection, reference.owner, "specialists", wanted.quota.specialists)
+        visibility = wanted.visibility or Visibility.PRIVATE
+        values = {"id": specialist, "name": reference.name, "visibility": visibility}
         connection.execute(insert(specialists).values(values))
-    elif wanted not in (None, known):
-        message = f"'{specialist}' is {known}, not {wanted}; change that first, or leave it out."
-        raise Conflict(message, "other_visibility")
+    elif wanted.visibility not in (None, known):
+        other = f"'{specialist}' is {known}, not {wanted.visibility}"
+        raise Conflict(f"{other}; change that first, or leave it out.", "other_visibility")
+
+
+def _require_room(connection: Connection, owner: str, what: str, bound: int | None) -> None:
+    """Let an owner have one more specialist, or other `bytes`."""
+    if bound is None:
+        return
+    own = queries.owned(owner)
+    count = select(func.count()).select_from(specialists)
+    statement = count.where(own, specialists.c.retired.is_(None))
+    if what == "bytes":
+        total = select(func.sum(versions.c.nbytes))
+        statement = total.join(specialists, specialists.c.id == versions.c.specialist).where(own)
+    if (connection.scalar(statement) or 0) >= bound:
+        raise QuotaExceeded(what, bound)
 
 
 def _insert(
     connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, view: View
 ) -> int:
+    _require_room(connection, parse_id(card.id).owner, "bytes", wanted.quota.bytes)
     last = select(func.max(versions.c.number)).where(versions.c.specialist == card.id)
     row = {
         "specialist": card.id,
@@ -148,6 +182,7 @@ def _insert(
         "config": manifest.config,
         "weights": manifest.weights,
         "card": card.canonical().decode(),
+        "nbytes": wanted.nbytes,
         "words": "\n".join((card.id, card.description, *card.tags)).casefold(),
         "created": now(),
     }

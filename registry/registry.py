@@ -29,6 +29,7 @@ from registry.keys import Keys
 from registry.lineage import Lineage
 from registry.manifest import Manifest, canonical, digest
 from registry.private import make_home, private_folder
+from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
 from registry.tables import aliases, versions
 from registry.version import Canary, Change, Head, Live, Page, Version
@@ -55,7 +56,9 @@ class Registry:
         base: BaseSpec,
         limits: Limits,
         owner: str | None = None,
+        quota: Quota = UNLIMITED,
     ) -> None:
+        self._quota = quota
         self._view = View(base.name, owner)
         self.aliases = Aliases(database, self._view)
         """Which version each alias means, and how that is changed."""
@@ -87,14 +90,18 @@ class Registry:
             raise
         return cls(database, BlobStore(blobs), base, limits or Limits())
 
-    def seen_by(self, owner: str | None, actor: str | None = None) -> "Registry":
+    def seen_by(
+        self, owner: str | None, actor: str | None = None, quota: Quota = UNLIMITED
+    ) -> "Registry":
         """The same registry, as an owner sees it and may change it; None sees, and may, all.
 
         Args:
             owner: whose private specialists are there too, and alone may be changed.
             actor: by whom changes are made, for the audit log.
+            quota: how much the owner may have here.
         """
-        return Registry(self._database.by(actor), self._blobs, self._base, self._limits, owner)
+        database = self._database.by(actor)
+        return Registry(database, self._blobs, self._base, self._limits, owner, quota)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -126,6 +133,7 @@ class Registry:
             InvalidCard: it was made for another base.
             InvalidAdapter: it does not fit the base, or cannot be trusted.
             NotOwned: it would be another owner's.
+            QuotaExceeded: the owner has as much as they may have.
             Conflict: the specialist is there with another visibility, or the alias refuses it.
         """
         self._view.require_own(parse_id(card.id))
@@ -142,7 +150,8 @@ class Registry:
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
-            wanted = records.Wanted(alias, visibility, self._base.license)
+            nbytes = len(config) + len(weights)
+            wanted = records.Wanted(alias, visibility, self._base.license, nbytes, self._quota)
             created = records.register(connection, card, manifest, wanted, self._view)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
@@ -222,12 +231,13 @@ class Registry:
             InvalidReference: the text is no id.
             NotOwned: it is another owner's, if it is there.
             UnknownSpecialist: there is none of that name, retired or not.
+            QuotaExceeded: the owner has as many as they may have.
         """
         reference = parse_id(specialist)
         self._view.require_own(reference)
         with self._database.write() as connection:
             if records.retired(connection, reference.id):
-                records.restore(connection, reference.id)
+                records.restore(connection, reference.id, self._quota)
             lookup.require(connection, reference, self._view)
 
     def show_to(self, specialist: str, visibility: Visibility) -> None:

@@ -11,6 +11,7 @@ What an alias points to stands twice: in `aliases`, and in the last of its `move
 """
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Float,
@@ -54,6 +55,7 @@ versions = Table(
     Column("config", String(71), nullable=False),  # a blob
     Column("weights", String(71), nullable=False),  # a blob
     Column("card", Text, nullable=False),  # canonical JSON
+    Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("words", Text, nullable=False),  # id, description and tags, case-folded, to search in
     Column("created", DateTime, nullable=False),  # UTC
     UniqueConstraint("specialist", "number"),
@@ -153,6 +155,7 @@ keys = Table(
     Column("expires", DateTime),  # UTC
     Column("revoked", DateTime),  # UTC
     Column("hash", String(64), nullable=False),
+    Column("quota", Text, nullable=False, server_default="{}"),  # JSON
 )
 
 # Which weights a base's name stands for here: adapters of one fit no other.

@@ -9,6 +9,7 @@ RouterError
 ├── Unauthorized              401
 ├── Forbidden                 403
 ├── UnknownModel              404
+├── RateLimited               429
 ├── NotReady                  503
 ├── ClientGone                499
 └── EngineRefused
@@ -128,6 +129,19 @@ class UnknownModel(RouterError):
         shown = ascii(reference if len(reference) <= 160 else f"{reference[:160]}...")
         super().__init__(f"There is no model {shown}.{did_you_mean(nearest)}", param="model")
         self.args = (reference, tuple(nearest))
+
+
+class RateLimited(RouterError):
+    """A key has used up its `limit` of `what` a minute; more is there after `retry_after` s."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, what: str, limit: int, retry_after: float) -> None:
+        super().__init__(f"The key's quota of {limit:,} {what} a minute is used up; wait a little.")
+        self.args = (what, limit, retry_after)
+        self.retry_after = retry_after
 
 
 class NotReady(RouterError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry.errors import StorageError
 from registry.keys import Key, Keys, key_id
+from registry.quota import UNLIMITED, Quota
 from registry.scopes import Scope
 from router.errors import Unauthorized
 from router.pool import Pool
@@ -26,11 +27,13 @@ class Caller:
         owner: Whose specialists they see and may change; None for everybody's.
         scopes: What they may do.
         key: The id of their key; None where none is needed.
+        quota: How much they may do.
     """
 
     owner: str | None
     scopes: frozenset[Scope]
     key: str | None = None
+    quota: Quota = UNLIMITED
 
     def may(self, scope: Scope) -> bool:
         """Whether they may do something."""
@@ -84,7 +87,7 @@ class Keyring:
         if not key.is_valid:
             raise Unauthorized("This API key was revoked or has expired; ask for another one.")
         owner = None if Scope.ADMIN in key.scopes else key.owner
-        return Caller(owner, key.scopes, key.id)
+        return Caller(owner, key.scopes, key.id, key.quota)
 
     async def _find(self, text: str) -> Key | None:
         identity = key_id(text)

@@ -17,6 +17,7 @@ from router.keyring import Caller, Keyring
 from router.metrics import Metrics
 from router.policy import Policy
 from router.pool import Pool
+from router.quotas import Quotas
 from router.resolver import Resolver
 from router.sampling import Sampling
 
@@ -47,6 +48,7 @@ class Service:
         interval: float = 0.2,
         cache: Path | None = None,
         opens: bool = True,
+        replicas: int = 1,
     ) -> None:
         """Put the parts together.
 
@@ -61,6 +63,7 @@ class Service:
             interval: Seconds between looks at the registry.
             cache: Folder for what takes long to compute at a start; None keeps nothing.
             opens: Whether everybody is let in while no API key was ever made.
+            replicas: How many services share the keys' quotas.
         """
         self.registry = registry
         self.engine = engine
@@ -75,6 +78,7 @@ class Service:
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.uploads = Gate(UPLOADS)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
+        self.quotas = Quotas(replicas)
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
         self.follower = Follower(registry, encoder, interval, cache)
@@ -105,7 +109,7 @@ class Service:
 
     def seen_by(self, caller: Caller) -> Registry:
         """The registry as a caller sees it and may change it."""
-        return self.registry.seen_by(caller.owner, caller.key)
+        return self.registry.seen_by(caller.owner, caller.key, caller.quota)
 
     async def missing(self) -> list[str]:
         """What is not ready yet: "snapshot", "engine", both or nothing."""

@@ -34,17 +34,27 @@ def create(
     days: Annotated[
         int | None, typer.Option(min=1, max=36500, help="Refuse it after so many days.")
     ] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Most requests a minute.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a minute.")] = None,
+    specialists: Annotated[
+        int | None, typer.Option(min=0, help="Specialists from which on it registers no new one.")
+    ] = None,
+    mib: Annotated[
+        int | None, typer.Option(min=0, help="MiB of versions from which on it registers none.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and show it this once."""
     from deploy.home import opened_keys
     from deploy.settings import read_settings
+    from registry.quota import Quota
     from router.wire.key import shown
 
     output = Output(as_json)
+    quota = Quota(requests, tokens, specialists, None if mib is None else mib << 20)
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with opened_keys(read_settings().home) as keys:
-        made, text = keys.create(name, scope or USUAL, owner, expires)
+        made, text = keys.create(name, scope or USUAL, owner, expires, quota)
     told = facts({"key": text, **_described(made), "note": "it cannot be shown again"})
     output.show(shown(made) | {"key": text}, told)
 
@@ -98,4 +108,6 @@ def login(url: Url = None, as_json: AsJson = False) -> None:
 def _described(key: "Key") -> dict[str, object]:
     expires = key.expires.strftime("%Y-%m-%d %H:%M UTC") if key.expires else None
     owner, scopes = key.owner or "all", " ".join(sorted(key.scopes))
-    return {"id": key.id, "owner": owner, "scopes": scopes, "expires": expires}
+    bounds = (f"{bound:,} {name.replace('_', ' ')}" for name, bound in key.quota.set.items())
+    told = {"id": key.id, "owner": owner, "scopes": scopes, "expires": expires}
+    return {**told, "quota": ", ".join(bounds) or None}

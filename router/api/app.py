@@ -5,7 +5,7 @@ from starlette.middleware import Middleware
 
 from router.api.access import Access, AccessRules
 from router.api.aliases import alias_routes
-from router.api.authorization import use_keyring
+from router.api.authorization import authorize
 from router.api.boundary import Boundary
 from router.api.canary import canary_routes
 from router.api.chat import chat_routes
@@ -72,7 +72,7 @@ def create_app(
     ):
         app.include_router(routes(service))
     add_pages(app)
-    use_keyring(app, service.keyring)
+    authorize(app, service.keyring, service.quotas)
     app.openapi = openapi_with(  # type: ignore[method-assign]
         app,
         ChatRequest,

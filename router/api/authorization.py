@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from registry.scopes import Scope
 from router.errors import Forbidden
 from router.keyring import Caller, Keyring
+from router.quotas import Quotas
 
 Dependency = Callable[[Request], Awaitable[Caller]]
 
@@ -24,7 +25,13 @@ def _may(scope: Scope) -> Dependency:
     return caller
 
 
-Asker = Annotated[Caller, Depends(_may(Scope.INFER))]
+async def _asker(request: Request, caller: Annotated[Caller, Depends(_may(Scope.INFER))]) -> Caller:
+    quotas: Quotas = request.app.state.quotas
+    quotas.admit(caller)
+    return caller
+
+
+Asker = Annotated[Caller, Depends(_asker)]
 Reader = Annotated[Caller, Depends(_may(Scope.READ))]
 Writer = Annotated[Caller, Depends(_may(Scope.WRITE))]
 Deployer = Annotated[Caller, Depends(_may(Scope.DEPLOY))]
@@ -32,6 +39,6 @@ Observer = Annotated[Caller, Depends(_may(Scope.METRICS))]
 Admin = Annotated[Caller, Depends(_may(Scope.ADMIN))]
 
 
-def use_keyring(app: FastAPI, keyring: Keyring) -> None:
-    """Let the endpoints of `app` ask a keyring."""
-    app.state.keyring = keyring
+def authorize(app: FastAPI, keyring: Keyring, quotas: Quotas) -> None:
+    """Let the endpoints of `app` ask a keyring, and count what its callers use."""
+    app.state.keyring, app.state.quotas = keyring, quotas

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from router.answer import generate_all
 from router.api.authorization import Asker
-from router.api.generation import decide, envelope, measured, respond, specialist_header
+from router.api.generation import answer_headers, counted, decide, envelope, respond
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.errors import ContextOverflow, InvalidRequest
@@ -34,12 +34,13 @@ def completion_routes(service: Service) -> APIRouter:
             for each in body.generations(head.id, decision.digest, sampling)
         ]
         items = generate_all(service.engine, generations)
+        most = (sampling.max_tokens or 0) * sum(each.n for each in generations)
         try:
             return await respond(
                 request,
-                measured(items, "text_completion", service.metrics),
+                counted(service, caller, "text_completion", items, most),
                 CompletionWriter(head, body.include_usage, body.logprobs is not None),
-                specialist_header(service, decision),
+                answer_headers(service, caller, decision),
                 None if body.stream else body.n * len(generations),
             )
         except ContextOverflow as error:

@@ -20,7 +20,7 @@ def embedding_routes(service: Service) -> APIRouter:
     encoder = service.encoder
 
     @routes.post("/v1/embeddings", openapi_extra=json_body(EmbeddingRequest))
-    async def create_embeddings(request: Request, _: Asker) -> dict[str, Any]:
+    async def create_embeddings(request: Request, caller: Asker) -> dict[str, Any]:
         """Place texts on the unit sphere, with the encoder that `auto` routes by."""
         body = parse(await read_json(request), EmbeddingRequest)
         if body.model != encoder.name:
@@ -29,6 +29,7 @@ def embedding_routes(service: Service) -> APIRouter:
             message = f"'dimensions' can only be {encoder.dimensions} for this model; remove it."
             raise InvalidRequest(message, param="dimensions")
         vectors, tokens = await service.embedding.run(_encode, encoder, body.input)
+        service.quotas.used(caller, tokens)
         return embeddings(encoder.name, vectors, tokens, body.encoding_format)
 
     return routes

@@ -13,6 +13,7 @@ from registry.errors import (
     Conflict,
     InvalidInput,
     NotOwned,
+    QuotaExceeded,
     RegistryError,
     StorageError,
     UnknownKey,
@@ -52,6 +53,7 @@ class Failure:
         return JSONResponse(self.body, self.status, dict(self.headers))
 
 
+QUOTA_HEADERS = {"Retry-After": "60"}
 INTERNAL = Failure(
     500,
     "Something went wrong in the server; the request's id is in its log.",
@@ -96,6 +98,8 @@ def _of_registry(error: RegistryError) -> Failure:
             return Failure(400, error.message, INVALID, error.param, error.code)
         case NotOwned():
             return Failure(403, error.message, "permission_error", None, "not_owned")
+        case QuotaExceeded():
+            return Failure(429, error.message, INVALID, None, "insufficient_quota", QUOTA_HEADERS)
         case Conflict():
             return Failure(409, error.message, INVALID, None, error.code)
         case StorageError():

@@ -99,18 +99,30 @@ async def converse(
     head = envelope(operation, service, decision, sampling)
     generation = body.generation(head.id, decision.digest, sampling)
     items = service.engine.generate(replace(generation, whole=not body.stream))
+    most = (sampling.max_tokens or 0) * count
     return await respond(
         request,
-        measured(items, operation, service.metrics),
+        counted(service, caller, operation, items, most),
         writer(head, sampling),
-        specialist_header(service, decision),
+        answer_headers(service, caller, decision),
         None if body.stream else count,
     )
 
 
-def specialist_header(service: Service, decision: Decision) -> dict[str, str]:
-    """The header that says who answers."""
-    return {SPECIALIST_HEADER: decision.specialist or service.base}
+def answer_headers(service: Service, caller: Caller, decision: Decision) -> dict[str, str]:
+    """The headers that say who answers, and what is left of the caller's quota."""
+    headers = service.quotas.headers(caller)
+    return headers | {SPECIALIST_HEADER: decision.specialist or service.base}
+
+
+def counted(
+    service: Service, caller: Caller, operation: Operation, items: Items, most: int
+) -> Items:
+    """The same items, in the metrics and against the caller's quota; of `most` tokens at most."""
+    items = measured(items, operation, service.metrics)
+    if caller.quota.tokens_per_minute is None:
+        return items
+    return service.quotas.metered(caller, items, most)
 
 
 async def respond(

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from registry.quota import Quota
 from router.api.authorization import Admin
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -22,8 +23,9 @@ def key_routes(service: Service) -> APIRouter:
         """Make a key, which only this answer shows. From the first one on everything needs one."""
         body = parse(await read_json(request), KeyRequest)
         keys = service.seen_by(caller).keys
+        quota = Quota(**body.quota.model_dump())
         made, text = await service.writing.run(
-            keys.create, body.name, body.scopes, body.owner, body.expiry
+            keys.create, body.name, body.scopes, body.owner, body.expiry, quota
         )
         return JSONResponse(shown(made) | {"key": text}, 201, {"Cache-Control": "no-store"})
 

@@ -13,6 +13,18 @@ MAX_SECONDS = 253_402_300_799
 """The end of the year 9999."""
 
 
+PerMinute = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class QuotaRequest(Body):
+    """How much may be done with a key; what is left out is not bounded."""
+
+    requests_per_minute: PerMinute | None = None
+    tokens_per_minute: PerMinute | None = None
+    specialists: int | None = Field(None, ge=0, le=10**9)
+    bytes: int | None = Field(None, ge=0, le=2**62)
+
+
 class KeyRequest(Body):
     """What a key is for."""
 
@@ -24,6 +36,8 @@ class KeyRequest(Body):
     expires: int | None = Field(
         None, ge=0, le=MAX_SECONDS, description="From when on it is refused, in Unix seconds."
     )
+
+    quota: QuotaRequest = QuotaRequest()
 
     @property
     def expiry(self) -> datetime | None:
@@ -39,6 +53,7 @@ def shown(key: Key) -> dict[str, Any]:
         "name": key.name,
         "owner": key.owner,
         "scopes": sorted(key.scopes),
+        "quota": key.quota.set,
         "created": int(key.created.timestamp()),
         "expires": None if key.expires is None else int(key.expires.timestamp()),
         "revoked": None if key.revoked is None else int(key.revoked.timestamp()),

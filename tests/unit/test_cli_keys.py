@@ -29,9 +29,10 @@ def create(*words):
 
 def test_a_key_is_made_listed_and_revoked_at_the_home(home):
     assert myriad("keys", "list").out == "There are no keys.\n"
-    made = create("app", "--owner", "ada", "--scope", "infer", "--days", "3")
+    made = create("app", "--owner", "ada", "--scope", "infer", "--days", "3", "--tokens", "500")
     assert (made["owner"], made["scopes"]) == ("ada", ["infer"])
     assert made["expires"] > made["created"]
+    assert made["quota"] == {"tokens_per_minute": 500}
     told = myriad("keys", "create", "ops", "--scope", "admin").out
     assert "mk_" in told
     assert "cannot be shown again" in told

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from registry.archive import audit_log
 from registry.errors import InvalidInput, UnknownKey
 from registry.keys import Key, key_id
+from registry.quota import Quota
 from registry.scopes import Scope
 
 SOON = datetime.now(UTC) + timedelta(days=1)
@@ -101,3 +102,10 @@ def test_who_did_it_is_in_the_audit_log(registry, home):
 def test_any_text_is_read_without_harm(text):
     assert key_id(text) is None
     assert key_id(f"mk_{text}") is None or len(text) == 56
+
+
+def test_a_key_has_a_quota(registry):
+    quota = Quota(requests_per_minute=3, bytes=0)
+    made, _ = registry.keys.create("app", [Scope.INFER], "ada", quota=quota)
+    assert registry.keys.find(made.id).quota == quota
+    assert registry.keys.create("app", [Scope.INFER], "ada")[0].quota == Quota()

@@ -13,6 +13,7 @@ EVERY = [
     errors.InvalidAdapter("bad", file="adapter_model.safetensors", tensor="x"),
     errors.UnknownKey("abc"),
     errors.NotOwned("ada/coach", "bob"),
+    errors.QuotaExceeded("specialists", 3),
     errors.Conflict("moved", code="alias_moved"),
     errors.UnreadableCard("card.colour: unknown"),
     errors.UnsupportedBase("bad"),

@@ -12,6 +12,7 @@ from served import BASE, register, served, service
 
 from registry.errors import StorageError
 from registry.keys import Keys
+from registry.quota import Quota
 from registry.scopes import Scope
 from registry.view import Visibility
 from router import keyring
@@ -222,3 +223,34 @@ def test_only_so_many_keys_are_remembered(client, key, monkeypatch):
     monkeypatch.setattr(keyring, "KNOWN", 2)
     keys = [client(key("ada", Scope.INFER)) for _ in range(4)]
     assert [chat(each).status_code for each in keys * 2] == [200] * 8
+
+
+def test_a_quota_is_held_and_told(client, made, key):
+    quota = {"requests_per_minute": 3, "tokens_per_minute": 2000}
+    admin = client(key(None, Scope.ADMIN))
+    body = {"name": "app", "scopes": ["infer"], "owner": "ada", "quota": quota}
+    created = admin.post("/v1/keys", json=body).json()
+    assert created["quota"] == quota
+    http = client(created["key"])
+    first, second = chat(http), chat(http)
+    assert first.headers["x-ratelimit-remaining-requests"] == "2"
+    assert second.headers["x-ratelimit-remaining-requests"] == "1"
+    spent = first.json()["usage"]["total_tokens"]
+    assert int(second.headers["x-ratelimit-remaining-tokens"]) <= 2000 - spent
+    streamed = http.post("/v1/completions", json={"model": BASE, "prompt": "a", "stream": True})
+    assert "[DONE]" in streamed.text
+    for refused in (chat(http), http.get("/v1/models"), http.post("/v1/embeddings", json={})):
+        assert code(refused) == (429, "rate_limit_exceeded")
+        assert 0 < int(refused.headers["retry-after"]) <= 20
+    for wrong in ({"requests_per_minute": 0}, {"colour": 1}, {"bytes": -1}):
+        assert admin.post("/v1/keys", json=body | {"quota": wrong}).status_code == 400
+
+
+def test_no_more_is_registered_than_the_quota_has_room_for(client, made):
+    quota = Quota(specialists=1)
+    _, text = made.registry.keys.create("x", [Scope.WRITE], "eve", quota=quota)
+    http = client(text)
+    assert upload(http, "eve/one").status_code == 201
+    refused = upload(http, "eve/two")
+    assert code(refused) == (429, "insufficient_quota")
+    assert refused.headers["retry-after"] == "60"

@@ -5,7 +5,8 @@ import pytest
 from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
-from registry.errors import Conflict, InvalidCard, NotOwned, RegistryError
+from registry.errors import Conflict, InvalidCard, NotOwned, QuotaExceeded, RegistryError
+from registry.quota import Quota
 from registry.reference import parse_reference
 from registry.registry import Registry
 from registry.view import Visibility
@@ -122,6 +123,32 @@ def test_nobody_changes_what_is_anothers(registry):
         with pytest.raises(NotOwned, match="under 'eve/'"):
             change()
     assert registry.generation() == generation
+
+
+def test_an_owner_registers_up_to_the_quota(registry):
+    seen = registry.seen_by("bob", None, Quota(specialists=2))
+    register(registry, "ada/other", PRIVATE)
+    for name in ("bob/a", "bob/b"):
+        register(seen, name, PRIVATE)
+    with pytest.raises(QuotaExceeded, match="2 specialists"):
+        register(seen, "bob/c", PRIVATE)
+    register(seen, "bob/a", None, seed=1)
+    seen.retire("bob/a")
+    register(seen, "bob/c", PRIVATE)
+    with pytest.raises(QuotaExceeded):
+        seen.restore("bob/a")
+    registry.restore("bob/a")
+
+
+def test_an_owner_registers_up_to_so_many_bytes(registry):
+    seen = registry.seen_by("bob", None, Quota(bytes=len(config()) + len(weights()) + 1))
+    register(registry, "ada/other", PRIVATE)
+    for seed in range(2):
+        register(seen, "bob/a", None, seed=seed)
+    with pytest.raises(QuotaExceeded, match="bytes"):
+        register(seen, "bob/a", None, seed=2)
+    assert register(seen, "bob/a", None, seed=1).number == 2
+    register(registry, "bob/a", None, seed=2)
 
 
 def test_visibility_is_that_of_the_specialist(registry):
