@@ -137,7 +137,7 @@ class Client:
             page = self._page(query | {"cursor": cursor}, limit - len(data))
             data += page["data"]
             cursor = page.get("next_cursor")
-            if cursor is None or not page["data"] or len(data) >= limit:
+            if cursor is None or len(data) >= limit:
                 return {"object": "list", "data": data, "has_more": bool(page["has_more"])}
 
     def specialist(self, specialist: str) -> Json:

@@ -21,8 +21,10 @@ def decode(cursor: str) -> str:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return parse_id(base64.b64decode(padded, altchars=b"-_", validate=True).decode()).id
     except (ValueError, InvalidReference):
-        raise InvalidInput(
-            "This cursor was not issued here. Pass the last page's cursor unchanged, or none.",
-            "cursor",
-            "invalid_cursor",
-        ) from None
+        raise invalid() from None
+
+
+def invalid() -> InvalidInput:
+    """What to say of a cursor that is none."""
+    message = "This cursor was not issued here. Pass the last page's cursor unchanged, or none."
+    return InvalidInput(message, "cursor", "invalid_cursor")

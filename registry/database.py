@@ -17,7 +17,7 @@ from registry.private import private_file
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0011"
+REVISION = "0012"
 _BUSY_SECONDS = 30
 
 

@@ -3,11 +3,13 @@
 import difflib
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
+from registry import cursor as cursors
 from registry import queries
 from registry.errors import UnknownSpecialist
 from registry.reference import Reference
+from registry.tables import specialists
 from registry.view import View
 
 
@@ -31,6 +33,25 @@ def require(connection: Connection, reference: Reference, view: View) -> None:
     """
     if connection.execute(queries.some_version(reference.id, view)).first() is None:
         raise _unknown(connection, reference, view)
+
+
+def cursor(connection: Connection, number: int) -> str:
+    """The cursor of a page that ends with the specialist of this number."""
+    row = select(specialists.c.id).where(specialists.c.seq == number)
+    return cursors.encode(connection.execute(row).scalar_one())
+
+
+def number(connection: Connection, cursor: str, view: View) -> int:
+    """The number of the specialist that a page ended with.
+
+    Raises:
+        InvalidInput: no page ended so, or it did with what is no longer to be seen.
+    """
+    row = select(specialists.c.seq).where(specialists.c.id == cursors.decode(cursor))
+    found: int | None = connection.scalar(row.where(queries.listed(view)))
+    if found is None:
+        raise cursors.invalid()
+    return found
 
 
 def nearest(connection: Connection, reference: Reference, view: View) -> list[str]:

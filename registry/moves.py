@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
-from registry import audit, guards
+from registry import audit, guards, listing
 from registry.clock import now
 from registry.errors import Conflict
 from registry.queries import PROD, of_alias
@@ -71,8 +71,9 @@ def try_out(connection: Connection, specialist: str, version: int, share: float)
 
 
 def note_change(connection: Connection, specialist: str) -> None:
-    """Tell those who follow the registry that something about a specialist is new."""
+    """Show, and tell those who follow the registry, that something about a specialist is new."""
     connection.execute(insert(changes).values(specialist=specialist, created=now()))
+    listing.refresh(connection, specialist)
 
 
 def number(connection: Connection, specialist: str, alias: str) -> int | None:

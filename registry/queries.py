@@ -24,13 +24,12 @@ from registry.tables import (
     moves,
     protections,
     specialists,
-    tags,
     versions,
 )
 from registry.view import View, Visibility
 
 PROD = "prod"
-_VERSION = [column for column in versions.c if column.name not in ("words", "nbytes")]
+_VERSION = [column for column in versions.c if column.name != "nbytes"]
 _VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
@@ -48,9 +47,22 @@ _LIVE = [
 ]
 
 
-def live(view: View) -> Select[Any]:
-    """Every live specialist's version, in the order of their ids."""
-    return _in_service(select(*_VERSION), view).order_by(aliases.c.specialist)
+def numbered(numbers: Sequence[int], view: View) -> Select[Any]:
+    """The live versions of these specialists, the newest specialist first."""
+    found = _in_service(select(*_VERSION), view).where(_is_one_of(numbers))
+    return found.order_by(specialists.c.seq.desc())
+
+
+def numbered_heads(numbers: Sequence[int], view: View) -> Select[Any]:
+    """The same without their cards."""
+    found = _with_trial(_in_service(select(*_LIVE), view)).where(_is_one_of(numbers))
+    return found.order_by(specialists.c.seq.desc())
+
+
+def _is_one_of(numbers: Sequence[int]) -> ColumnElement[bool]:
+    """Said of the alias, by which SQLite would else look through all that are in service."""
+    ids = select(specialists.c.id).where(specialists.c.seq.in_(numbers))
+    return aliases.c.specialist.in_(ids.scalar_subquery())
 
 
 def live_heads(view: View) -> Select[Any]:
@@ -60,7 +72,7 @@ def live_heads(view: View) -> Select[Any]:
 
 def count_live(view: View) -> Select[Any]:
     """How many specialists are live."""
-    return select(func.count()).select_from(live(view).subquery())
+    return _in_service(select(func.count()).select_from(versions), view)
 
 
 def named(name: str, view: View) -> Select[Any]:
@@ -214,16 +226,6 @@ def moves_of(specialist: str, alias: str) -> Select[Any]:
     )
 
 
-def containing(word: str) -> ColumnElement[bool]:
-    """Versions whose id, description or tags contain this case-folded word."""
-    return versions.c.words.contains(word, autoescape=True)
-
-
-def tagged(tag: str) -> ColumnElement[bool]:
-    """Versions that carry this case-folded tag."""
-    return versions.c.id.in_(select(tags.c.version).where(tags.c.tag == tag))
-
-
 def _with_trial(found: Select[Any]) -> Select[Any]:
     """Beside versions what _LIVE has of others: the first one, and one that is tried."""
     return (
@@ -260,18 +262,29 @@ def last_change() -> Select[Any]:
 
 def candidates(reference: Reference, view: View) -> list[Select[Any]]:
     """Live ids that share a beginning with a mistyped one: a bounded few of each sort."""
+    if view.owner is None:
+        return _beginning(reference, reference.owner, View(view.base), true())
+    public = specialists.c.visibility == Visibility.PUBLIC
+    everybodys = _beginning(reference, reference.owner, View(view.base), public)
+    own = _beginning(reference, view.owner, View(view.base), true())[:2]
+    return [*everybodys, *own]
+
+
+def _beginning(
+    reference: Reference, owner: str, view: View, shown: ColumnElement[bool]
+) -> list[Select[Any]]:
     ids, names = specialists.c.id, specialists.c.name
     beginnings = [
-        (ids, f"{reference.owner}/{reference.name[:3]}"),
-        (ids, f"{reference.owner}/"),
-        (ids, reference.owner[:3]),
+        (ids, f"{owner}/{reference.name[:3]}"),
+        (ids, f"{owner}/"),
+        (ids, owner[:3]),
         (names, reference.name[:3]),
         (ids, ""),
     ]
     return [
         _ids_in_service(view)
         # '~' sorts after every character that an id may have.
-        .where(column >= beginning, column < beginning + "~")
+        .where(column >= beginning, column < beginning + "~", shown)
         .limit(_NEAREST_CANDIDATES)
         for column, beginning in beginnings
     ]

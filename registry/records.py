@@ -13,7 +13,7 @@ from registry.manifest import Manifest, digest
 from registry.queries import PROD
 from registry.quota import UNLIMITED, Quota
 from registry.reference import parse_id
-from registry.tables import aliases, bases, specialists, tags, versions
+from registry.tables import aliases, bases, specialists, versions
 from registry.view import View, Visibility
 
 
@@ -147,8 +147,9 @@ def _require_specialist(connection: Connection, specialist: str, wanted: Wanted)
         reference = parse_id(specialist)
         _require_room(connection, reference.owner, "specialists", wanted.quota.specialists)
         visibility = wanted.visibility or Visibility.PRIVATE
-        values = {"id": specialist, "name": reference.name, "visibility": visibility}
-        connection.execute(insert(specialists).values(values))
+        number = (connection.scalar(select(func.max(specialists.c.seq))) or 0) + 1
+        named = {"id": specialist, "name": reference.name, "seq": number}
+        connection.execute(insert(specialists).values(**named, visibility=visibility))
     elif wanted.visibility not in (None, known):
         other = f"'{specialist}' is {known}, not {wanted.visibility}"
         raise Conflict(f"{other}; change that first, or leave it out.", "other_visibility")
@@ -183,7 +184,6 @@ def _insert(
         "weights": manifest.weights,
         "card": card.canonical().decode(),
         "nbytes": wanted.nbytes,
-        "words": "\n".join((card.id, card.description, *card.tags)).casefold(),
         "created": now(),
     }
     added = insert(versions).values(row).returning(versions.c.id)
@@ -191,7 +191,4 @@ def _insert(
     origins.note(connection, version, card, manifest, wanted.base_license, view)
     named = {"version": row["number"], "digest": row["digest"]}
     audit.note(connection, audit.REGISTERED, card.id, **named)
-    if card.tags:
-        rows = [{"tag": tag, "version": version} for tag in card.tags]
-        connection.execute(insert(tags), rows)
     return version

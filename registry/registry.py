@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from registry import cursor as cursors
-from registry import licences, lookup, queries, records
+from registry import licences, listing, lookup, queries, records
 from registry.adapter import Limits, validate, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
@@ -255,7 +254,7 @@ class Registry:
             records.show_to(connection, reference.id, visibility)
 
     def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
-        """Live specialists in the order of their ids, a page at a time.
+        """Live specialists, the newest first, a page at a time.
 
         Args:
             text: words that must all occur in id, description or tags, in any case.
@@ -263,21 +262,28 @@ class Registry:
             cursor: where the last page ended.
             limit: how many at most, 1 to 1000.
 
+        Returns:
+            A page; one with a `next_cursor` may hold fewer, even none, for words of one or two
+            letters that are rare.
+
         Raises:
             InvalidInput: the text is too long, the cursor or the limit is none.
         """
         _check_search(text, limit)
-        statement = queries.live(self._view)
-        for word in (text or "").casefold().split():
-            statement = statement.where(queries.containing(word))
-        if tag is not None:
-            statement = statement.where(queries.tagged(fold_tag(tag)))
-        if cursor is not None:
-            statement = statement.where(aliases.c.specialist > cursors.decode(cursor))
+        folded = None if tag is None else fold_tag(tag)
         with self._database.read() as connection:
-            rows = connection.execute(statement.limit(limit + 1)).all()
-        data = self._versions(rows[:limit])
-        return Page(data, cursors.encode(data[-1].id) if len(rows) > limit else None)
+            before = None if cursor is None else lookup.number(connection, cursor, self._view)
+            found = listing.page(connection, self._view, text or "", folded, before, limit)
+            rows = connection.execute(queries.numbered(found.numbers, self._view)).all()
+            last = None if found.last is None else lookup.cursor(connection, found.last)
+        return Page(self._versions(rows), last)
+
+    def newest(self, limit: int = _MAX_PAGE) -> list[Live]:
+        """Up to `limit` live specialists, the newest first."""
+        with self._database.read() as connection:
+            found = listing.page(connection, self._view, "", None, None, limit)
+            rows = connection.execute(queries.numbered_heads(found.numbers, self._view)).all()
+        return [_live(row) for row in rows]
 
     def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Live]:
         """Up to `limit` live specialists whose ids come after `after_id`, in that order."""

@@ -1,9 +1,9 @@
 """The catalogue's tables. The migrations make them; a test holds the two together.
 
-    specialists 1 ── n versions 1 ── n tags
+    specialists 1 ── n versions 1 ── n origins
          │               │
-         ├──── aliases ──┤ 1 ── n origins
-         └───── moves ───┘          changes: one row per change of what `prod` means
+         ├──── aliases ──┤          changes: one row per change of what `prod` means
+         └───── moves ───┘          listing: one row per specialist in service (see listing.py)
 
 A specialist is live while it has the alias `prod` and is not retired. Retiring it marks it and
 removes nothing: requests in flight keep their files, and restoring it brings its aliases back.
@@ -38,9 +38,13 @@ specialists = Table(
     "specialists",
     metadata,
     Column("id", String(129), primary_key=True),  # owner/name
+    Column("seq", Integer, nullable=False, server_default="0"),  # the number in lists
     Column("name", String(64), nullable=False, index=True),
     Column("retired", DateTime),  # UTC; null: in use
     Column("visibility", String(8), nullable=False, server_default="private"),
+    Index("ix_specialists_seq", "seq", unique=True),
+    Index("ix_specialists_visibility_id", "visibility", "id"),
+    Index("ix_specialists_visibility_name", "visibility", "name"),
 )
 
 versions = Table(
@@ -56,16 +60,8 @@ versions = Table(
     Column("weights", String(71), nullable=False),  # a blob
     Column("card", Text, nullable=False),  # canonical JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
-    Column("words", Text, nullable=False),  # id, description and tags, case-folded, to search in
     Column("created", DateTime, nullable=False),  # UTC
     UniqueConstraint("specialist", "number"),
-)
-
-tags = Table(
-    "tags",
-    metadata,
-    Column("tag", String(64), primary_key=True),
-    Column("version", ForeignKey(versions.c.id), primary_key=True),
 )
 
 aliases = Table(

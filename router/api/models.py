@@ -19,8 +19,8 @@ def model_routes(service: Service) -> APIRouter:
 
     @routes.get("/v1/models")
     async def list_models(caller: Asker) -> dict[str, Any]:
-        """`auto`, the base and the first specialists; GET /v1/specialists lists them all."""
-        versions = await service.reading.run(service.seen_by(caller).live, limit=LISTED_SPECIALISTS)
+        """`auto`, the base and the newest specialists; GET /v1/specialists lists them all."""
+        versions = await service.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
         data = [_built_in(name, service.created) for name in built_in]
         data += [_specialist(version.id, version) for version in versions]
         return {"object": "list", "data": data}

@@ -21,21 +21,25 @@ def rewind(home: Path, revision: str) -> None:
     with closing(sqlite3.connect(older)) as connection, connection:
         connection.execute("ATTACH ? AS newer", [str(newer)])
         for table in _tables(connection):
-            shared = ", ".join(
-                _columns(connection, "main", table) & _columns(connection, "newer", table)
-            )
+            known = _columns(connection, "newer", table)
+            ours = _columns(connection, "main", table)
+            given = ", ".join(name if name in known else f"'' AS {name}" for name in ours)
+            names = ", ".join(ours)
             connection.execute(
-                f"INSERT INTO main.{table} ({shared}) SELECT {shared} FROM newer.{table}"
+                f"INSERT INTO main.{table} ({names}) SELECT {given} FROM newer.{table}"
             )
     older.replace(newer)
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
-    found = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
+    found = connection.execute(
+        "SELECT name FROM main.sqlite_master JOIN newer.sqlite_master AS other USING (type, name) "
+        "WHERE type = 'table'"
+    )
     return [
-        name for (name,) in found if name != "alembic_version" and not name.startswith("sqlite_")
+        name for (name,) in found if not name.startswith(("alembic_version", "sqlite_", "listing"))
     ]
 
 
-def _columns(connection: sqlite3.Connection, schema: str, table: str) -> set[str]:
-    return {name for _, name, *_ in connection.execute(f"PRAGMA {schema}.table_info({table})")}
+def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
+    return [name for _, name, *_ in connection.execute(f"PRAGMA {schema}.table_info({table})")]

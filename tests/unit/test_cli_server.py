@@ -282,7 +282,7 @@ def test_register_says_what_the_registry_refuses(folder):
 
 def test_list():
     ran = myriad("specialists", "list")
-    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["ada/coach", "bob/pirate"]
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["bob/pirate", "ada/coach"]
     for words in (("--search", "pirate"), ("--tag", "pay"), ("--limit", "1")):
         assert len(myriad("specialists", "list", *words).out.splitlines()) <= 3
     assert "bob/pirate" not in myriad("specialists", "list", "--tag", "pay").out
@@ -291,7 +291,7 @@ def test_list():
     page = json.loads(myriad("specialists", "list", "--limit", "1", "--json").out)
     assert page["object"] == "list"
     assert page["has_more"]
-    assert [each["id"] for each in page["data"]] == ["ada/coach"]
+    assert [each["id"] for each in page["data"]] == ["bob/pirate"]
 
 
 def test_show():

@@ -21,7 +21,7 @@ def database(tmp_path):
 
 
 def add(connection, name):
-    connection.execute(insert(specialists).values(id=f"ada/{name}", name=name))
+    connection.execute(insert(specialists).values(id=f"ada/{name}", name=name, seq=len(name)))
 
 
 def names(database):
@@ -31,7 +31,8 @@ def names(database):
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database):
     with database.read() as connection:
-        context = MigrationContext.configure(connection)
+        options = {"include_name": lambda name, kind, _: kind != "table" or "listing" not in name}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == REVISION
 

@@ -280,7 +280,7 @@ def test_route_decides_and_generates_nothing(http, engine):
 
 
 def test_models_are_listed_and_found_by_reference(client, running):
-    assert [m.id for m in client.models.list()] == ["auto", BASE, "ada/french", "bob/weather"]
+    assert [m.id for m in client.models.list()] == ["auto", BASE, "bob/weather", "ada/french"]
     assert client.models.retrieve("auto").owned_by == "myriad"
     digest = running[0].registry.get("ada/french").digest
     for reference in ("ada/french", "ada/french:prod", f"ada/french@{digest}"):
