@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         None, description="key that the commands send; default: the one that `login` saved"
     )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
+    retention_days: float = Field(
+        30.0, ge=0, description="days for which a retired specialist can be restored"
+    )
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()
     router: RouterSettings = RouterSettings()

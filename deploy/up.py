@@ -1,8 +1,11 @@
 """`myriad up`: from settings to a cluster that answers, until it is told to stop."""
 
 import json
+import logging
 import time
 from contextlib import suppress
+from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -18,12 +21,17 @@ from deploy.progress import told
 from deploy.ray_cluster import ray_cluster, session_folder
 from deploy.settings import Settings
 from deploy.stop_signal import StopSignal
+from registry.collection import collect
+from registry.errors import StorageError
 from registry.private import make_home
 from router.loopback import is_loopback
 from specialists.base import EMBEDDED, Base, prepare_base
 from specialists.engine.native.compile import kernels
 from specialists.errors import NoKernels
 
+logger = logging.getLogger(__name__)
+
+TIDY_SECONDS = 86_400.0
 STILL_SECONDS = 600.0
 """A start that shows no progress for so long has failed; one that does may take its time."""
 
@@ -53,6 +61,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
             _serve(settings, stop, console)
             if not stop.is_set():
                 _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
+                tidy = Thread(target=_tidy, args=(settings, stop), name="gc", daemon=True)
+                tidy.start()
             stop.wait()
             console.print("Stopping …", style="dim")
             _drain()
@@ -85,7 +95,6 @@ def _require_keys(settings: Settings) -> None:
 def _seed(settings: Settings, base: Base, console: Console) -> None:
     registry = open_registry(settings, base)
     try:
-        registry.sweep()
         if settings.demos and base.name == EMBEDDED:
             for specialist in register_demos(registry, settings.home):
                 console.print(f"Registered {specialist}", style="dim")
@@ -144,6 +153,16 @@ def _ready(url: str, seconds: float) -> Text:
         f" (OpenAI base URL: {url}/v1). Try: ",
         ('.venv/bin/myriad chat "I was offered 62k but hoped for 70k"', "cyan"),
     )
+
+
+def _tidy(settings: Settings, stop: StopSignal) -> None:
+    """Collect the registry's garbage, now and every day."""
+    while not stop.is_set():
+        try:
+            collect(settings.home, timedelta(days=settings.retention_days))
+        except StorageError as error:
+            logger.warning("garbage is collected later: %s", error)
+        stop.wait(TIDY_SECONDS)
 
 
 def _drain() -> None:

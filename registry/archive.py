@@ -20,6 +20,7 @@ from registry.blobs import BLOBS, BlobStore, sync_folder
 from registry.database import DATABASE, Database
 from registry.digests import digest_bytes
 from registry.errors import StorageError
+from registry.leases import leased
 from registry.manifest import Manifest, digest
 from registry.private import make_home, private_folder
 
@@ -44,7 +45,12 @@ def backup(home: Path, file: Path, report: Report = lambda *_: None) -> Contents
         StorageError: it cannot be read or written, or a blob is damaged.
     """
     store = BlobStore(home / BLOBS)
-    with _translated(file), tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+    with (
+        _opened(home) as database,
+        leased(database, "backup"),
+        _translated(file),
+        tempfile.TemporaryDirectory(dir=file.parent) as scratch,
+    ):
         copy, draft = Path(scratch, DATABASE), Path(scratch, "draft.tar")
         _copy_database(home / DATABASE, copy)
         with _reading(copy) as connection:
@@ -158,7 +164,10 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _blobs_of(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute("SELECT config FROM versions UNION SELECT weights FROM versions")
+    rows = connection.execute(
+        "SELECT config FROM versions WHERE purged IS NULL "
+        "UNION SELECT weights FROM versions WHERE purged IS NULL"
+    )
     return [name for (name,) in rows]
 
 

@@ -19,6 +19,7 @@ from registry.tables import audit
 
 REGISTERED = "version.registered"
 RETIRED, RESTORED = "specialist.retired", "specialist.restored"
+PURGED = "specialist.purged"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
 TRIED, SHOWN = "canary.set", "visibility.set"
 KEY_MADE, KEY_REVOKED = "key.made", "key.revoked"

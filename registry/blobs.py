@@ -2,8 +2,6 @@
 
 import os
 import tempfile
-import time
-from collections.abc import Collection
 from pathlib import Path
 
 from registry.content import Buffer
@@ -34,7 +32,10 @@ class BlobStore:
         digest = digest_bytes(data)
         path = self.path(digest)
         try:
-            if not _holds(path, digest):
+            if _holds(path, digest):
+                # Young again, so that it is not collected before somebody names it.
+                path.touch()
+            else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_whole(path, data)
             # Also for a blob found there: its writer may not have got as far as this.
@@ -44,26 +45,29 @@ class BlobStore:
             raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
         return digest
 
-    def sweep(self, known: Collection[str], older_than: float) -> int:
-        """Remove drafts and blobs that nobody knows; returns how many.
-
-        Args:
-            known: digests of the blobs that stay.
-            older_than: seconds; what is younger may be another writer's, at work.
+    def folders(self) -> list[Path]:
+        """The folders that hold blobs, and drafts of blobs.
 
         Raises:
-            StorageError: the folder cannot be read or changed.
+            StorageError: they cannot be read.
         """
-        names = {digest.removeprefix("sha256:") for digest in known}
-        now, removed = time.time(), 0
         try:
-            for file in self._folder.glob("*/*"):
-                if file.name not in names and _age(file, now) > older_than:
-                    file.unlink(missing_ok=True)
-                    removed += 1
+            return sorted(each for each in self._folder.iterdir() if each.is_dir())
         except OSError as error:
-            raise StorageError(f"Cannot tidy {self._folder}: {error.strerror}.") from error
-        return removed
+            raise StorageError(f"Cannot read {self._folder}: {error.strerror}.") from error
+
+    def remove(self, file: Path) -> int:
+        """Remove a blob or a draft; returns its bytes.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        try:
+            size = file.stat().st_size
+            file.unlink()
+        except OSError as error:
+            raise StorageError(f"Cannot remove {file}: {error.strerror}.") from error
+        return size
 
     def verified(self, digest: str) -> Path:
         """Where a blob lies, once its content was found to have its digest.
@@ -78,14 +82,6 @@ class BlobStore:
         except OSError as error:
             raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
         raise StorageError(f"{digest} is damaged: the file no longer has the content of its name.")
-
-
-def _age(file: Path, now: float) -> float:
-    """Seconds since a file was written; none for one that has gone meanwhile."""
-    try:
-        return now - file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _holds(path: Path, digest: str) -> bool:

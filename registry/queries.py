@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Select,
     Table,
     and_,
@@ -29,7 +28,7 @@ from registry.tables import (
 from registry.view import View, Visibility
 
 PROD = "prod"
-_VERSION = [column for column in versions.c if column.name != "nbytes"]
+_VERSION = [column for column in versions.c if column.name not in ("nbytes", "purged")]
 _VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
@@ -87,13 +86,9 @@ def newest(specialist: str, view: View) -> Select[Any]:
     return (
         select(*columns)
         .where(versions.c.specialist == specialist, versions.c.base == view.base)
+        .where(versions.c.purged.is_(None))
         .order_by(versions.c.number.desc())
     )
-
-
-def blobs() -> CompoundSelect[Any]:
-    """Digests of all blobs that a version is made of."""
-    return select(versions.c.config).union(select(versions.c.weights))
 
 
 def version(digest: str) -> Select[Any]:
@@ -158,6 +153,7 @@ def _in_use(found: Select[Any], specialist: str, view: View) -> Select[Any]:
     return _of_specialist(found).where(
         versions.c.specialist == specialist,
         versions.c.base == view.base,
+        versions.c.purged.is_(None),
         specialists.c.retired.is_(None),
         reachable(view),
     )

@@ -54,6 +54,9 @@ def register(
     _require_specialist(connection, card.id, wanted)
     known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
     version = known if known is not None else _insert(connection, card, manifest, wanted, view)
+    # What was purged has its files again.
+    gone = versions.c.id == version, versions.c.purged.is_not(None)
+    connection.execute(update(versions).where(*gone).values(purged=None))
     if alias is not None or known is None:
         _begin_anew(connection, card.id)
     if alias is not None:
@@ -97,8 +100,13 @@ def restore(connection: Connection, specialist: str, quota: Quota) -> None:
     """Bring a retired specialist back as it was.
 
     Raises:
+        Conflict: its files were removed.
         QuotaExceeded: the owner has as much as the quota allows.
     """
+    gone = versions.c.specialist == specialist, versions.c.purged.is_not(None)
+    if connection.scalar(select(versions.c.id).where(*gone).limit(1)) is not None:
+        message = f"The files of '{specialist}' were removed since; register it again."
+        raise Conflict(message, "purged")
     _require_room(connection, parse_id(specialist).owner, "specialists", quota.specialists)
     _mark(connection, specialist, None)
     audit.note(connection, audit.RESTORED, specialist)

@@ -38,7 +38,6 @@ __all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Versio
 
 _MAX_SEARCH_CHARACTERS = 200
 _MAX_PAGE = 1000
-_SWEEP_SECONDS = 3600.0
 
 
 class Registry:
@@ -149,6 +148,9 @@ class Registry:
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
+            # Nothing is collected from here on; what was, since it was put, comes back.
+            self._keep(manifest.config, canonical(adapter.config))
+            self._keep(manifest.weights, weights)
             nbytes = len(config) + len(weights)
             wanted = records.Wanted(alias, visibility, self._base.license, nbytes, self._quota)
             created = records.register(connection, card, manifest, wanted, self._view)
@@ -199,16 +201,6 @@ class Registry:
             for row in reversed(rows)
         ]
 
-    def sweep(self, older_than: float = _SWEEP_SECONDS) -> int:
-        """Remove what killed or failed writers left behind; returns how many files that were.
-
-        Args:
-            older_than: seconds for which younger files are left to those who may be at work.
-        """
-        with self._database.read() as connection:
-            known = set(connection.scalars(queries.blobs()))
-        return self._blobs.sweep(known, older_than)
-
     def retire(self, specialist: str) -> None:
         """Stop resolving, listing and routing to a specialist; requests in flight finish.
 
@@ -230,6 +222,7 @@ class Registry:
             InvalidReference: the text is no id.
             NotOwned: it is another owner's, if it is there.
             UnknownSpecialist: there is none of that name, retired or not.
+            Conflict: its files were removed meanwhile.
             QuotaExceeded: the owner has as many as they may have.
         """
         reference = parse_id(specialist)
@@ -349,6 +342,10 @@ class Registry:
         if row is None:
             raise UnknownSpecialist(digest)
         return AdapterFiles(self._blobs.verified(row.config), self._blobs.verified(row.weights))
+
+    def _keep(self, name: str, content: Buffer) -> None:
+        if not self._blobs.path(name).exists():
+            self._blobs.put(content)
 
     def _require_base(self, card: Card) -> None:
         if card.base not in (None, self._base.name):

@@ -61,7 +61,10 @@ versions = Table(
     Column("card", Text, nullable=False),  # canonical JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("created", DateTime, nullable=False),  # UTC
+    Column("purged", DateTime),  # UTC, since when its files may be gone; null: they are there
     UniqueConstraint("specialist", "number"),
+    Index("ix_versions_config", "config"),
+    Index("ix_versions_weights", "weights"),
 )
 
 aliases = Table(
@@ -152,6 +155,16 @@ keys = Table(
     Column("revoked", DateTime),  # UTC
     Column("hash", String(64), nullable=False),
     Column("quota", Text, nullable=False, server_default="{}"),  # JSON
+)
+
+# Files that are not to be removed: of one version, or all.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("holder", String(64), nullable=False),
+    Column("digest", String(71)),  # null: all versions
+    Column("until", DateTime, nullable=False),  # UTC
 )
 
 # Which weights a base's name stands for here: adapters of one fit no other.

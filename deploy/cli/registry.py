@@ -1,4 +1,4 @@
-"""`myriad registry`: back up, restore and verify what is registered in a home."""
+"""`myriad registry`: back up, restore, verify and tidy what is registered in a home."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,7 @@ from deploy.cli.output import Output
 if TYPE_CHECKING:
     from registry.archive import Contents
 
-app = group("Back up, restore and verify the registry in MYRIAD_HOME.")
+app = group("Back up, restore, verify and tidy the registry in MYRIAD_HOME.")
 
 
 @app.command()
@@ -62,6 +62,30 @@ def verify(as_json: AsJson = False) -> None:
     output.show({"ok": not found, "problems": found}, *(found or ["All is sound."]))
     if found:
         raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Give up what was retired so long ago; default: the setting."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove files of specialists retired long ago, and what killed writers left behind."""
+    from datetime import timedelta
+
+    from deploy.settings import read_settings
+    from registry.collection import collect
+
+    output, settings = Output(as_json), read_settings()
+    retention = timedelta(days=settings.retention_days if days is None else days)
+    with output.told("gc") as tell:
+        found = collect(
+            settings.home, retention, report=lambda done, of: tell("looking at blobs", done, of)
+        )
+    gone = f"{found.specialists} specialists given up, {found.files} files removed"
+    output.show(asdict(found), f"{gone} ({found.nbytes / 1e6:.1f} MB)")
 
 
 def _said(found: "Contents") -> str:

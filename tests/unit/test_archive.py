@@ -4,6 +4,7 @@ import io
 import sqlite3
 import stat
 import tarfile
+import threading
 
 import pytest
 from cli_world import myriad
@@ -62,8 +63,20 @@ def test_a_restored_home_is_the_same_home(home, tmp_path):
 
 def test_a_backup_is_made_beside_a_writer(home, tmp_path):
     registry = Registry.open(home, BASE)
-    with registry._database.write():
-        backup(home, tmp_path / "saved.tar")
+    began, done = threading.Event(), threading.Event()
+
+    def write():
+        while not done.is_set():
+            registry.aliases.promote(f"{COACH}@1")
+            registry.aliases.promote(f"{COACH}@2")
+            began.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    began.wait()
+    backup(home, tmp_path / "saved.tar")
+    done.set()
+    writer.join()
     registry.register(card("eve/later"), config(), weights(seed=20))
     registry.close()
     restore(tmp_path / "saved.tar", tmp_path / "other")

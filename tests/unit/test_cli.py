@@ -38,7 +38,7 @@ def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
         *("setup", "up", "login", "status", "doctor", "chat", "route", "train", "lineage"),
         *(f"specialists {verb}" for verb in SPECIALISTS),
-        *(f"registry {verb}" for verb in ("backup", "restore", "verify")),
+        *(f"registry {verb}" for verb in ("backup", "restore", "verify", "gc")),
         *("audit list", "audit verify"),
         *("keys create", "keys list", "keys revoke"),
     }

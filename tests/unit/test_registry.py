@@ -173,21 +173,6 @@ def test_a_damaged_file_is_refused_by_name_and_mended_by_registering_it_again(re
     assert version.files.weights.read_bytes() == whole
 
 
-def test_what_killed_and_failed_writers_left_is_swept_and_nothing_else(registry, home):
-    version, _ = register(registry)
-    registry.retire("ada/coach")
-    kept = blobs(home)
-    draft = kept[0].parent / ".incoming-abc"
-    draft.write_bytes(b"half")
-    orphan = registry._blobs.path(registry._blobs.put(b"a failed transaction's"))
-    assert registry.sweep() == 0
-    assert registry.sweep(older_than=-1) == 2
-    assert not draft.exists()
-    assert not orphan.exists()
-    assert blobs(home) == kept
-    assert registry.files(version.digest) == version.files
-
-
 def test_what_the_registry_holds_is_closed_to_others(home):
     before = os.umask(0)
     try:

@@ -1,10 +1,13 @@
 import io
 
 from rich.console import Console
+from tiny_adapter import card, config, weights
 
 from deploy.cli.output import Output
 from deploy.settings import Settings
-from deploy.up import _announce
+from deploy.stop_signal import StopSignal
+from deploy.up import _announce, _tidy
+from registry.archive import audit_log
 from specialists.base import Base
 
 SETTINGS = Settings(port=8123)
@@ -33,3 +36,20 @@ def test_programs_read_one_line_of_json(capsys, tmp_path):
     assert capsys.readouterr().out == (
         '{"event": "ready", "url": "http://127.0.0.1:8123", "base": "tiny", "seconds": 12.3}\n'
     )
+
+
+class Once(StopSignal):
+    """Told to stop while it waits."""
+
+    def wait(self, timeout=None):
+        self.set()
+        return True
+
+
+def test_garbage_is_collected_while_it_serves(registry, home, caplog):
+    registry.register(card("ada/coach"), config(), weights())
+    registry.retire("ada/coach")
+    _tidy(SETTINGS.model_copy(update={"home": home, "retention_days": 0}), Once())
+    assert [entry.action for entry in audit_log(home, 1)] == ["specialist.purged"]
+    _tidy(SETTINGS.model_copy(update={"home": home / "nowhere"}), Once())
+    assert "no registry" in caplog.text

@@ -1,0 +1,130 @@
+"""Garbage: files of specialists retired long ago, and what killed or failed writers left behind.
+
+In two steps. First versions are marked as purged: nothing finds them any longer, and for a while
+their files stay for requests that did. Then files go that no other version has, and nobody leased,
+while registrations wait: none can take up a file that is being removed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy import Connection, or_, select, update
+
+from registry import audit, leases
+from registry.blobs import BLOBS, BlobStore
+from registry.clock import now
+from registry.database import DATABASE, Database
+from registry.errors import StorageError
+from registry.tables import specialists, versions
+
+RETENTION = timedelta(days=30)
+"""For so long a retired specialist can be restored."""
+GRACE = timedelta(hours=1)
+"""For so long files stay that nothing names: for requests and for registrations on their way."""
+_AT_ONCE = 200
+Report = Callable[[int, int], None]
+"""Told of folders of blobs that are done, and of how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was given up: specialists that can no longer be restored; files, and their bytes."""
+
+    specialists: int
+    files: int
+    nbytes: int
+
+
+def collect(
+    home: Path,
+    retention: timedelta = RETENTION,
+    grace: timedelta = GRACE,
+    report: Report = lambda *_: None,
+) -> Collected:
+    """Collect the garbage of a home's registry, beside running servers.
+
+    Raises:
+        StorageError: there is no registry, or it cannot be read or changed.
+    """
+    if not (home / DATABASE).exists():
+        raise StorageError(f"{home} has no registry yet.")
+    with closing(Database.open(home / DATABASE)) as database:
+        purged = _purge(database.by("gc"), now() - retention)
+        files, nbytes = _remove(database, BlobStore(home / BLOBS), grace, report)
+    return Collected(purged, files, nbytes)
+
+
+def _purge(database: Database, retired_before: datetime) -> int:
+    """Mark the versions of specialists retired before a moment; returns how many specialists."""
+    own = versions.c.specialist == specialists.c.id
+    left = select(versions.c.id).where(own, versions.c.purged.is_(None)).exists()
+    statement = select(specialists.c.id).where(specialists.c.retired < retired_before, left)
+    count = 0
+    while True:
+        with database.write() as connection:
+            found = connection.scalars(statement.limit(_AT_ONCE)).all()
+            for specialist in found:
+                mine = versions.c.specialist == specialist
+                connection.execute(update(versions).where(mine).values(purged=now()))
+                audit.note(connection, audit.PURGED, specialist)
+        count += len(found)
+        if not found:
+            return count
+
+
+def _remove(
+    database: Database, store: BlobStore, grace: timedelta, report: Report
+) -> tuple[int, int]:
+    """Remove the files that no version needs; returns how many, and their bytes."""
+    files = nbytes = 0
+    folders = store.folders()
+    for done, folder in enumerate(folders):
+        report(done, len(folders))
+        old = (file for file in sorted(folder.iterdir()) if _is_old(file, grace))
+        for some in _batches(old):
+            with database.read() as connection:
+                useless = _useless(connection, some, grace)
+            if not useless:
+                continue
+            with database.write() as connection:
+                for file in _useless(connection, useless, grace):
+                    size = store.remove(file)
+                    files, nbytes = files + 1, nbytes + size
+    report(len(folders), len(folders))
+    return files, nbytes
+
+
+def _useless(connection: Connection, files: Sequence[Path], grace: timedelta) -> list[Path]:
+    """Of these files those that may go."""
+    held = leases.held(connection)
+    if None in held:
+        return []
+    names = {f"sha256:{file.name}": file for file in files}
+    needed = or_(
+        versions.c.purged.is_(None),
+        versions.c.purged > now() - grace,
+        versions.c.digest.in_(held),
+    )
+    for column in (versions.c.config, versions.c.weights):
+        for name in connection.scalars(select(column).where(column.in_(names), needed)):
+            names.pop(name, None)
+    return [file for file in names.values() if _is_old(file, grace)]
+
+
+def _is_old(file: Path, grace: timedelta) -> bool:
+    try:
+        written = file.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return time.time() - written >= grace.total_seconds()
+
+
+def _batches(files: Iterable[Path]) -> Iterator[list[Path]]:
+    left = iter(files)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some
