@@ -160,6 +160,10 @@ class Client:
         """Give a share of the requests for `prod` to another version."""
         return self._object("PUT", f"/v1/specialists/{specialist}/canary", json=fields)
 
+    def rate(self, fields: Mapping[str, Any]) -> Json:
+        """Say what somebody thinks of an answer."""
+        return self._object("POST", "/v1/feedback", json=fields)
+
     def roll_back(self, specialist: str, alias: str, fields: Mapping[str, Any]) -> Json:
         """Point an alias to what it pointed at before."""
         path = f"/v1/specialists/{specialist}/aliases/{alias}/rollback"

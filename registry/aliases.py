@@ -1,17 +1,18 @@
 """Which version each alias of a specialist means, and how that is changed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from registry import guards, lookup, moves, queries
+from registry import guards, lookup, moves, queries, trials
 from registry.database import Database
 from registry.errors import Conflict, InvalidInput, UnknownSpecialist
 from registry.gates import Gate, read
 from registry.reference import Reference, parse_id, parse_reference, require_alias
+from registry.trials import USUAL, Guard, Record
 from registry.version import Alias, Canary, Move, Version
 from registry.view import View
 
@@ -101,11 +102,12 @@ class Aliases:
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
 
-    def try_out(self, version: str, share: float) -> Canary | None:
+    def try_out(self, version: str, share: float, guard: Guard = USUAL) -> Canary | None:
         """Give a share of the requests for `prod` to another version; 0 ends that.
 
         A conversation, or a user where requests name one, stays with one version. Whenever `prod`
-        moves, to this version or elsewhere, the trial is over.
+        moves, to this version or elsewhere, the trial is over. It is over too once the version's
+        answers fail, or are called bad, more often than the guard lets them.
 
         Raises:
             InvalidInput: the share is not from 0 to 1, or the version is in service already.
@@ -120,7 +122,7 @@ class Aliases:
             if share and row.number == moves.number(connection, reference.id, queries.PROD):
                 message = f"Version {row.number} is in service already; try another one."
                 raise InvalidInput(message, "version", "in_service")
-            moves.try_out(connection, reference.id, row.id, share)
+            moves.try_out(connection, reference.id, row.id, share, **asdict(guard))
             return Canary(row.number, row.digest, share) if share else None
 
     def canary(self, specialist: str) -> Canary | None:
@@ -129,7 +131,14 @@ class Aliases:
         with self._database.read() as connection:
             lookup.require(connection, reference, self._view)
             row = connection.execute(queries.canary(reference.id)).one_or_none()
-        return None if row is None else Canary(row.number, row.digest, row.share)
+        return None if row is None else Canary(row.number, row.digest, row.share, row.verdict)
+
+    def trial(self, specialist: str) -> list[Record]:
+        """How the version in service and the one that is tried fare; empty when none is."""
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            lookup.require(connection, reference, self._view)
+            return trials.records(connection, reference.id)
 
     def roll_back(
         self,

@@ -17,7 +17,7 @@ from registry.private import private_file
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0013"
+REVISION = "0014"
 _BUSY_SECONDS = 30
 
 

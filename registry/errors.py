@@ -2,6 +2,7 @@
 
     RegistryError
     ├── UnknownSpecialist     nothing is registered under this reference
+    ├── UnknownAnswer         no version gave an answer of this id
     ├── UnknownKey            there is no API key of this id
     ├── InvalidInput          what the caller sent cannot be used; the message says how to mend it
     │   ├── InvalidReference
@@ -41,6 +42,17 @@ class UnknownSpecialist(RegistryError):
         hint = f" The nearest names: {', '.join(self.nearest)}." if self.nearest else ""
         super().__init__(f"There is no specialist '{reference}'.{hint}")
         self.args = (reference, self.nearest)
+
+
+class UnknownAnswer(RegistryError):
+    """No version that is registered here gave an answer of this id."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(
+            f"No specialist here gave an answer {answer[:100]!a}; send an answer's id as it is. "
+            "What the base answers has no specialist to rate."
+        )
+        self.args = (answer,)
 
 
 class UnknownKey(RegistryError):

@@ -12,7 +12,7 @@ from registry import audit, guards, listing
 from registry.clock import now
 from registry.errors import Conflict
 from registry.queries import PROD, of_alias
-from registry.tables import aliases, canaries, changes, moves, versions
+from registry.tables import aliases, canaries, changes, moves, outcomes, versions
 
 
 def point(
@@ -58,12 +58,19 @@ def take_away(
     guards.clear(connection, specialist, alias)
 
 
-def try_out(connection: Connection, specialist: str, version: int, share: float) -> None:
-    """Give a share of the requests for `prod` to another version, or none from now on (0)."""
+def try_out(
+    connection: Connection, specialist: str, version: int, share: float, **guard: float
+) -> None:
+    """Give a share of the requests for `prod` to another version, or none from now on (0).
+
+    It is counted anew how the answers end; `guard` are the bounds within which they may be worse.
+    """
     connection.execute(delete(canaries).where(canaries.c.specialist == specialist))
+    own = select(versions.c.id).where(versions.c.specialist == specialist)
+    connection.execute(delete(outcomes).where(outcomes.c.version.in_(own)))
     if share:
-        values = {"specialist": specialist, "version": version, "share": share}
-        connection.execute(insert(canaries).values(values))
+        values = {"specialist": specialist, "version": version, "share": share, "began": now()}
+        connection.execute(insert(canaries).values(**values, **guard))
     which = select(versions.c.number).where(versions.c.id == version)
     tried = {"version": connection.scalar(which), "share": share}
     audit.note(connection, audit.TRIED, specialist, **tried)

@@ -286,10 +286,37 @@ def _beginning(
     ]
 
 
+def by_digest(digest: str) -> Select[Any]:
+    """A version's number, and whose it is."""
+    return _named().where(versions.c.digest == digest)
+
+
+def beginning_with(prefix: str) -> Select[Any]:
+    """The version whose digest begins so; 'g' sorts after every digit of one."""
+    return _named().where(versions.c.digest >= prefix, versions.c.digest < prefix + "g")
+
+
+def _named() -> Select[Any]:
+    return select(versions.c.id, versions.c.specialist, versions.c.number)
+
+
+def trial(specialist: str) -> Select[Any]:
+    """A specialist's trial that is under way: the versions served and tried, and its bounds."""
+    return (
+        select(
+            *(aliases.c.version.label("served"), canaries.c.version.label("tried")),
+            *(canaries.c.margin, canaries.c.least, canaries.c.began),
+        )
+        .join(aliases, aliases.c.specialist == canaries.c.specialist)
+        .where(aliases.c.alias == PROD, canaries.c.specialist == specialist, canaries.c.share > 0)
+    )
+
+
 def canary(specialist: str) -> Select[Any]:
     """The version that is tried on some of a specialist's requests."""
+    tried = (versions.c.number, versions.c.digest, canaries.c.share)
     return (
-        select(versions.c.number, versions.c.digest, canaries.c.share)
+        select(*tried, canaries.c.margin, canaries.c.least, canaries.c.verdict)
         .join(versions, versions.c.id == canaries.c.version)
         .where(canaries.c.specialist == specialist)
     )

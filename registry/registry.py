@@ -31,6 +31,7 @@ from registry.private import make_home, private_folder
 from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
 from registry.tables import aliases, versions
+from registry.trials import Trials
 from registry.version import Canary, Change, Head, Live, Page, Version
 from registry.view import View, Visibility
 
@@ -64,6 +65,8 @@ class Registry:
         """Where versions come from, and what stands on them."""
         self.keys = Keys(database)
         """Who may use it."""
+        self.trials = Trials(database)
+        """How answers fare."""
         self._database = database
         self._blobs = blobs
         self._base = base
@@ -392,7 +395,7 @@ def _live(row: Any) -> Live:
         created=row.created.replace(tzinfo=UTC),
         since=row.since.replace(tzinfo=UTC),
         visibility=Visibility(row.visibility),
-        canary=None if row.share is None else Canary(row.tried_number, row.tried_digest, row.share),
+        canary=None if not row.share else Canary(row.tried_number, row.tried_digest, row.share),
     )
 
 

@@ -117,7 +117,40 @@ canaries = Table(
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False),
-    Column("share", Float, nullable=False),
+    Column("share", Float, nullable=False),  # 0: it was taken back
+    Column("margin", Float, nullable=False, server_default="0.1"),
+    Column("least", Integer, nullable=False, server_default="20"),
+    Column("began", DateTime),  # UTC
+    Column("verdict", String(500)),  # why it was taken back
+)
+
+# How answers ended since a trial began, of the version in service and the one that is tried.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("version", ForeignKey(versions.c.id), primary_key=True),
+    Column("answered", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+)
+
+# What people think of answers.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("answer", String(100), primary_key=True),
+    Column("version", ForeignKey(versions.c.id), nullable=False),
+    Column("rating", String(8), nullable=False),
+    Column("correction", Text),
+    Column("created", DateTime, nullable=False),  # UTC
+    Index("ix_feedback_version_created", "version", "created"),
+)
+
+# What only this registry's servers know.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
 )
 
 # What a version must have scored before an alias is pointed to it.

@@ -68,11 +68,15 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A version that a share (0 to 1) of the requests for `prod` get, while it is tried."""
+    """A version that a share (0 to 1) of the requests for `prod` get, while it is tried.
+
+    `verdict` says why it was taken back, and has none of them any longer.
+    """
 
     number: int
     digest: str
     share: float
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

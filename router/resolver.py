@@ -87,6 +87,16 @@ class Resolver:
             return decision
         return staged(decision, snapshot.find(decision.specialist), key)
 
+    def on_trial(self, decision: Decision) -> bool:
+        """Whether it is counted how this answer ends, beside those of another version."""
+        snapshot = self._follower.snapshot
+        if snapshot is None or decision.specialist is None:
+            return False
+        route = snapshot.find(decision.specialist)
+        if route is None or route.canary is None:
+            return False
+        return decision.digest in (route.digest, route.canary.digest)
+
     async def route(self, turns: Sequence[str], owner: str | None = None) -> Decision:
         """The policy's decision over what an owner may use of the current snapshot.
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from registry.errors import StorageError
 from registry.limits import Limits
 from registry.registry import Registry
+from router.answer_ids import AnswerIds
 from router.defaults import Defaults
 from router.encoder import Encoder
 from router.engine import Engine
@@ -15,6 +17,7 @@ from router.follower import Follower
 from router.gate import Gate
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
+from router.outcomes import Outcomes
 from router.policy import Policy
 from router.pool import Pool
 from router.quotas import Quotas
@@ -24,6 +27,7 @@ from router.sampling import Sampling
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
+TELL_SECONDS = 1.0
 ROUTING_THREADS = 2
 READING_THREADS = 4
 WRITING_THREADS = 2
@@ -79,6 +83,9 @@ class Service:
         self.uploads = Gate(UPLOADS)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
         self.quotas = Quotas(replicas)
+        self.outcomes = Outcomes()
+        self._answer_ids: AnswerIds | None = None
+        self._telling: asyncio.Task[None] | None = None
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
         self.follower = Follower(registry, encoder, interval, cache)
@@ -99,13 +106,45 @@ class Service:
             patience: seconds to wait for the first routes before going on without them.
         """
         self.follower.start()
+        self._telling = asyncio.create_task(self._tell())
         await self.reading.run(self.follower.wait, patience)
 
     async def stop(self) -> None:
-        """Stop following the registry."""
+        """Stop following the registry, and tell it the last news."""
+        if self._telling is not None:
+            self._telling.cancel()
+        await self.tell_outcomes()
         await self.writing.run(self.follower.stop)
         for pool in (self.routing, self.reading, self.writing, self.embedding):
             pool.close()
+
+    async def answer_ids(self) -> AnswerIds:
+        """What makes the ids of answers.
+
+        Raises:
+            StorageError: the registry cannot be read, and never was.
+        """
+        if self._answer_ids is None:
+            self._answer_ids = AnswerIds(await self.reading.run(self.registry.trials.secret))
+        return self._answer_ids
+
+    async def tell_outcomes(self) -> None:
+        """Tell the registry how answers of versions on trial ended; what cannot be told is lost."""
+        counted = self.outcomes.drain()
+        if not counted:
+            return
+        try:
+            verdicts = await self.writing.run(self.registry.trials.note, counted)
+        except StorageError as error:
+            logger.warning("the outcomes of %d versions are lost: %s", len(counted), error)
+            return
+        for verdict in verdicts:
+            logger.warning("%s", verdict)
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            await self.tell_outcomes()
 
     def seen_by(self, caller: Caller) -> Registry:
         """The registry as a caller sees it and may change it."""

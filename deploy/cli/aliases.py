@@ -73,14 +73,22 @@ def canary(
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Of the requests for prod; 0 ends the trial.")
     ] = 0.1,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="By how much its answers may fail, or be bad, more often."),
+    ] = 0.1,
+    least: Annotated[
+        int, typer.Option(min=1, help="It is taken back after so many answers, or ratings.")
+    ] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a version on a share of the requests; a user or a conversation stays with one version."""
     output = Output(as_json)
     name, which = _which(version)
+    fields = {"version": which, "share": share, "margin": margin, "least": least}
     with connect(url) as client:
-        done = client.try_out(name, {"version": which, "share": share})
+        done = client.try_out(name, fields)
     said = f"{name}: nothing is tried any longer"
     if done["share"]:
         said = f"{name}@{done['version']} is tried on {done['share']:.0%} of the requests"

@@ -10,6 +10,7 @@ from deploy.cli.aliases import aliases, canary, gate, promote, rollback
 from deploy.cli.audit import app as audit
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
+from deploy.cli.feedback import feedback
 from deploy.cli.keys import app as keys
 from deploy.cli.keys import login
 from deploy.cli.lineage import lineage
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, login, status, doctor, chat, route, train, lineage):
+for command in (setup, up, login, status, doctor, chat, route, feedback, train, lineage):
     app.command()(command)
 for verb in (promote, rollback, canary, gate, aliases):
     specialists.command()(verb)

@@ -12,6 +12,7 @@ from router.api.chat import chat_routes
 from router.api.completions import completion_routes
 from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
+from router.api.feedback import feedback_routes
 from router.api.keys import key_routes
 from router.api.lenient import Lenient
 from router.api.lineage import lineage_routes
@@ -27,6 +28,7 @@ from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
+from router.wire.feedback import FeedbackRequest
 from router.wire.key import KeyRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
@@ -68,6 +70,7 @@ def create_app(
         canary_routes,
         lineage_routes,
         key_routes,
+        feedback_routes,
         operation_routes,
     ):
         app.include_router(routes(service))
@@ -85,5 +88,6 @@ def create_app(
         CanaryRequest,
         VisibilityRequest,
         KeyRequest,
+        FeedbackRequest,
     )
     return app

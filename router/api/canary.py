@@ -4,6 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from registry.registry import Registry
+from registry.trials import Guard
 from router.api.authorization import Deployer, Reader
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -19,17 +21,21 @@ def canary_routes(service: Service) -> APIRouter:
     @routes.get("")
     async def show(owner: str, name: str, caller: Reader) -> dict[str, Any]:
         """The version that is tried, and its share; a share of 0 when none is."""
-        aliases = service.seen_by(caller).aliases
-        return tried(await service.reading.run(aliases.canary, f"{owner}/{name}"))
+        return await service.reading.run(_shown, service.seen_by(caller), f"{owner}/{name}")
 
     @routes.put("", openapi_extra=json_body(CanaryRequest))
     async def try_out(request: Request, owner: str, name: str, caller: Deployer) -> dict[str, Any]:
         """Give a share of the requests for `prod` to another version; 0 ends that."""
         body = parse(await read_json(request), CanaryRequest)
         version = reference(f"{owner}/{name}", body.version)
-        aliases = service.seen_by(caller).aliases
-        done = await service.writing.run(aliases.try_out, version, body.share)
+        guard = Guard(body.margin, body.least)
+        try_out = service.seen_by(caller).aliases.try_out
+        done = await service.writing.run(try_out, version, body.share, guard)
         await service.refresh()
         return tried(done)
 
     return routes
+
+
+def _shown(registry: Registry, specialist: str) -> dict[str, Any]:
+    return tried(registry.aliases.canary(specialist), registry.aliases.trial(specialist))

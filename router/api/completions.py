@@ -28,7 +28,7 @@ def completion_routes(service: Service) -> APIRouter:
         body = parse(await read_json(request), CompletionRequest)
         decision = await decide(service, caller, body.model, _turns(body), body.user)
         sampling = await service.defaults.complete(body.sampling, decision.digest)
-        head = envelope("text_completion", service, decision, sampling)
+        head = await envelope("text_completion", service, decision, sampling)
         generations = [
             replace(each, whole=not body.stream)
             for each in body.generations(head.id, decision.digest, sampling)
@@ -38,7 +38,7 @@ def completion_routes(service: Service) -> APIRouter:
         try:
             return await respond(
                 request,
-                counted(service, caller, "text_completion", items, most),
+                counted(service, caller, decision, "text_completion", items, most),
                 CompletionWriter(head, body.include_usage, body.logprobs is not None),
                 answer_headers(service, caller, decision),
                 None if body.stream else body.n * len(generations),

@@ -16,6 +16,7 @@ from registry.errors import (
     QuotaExceeded,
     RegistryError,
     StorageError,
+    UnknownAnswer,
     UnknownKey,
     UnknownSpecialist,
 )
@@ -90,6 +91,8 @@ def failure(error: BaseException) -> Failure:
 
 def _of_registry(error: RegistryError) -> Failure:
     match error:
+        case UnknownAnswer():
+            return Failure(404, error.message, INVALID, "id", "answer_not_found")
         case UnknownKey():
             return Failure(404, error.message, INVALID, None, "key_not_found")
         case UnknownSpecialist():

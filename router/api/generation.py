@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Literal, Protocol
-from uuid import uuid4
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -45,12 +44,13 @@ async def decide(
     return decision
 
 
-def envelope(
+async def envelope(
     operation: Operation, service: Service, decision: Decision, sampling: Sampling
 ) -> Envelope:
     """The head of a new answer."""
+    ids = await service.answer_ids()
     return Envelope(
-        id=f"{PREFIXES[operation]}-{uuid4().hex}",
+        id=ids.make(PREFIXES[operation], decision.digest),
         created=int(time.time()),
         model=decision.specialist or service.base,
         routing=answered(decision, sampling),
@@ -96,13 +96,13 @@ async def converse(
     """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
     decision = await decide(service, caller, body.model, body.turns, body.user)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
-    head = envelope(operation, service, decision, sampling)
+    head = await envelope(operation, service, decision, sampling)
     generation = body.generation(head.id, decision.digest, sampling)
     items = service.engine.generate(replace(generation, whole=not body.stream))
     most = (sampling.max_tokens or 0) * count
     return await respond(
         request,
-        counted(service, caller, operation, items, most),
+        counted(service, caller, decision, operation, items, most),
         writer(head, sampling),
         answer_headers(service, caller, decision),
         None if body.stream else count,
@@ -116,10 +116,17 @@ def answer_headers(service: Service, caller: Caller, decision: Decision) -> dict
 
 
 def counted(
-    service: Service, caller: Caller, operation: Operation, items: Items, most: int
+    service: Service,
+    caller: Caller,
+    decision: Decision,
+    operation: Operation,
+    items: Items,
+    most: int,
 ) -> Items:
     """The same items, in the metrics and against the caller's quota; of `most` tokens at most."""
     items = measured(items, operation, service.metrics)
+    if decision.digest is not None and service.resolver.on_trial(decision):
+        items = service.outcomes.watched(decision.digest, items)
     if caller.quota.tokens_per_minute is None:
         return items
     return service.quotas.metered(caller, items, most)

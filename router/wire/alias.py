@@ -1,11 +1,14 @@
 """Aliases in the words of the API."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from registry.aliases import MAX_REASON
 from registry.gates import Gates
+from registry.trials import USUAL, Record
 from registry.version import Alias, Canary, Move
 from router.wire.base import Body, Text, refused
 
@@ -43,6 +46,12 @@ class CanaryRequest(Body):
 
     version: Which
     share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="0 ends it.")]
+    margin: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        USUAL.margin, description="By how much more of its answers may fail, or be called bad."
+    )
+    least: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        USUAL.least, description="Of how many answers, or ratings, at least."
+    )
 
 
 class RollbackRequest(Body):
@@ -58,10 +67,18 @@ def reference(specialist: str, version: int | str) -> str:
     return f"{specialist}{':' if named else '@'}{version}"
 
 
-def tried(canary: Canary | None) -> dict[str, Any]:
-    """What is tried, if anything is."""
-    shown = {} if canary is None else {"version": canary.number, "digest": canary.digest}
-    return {"object": "canary", "share": canary.share if canary else 0.0, **shown}
+def tried(canary: Canary | None, trial: Sequence[Record] = ()) -> dict[str, Any]:
+    """What is tried, if anything is, how it fares, and why it was taken back, if it was."""
+    share = {"object": "canary", "share": canary.share if canary else 0.0}
+    if canary is None:
+        return share
+    said = {"version": canary.number, "digest": canary.digest, "verdict": canary.verdict}
+    return share | said | {"trial": [_fared(record) for record in trial]}
+
+
+def _fared(record: Record) -> dict[str, Any]:
+    counts = asdict(record)
+    return {"version": counts.pop("number"), **counts}
 
 
 def shown(alias: Alias) -> dict[str, Any]:

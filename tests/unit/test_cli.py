@@ -36,7 +36,18 @@ SPECIALISTS = (
 
 def test_the_commands_are_those_that_were_promised():
     assert {" ".join(path) for path in COMMANDS} == {
-        *("setup", "up", "login", "status", "doctor", "chat", "route", "train", "lineage"),
+        *(
+            "setup",
+            "up",
+            "login",
+            "status",
+            "doctor",
+            "chat",
+            "route",
+            "feedback",
+            "train",
+            "lineage",
+        ),
         *(f"specialists {verb}" for verb in SPECIALISTS),
         *(f"registry {verb}" for verb in ("backup", "restore", "verify", "gc")),
         *("audit list", "audit verify"),
@@ -145,6 +156,7 @@ ASKING = {
     "specialists retire": ["a/b"],
     "specialists restore": ["a/b"],
     "specialists visibility": ["a/b", "public"],
+    "feedback": ["chatcmpl-x", "good"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }
 

@@ -12,6 +12,7 @@ EVERY = [
     errors.InvalidCard("bad", field="tags[1]"),
     errors.InvalidAdapter("bad", file="adapter_model.safetensors", tensor="x"),
     errors.UnknownKey("abc"),
+    errors.UnknownAnswer("chatcmpl-x"),
     errors.NotOwned("ada/coach", "bob"),
     errors.QuotaExceeded("specialists", 3),
     errors.Conflict("moved", code="alias_moved"),

@@ -1,13 +1,18 @@
 """A version on trial gets its share of the requests, and whoever got it keeps it."""
 
+import asyncio
+
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
-from served import register, served, service
+from served import BASE, register, served, service
 
-from registry.errors import InvalidInput, UnknownSpecialist
+from registry.errors import InvalidInput, StorageError, UnknownSpecialist
+from registry.trials import Trials
+from router.errors import ContextOverflow, Overloaded
+from router.scripted import echo
 from router.staging import place
 
 FRENCH = "/v1/specialists/ada/french"
@@ -136,3 +141,84 @@ def test_places_are_even_and_differ_between_trials():
     others = [place(f"user-{number}", "sha256:b") < 0.5 for number in range(4000)]
     same = sum((one < 0.5) == other for one, other in zip(places, others, strict=True))
     assert 0.45 < same / 4000 < 0.55
+
+
+def test_a_version_whose_answers_fail_is_taken_back(running, client):
+    made, _ = running
+    put(client, version=2, share=0.5, margin=0.3, least=5)
+    tried = made.registry.versions("ada/french")[1].digest
+
+    def script(generation):
+        return [RuntimeError("broken")] if generation.adapter == tried else echo(generation)
+
+    made.engine.script = script
+    statuses = [
+        client.post(
+            "/v1/chat/completions",
+            json={"model": "ada/french", "messages": ASKED, "user": f"u{number}"},
+        ).status_code
+        for number in range(40)
+    ]
+    assert 5 <= statuses.count(500) < 35
+    asyncio.run(made.tell_outcomes())
+    made.follower.refresh()
+    shown = client.get(f"{FRENCH}/canary").json()
+    assert "Version 2 was taken back" in shown["verdict"]
+    assert (shown["share"], shown["trial"]) == (0, [])
+    assert {answered(client, user=f"u{number}")[0] for number in range(40)} == {1}
+
+
+def test_what_clients_do_wrong_counts_for_nothing(running, client):
+    made, _ = running
+    put(client, version=2, share=1.0, least=1, margin=0)
+    for error in (ContextOverflow(9, 5), Overloaded()):
+        made.engine.script = lambda _, error=error: [error]
+        assert client.post(
+            "/v1/chat/completions", json={"model": "ada/french", "messages": ASKED}
+        ).is_client_error
+    made.engine.script = echo
+    assert answered(client)[0] == 2
+    asyncio.run(made.tell_outcomes())
+    [_, tried] = client.get(f"{FRENCH}/canary").json()["trial"]
+    assert tried == {"version": 2, "answered": 1, "failed": 0, "rated": 0, "bad": 0}
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "responses"])
+def test_answers_are_rated_by_their_ids(client, path):
+    put(client, version=2, share=1.0, least=2)
+    body = {"model": "ada/french", "messages": ASKED, "prompt": "dog", "input": "dog"}
+    names = {"chat/completions": "messages", "completions": "prompt", "responses": "input"}
+    body = {"model": "ada/french", names[path]: body[names[path]]}
+    ids = [client.post(f"/v1/{path}", json=body).json()["id"] for _ in range(2)]
+    for answer in ids:
+        said = {"id": answer, "rating": "bad", "correction": "chien"}
+        rated = client.post("/v1/feedback", json=said)
+        assert rated.json() == {
+            "id": answer, "object": "feedback", "rating": "bad",
+            "specialist": "ada/french", "version": 2,
+        }  # fmt: skip
+    assert "called bad" in client.get(f"{FRENCH}/canary").json()["verdict"]
+    assert answered(client)[0] == 1
+
+
+def test_what_is_no_answer_is_not_rated(client):
+    base = client.post("/v1/completions", json={"model": BASE, "prompt": "dog"}).json()["id"]
+    for answer in (base, "chatcmpl-1", ""):
+        refused = client.post("/v1/feedback", json={"id": answer, "rating": "good"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "answer_not_found")
+    for wrong in ({"rating": "fine"}, {"id": base}, {"id": base, "rating": "bad", "stars": 5}):
+        assert client.post("/v1/feedback", json=wrong).status_code == 400
+
+
+def test_news_that_cannot_be_told_are_lost_and_nothing_else(running, client, monkeypatch, caplog):
+    made, _ = running
+    put(client, version=2, share=1.0)
+    assert answered(client)[0] == 2
+
+    def fail(*_: object) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(Trials, "note", fail)
+    asyncio.run(made.tell_outcomes())
+    assert "lost" in caplog.text
+    assert answered(client)[0] == 2

@@ -40,6 +40,7 @@ REGISTRY = {
     registry_errors.InvalidReference: (registry_errors.InvalidReference("m"), 400),
     registry_errors.InvalidCard: (registry_errors.InvalidCard("m", "tags"), 400),
     registry_errors.InvalidAdapter: (registry_errors.InvalidAdapter("m", "f", "t"), 400),
+    registry_errors.UnknownAnswer: (registry_errors.UnknownAnswer("x"), 404),
     registry_errors.UnknownKey: (registry_errors.UnknownKey("x"), 404),
     registry_errors.NotOwned: (registry_errors.NotOwned("a/b", "c"), 403),
     registry_errors.QuotaExceeded: (registry_errors.QuotaExceeded("bytes", 9), 429),
