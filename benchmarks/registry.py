@@ -163,7 +163,7 @@ def _insert(connection: Connection, made: list[_Made], last: str) -> str:
     ]  # fmt: skip
     connection.execute(insert(tables.origins), base)
     listed = [{"rowid": each.number, "words": each.words} for each in made]
-    connection.execute(insert(listing._listing), listed)
+    connection.execute(insert(listing.listing), listed)
     entries = []
     for each in made:
         entry: dict[str, Any] = {

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from deploy.settings import Settings
 from registry.base import BaseSpec
-from registry.database import DATABASE, Database
 from registry.keys import Keys
-from registry.private import make_home
+from registry.location import Location
 from registry.registry import Registry
 from router.sampling import Sampling
 from specialists.base import Base
@@ -23,18 +22,17 @@ def open_registry(settings: Settings, base: Base) -> Registry:
         BaseChanged: other weights stand behind the base's name than before.
         StorageError: the home cannot be used.
     """
-    return Registry.open(settings.home, base_spec(settings, base))
+    return Registry.open(settings.location, base_spec(settings, base))
 
 
 @contextmanager
-def opened_keys(home: Path) -> Iterator[Keys]:
-    """The API keys of a home, whatever base is served; changes are noted as made at the home.
+def opened_keys(place: Path | Location) -> Iterator[Keys]:
+    """A registry's API keys, whatever base is served; changes are noted as made at the home.
 
     Raises:
-        StorageError: the home cannot be used.
+        StorageError: the place cannot be used.
     """
-    make_home(home)
-    with closing(Database.open(home / DATABASE)) as database:
+    with closing(Location.of(place).open()) as database:
         yield Keys(database.by("home"))
 
 

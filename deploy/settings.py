@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.errors import InvalidSetting
+from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
 
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("myriad"),
         description="folder of all state; default: the platform's data folder",
     )
+    database: SecretStr | None = Field(
+        None, description="postgresql://user@host/name; default: SQLite in the home"
+    )
     host: str = Field(
         "127.0.0.1", description="address to listen on; others than loopback's need API keys"
     )
@@ -129,6 +133,12 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     router: RouterSettings = RouterSettings()
     sampling: SamplingSettings = SamplingSettings()
+
+    @property
+    def location(self) -> Location:
+        """Where the registry keeps what it knows."""
+        url = self.database.get_secret_value() if self.database else None
+        return Location(self.home, url)
 
     @property
     def server_url(self) -> str:

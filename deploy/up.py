@@ -84,7 +84,7 @@ def prepare(settings: Settings, console: Console) -> Base:
 def _require_keys(settings: Settings) -> None:
     if is_loopback(settings.host):
         return
-    with opened_keys(settings.home) as keys:
+    with opened_keys(settings.location) as keys:
         if not keys.any():
             raise InvalidSetting(
                 f"MYRIAD_HOST={settings.host} is refused: everybody could use the server. Make an "
@@ -159,7 +159,7 @@ def _tidy(settings: Settings, stop: StopSignal) -> None:
     """Collect the registry's garbage, now and every day."""
     while not stop.is_set():
         try:
-            collect(settings.home, timedelta(days=settings.retention_days))
+            collect(settings.location, timedelta(days=settings.retention_days))
         except StorageError as error:
             logger.warning("garbage is collected later: %s", error)
         stop.wait(TIDY_SECONDS)

@@ -1,7 +1,8 @@
 """A whole registry in one file, and whether all of it is sound.
 
 A backup is a tar file: `registry.db`, a consistent copy made while others may write, then every
-blob that it names. It holds private examples too, and is readable by its owner alone.
+blob that it names. The copy is SQLite's, whatever database the registry has, so that a backup moves
+one from the one to the other. It holds private examples too, and is readable by its owner alone.
 """
 
 import os
@@ -14,17 +15,23 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from registry import audit
-from registry.blobs import BLOBS, BlobStore, sync_folder
+from sqlalchemy import Connection, Select, func, select, text
+
+from registry import audit, copying, listing
+from registry.blobs import BlobStore, sync_folder
 from registry.database import DATABASE, Database
 from registry.digests import digest_bytes
 from registry.errors import StorageError
 from registry.leases import leased
+from registry.location import Location
 from registry.manifest import Manifest, digest
-from registry.private import make_home, private_folder
+from registry.private import make_home
+from registry.tables import bases, specialists, versions
 
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+_AT_ONCE = 500
 Report = Callable[[int, int], None]
 """Told of blobs that are done, and of how many there are."""
 
@@ -38,23 +45,22 @@ class Contents:
     nbytes: int
 
 
-def backup(home: Path, file: Path, report: Report = lambda *_: None) -> Contents:
-    """Write a home's registry into a file, whole or not at all.
+def backup(place: Path | Location, file: Path, report: Report = lambda *_: None) -> Contents:
+    """Write a registry into a file, whole or not at all.
 
     Raises:
         StorageError: it cannot be read or written, or a blob is damaged.
     """
-    store = BlobStore(home / BLOBS)
+    location = Location.of(place)
     with (
-        _opened(home) as database,
+        closing(location.known()) as database,
         leased(database, "backup"),
         _translated(file),
         tempfile.TemporaryDirectory(dir=file.parent) as scratch,
     ):
-        copy, draft = Path(scratch, DATABASE), Path(scratch, "draft.tar")
-        _copy_database(home / DATABASE, copy)
-        with _reading(copy) as connection:
-            names, versions = _blobs_of(connection), _count(connection)
+        copy, draft, store = Path(scratch, DATABASE), Path(scratch, "draft.tar"), location.blobs()
+        copying.into_file(database, copy)
+        names, count = _named(copy)
         nbytes = 0
         with tarfile.open(draft, "w") as tar:
             tar.add(copy, DATABASE)
@@ -65,55 +71,51 @@ def backup(home: Path, file: Path, report: Report = lambda *_: None) -> Contents
                 tar.add(path, f"blobs/{path.parent.name}/{path.name}")
         report(len(names), len(names))
         _into_place(draft, file)
-    return Contents(versions, len(names), nbytes)
+    return Contents(count, len(names), nbytes)
 
 
-def restore(file: Path, home: Path, report: Report = lambda *_: None) -> Contents:
-    """Fill a home from a backup; its registry is there when everything else is.
+def restore(file: Path, place: Path | Location, report: Report = lambda *_: None) -> Contents:
+    """Fill an empty place from a backup; its registry is there when everything else is.
 
     Raises:
-        StorageError: the home has a registry, or the file is not a whole backup.
+        StorageError: the place has a registry, or the file is not a whole backup.
     """
-    if (home / DATABASE).exists():
-        raise StorageError(f"{home} has a registry; restore into another home.")
-    make_home(home)
-    store = BlobStore(private_folder(home / BLOBS))
-    with _translated(file), tempfile.TemporaryDirectory(dir=home) as scratch:
+    location = Location.of(place)
+    _require_empty(location)
+    make_home(location.home)
+    with _translated(file), tempfile.TemporaryDirectory(dir=location.home) as scratch:
         database = Path(scratch, DATABASE)
-        found = dict(_unpacked(file, store, database))
+        found = dict(_unpacked(file, location.blobs(), database))
         if not database.exists():
             raise StorageError(f"{file} is no backup: it has no {DATABASE}.")
-        with _reading(database) as connection:
-            names, versions = _blobs_of(connection), _count(connection)
+        names, count = _named(database)
         report(len(found), len(names))
         missing = [name for name in names if name not in found]
         if missing:
             raise StorageError(f"{file} is not whole: {len(missing)} blobs are missing.")
-        _into_place(database, home / DATABASE)
-    return Contents(versions, len(names), sum(found.values()))
+        if location.database is None:
+            _into_place(database, location.home / DATABASE)
+        else:
+            with closing(location.open()) as target:
+                copying.from_file(database, target)
+    return Contents(count, len(names), sum(found.values()))
 
 
-def problems(home: Path, report: Report = lambda *_: None) -> Iterator[str]:
-    """All that is wrong with a home's registry, in sentences.
+def problems(place: Path | Location, report: Report = lambda *_: None) -> Iterator[str]:
+    """All that is wrong with a registry, in sentences.
 
     Raises:
         StorageError: its database cannot be read.
     """
-    store = BlobStore(home / BLOBS)
-    with _translated(home / DATABASE), _reading(home / DATABASE) as connection:
-        said = [text for (text,) in connection.execute("PRAGMA integrity_check")]
-        versions = connection.execute(
-            "SELECT specialist, number, versions.digest, kind, base, bases.digest, config, "
-            "weights, card FROM versions LEFT JOIN bases ON bases.name = versions.base"
-        ).fetchall()
-        names = _blobs_of(connection)
-    yield from (text for text in said if text != "ok")
-    yield from audit_problems(home)
-    for specialist, number, name, kind, base, base_digest, config, weights, card in versions:
-        # A base that was never served with this release has no digest to compare with.
-        parts = (kind, base, base_digest, config, weights, digest_bytes(card.encode()))
-        if base_digest is not None and digest(Manifest(*parts)) != name:
-            yield f"{specialist}@{number} is not what its digest says."
+    location = Location.of(place)
+    store = location.blobs()
+    with closing(location.known()) as database:
+        yield from _corruption(database)
+        yield from audit.problems(database)
+        yield from _false_versions(database)
+        yield from _false_lists(database)
+        with database.read() as connection:
+            names = _blobs_of(connection)
     for done, name in enumerate(names):
         report(done, len(names))
         try:
@@ -123,57 +125,91 @@ def problems(home: Path, report: Report = lambda *_: None) -> Iterator[str]:
     report(len(names), len(names))
 
 
-def audit_problems(home: Path, head: str | None = None) -> Iterator[str]:
-    """What is wrong with a home's audit log; see `audit.problems`.
+def audit_problems(place: Path | Location, head: str | None = None) -> Iterator[str]:
+    """What is wrong with a registry's audit log; see `audit.problems`.
 
     Raises:
         StorageError: there is no registry, or its database cannot be read.
     """
-    with _opened(home) as database, database.read() as connection:
-        yield from audit.problems(connection, head)
+    with closing(Location.of(place).known()) as database:
+        yield from audit.problems(database, head)
 
 
-def audit_log(home: Path, limit: int, specialist: str | None = None) -> list[audit.Entry]:
-    """The last entries of a home's audit log, oldest first.
+def audit_log(
+    place: Path | Location, limit: int, specialist: str | None = None
+) -> list[audit.Entry]:
+    """The last entries of a registry's audit log, oldest first.
 
     Raises:
         StorageError: there is no registry, or its database cannot be read.
     """
-    with _opened(home) as database, database.read() as connection:
+    with closing(Location.of(place).known()) as database, database.read() as connection:
         return audit.last(connection, limit, specialist)
 
 
-@contextmanager
-def _opened(home: Path) -> Iterator[Database]:
-    if not (home / DATABASE).exists():
-        raise StorageError(f"{home} has no registry yet.")
-    with closing(Database.open(home / DATABASE)) as database:
-        yield database
+def _corruption(database: Database) -> Iterator[str]:
+    if database.dialect == "sqlite":
+        with database.read() as connection:
+            said = list(connection.scalars(text("PRAGMA integrity_check")))
+        yield from (each for each in said if each != "ok")
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """SQLite's own copy, consistent whoever writes meanwhile."""
-    with _reading(source) as live, closing(sqlite3.connect(target)) as copy:
-        live.backup(copy)
+def _false_versions(database: Database) -> Iterator[str]:
+    for row in _pages(database, _all_versions(), versions.c.id):
+        # A base that was never served with this release has no digest to compare with.
+        parts = (row.kind, row.base, row.base_digest, row.config, row.weights)
+        manifest = Manifest(*parts, digest_bytes(row.card.encode()))
+        if row.base_digest is not None and digest(manifest) != row.digest:
+            yield f"{row.specialist}@{row.number} is not what its digest says."
 
 
-@contextmanager
-def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        yield connection
+def _false_lists(database: Database) -> Iterator[str]:
+    for row in _pages(database, select(specialists.c.seq, specialists.c.id), specialists.c.seq):
+        with database.read() as connection:
+            if not listing.is_true(connection, row.id):
+                yield f"{row.id} is listed otherwise than it is."
 
 
-def _blobs_of(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT config FROM versions WHERE purged IS NULL "
-        "UNION SELECT weights FROM versions WHERE purged IS NULL"
+def _pages(database: Database, statement: Select[Any], key: Any) -> Iterator[Any]:
+    """All rows, in the order of a numeric key; no transaction is open between them."""
+    last = -1
+    while True:
+        with database.read() as connection:
+            page = statement.where(key > last).order_by(key).limit(_AT_ONCE)
+            rows = connection.execute(page).all()
+        yield from rows
+        if not rows:
+            return
+        last = rows[-1][0]
+
+
+def _all_versions() -> Select[Any]:
+    shown = [each for each in versions.c if each.name not in ("id", "created", "nbytes", "purged")]
+    return select(versions.c.id, *shown, bases.c.digest.label("base_digest")).outerjoin(
+        bases, bases.c.name == versions.c.base
     )
-    return [name for (name,) in rows]
 
 
-def _count(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM versions").fetchone()
-    return int(count)
+def _named(file: Path) -> tuple[list[str], int]:
+    """The blobs that a copy of a database names, and its versions."""
+    with closing(Database.open(file)) as database, database.read() as connection:
+        count = connection.scalar(select(func.count()).select_from(versions)) or 0
+        return _blobs_of(connection), count
+
+
+def _blobs_of(connection: Connection) -> list[str]:
+    kept = versions.c.purged.is_(None)
+    config, weights = (select(each).where(kept) for each in (versions.c.config, versions.c.weights))
+    return sorted(connection.scalars(config.union(weights)))
+
+
+def _require_empty(location: Location) -> None:
+    if location.is_new:
+        return
+    with closing(location.open()) as database, database.read() as connection:
+        used = connection.scalar(select(func.count()).select_from(versions))
+    if location.database is None or used:
+        raise StorageError(f"{location.home} has a registry; restore into another home.")
 
 
 def _unpacked(file: Path, store: BlobStore, database: Path) -> Iterator[tuple[str, int]]:

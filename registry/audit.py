@@ -5,14 +5,15 @@ somewhere else can tell too whether entries were cut off at the end.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from registry.clock import now
+from registry.database import Database
 from registry.digests import digest_bytes
 from registry.manifest import canonical
 from registry.tables import audit
@@ -64,15 +65,15 @@ def last(
     return [_entry(row) for row in connection.execute(statement)][::-1]
 
 
-def problems(connection: Connection, head: str | None = None) -> Iterator[str]:
+def problems(database: Database, head: str | None = None) -> Iterator[str]:
     """What is wrong with the chain, in sentences: the first entry that does not follow.
 
     Args:
-        connection: to the database.
+        database: whose log it is; no transaction is open between pages of it.
         head: a digest that was the last one once; it must still be there.
     """
     before, seq, found = "", 0, head is None
-    while rows := connection.execute(_page(seq)).all():
+    while rows := _page(database, seq):
         for row in rows:
             fields = row._asdict()
             digest = fields.pop("digest")
@@ -89,8 +90,10 @@ def as_json(entry: Entry) -> dict[str, Any]:
     return asdict(entry) | {"created": entry.created.isoformat()}
 
 
-def _page(after: int) -> Select[Any]:
-    return select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_AT_ONCE)
+def _page(database: Database, after: int) -> Sequence[Row[Any]]:
+    statement = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_AT_ONCE)
+    with database.read() as connection:
+        return connection.execute(statement).all()
 
 
 def _entry(row: Any) -> Entry:

@@ -16,10 +16,10 @@ from pathlib import Path
 from sqlalchemy import Connection, or_, select, update
 
 from registry import audit, leases
-from registry.blobs import BLOBS, BlobStore
+from registry.blobs import BlobStore
 from registry.clock import now
-from registry.database import DATABASE, Database
-from registry.errors import StorageError
+from registry.database import Database
+from registry.location import Location
 from registry.tables import specialists, versions
 
 RETENTION = timedelta(days=30)
@@ -41,21 +41,20 @@ class Collected:
 
 
 def collect(
-    home: Path,
+    place: Path | Location,
     retention: timedelta = RETENTION,
     grace: timedelta = GRACE,
     report: Report = lambda *_: None,
 ) -> Collected:
-    """Collect the garbage of a home's registry, beside running servers.
+    """Collect a registry's garbage, beside running servers.
 
     Raises:
         StorageError: there is no registry, or it cannot be read or changed.
     """
-    if not (home / DATABASE).exists():
-        raise StorageError(f"{home} has no registry yet.")
-    with closing(Database.open(home / DATABASE)) as database:
+    location = Location.of(place)
+    with closing(location.known()) as database:
         purged = _purge(database.by("gc"), now() - retention)
-        files, nbytes = _remove(database, BlobStore(home / BLOBS), grace, report)
+        files, nbytes = _remove(database, location.blobs(), grace, report)
     return Collected(purged, files, nbytes)
 
 

@@ -1,55 +1,67 @@
-"""The catalogue's database: SQLite in one file, opened by several processes at once."""
+"""The catalogue's database: SQLite in one file, or PostgreSQL."""
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from registry.backend import Backend
 from registry.errors import StorageError
-from registry.private import private_file
+from registry.sqlite import sqlite_backend
 
 DATABASE = "registry.db"
 """Its file in a home."""
 REVISION = "0014"
-_BUSY_SECONDS = 30
 
 
 class Database:
-    """Short read and write transactions on one SQLite file. Thread-safe."""
+    """Short read and write transactions. Thread-safe, and several processes may have it open."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._actor: str | None = None
-        self._engine = create_engine(
-            f"sqlite:///{file}", connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
-        )
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
 
     @classmethod
     def open(cls, file: Path) -> "Database":
-        """Open the file, made and brought up to date first if need be.
+        """Open an SQLite file, made and brought up to date first if need be.
 
         Raises:
             StorageError: it cannot be used, or a newer release has written it.
         """
-        database = cls(file)
+        with _translated(str(file)):
+            return cls._ready(sqlite_backend(file))
+
+    @classmethod
+    def connect(cls, url: str) -> "Database":
+        """Open a PostgreSQL database, its tables made and brought up to date first if need be.
+
+        Raises:
+            StorageError: it cannot be used, or a newer release has written it.
+        """
+        # Whoever uses SQLite needs no driver of another.
+        from registry.postgres import postgres_backend
+
+        return cls._ready(postgres_backend(url))
+
+    @classmethod
+    def _ready(cls, backend: Backend) -> "Database":
+        database = cls(backend)
         try:
-            with _translated(file):
-                private_file(file)
-            with _translated(file), _locked(file.with_suffix(".lock")):
+            with _translated(backend.name), backend.alone():
                 database._upgrade()
         except StorageError:
             database.close()
             raise
         return database
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._backend.engine.dialect.name
 
     def by(self, actor: str | None) -> "Database":
         """The same database, whose changes are noted as those of an actor."""
@@ -59,21 +71,23 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view. Fetch at once and leave: writers wait for it."""
-        with _translated(self._file), self._engine.connect() as connection, connection.begin():
-            yield connection
+        """A consistent view. Fetch at once and leave: writers may wait for it."""
+        with _translated(self._backend.name), self._backend.engine.connect() as connection:
+            connection.execution_options(**self._backend.reading)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """All or nothing, durable when left; other writers wait."""
-        with _translated(self._file), self._engine.connect() as connection:
+        with _translated(self._backend.name), self._backend.engine.connect() as connection:
             connection.execution_options(registry_writes=True, registry_actor=self._actor)
             with connection.begin():
                 yield connection
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self._backend.engine.dispose()
 
     def _upgrade(self) -> None:
         with self.read() as connection:
@@ -87,28 +101,6 @@ class Database:
             upgrade(connection)
 
 
-def journal_mode(version: tuple[int, int, int]) -> str:
-    """The journal that is safe with this SQLite: 3.7.0 to 3.51.2 can corrupt a write-ahead log."""
-    return "TRUNCATE" if (3, 7, 0) <= version <= (3, 51, 2) else "WAL"
-
-
-def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin` says, not by themselves
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
-    major, minor, patch = sqlite3.sqlite_version_info[:3]
-    wanted = journal_mode((major, minor, patch))
-    (mode,) = connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()
-    if mode.upper() != wanted:
-        raise sqlite3.OperationalError(f"journal mode is {mode}, {wanted} is needed")
-
-
-def _begin(connection: Connection) -> None:
-    """A writer takes its lock at once: one that asks for it later may have to give up."""
-    writes = connection.get_execution_options().get("registry_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -117,23 +109,12 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process, however it ends."""
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _translated(file: Path) -> Iterator[None]:
+def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = getattr(error, "orig", None) or error
         raise StorageError(
-            f"The registry's database {file} failed: {reason}. Nothing was changed; check that "
-            "the disk has space and that the file belongs to you."
+            f"The registry's database {name} failed: {reason}. Nothing was changed; check that "
+            "the disk has space and that the database is yours and can be reached."
         ) from error

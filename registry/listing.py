@@ -35,7 +35,7 @@ SCANNED = 10_000
 _TRIGRAM = 3
 _ID, _TAG, _PUBLIC = "\2", "\3", "\1\1\1"
 _NO_TEXT = dict.fromkeys(range(0x20), " ")
-_listing = table("listing", column("rowid"), column("words"))
+listing = table("listing", column("rowid"), column("words"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,16 @@ class Found:
     last: int | None
 
 
+def create(connection: Connection) -> None:
+    """Make the table and its index in PostgreSQL; in SQLite a migration did."""
+    for statement in (
+        "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+        "CREATE TABLE listing (rowid INTEGER PRIMARY KEY, words TEXT NOT NULL)",
+        "CREATE INDEX ixlisting_words ON listing USING gin (words gin_trgm_ops)",
+    ):
+        connection.execute(text(statement))
+
+
 def words(specialist: str, card: dict[str, Any], visibility: Visibility) -> str:
     """What a specialist is found by, of a card as it is stored."""
     described, tags = card.get("description"), card.get("tags")
@@ -60,6 +70,22 @@ def words(specialist: str, card: dict[str, Any], visibility: Visibility) -> str:
 
 def refresh(connection: Connection, specialist: str) -> None:
     """Show of a specialist what is in service now; nothing if nothing is."""
+    number, shown, wanted = _shown(connection, specialist)
+    if shown == wanted:
+        return
+    connection.execute(delete(listing).where(listing.c.rowid == number))
+    if wanted is not None:
+        connection.execute(insert(listing).values(rowid=number, words=wanted))
+
+
+def is_true(connection: Connection, specialist: str) -> bool:
+    """Whether of a specialist is shown what is in service now."""
+    _, shown, wanted = _shown(connection, specialist)
+    return shown == wanted
+
+
+def _shown(connection: Connection, specialist: str) -> tuple[int, str | None, str | None]:
+    """A specialist's number, the words that it is found by, and those that it should be."""
     served = and_(aliases.c.specialist == specialists.c.id, aliases.c.alias == PROD)
     statement = (
         select(specialists.c.seq, specialists.c.visibility, specialists.c.retired, versions.c.card)
@@ -68,15 +94,11 @@ def refresh(connection: Connection, specialist: str) -> None:
         .where(specialists.c.id == specialist)
     )
     row = connection.execute(statement).one()
-    here = _listing.c.rowid == row.seq
     wanted = None
     if row.card is not None and row.retired is None:
         wanted = words(specialist, json.loads(row.card), Visibility(row.visibility))
-    if wanted == connection.scalar(select(_listing.c.words).where(here)):
-        return
-    connection.execute(delete(_listing).where(here))
-    if wanted is not None:
-        connection.execute(insert(_listing).values(rowid=row.seq, words=wanted))
+    found = connection.scalar(select(listing.c.words).where(listing.c.rowid == row.seq))
+    return row.seq, found, wanted
 
 
 def page(
@@ -104,10 +126,10 @@ def page(
     short = [needle for needle in needles if len(needle) < _TRIGRAM]
     looked = SCANNED if short else limit + 1
     rows = (
-        select(_listing.c.rowid, _listing.c.words)
+        select(listing.c.rowid, listing.c.words)
         .where(_matches(connection, long, _seen(view)))
-        .where(true() if before is None else _listing.c.rowid < before)
-        .order_by(_listing.c.rowid.desc())
+        .where(true() if before is None else listing.c.rowid < before)
+        .order_by(listing.c.rowid.desc())
         .limit(looked)
     )
     found = [
@@ -138,8 +160,8 @@ def _matches(
     if connection.dialect.name == "sqlite":
         match = " AND ".join([*map(_quoted, needles), *_any(either)])
         return text("listing MATCH :match").bindparams(match=match)  # type: ignore[return-value]
-    held = [_listing.c.words.contains(needle, autoescape=True) for needle in needles]
-    seen = [_listing.c.words.contains(mark, autoescape=True) for mark in either]
+    held = [listing.c.words.contains(needle, autoescape=True) for needle in needles]
+    seen = [listing.c.words.contains(mark, autoescape=True) for mark in either]
     return and_(*held, or_(*seen) if seen else literal(True))
 
 

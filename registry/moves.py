@@ -6,7 +6,7 @@ back twice goes two moves back, and does not return to where the first rollback 
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from registry import audit, guards, listing
 from registry.clock import now
@@ -79,7 +79,9 @@ def try_out(
 
 def note_change(connection: Connection, specialist: str) -> None:
     """Show, and tell those who follow the registry, that something about a specialist is new."""
-    connection.execute(insert(changes).values(specialist=specialist, created=now()))
+    # Counted here, since a sequence would skip the numbers of what was rolled back.
+    seq = (connection.scalar(select(func.max(changes.c.seq))) or 0) + 1
+    connection.execute(insert(changes).values(seq=seq, specialist=specialist, created=now()))
     listing.refresh(connection, specialist)
 
 

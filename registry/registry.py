@@ -11,10 +11,10 @@ from registry import licences, listing, lookup, queries, records
 from registry.adapter import Limits, validate, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
-from registry.blobs import BLOBS, BlobStore
+from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
 from registry.content import Buffer
-from registry.database import DATABASE, Database
+from registry.database import Database
 from registry.digests import digest_bytes
 from registry.errors import (
     InvalidCard,
@@ -26,8 +26,8 @@ from registry.errors import (
 from registry.files import AdapterFiles
 from registry.keys import Keys
 from registry.lineage import Lineage
+from registry.location import Location
 from registry.manifest import Manifest, canonical, digest
-from registry.private import make_home, private_folder
 from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, like_a_reference, parse_id, require_alias
 from registry.tables import aliases, versions
@@ -73,23 +73,25 @@ class Registry:
         self._limits = limits
 
     @classmethod
-    def open(cls, home: Path, base: BaseSpec, limits: Limits | None = None) -> "Registry":
-        """Open the registry in `home`, creating or upgrading it if need be.
+    def open(
+        cls, place: Path | Location, base: BaseSpec, limits: Limits | None = None
+    ) -> "Registry":
+        """Open the registry of a home, creating or upgrading it if need be.
 
         Raises:
-            StorageError: the folder cannot be used, or a newer release has written it.
+            StorageError: the place cannot be used, or a newer release has written it.
             BaseChanged: the base's name stood for other weights before.
         """
-        make_home(home)
-        blobs = private_folder(home / BLOBS)
-        database = Database.open(home / DATABASE)
+        location = Location.of(place)
+        database = location.open()
         try:
+            blobs = location.blobs()
             with database.write() as connection:
                 records.require_base(connection, base.name, base.digest)
         except RegistryError:
             database.close()
             raise
-        return cls(database, BlobStore(blobs), base, limits or Limits())
+        return cls(database, blobs, base, limits or Limits())
 
     def seen_by(
         self, owner: str | None, actor: str | None = None, quota: Quota = UNLIMITED

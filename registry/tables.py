@@ -24,6 +24,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import VARCHAR
+
+
+def _line(length: int) -> String:
+    """A short text, sorted by its bytes in PostgreSQL too, so that ranges of names hold."""
+    return String(length).with_variant(VARCHAR(length, collation="C"), "postgresql")
+
 
 metadata = MetaData(
     naming_convention={
@@ -37,11 +44,11 @@ metadata = MetaData(
 specialists = Table(
     "specialists",
     metadata,
-    Column("id", String(129), primary_key=True),  # owner/name
+    Column("id", _line(129), primary_key=True),  # owner/name
     Column("seq", Integer, nullable=False, server_default="0"),  # the number in lists
-    Column("name", String(64), nullable=False, index=True),
+    Column("name", _line(64), nullable=False, index=True),
     Column("retired", DateTime),  # UTC; null: in use
-    Column("visibility", String(8), nullable=False, server_default="private"),
+    Column("visibility", _line(8), nullable=False, server_default="private"),
     Index("ix_specialists_seq", "seq", unique=True),
     Index("ix_specialists_visibility_id", "visibility", "id"),
     Index("ix_specialists_visibility_name", "visibility", "name"),
@@ -53,11 +60,11 @@ versions = Table(
     Column("id", Integer, primary_key=True),
     Column("specialist", ForeignKey(specialists.c.id), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("digest", String(71), nullable=False, unique=True),
-    Column("kind", String(16), nullable=False),
-    Column("base", String(256), nullable=False),
-    Column("config", String(71), nullable=False),  # a blob
-    Column("weights", String(71), nullable=False),  # a blob
+    Column("digest", _line(71), nullable=False, unique=True),
+    Column("kind", _line(16), nullable=False),
+    Column("base", _line(256), nullable=False),
+    Column("config", _line(71), nullable=False),  # a blob
+    Column("weights", _line(71), nullable=False),  # a blob
     Column("card", Text, nullable=False),  # canonical JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("created", DateTime, nullable=False),  # UTC
@@ -71,7 +78,7 @@ aliases = Table(
     "aliases",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", String(64), primary_key=True),
+    Column("alias", _line(64), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False, index=True),
 )
 
@@ -81,10 +88,10 @@ moves = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("specialist", ForeignKey(specialists.c.id), nullable=False),
-    Column("alias", String(64), nullable=False),
+    Column("alias", _line(64), nullable=False),
     Column("version", ForeignKey(versions.c.id)),  # null: taken away
     Column("before", ForeignKey("moves.id")),  # the move that a rollback returns to
-    Column("reason", String(500)),
+    Column("reason", _line(500)),
     Column("overridden", Text),  # why the gates would have refused it
     Column("created", DateTime, nullable=False),  # UTC
     Index("ix_moves_specialist_alias_id", "specialist", "alias", "id"),
@@ -96,7 +103,7 @@ protections = Table(
     "protections",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", String(64), primary_key=True),
+    Column("alias", _line(64), primary_key=True),
 )
 
 # Every change, in order; each digest is of its entry and of the digest before it.
@@ -105,10 +112,10 @@ audit = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("created", DateTime, nullable=False),  # UTC
-    Column("action", String(32), nullable=False),
-    Column("specialist", String(129), nullable=False, index=True),
+    Column("action", _line(32), nullable=False),
+    Column("specialist", _line(129), nullable=False, index=True),
     Column("details", Text, nullable=False),  # canonical JSON
-    Column("digest", String(71), nullable=False),
+    Column("digest", _line(71), nullable=False),
 )
 
 # A version that some of the requests for `prod` get, while it is tried.
@@ -121,7 +128,7 @@ canaries = Table(
     Column("margin", Float, nullable=False, server_default="0.1"),
     Column("least", Integer, nullable=False, server_default="20"),
     Column("began", DateTime),  # UTC
-    Column("verdict", String(500)),  # why it was taken back
+    Column("verdict", _line(500)),  # why it was taken back
 )
 
 # How answers ended since a trial began, of the version in service and the one that is tried.
@@ -137,9 +144,9 @@ outcomes = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("answer", String(100), primary_key=True),
+    Column("answer", _line(100), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False),
-    Column("rating", String(8), nullable=False),
+    Column("rating", _line(8), nullable=False),
     Column("correction", Text),
     Column("created", DateTime, nullable=False),  # UTC
     Index("ix_feedback_version_created", "version", "created"),
@@ -149,8 +156,8 @@ feedback = Table(
 secrets = Table(
     "secrets",
     metadata,
-    Column("name", String(32), primary_key=True),
-    Column("value", String(64), nullable=False),
+    Column("name", _line(32), primary_key=True),
+    Column("value", _line(64), nullable=False),
 )
 
 # What a version must have scored before an alias is pointed to it.
@@ -158,7 +165,7 @@ gates = Table(
     "gates",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", String(64), primary_key=True),
+    Column("alias", _line(64), primary_key=True),
     Column("gates", Text, nullable=False),  # JSON
 )
 
@@ -167,10 +174,10 @@ origins = Table(
     "origins",
     metadata,
     Column("version", ForeignKey(versions.c.id), primary_key=True),
-    Column("relation", String(16), primary_key=True),
-    Column("subject", String(256), primary_key=True),
-    Column("label", String(256), nullable=False),
-    Column("license", String(256)),
+    Column("relation", _line(16), primary_key=True),
+    Column("subject", _line(256), primary_key=True),
+    Column("label", _line(256), nullable=False),
+    Column("license", _line(256)),
     Index("ix_origins_relation_subject", "relation", "subject"),
     Index("ix_origins_relation_label", "relation", "label"),
 )
@@ -179,14 +186,14 @@ origins = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("id", String(16), primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("owner", String(64)),  # null: all owners
-    Column("scopes", String(200), nullable=False),
+    Column("id", _line(16), primary_key=True),
+    Column("name", _line(200), nullable=False),
+    Column("owner", _line(64)),  # null: all owners
+    Column("scopes", _line(200), nullable=False),
     Column("created", DateTime, nullable=False),  # UTC
     Column("expires", DateTime),  # UTC
     Column("revoked", DateTime),  # UTC
-    Column("hash", String(64), nullable=False),
+    Column("hash", _line(64), nullable=False),
     Column("quota", Text, nullable=False, server_default="{}"),  # JSON
 )
 
@@ -195,8 +202,8 @@ leases = Table(
     "leases",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("holder", String(64), nullable=False),
-    Column("digest", String(71)),  # null: all versions
+    Column("holder", _line(64), nullable=False),
+    Column("digest", _line(71)),  # null: all versions
     Column("until", DateTime, nullable=False),  # UTC
 )
 
@@ -204,17 +211,16 @@ leases = Table(
 bases = Table(
     "bases",
     metadata,
-    Column("name", String(256), primary_key=True),
-    Column("digest", String(71), nullable=False),
+    Column("name", _line(256), primary_key=True),
+    Column("digest", _line(71), nullable=False),
 )
 
 changes = Table(
     "changes",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("specialist", ForeignKey(specialists.c.id), nullable=False),
     Column("created", DateTime, nullable=False),  # UTC
-    sqlite_autoincrement=True,  # a number is never used twice
 )
 
 # Every live specialist in the order of its id, straight from an index.

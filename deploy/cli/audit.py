@@ -28,7 +28,7 @@ def list_(
     from registry.audit import as_json as entry_as_json
 
     output = Output(as_json)
-    entries = archive.audit_log(read_settings().home, limit, specialist)
+    entries = archive.audit_log(read_settings().location, limit, specialist)
     grid = table("entry", "when", "what", "specialist", "")
     for each in entries:
         add_row(grid, *_row(each))
@@ -49,7 +49,7 @@ def verify(
     from deploy.settings import read_settings
     from registry import archive
 
-    output, home = Output(as_json), read_settings().home
+    output, home = Output(as_json), read_settings().location
     found = list(archive.audit_problems(home, head))
     last = next(iter(archive.audit_log(home, 1)), None)
     digest = last.digest if last else None

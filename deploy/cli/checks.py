@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from deploy.client import Client
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
-from registry.database import journal_mode
+from registry.sqlite import journal_mode
 from router import encoder
 from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
 from specialists.engine.native.compile import kernels

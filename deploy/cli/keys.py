@@ -53,7 +53,7 @@ def create(
     output = Output(as_json)
     quota = Quota(requests, tokens, specialists, None if mib is None else mib << 20)
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    with opened_keys(read_settings().home) as keys:
+    with opened_keys(read_settings().location) as keys:
         made, text = keys.create(name, scope or USUAL, owner, expires, quota)
     told = facts({"key": text, **_described(made), "note": "it cannot be shown again"})
     output.show(shown(made) | {"key": text}, told)
@@ -67,7 +67,7 @@ def list_(as_json: AsJson = False) -> None:
     from router.wire.key import shown
 
     output = Output(as_json)
-    with opened_keys(read_settings().home) as keys:
+    with opened_keys(read_settings().location) as keys:
         found = keys.list()
     grid = table("id", "name", "owner", "scopes", "")
     for key in found:
@@ -87,7 +87,7 @@ def revoke(
     from router.wire.key import shown
 
     output = Output(as_json)
-    with opened_keys(read_settings().home) as keys:
+    with opened_keys(read_settings().location) as keys:
         revoked = keys.revoke(key)
     output.show(shown(revoked), f"{revoked.name} ({revoked.id}) is revoked")
 

@@ -1,6 +1,7 @@
 """`myriad registry`: back up, restore, verify and tidy what is registered in a home."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,7 @@ def backup(
     file.parent.mkdir(parents=True, exist_ok=True)
     with output.told("backup") as tell:
         found = archive.backup(
-            read_settings().home, file, lambda done, of: tell("copying blobs", done, of)
+            read_settings().location, file, lambda done, of: tell("copying blobs", done, of)
         )
     output.show({"file": str(file), **asdict(found)}, f"{file} holds {_said(found)}")
 
@@ -42,7 +43,7 @@ def restore(
     from deploy.settings import read_settings
     from registry import archive
 
-    output, home = Output(as_json), read_settings().home
+    output, home = Output(as_json), read_settings().location
     with output.told("restore") as tell:
         found = archive.restore(file, home, lambda done, of: tell("storing blobs", done, of))
     output.show({"home": str(home), **asdict(found)}, f"{home} has {_said(found)} now")
@@ -56,9 +57,8 @@ def verify(as_json: AsJson = False) -> None:
 
     output = Output(as_json)
     with output.told("verify") as tell:
-        found = list(
-            archive.problems(read_settings().home, lambda done, of: tell("reading blobs", done, of))
-        )
+        read = partial(tell, "reading blobs")
+        found = list(archive.problems(read_settings().location, read))
     output.show({"ok": not found, "problems": found}, *(found or ["All is sound."]))
     if found:
         raise typer.Exit(1)
@@ -82,7 +82,7 @@ def gc(
     retention = timedelta(days=settings.retention_days if days is None else days)
     with output.told("gc") as tell:
         found = collect(
-            settings.home, retention, report=lambda done, of: tell("looking at blobs", done, of)
+            settings.location, retention, report=lambda done, of: tell("looking at blobs", done, of)
         )
     gone = f"{found.specialists} specialists given up, {found.files} files removed"
     output.show(asdict(found), f"{gone} ({found.nbytes / 1e6:.1f} MB)")

@@ -5,9 +5,13 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from registry.errors import StorageError
+from registry.listing import create as create_listing
+from registry.tables import metadata
+
+VERSIONS = "alembic_version"
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -23,8 +27,15 @@ def upgrade(connection: Connection) -> None:
     Raises:
         StorageError: the database is at a step that this release does not know.
     """
+    config = alembic_config(connection)
     try:
-        command.upgrade(alembic_config(connection), "head")
+        if connection.dialect.name != "sqlite" and not inspect(connection).has_table(VERSIONS):
+            # The steps up to 0014 are SQLite's history; others begin where it stands.
+            metadata.create_all(connection)
+            create_listing(connection)
+            command.stamp(config, "head")
+        else:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise StorageError(
             f"A newer release has written the registry ({error}). Install that release."

@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from tiny_adapter import BASE, card, config, weights
 
 from registry import archive, blobs
 from registry.collection import collect
+from registry.database import Database
 from registry.registry import Registry
 from registry.scopes import Scope
 from registry.view import Visibility
@@ -185,7 +187,7 @@ def problems(
             yield f"made again it ends otherwise: {observed(home)}"
     collect(home, timedelta(days=1), NONE)
     left = {file.name for file in (home / "blobs").glob("*/*")}
-    with archive._reading(home / "registry.db") as connection:
+    with closing(Database.open(home / "registry.db")) as database, database.read() as connection:
         named = {name.removeprefix("sha256:") for name in archive._blobs_of(connection)}
     if left != named:
         yield f"files that are not named, or named and not there: {left ^ named}"

@@ -6,11 +6,27 @@ a hundred times what they compute.
 
 import shutil
 
+import on_postgres
 import pytest
 import torch
 from tiny_adapter import BASE
 
 from registry.registry import Registry
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _database():
+    with pytest.MonkeyPatch.context() as patch:
+        if on_postgres.SERVER is not None:
+            on_postgres.use_postgres(patch)
+        yield
+
+
+def pytest_collection_modifyitems(items):
+    """On PostgreSQL, leave out the tests of SQLite's own file."""
+    for item in items:
+        if on_postgres.SERVER is not None and item.get_closest_marker("sqlite"):
+            item.add_marker(pytest.mark.skip(reason="looks into SQLite's file"))
 
 
 @pytest.fixture(autouse=True, scope="session")

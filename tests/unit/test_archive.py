@@ -101,7 +101,8 @@ def test_damage_is_found_and_not_backed_up(home, tmp_path):
         connection.execute("UPDATE versions SET card = '{}' WHERE number = 2")
     connection.close()
     found = list(problems(home))
-    assert len(found) == 3
+    assert len(found) == 4
+    assert "ada/coach is listed otherwise than it is." in found
     assert "ada/coach@2 is not what its digest says." in found
     assert sum("damaged" in each for each in found) == 1
     with pytest.raises(StorageError):
@@ -132,7 +133,7 @@ def repacked(source, target, change):
         (lambda name, data: [("/etc/" + name, data)], "no backup"),
         (
             lambda name, data: [(name, data if "blobs" in name else b"no database")],
-            "cannot be used",
+            "not a database",
         ),
     ],
 )

@@ -70,6 +70,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.sqlite
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seq=st.integers(1, 11), column=st.sampled_from([*COLUMNS, None]))
 def test_any_change_to_it_is_found(home, seq, column):
@@ -96,6 +97,7 @@ def audit_details(connection, seq):
     return connection.execute("SELECT details FROM audit WHERE seq = ?", (seq,)).fetchone()[0]
 
 
+@pytest.mark.sqlite
 def test_an_end_that_was_cut_off_is_found_by_who_kept_the_last_digest(home):
     head = audit_log(home, 1)[0].digest
     with sqlite3.connect(home / "registry.db") as connection:
@@ -105,6 +107,7 @@ def test_an_end_that_was_cut_off_is_found_by_who_kept_the_last_digest(home):
     assert "cut off" in next(audit_problems(home, head))
 
 
+@pytest.mark.sqlite
 def test_the_commands(home, monkeypatch):
     monkeypatch.setenv("MYRIAD_HOME", str(home))
     assert "calmer" in myriad("audit", "list").out

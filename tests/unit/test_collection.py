@@ -116,6 +116,7 @@ def test_registrations_and_collections_at_once_lose_nothing(registry, home):
     assert list(archive.problems(home)) == []
 
 
+@pytest.mark.sqlite
 def test_files_of_an_older_release_are_kept(home):
     registry = Registry.open(home, BASE)
     registry.register(card(), config(), weights())
@@ -124,6 +125,7 @@ def test_files_of_an_older_release_are_kept(home):
     assert collect(home, NONE, NONE) == Collected(0, 0, 0)
 
 
+@pytest.mark.sqlite
 def test_the_command(registry, home, monkeypatch):
     monkeypatch.setenv("MYRIAD_HOME", str(home))
     register(registry)
@@ -133,6 +135,7 @@ def test_the_command(registry, home, monkeypatch):
     assert "1 specialists given up" in myriad("registry", "gc", "--days", "0").out
 
 
+@pytest.mark.sqlite
 def test_there_must_be_a_registry(tmp_path):
     with pytest.raises(StorageError, match="no registry"):
         collect(tmp_path)

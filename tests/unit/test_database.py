@@ -6,10 +6,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select
 
-from registry import database as database_module
-from registry.database import REVISION, Database, journal_mode
+from registry.database import REVISION, Database
 from registry.errors import StorageError
 from registry.migrations.upgrade import alembic_config
+from registry.sqlite import journal_mode
 from registry.tables import metadata, specialists
 
 
@@ -88,7 +88,7 @@ def test_the_journal_avoids_sqlites_corruption(version, mode):
 
 @pytest.mark.parametrize("mode", ["TRUNCATE", "WAL"])
 def test_either_journal_serves(tmp_path, monkeypatch, mode):
-    monkeypatch.setattr(database_module, "journal_mode", lambda version: mode)
+    monkeypatch.setattr("registry.sqlite.journal_mode", lambda version: mode)
     database = Database.open(tmp_path / "registry.db")
     with database.write() as connection:
         add(connection, "coach")

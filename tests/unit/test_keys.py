@@ -82,6 +82,7 @@ def test_the_latest_key_comes_first_and_some_need_no_owner(registry, scope):
     assert registry.keys.find(first.id) == first
 
 
+@pytest.mark.sqlite
 def test_who_did_it_is_in_the_audit_log(registry, home):
     made, text = registry.seen_by(None, "boss").keys.create("app", [Scope.INFER], "ada")
     registry.seen_by(None, "boss").keys.revoke(made.id)

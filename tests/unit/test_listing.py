@@ -124,6 +124,7 @@ def test_no_page_ended_with_what_is_not_to_be_seen(filled, name):
         filled[0].seen_by("bob").search(None, None, encode(name), 5)
 
 
+@pytest.mark.sqlite
 def test_those_of_an_older_release_are_found(tmp_path):
     registry = Registry.open(tmp_path, BASE)
     for number, name in enumerate(("ada/one", "bob/two", "ada/three")):

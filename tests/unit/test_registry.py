@@ -173,6 +173,7 @@ def test_a_damaged_file_is_refused_by_name_and_mended_by_registering_it_again(re
     assert version.files.weights.read_bytes() == whole
 
 
+@pytest.mark.sqlite
 def test_what_the_registry_holds_is_closed_to_others(home):
     before = os.umask(0)
     try:
@@ -185,6 +186,7 @@ def test_what_the_registry_holds_is_closed_to_others(home):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.sqlite
 def test_files_that_an_older_release_left_open_are_closed(home):
     Registry.open(home, BASE).close()
     (home / "blobs").chmod(0o755)
@@ -360,6 +362,7 @@ def test_a_name_is_found_whoever_owns_it(registry):
     assert registry.named("coach", 1) == ["ada/coach"]
 
 
+@pytest.mark.sqlite
 def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(registry, home):
     version, _ = register(registry, tags=["work"])
     with sqlite3.connect(home / "registry.db") as database:
@@ -446,6 +449,7 @@ def test_any_text_is_a_cursor_or_is_refused(text):
     assert decode(encode("ada/coach")) == "ada/coach"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("config_bytes", "weight_bytes"),
     [
@@ -521,6 +525,7 @@ def test_what_was_registered_is_there_after_reopening(registry, home):
     reopened.close()
 
 
+@pytest.mark.sqlite
 def test_a_home_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="Cannot create"):
@@ -549,6 +554,7 @@ def test_threads_share_a_registry(registry):
 VIEWS = View("tiny"), View("tiny", "bob")
 
 
+@pytest.mark.sqlite
 def test_the_frequent_questions_are_answered_from_an_index(registry):
     from registry import queries
 

@@ -193,6 +193,7 @@ def test_a_move_is_told_to_those_who_follow(registry, aliases):
     assert (change.id, change.live.number) == (COACH, 1)
 
 
+@pytest.mark.sqlite
 def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
     home = tmp_path / "home"
     registry = Registry.open(home, BASE)
@@ -207,6 +208,7 @@ def test_aliases_of_an_older_release_get_their_first_move(tmp_path):
     registry.close()
 
 
+@pytest.mark.sqlite
 def test_those_an_older_release_retired_stay_so(tmp_path):
     home = tmp_path / "home"
     registry = Registry.open(home, BASE)

@@ -163,6 +163,7 @@ def test_more_than_one_statement_may_name(registry, made, monkeypatch):
     assert len([name for name in labels(of(registry, "ada/root")) if "child" in name]) == 7
 
 
+@pytest.mark.sqlite
 def test_versions_of_an_older_release_have_a_base_and_their_scores(home):
     registry = Registry.open(home, BASE)
     scores = [{"metric": "f1", "value": 1.0, "data": SCORED}]

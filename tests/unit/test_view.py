@@ -163,6 +163,7 @@ def test_visibility_is_that_of_the_specialist(registry):
     assert registry.seen_by("eve").get("bob/coach").visibility == PUBLIC
 
 
+@pytest.mark.sqlite
 def test_everyone_finds_those_of_an_older_release(home):
     registry = Registry.open(home, BASE)
     register(registry, "bob/coach", PRIVATE)
