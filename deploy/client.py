@@ -188,6 +188,10 @@ class Client:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")
 
+    def release(self, specialist: str, number: int) -> Json:
+        """Let a quarantined version be served."""
+        return self._object("POST", f"/v1/specialists/{specialist}/versions/{number}/release")
+
     def restore(self, specialist: str) -> Json:
         """Bring a retired specialist back as it was."""
         return self._object("POST", f"/v1/specialists/{specialist}/restore")

@@ -10,7 +10,7 @@ from registry.errors import InvalidAdapter
 from registry.files import CONFIG, WEIGHTS
 from registry.limits import Limits
 from registry.lora_config import LoraConfig, read_config
-from registry.lora_weights import Pair, check_finite, is_zero, pair_up
+from registry.lora_weights import Pair, change, check_finite, is_zero, pair_up
 from registry.name_pattern import endings
 from registry.safetensors_header import read_header
 
@@ -23,7 +23,8 @@ class Adapter:
 
     `config` is a PEFT configuration in one spelling: every module with a rank or an alpha of its
     own stands in the patterns by its full name. `rank` is the largest of any module, `targets` are
-    the modules it adapts in some layer, `parameters` the number of its weights.
+    the modules it adapts in some layer, `parameters` the number of its weights. `outlier` says in a
+    sentence why it is hardly what it is meant to be, if it is not.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Adapter:
     rank: int
     targets: tuple[str, ...]
     parameters: int
+    outlier: str | None = None
 
 
 def validate(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> Adapter:
@@ -62,6 +64,7 @@ def validate(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> 
         rank=max(pair.rank for pair in pairs),
         targets=tuple(sorted({pair.module for pair in pairs})),
         parameters=sum(tensor.size for tensor in tensors.values()),
+        outlier=_outlier(weights, lora, pairs, limits),
     )
 
 
@@ -147,6 +150,19 @@ def _check_scales(lora: LoraConfig, pairs: Sequence[Pair], limits: Limits) -> No
                 "Lower lora_alpha.",
                 CONFIG,
             )
+
+
+def _outlier(
+    weights: Buffer, lora: LoraConfig, pairs: Sequence[Pair], limits: Limits
+) -> str | None:
+    found = {pair.path: change(weights, pair, lora.scale_of(pair.path)) for pair in pairs}
+    path, most = max(found.items(), key=lambda item: item[1])
+    if most <= limits.max_change:
+        return None
+    return (
+        f"It changes the weights of {path} by {most:.2g} on average, where trained adapters stay "
+        f"below {limits.max_change:g}."
+    )
 
 
 def _rebuild(lora: LoraConfig, pairs: Sequence[Pair], base: BaseSpec) -> dict[str, Any]:

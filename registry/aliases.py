@@ -62,6 +62,8 @@ class Aliases:
 
     def held_back(self, version: Version) -> list[str]:
         """Why a version that was registered was not put into service, in sentences."""
+        if version.quarantined is not None:
+            return [f"It is quarantined, and not in service. {version.quarantined}"]
         with self._database.read() as connection:
             if guards.protected(connection, version.id, queries.PROD):
                 return [f"It is not in service: '{version.id}:{queries.PROD}' is protected."]

@@ -23,6 +23,7 @@ RETIRED, RESTORED = "specialist.retired", "specialist.restored"
 PURGED = "specialist.purged"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
 TRIED, SHOWN = "canary.set", "visibility.set"
+QUARANTINED, RELEASED = "version.quarantined", "version.released"
 KEY_MADE, KEY_REVOKED = "key.made", "key.revoked"
 _AT_ONCE = 1000
 

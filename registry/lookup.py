@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, select
 
 from registry import cursor as cursors
 from registry import queries
-from registry.errors import UnknownSpecialist
+from registry.errors import Conflict, UnknownSpecialist
 from registry.reference import Reference
 from registry.tables import specialists
 from registry.view import View
@@ -18,7 +18,17 @@ def find(connection: Connection, reference: Reference, view: View) -> Row[Any]:
 
     Raises:
         UnknownSpecialist: there is none; it carries up to three nearest names.
+        Conflict: it is quarantined.
     """
+    row = find_any(connection, reference, view)
+    if row.quarantined is not None:
+        message = f"'{reference}' is quarantined. {row.quarantined} An admin may release it."
+        raise Conflict(message, "quarantined")
+    return row
+
+
+def find_any(connection: Connection, reference: Reference, view: View) -> Row[Any]:
+    """The same, also where it is quarantined."""
     row = connection.execute(queries.one(reference, view)).one_or_none()
     if row is None:
         raise _unknown(connection, reference, view)

@@ -1,11 +1,13 @@
 """A LoRA's tensors: which module each belongs to, and whether it fits there."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.base import BaseSpec
 from registry.content import Buffer
@@ -71,6 +73,27 @@ def check_finite(data: Buffer, tensors: Mapping[str, Tensor]) -> None:
         bits = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.start)
         if bits.size and int((bits & dtype.type(exponent)).max()) == exponent:
             raise InvalidAdapter("holds NaN or infinite values.", WEIGHTS, tensor.name)
+
+
+def change(data: Buffer, pair: Pair, scale: float) -> float:
+    """By how much a pair changes a weight of its linear: the root of the mean square of scale·B·A.
+
+    From the products of the factors with themselves, since |BA|² = tr(BᵀB · AAᵀ); in double
+    precision, which holds them whatever the factors are.
+    """
+    a, b = (_values(data, tensor).reshape(tensor.shape) for tensor in (pair.a, pair.b))
+    squared = float(np.sum((b.T @ b) * (a @ a.T)))
+    return scale * math.sqrt(max(squared, 0.0) / (len(b) * a.shape[1]))
+
+
+def _values(data: Buffer, tensor: Tensor) -> NDArray[np.float64]:
+    dtype, _ = _EXPONENT[tensor.dtype]
+    bits = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.start)
+    if tensor.dtype == "BF16":
+        return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    if tensor.dtype == "F16":
+        return bits.view(np.float16).astype(np.float64)
+    return bits.view(np.float32).astype(np.float64)
 
 
 def is_zero(data: Buffer, tensor: Tensor) -> bool:

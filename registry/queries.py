@@ -179,6 +179,7 @@ def _meant(reference: Reference, found: Select[Any]) -> Select[Any]:
     if reference.number is not None:
         return found.where(versions.c.number == reference.number)
     if reference.alias == LATEST:
+        found = found.where(versions.c.quarantined.is_(None))
         return found.order_by(versions.c.number.desc()).limit(1)
     alias = of_alias(aliases, reference.id, reference.alias or PROD)
     return found.join(aliases, aliases.c.version == versions.c.id).where(*alias)

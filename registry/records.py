@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from registry import audit, guards, moves, origins, queries
 from registry.card import Card
@@ -27,6 +28,7 @@ class Wanted:
         base_license: of the base that it is for.
         nbytes: of its files.
         quota: what its owner may have.
+        quarantined: why nobody is to be answered by it.
     """
 
     alias: str | None = None
@@ -34,6 +36,7 @@ class Wanted:
     base_license: str | None = None
     nbytes: int = 0
     quota: Quota = UNLIMITED
+    quarantined: str | None = None
 
 
 def register(
@@ -43,7 +46,8 @@ def register(
 
     Without an alias, `prod` goes to a new version, unless it is protected or its gates refuse it;
     for a known version nothing moves, since a late retry must not undo what happened after its
-    first try. A retired specialist to which an alias is pointed begins anew, without its others.
+    first try. A retired specialist to which an alias is pointed begins anew, without its others. To
+    a quarantined version nothing is pointed.
 
     Raises:
         Conflict: the alias that was asked for is protected, or its gates refuse the version; or the
@@ -57,6 +61,8 @@ def register(
     # What was purged has its files again.
     gone = versions.c.id == version, versions.c.purged.is_not(None)
     connection.execute(update(versions).where(*gone).values(purged=None))
+    if _quarantined(connection, version):
+        return known is None
     if alias is not None or known is None:
         _begin_anew(connection, card.id)
     if alias is not None:
@@ -113,10 +119,24 @@ def restore(connection: Connection, specialist: str, quota: Quota) -> None:
     moves.note_change(connection, specialist)
 
 
+def release(connection: Connection, version: Row[Any]) -> None:
+    """Let a version be served that was quarantined."""
+    if version.quarantined is None:
+        return
+    row = versions.c.id == version.id
+    connection.execute(update(versions).where(row).values(quarantined=None))
+    audit.note(connection, audit.RELEASED, version.specialist, version=version.number)
+
+
 def retired(connection: Connection, specialist: str) -> bool:
     """Whether a specialist is retired; one that never was is not."""
     statement = select(specialists.c.retired).where(specialists.c.id == specialist)
     return connection.scalar(statement) is not None
+
+
+def _quarantined(connection: Connection, version: int) -> bool:
+    reason = select(versions.c.quarantined).where(versions.c.id == version)
+    return connection.scalar(reason) is not None
 
 
 def _mark(connection: Connection, specialist: str, when: datetime | None) -> None:
@@ -192,6 +212,7 @@ def _insert(
         "weights": manifest.weights,
         "card": card.canonical().decode(),
         "nbytes": wanted.nbytes,
+        "quarantined": wanted.quarantined,
         "created": now(),
     }
     added = insert(versions).values(row).returning(versions.c.id)
@@ -199,4 +220,7 @@ def _insert(
     origins.note(connection, version, card, manifest, wanted.base_license, view)
     named = {"version": row["number"], "digest": row["digest"]}
     audit.note(connection, audit.REGISTERED, card.id, **named)
+    if wanted.quarantined is not None:
+        noted = {"version": row["number"], "reason": wanted.quarantined}
+        audit.note(connection, audit.QUARANTINED, card.id, **noted)
     return version

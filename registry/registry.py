@@ -1,6 +1,7 @@
 """The catalogue: which specialists exist, which version each alias means, what changed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ from typing import Any
 from sqlalchemy import select
 
 from registry import licences, listing, lookup, queries, records
-from registry.adapter import Limits, validate, warnings
+from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
 from registry.card import UNREADABLE, Card, fold_tag
+from registry.checking import CHECKERS
 from registry.content import Buffer
 from registry.database import Database
 from registry.digests import digest_bytes
 from registry.errors import (
     InvalidCard,
     InvalidInput,
+    NotOwned,
     RegistryError,
     UnknownSpecialist,
     UnreadableCard,
@@ -143,7 +146,7 @@ class Registry:
         self._require_base(card)
         if alias is not None:
             require_alias(card.id, alias)
-        adapter = validate(config, weights, self._base, self._limits)
+        adapter = CHECKERS.check(config, weights, self._base, self._limits)
         manifest = Manifest(
             kind=adapter.kind,
             base=self._base.name,
@@ -157,7 +160,8 @@ class Registry:
             self._keep(manifest.config, canonical(adapter.config))
             self._keep(manifest.weights, weights)
             nbytes = len(config) + len(weights)
-            wanted = records.Wanted(alias, visibility, self._base.license, nbytes, self._quota)
+            terms, outlier = self._base.license, adapter.outlier
+            wanted = records.Wanted(alias, visibility, terms, nbytes, self._quota, outlier)
             created = records.register(connection, card, manifest, wanted, self._view)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
@@ -175,8 +179,42 @@ class Registry:
 
         Raises:
             UnknownSpecialist: there is none; it carries up to three nearest ids.
+            Conflict: it is quarantined.
         """
         with self._database.read() as connection:
+            row = lookup.find(connection, reference, self._view)
+        return self._version(row)
+
+    def foremost(self, specialist: str) -> Version:
+        """The version to show of `owner/name`: the live one, or the newest if none is.
+
+        Raises:
+            InvalidReference: the text is no id.
+            UnknownSpecialist: there is none of that name.
+        """
+        reference = parse_id(specialist)
+        with self._database.read() as connection:
+            lookup.require(connection, reference, self._view)
+            row = connection.execute(queries.one(reference, self._view)).one_or_none()
+            if row is None:
+                newest = queries.newest(specialist, self._view).limit(1)
+                number = connection.execute(newest).one().number
+                there = replace(reference, number=number)
+                row = lookup.find_any(connection, there, self._view)
+        return self._version(row)
+
+    def release(self, reference: Reference) -> Version:
+        """Let a quarantined version be served; nothing points to it yet.
+
+        Raises:
+            NotOwned: an owner asks, who may not.
+            UnknownSpecialist: there is no such version.
+        """
+        if self._view.owner is not None:
+            raise NotOwned(reference.id, self._view.owner)
+        with self._database.write() as connection:
+            row = lookup.find_any(connection, reference, self._view)
+            records.release(connection, row)
             row = lookup.find(connection, reference, self._view)
         return self._version(row)
 
@@ -374,6 +412,7 @@ class Registry:
             created=row.created.replace(tzinfo=UTC),
             files=self._files(row),
             visibility=Visibility(row.visibility),
+            quarantined=row.quarantined,
             problem=problem,
         )
 

@@ -68,6 +68,7 @@ versions = Table(
     Column("card", Text, nullable=False),  # canonical JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("created", DateTime, nullable=False),  # UTC
+    Column("quarantined", _line(500)),  # why nobody is answered by it; null: it may be served
     Column("purged", DateTime),  # UTC, since when its files may be gone; null: they are there
     UniqueConstraint("specialist", "number"),
     Index("ix_versions_config", "config"),

@@ -13,7 +13,8 @@ from registry.view import Visibility
 class Version:
     """One immutable version of a specialist. `created` is in UTC, `number` counts from 1.
 
-    `problem` says what this release cannot read of the stored card, which `card` then lacks.
+    `quarantined` says why nobody is answered by it until an admin released it, `problem` what this
+    release cannot read of the stored card, which `card` then lacks.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Version:
     created: datetime
     files: AdapterFiles
     visibility: Visibility
+    quarantined: str | None = None
     problem: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""`myriad specialists`: register, list, show, retire, restore, visibility."""
+"""`myriad specialists`: register, list, show, retire, restore, visibility, release."""
 
 import sys
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploy.client import Client
 
 FACTS = (
-    *("id", "version", "digest", "visibility", "created"),
+    *("id", "version", "digest", "visibility", "quarantined", "created"),
     *("description", "tags", "language", "license", "base"),
 )
 SHOWN_EXAMPLES = 5
@@ -143,6 +143,24 @@ def restore(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) 
     with connect(url) as client:
         found = client.restore(name)
     output.show(found, *_described(found))
+
+
+@app.command()
+def release(
+    version: Annotated[str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="The version.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a quarantined version be served, after you looked at it; promote it then."""
+    from registry.reference import parse_reference
+
+    output = Output(as_json)
+    reference = parse_reference(version)
+    if reference.number is None:
+        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    with connect(url) as client:
+        released = client.release(reference.id, reference.number)
+    output.show(released, f"{reference} is released; `myriad specialists promote` serves it")
 
 
 def send(

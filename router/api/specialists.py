@@ -1,17 +1,15 @@
 """`/v1/specialists`: register, list, show, retire, restore."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from registry.files import CONFIG, WEIGHTS
-from registry.queries import PROD
-from registry.reference import LATEST, parse_id
+from registry.reference import parse_reference
 from registry.registry import Registry
 from registry.view import Visibility
-from router.api.authorization import Deployer, Reader, Writer
+from router.api.authorization import Admin, Deployer, Reader, Writer
 from router.api.json_body import read_json
 from router.api.schema import json_body, request_body
 from router.api.upload import uploaded
@@ -106,12 +104,16 @@ def specialist_routes(service: Service) -> APIRouter:
         await service.refresh()
         return {"id": identity, "object": "specialist", "visibility": body.visibility}
 
+    @routes.post("/{owner}/{name}/versions/{number}/release")
+    async def release(owner: str, name: str, number: int, caller: Admin) -> dict[str, Any]:
+        """Let a quarantined version be served; promote it then."""
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        registry = service.seen_by(caller)
+        return specialist(await service.writing.run(registry.release, reference))
+
     return routes
 
 
 def _details(registry: Registry, identity: str) -> dict[str, Any]:
-    aliases = registry.aliases.of(identity)
-    in_service = any(alias.name == PROD for alias in aliases)
-    reference = replace(parse_id(identity), alias=PROD if in_service else LATEST)
     versions = registry.versions(identity, SHOWN_VERSIONS)
-    return details(registry.resolve(reference), versions, aliases)
+    return details(registry.foremost(identity), versions, registry.aliases.of(identity))

@@ -62,7 +62,7 @@ class Upload:
         with content(self.weights) as weights:
             version, created = registry.register(parsed, plain, weights, alias, visibility)
             warnings = registry.warnings(plain, weights) + registry.licence_warnings(version)
-            if created and alias is None:
+            if created and (alias is None or version.quarantined):
                 warnings += registry.aliases.held_back(version)
             return version, created, warnings
 

@@ -26,6 +26,7 @@ def specialist(version: Version) -> dict[str, Any]:
         "digest": version.digest,
         "kind": version.kind,
         "visibility": version.visibility,
+        "quarantined": version.quarantined,
         "created": int(version.created.timestamp()),
         **version.card.model_dump(mode="json", exclude={"id", "private_examples"}),
     }

@@ -19,7 +19,8 @@ from typing import Any
 from sqlalchemy.engine.default import DefaultDialect
 from tiny_adapter import BASE, card, config, weights
 
-from registry import archive, blobs
+from registry import archive, blobs, checking
+from registry.adapter import validate
 from registry.collection import collect
 from registry.database import Database
 from registry.registry import Registry
@@ -216,6 +217,8 @@ def tried(name: str, template: Path, home: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Try every change at every step."""
+    # A process that is forked would have to begin one of its own.
+    checking.CHECKERS.check = validate  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "template")
         filled(template)

@@ -29,7 +29,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit", "keys")
 SPECIALISTS = (
-    *("register", "list", "show", "retire", "restore", "visibility"),
+    *("register", "list", "show", "retire", "restore", "visibility", "release"),
     *("promote", "rollback", "canary", "gate", "aliases"),
 )
 
@@ -156,6 +156,7 @@ ASKING = {
     "specialists retire": ["a/b"],
     "specialists restore": ["a/b"],
     "specialists visibility": ["a/b", "public"],
+    "specialists release": ["a/b@1"],
     "feedback": ["chatcmpl-x", "good"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }

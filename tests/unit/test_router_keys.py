@@ -121,7 +121,10 @@ def test_every_endpoint_asks_for_one_scope(client, made, key):
     rollback = "specialists/{owner}/{name}/aliases/{alias}/rollback"
     assert asked["post", rollback] == [Scope.DEPLOY]
     admins = [endpoint for endpoint, scopes in asked.items() if not scopes]
-    assert admins == [("get", "keys"), ("post", "keys"), ("delete", "keys/{identity}")]
+    assert admins == [
+        ("post", "specialists/{owner}/{name}/versions/{number}/release"),
+        *(("get", "keys"), ("post", "keys"), ("delete", "keys/{identity}")),
+    ]
     assert all(len(scopes) == 1 for each, scopes in asked.items() if each not in admins)
 
 

@@ -244,6 +244,24 @@ def test_who_finds_it_is_said_when_it_is_registered_and_later(client):
     assert client.get("/v1/specialists/eve/new").json()["visibility"] == "public"
 
 
+def test_a_quarantined_version_is_shown_and_released(client):
+    loud = tiny_adapter.weights({k: 10 * v for k, v in tiny_adapter.tensors().items()})
+    files = FILES | {"adapter_model": ("adapter_model.safetensors", loud)}
+    made = register(client, files=files).json()
+    assert "changes the weights" in made["quarantined"]
+    assert made["aliases"] == []
+    assert "It is quarantined" in made["warnings"][-1]
+    name = made["id"]
+    assert client.get(f"/v1/specialists/{name}").json()["quarantined"] == made["quarantined"]
+    body = {"model": f"{name}@1", "prompt": "a"}
+    refused = client.post("/v1/completions", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "quarantined")
+    released = client.post(f"/v1/specialists/{name}/versions/1/release")
+    assert released.json()["quarantined"] is None
+    assert client.post("/v1/completions", json=body).status_code == 200
+    assert client.post(f"/v1/specialists/{name}/versions/9/release").status_code == 404
+
+
 def test_one_without_a_version_in_service_is_shown_and_promoted(client):
     data = {"card": json.dumps(CARD | {"id": "eve/new"})}
     made = client.post("/v1/specialists?alias=candidate", data=data, files=FILES).json()

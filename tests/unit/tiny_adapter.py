@@ -48,8 +48,8 @@ def tensors(
         for module in modules:
             d_out, d_in = BASE.modules[module]
             at = f"base_model.model.model.layers.{layer}.{module}"
-            found[f"{at}.lora_A.weight"] = draw.random((rank, d_in), np.float32)
-            found[f"{at}.lora_B.weight"] = draw.random((d_out, rank), np.float32)
+            found[f"{at}.lora_A.weight"] = 0.1 * draw.random((rank, d_in), np.float32)
+            found[f"{at}.lora_B.weight"] = 0.1 * draw.random((d_out, rank), np.float32)
     return found
 
 
