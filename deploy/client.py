@@ -188,6 +188,11 @@ class Client:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")
 
+    def score(self, specialist: str, number: int, scores: Sequence[Json]) -> Json:
+        """Note held-out scores of a version."""
+        path = f"/v1/specialists/{specialist}/versions/{number}/scores"
+        return self._object("POST", path, json={"scores": list(scores)})
+
     def release(self, specialist: str, number: int) -> Json:
         """Let a quarantined version be served."""
         return self._object("POST", f"/v1/specialists/{specialist}/versions/{number}/release")

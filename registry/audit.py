@@ -24,6 +24,7 @@ PURGED = "specialist.purged"
 MOVED, PROTECTED, GATED = "alias.moved", "alias.protected", "alias.gated"
 TRIED, SHOWN = "canary.set", "visibility.set"
 QUARANTINED, RELEASED = "version.quarantined", "version.released"
+SCORED = "version.scored"
 KEY_MADE, KEY_REVOKED = "key.made", "key.revoked"
 _AT_ONCE = 1000
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
-from registry import audit
+from registry import audit, scores
 from registry.card import Card
 from registry.gates import Gate, failures, read, written
 from registry.queries import of_alias
@@ -68,5 +68,7 @@ def refused(specialist: str, alias: str, reasons: list[str]) -> str:
 
 
 def _card(connection: Connection, version: int) -> Card:
+    """A version's card, with the scores that came after it."""
     text = connection.execute(select(versions.c.card).where(versions.c.id == version)).scalar_one()
-    return Card.stored(text)
+    card = Card.stored(text)
+    return card.model_copy(update={"evaluation": scores.of(connection, version, card)})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from registry import queries
 from registry.card import Card
@@ -53,6 +53,14 @@ def note(
     found = [*_declared(card, manifest.base, base_license), *_parents(connection, card, view)]
     rows = [asdict(each) | {"version": version} for each in _distinct(found)]
     connection.execute(insert(origins), rows)
+
+
+def note_data(connection: Connection, version: int, data: str) -> None:
+    """Write down what a version was scored on, unless it is written down."""
+    named = {"version": version, "relation": EVALUATION, "subject": data}
+    known = select(origins.c.version).where(*(origins.c[key] == named[key] for key in named))
+    if connection.execute(known).first() is None:
+        connection.execute(insert(origins).values(**named, label=data))
 
 
 def _distinct(found: Iterable[Origin]) -> Iterable[Origin]:

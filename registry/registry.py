@@ -1,6 +1,6 @@
 """The catalogue: which specialists exist, which version each alias means, what changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from registry import licences, listing, lookup, queries, records
+from registry import licences, listing, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
 from registry.blobs import BlobStore
-from registry.card import UNREADABLE, Card, fold_tag
+from registry.card import UNREADABLE, Card, Evaluation, fold_tag
 from registry.checking import CHECKERS
 from registry.content import Buffer
 from registry.database import Database
@@ -202,6 +202,25 @@ class Registry:
                 there = replace(reference, number=number)
                 row = lookup.find_any(connection, there, self._view)
         return self._version(row)
+
+    def score(self, reference: Reference, found: Sequence[Evaluation]) -> Version:
+        """Note held-out scores of a version, which the gates before aliases go by.
+
+        Raises:
+            NotOwned: it is another owner's, if it is there.
+            UnknownSpecialist: there is no such version.
+        """
+        self._view.require_own(reference)
+        with self._database.write() as connection:
+            row = lookup.find_any(connection, reference, self._view)
+            scores.add(connection, row.id, row.specialist, row.number, found)
+        return self._version(row)
+
+    def scores(self, version: Version) -> tuple[Evaluation, ...]:
+        """A version's held-out scores, the later ones in the place of those on its card."""
+        with self._database.read() as connection:
+            row = connection.execute(queries.by_digest(version.digest)).one()
+            return scores.of(connection, row.id, version.card)
 
     def release(self, reference: Reference) -> Version:
         """Let a quarantined version be served; nothing points to it yet.

@@ -198,6 +198,19 @@ keys = Table(
     Column("quota", Text, nullable=False, server_default="{}"),  # JSON
 )
 
+# Held-out scores that came after a version was registered.
+scores = Table(
+    "scores",
+    metadata,
+    Column("version", ForeignKey(versions.c.id), primary_key=True),
+    Column("metric", _line(64), primary_key=True),
+    Column("data", _line(256), primary_key=True),  # empty: it was not said
+    Column("value", Float, nullable=False),
+    Column("base_value", Float),
+    Column("rows", Integer),
+    Column("created", DateTime, nullable=False),  # UTC
+)
+
 # Files that are not to be removed: of one version, or all.
 leases = Table(
     "leases",

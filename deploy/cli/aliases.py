@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of, numbered
 from deploy.cli.output import Output, add_row, table
 
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="What points to a version.")]
@@ -120,6 +120,33 @@ def gate(
     output.show(done, _said(name, done))
 
 
+def score(
+    version: Annotated[str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="The version.")],
+    scores: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="METRIC=VALUE[/BASE]...",
+            help="Held-out scores, such as exact_match=0.61/0.02; BASE is the bare base's.",
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="What it was scored on: a data set's digest or name.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=0, help="How many rows that has.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Note held-out scores of a version, which the gates before aliases go by."""
+    from deploy.cli.specialists import evaluation
+
+    output = Output(as_json)
+    name, number = numbered(version)
+    found = [_score(text) | {"data": data, "rows": rows} for text in scores]
+    with connect(url) as client:
+        done = client.score(name, number, found)
+    output.show(done, *evaluation(done["evaluation"]))
+
+
 def aliases(
     specialist: SpecialistId,
     history: Annotated[
@@ -150,6 +177,19 @@ def _which(version: str) -> tuple[str, str | int]:
     if which is None:
         raise typer.BadParameter(f"say which version, such as {reference.id}@2")
     return reference.id, which
+
+
+def _score(text: str) -> dict[str, object]:
+    metric, _, values = text.partition("=")
+    value, _, base = values.partition("/")
+    try:
+        return {
+            "metric": metric,
+            "value": float(value),
+            "base_value": float(base) if base else None,
+        }
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no score: write exact_match=0.61/0.02") from None
 
 
 def _gate(text: str, tolerance: float) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.aliases import aliases, canary, gate, promote, rollback
+from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for command in (setup, up, login, status, doctor, chat, route, feedback, train, lineage):
     app.command()(command)
-for verb in (promote, rollback, canary, gate, aliases):
+for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
 app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")

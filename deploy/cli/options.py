@@ -35,6 +35,16 @@ def id_of(specialist: str) -> str:
     return parse_id(specialist).id
 
 
+def numbered(version: str) -> tuple[str, int]:
+    """The id and the number of `owner/name@2`; other references are refused."""
+    from registry.reference import parse_reference
+
+    reference = parse_reference(version)
+    if reference.number is None:
+        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    return reference.id, reference.number
+
+
 def connect(url: str | None, key: str | None = None) -> "Client":
     """A client of the server at `url`, or of the one that the settings name.
 

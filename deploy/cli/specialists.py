@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of, numbered
 from deploy.cli.output import Output, add_row, facts, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
 from registry.view import Visibility
@@ -152,15 +152,11 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Let a quarantined version be served, after you looked at it; promote it then."""
-    from registry.reference import parse_reference
-
     output = Output(as_json)
-    reference = parse_reference(version)
-    if reference.number is None:
-        raise typer.BadParameter(f"say which version, such as {reference.id}@2")
+    name, number = numbered(version)
     with connect(url) as client:
-        released = client.release(reference.id, reference.number)
-    output.show(released, f"{reference} is released; `myriad specialists promote` serves it")
+        released = client.release(name, number)
+    output.show(released, f"{version} is released; `myriad specialists promote` serves it")
 
 
 def send(

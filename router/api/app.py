@@ -32,7 +32,7 @@ from router.wire.feedback import FeedbackRequest
 from router.wire.key import KeyRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
-from router.wire.specialist import VisibilityRequest
+from router.wire.specialist import ScoresRequest, VisibilityRequest
 
 
 def create_app(
@@ -87,6 +87,7 @@ def create_app(
         RollbackRequest,
         CanaryRequest,
         VisibilityRequest,
+        ScoresRequest,
         KeyRequest,
         FeedbackRequest,
     )

@@ -15,7 +15,7 @@ from router.api.schema import json_body, request_body
 from router.api.upload import uploaded
 from router.service import Service
 from router.wire.body import parse
-from router.wire.specialist import VisibilityRequest, details, listed, specialist
+from router.wire.specialist import ScoresRequest, VisibilityRequest, details, listed, specialist
 
 SHOWN_VERSIONS = 100
 _FILE = {"type": "string", "format": "binary"}
@@ -111,9 +111,23 @@ def specialist_routes(service: Service) -> APIRouter:
         registry = service.seen_by(caller)
         return specialist(await service.writing.run(registry.release, reference))
 
+    @routes.post("/{owner}/{name}/versions/{number}/scores", openapi_extra=json_body(ScoresRequest))
+    async def score(
+        request: Request, owner: str, name: str, number: int, caller: Deployer
+    ) -> dict[str, Any]:
+        """Note held-out scores of a version, which the gates before aliases go by."""
+        body = parse(await read_json(request), ScoresRequest)
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        registry = service.seen_by(caller)
+        version = await service.writing.run(registry.score, reference, body.scores)
+        found = await service.reading.run(registry.scores, version)
+        shown = [each.model_dump(mode="json") for each in found]
+        return {"id": version.id, "version": version.number, "evaluation": shown}
+
     return routes
 
 
 def _details(registry: Registry, identity: str) -> dict[str, Any]:
+    version, aliases = registry.foremost(identity), registry.aliases.of(identity)
     versions = registry.versions(identity, SHOWN_VERSIONS)
-    return details(registry.foremost(identity), versions, registry.aliases.of(identity))
+    return details(version, versions, aliases, registry.scores(version))

@@ -1,9 +1,11 @@
 """Specialists in the words of the API."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from registry.card import Evaluation
 from registry.version import Alias, Head, Page, Version
 from registry.view import Visibility
 from router.wire.base import Body
@@ -32,7 +34,15 @@ def specialist(version: Version) -> dict[str, Any]:
     }
 
 
-def details(version: Version, versions: list[Head], aliases: list[Alias]) -> dict[str, Any]:
+class ScoresRequest(Body):
+    """Held-out scores of a version."""
+
+    scores: list[Annotated[Evaluation, Field(strict=False)]] = Field(min_length=1, max_length=64)
+
+
+def details(
+    version: Version, versions: list[Head], aliases: list[Alias], scores: Sequence[Evaluation]
+) -> dict[str, Any]:
     """A specialist with its history and aliases."""
     history = [
         {
@@ -43,8 +53,9 @@ def details(version: Version, versions: list[Head], aliases: list[Alias]) -> dic
         }
         for head in versions
     ]
+    found = [score.model_dump(mode="json") for score in scores]
     pointing = {alias.name: alias.number for alias in aliases}
-    return specialist(version) | {"versions": history, "aliases": pointing}
+    return specialist(version) | {"versions": history, "aliases": pointing, "evaluation": found}
 
 
 def listed(page: Page) -> dict[str, Any]:

@@ -30,7 +30,7 @@ COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit", "keys")
 SPECIALISTS = (
     *("register", "list", "show", "retire", "restore", "visibility", "release"),
-    *("promote", "rollback", "canary", "gate", "aliases"),
+    *("promote", "rollback", "canary", "gate", "score", "aliases"),
 )
 
 
@@ -157,6 +157,7 @@ ASKING = {
     "specialists restore": ["a/b"],
     "specialists visibility": ["a/b", "public"],
     "specialists release": ["a/b@1"],
+    "specialists score": ["a/b@1", "f1=0.5"],
     "feedback": ["chatcmpl-x", "good"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }

@@ -376,6 +376,17 @@ def test_versions_are_promoted_and_rolled_back(folder):
     myriad("specialists", "retire", "eve/staged")
 
 
+def test_scores(folder):
+    myriad("specialists", "register", "eve/scored", str(folder), "--description", "x")
+    told = myriad("specialists", "score", "eve/scored@1", "f1=0.5/0.25", "speed=3", "--rows", "9")
+    assert "0.500" in told.out
+    assert "0.250" in myriad("specialists", "show", "eve/scored").out
+    for wrong in (["eve/scored", "f1=1"], ["eve/scored@1", "f1"], ["eve/scored@1", "f1=x"]):
+        assert myriad("specialists", "score", *wrong).code == 2
+    assert myriad("specialists", "release", "eve/scored").code == 2
+    assert "is released" in myriad("specialists", "release", "eve/scored@1").out
+
+
 @pytest.mark.parametrize(
     ("words", "typed"),
     [((), Terminal("y\n")), (("--yes",), Terminal()), ((), io.StringIO())],

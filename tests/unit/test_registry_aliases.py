@@ -13,7 +13,15 @@ from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
 from registry import moves
-from registry.errors import Conflict, InvalidInput, InvalidReference, UnknownSpecialist
+from registry.archive import audit_log
+from registry.card import Evaluation
+from registry.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidReference,
+    NotOwned,
+    UnknownSpecialist,
+)
 from registry.gates import Gate
 from registry.reference import parse_reference
 from registry.registry import Registry
@@ -257,6 +265,33 @@ def test_gates_hold_back_a_worse_version(registry):
     assert aliases.arrange(COACH, "prod", gates=()).gates == ()
     aliases.promote(f"{COACH}@2")
     assert aliases.history(COACH, "prod")[0].overridden is None
+
+
+def test_scores_may_come_later(registry, home):
+    aliases = registry.aliases
+    scored(registry, 1, 0.8)
+    aliases.arrange(COACH, "prod", gates=[Gate(metric="f1"), Gate(metric="speed", at_least=3.0)])
+    worse = scored(registry, 2, 0.7)
+    reference = parse_reference(f"{COACH}@2")
+    found = [Evaluation(metric="f1", value=0.9, base_value=0.4, rows=9, data="a")]
+    registry.score(reference, found)
+    with pytest.raises(Conflict, match="no held-out score of speed"):
+        aliases.promote(f"{COACH}@2")
+    registry.score(reference, [Evaluation(metric="speed", value=2.0)])
+    registry.score(reference, [Evaluation(metric="speed", value=4.0, data="b")])
+    registry.score(reference, [Evaluation(metric="speed", value=5.0)])
+    assert [(each.metric, each.value, each.data) for each in registry.scores(worse)] == [
+        ("f1", 0.9, "a"), ("speed", 5.0, None), ("speed", 4.0, "b"),
+    ]  # fmt: skip
+    assert aliases.promote(f"{COACH}@2").number == 2
+    assert registry.get(COACH).card.evaluation[0].value == 0.7
+    assert audit_log(home, 3)[0].details["metric"] == "speed"
+    made_of = registry.lineage.of(reference)
+    assert {"dataset a", "dataset b"} <= set(made_of)
+    with pytest.raises(UnknownSpecialist):
+        registry.score(parse_reference(f"{COACH}@9"), found)
+    with pytest.raises(NotOwned):
+        registry.seen_by("eve").score(reference, found)
 
 
 def test_registering_under_a_closed_alias_leaves_no_trace(registry):

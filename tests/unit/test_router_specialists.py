@@ -262,6 +262,18 @@ def test_a_quarantined_version_is_shown_and_released(client):
     assert client.post(f"/v1/specialists/{name}/versions/9/release").status_code == 404
 
 
+def test_scores_are_added_and_shown(client):
+    url = f"/v1/specialists/{register(client).json()['id']}"
+    score = {"metric": "f1", "value": 0.5, "base_value": 0.1, "rows": 7, "data": "x"}
+    added = client.post(f"{url}/versions/1/scores", json={"scores": [score]})
+    assert added.json()["evaluation"] == client.get(url).json()["evaluation"] == [score]
+    for wrong in ({"scores": []}, {"scores": [{"metric": "f1"}]}, {"scores": [score | {"x": 1}]}):
+        assert client.post(f"{url}/versions/1/scores", json=wrong).status_code == 400
+    for number, status in (("9", 404), ("x", 400)):
+        answer = client.post(f"{url}/versions/{number}/scores", json={"scores": [score]})
+        assert answer.status_code == status
+
+
 def test_one_without_a_version_in_service_is_shown_and_promoted(client):
     data = {"card": json.dumps(CARD | {"id": "eve/new"})}
     made = client.post("/v1/specialists?alias=candidate", data=data, files=FILES).json()

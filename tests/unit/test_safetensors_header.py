@@ -189,3 +189,12 @@ def test_a_hostile_name_is_shown_short_and_printable():
     error = refusal(raw(bad))
     assert len(error.message) < 500
     assert error.message.isprintable()
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDC00", "\\udbff\\u0041"])
+def test_half_of_a_surrogate_pair_is_refused_as_the_library_refuses_it(half):
+    text = b'{"__metadata__": {"x": "' + half.encode() + b'"}}'
+    with pytest.raises(InvalidAdapter, match="surrogate"):
+        read_header(len(text).to_bytes(8, "little") + text)
+    whole = text.replace(half.encode(), b"\\ud83d\\ude00")
+    assert read_header(len(whole).to_bytes(8, "little") + whole) == {}
