@@ -188,6 +188,20 @@ class Client:
         """Take a specialist out of service."""
         self._answer("DELETE", f"/v1/specialists/{specialist}")
 
+    def export(self, specialist: str, number: int, into: Path) -> None:
+        """Write a version's bundle into a file."""
+        path = f"/v1/specialists/{specialist}/versions/{number}/bundle"
+        with (
+            self._translated(),
+            self._http.stream("GET", path) as response,
+            into.open("wb") as file,
+        ):
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response)
+            for piece in response.iter_bytes():
+                file.write(piece)
+
     def score(self, specialist: str, number: int, scores: Sequence[Json]) -> Json:
         """Note held-out scores of a version."""
         path = f"/v1/specialists/{specialist}/versions/{number}/scores"

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import select
 
-from registry import licences, listing, lookup, queries, records, scores
+from registry import bundle, licences, listing, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
@@ -408,6 +408,20 @@ class Registry:
     def _keep(self, name: str, content: Buffer) -> None:
         if not self._blobs.path(name).exists():
             self._blobs.put(content)
+
+    def pack(self, reference: Reference, into: IO[bytes]) -> None:
+        """Write a version as a bundle, its private examples too.
+
+        Raises:
+            NotOwned: it is another owner's, if it is there.
+            UnknownSpecialist: there is no such version.
+            StorageError: a file is missing or damaged.
+        """
+        self._view.require_own(reference)
+        with self._database.read() as connection:
+            row = lookup.find_any(connection, reference, self._view)
+        files = self.files(row.digest)
+        bundle.pack(row.card.encode(), files.config, files.weights, into)
 
     def _require_base(self, card: Card) -> None:
         if card.base not in (None, self._base.name):

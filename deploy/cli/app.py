@@ -8,6 +8,7 @@ import typer
 
 from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
+from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
 from deploy.cli.doctor import doctor
 from deploy.cli.feedback import feedback
@@ -30,6 +31,8 @@ for command in (setup, up, login, status, doctor, chat, route, feedback, train, 
     app.command()(command)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
+specialists.command()(export)
+specialists.command("import")(import_)
 app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")
 app.add_typer(audit, name="audit")

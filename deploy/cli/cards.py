@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from specialists.training.evaluate import Score
 
 FILES = ("card.yaml", "card.yml", "card.json")
+MODEL_CARD = "README.md"
+LONGEST_TAG, MOST_TAGS, LONGEST_DESCRIPTION = 64, 32, 2000
 PRIVATE = "private_examples.yaml"
 """Beside a card: requests that serve routing and are shown to nobody."""
 MAX_EXAMPLES = 160
@@ -24,9 +26,44 @@ _EXAMPLE = TypeAdapter[str](Example)
 
 
 def find_card(folder: Path) -> Path | None:
-    """The card of an adapter's folder: inside it, or one level up."""
-    places = (place / name for place in (folder, folder.parent) for name in FILES)
-    return next((file for file in places if file.is_file()), None)
+    """The card of an adapter's folder: inside it, or one level up; else the Hub's model card."""
+    places = [place / name for place in (folder, folder.parent) for name in FILES]
+    return next((file for file in (*places, folder / MODEL_CARD) if file.is_file()), None)
+
+
+def _fields(file: Path) -> dict[str, Any]:
+    if file.suffix != ".md":
+        return dict(read_fields(file.read_bytes()))
+    return _of_model_card(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _of_model_card(text: str) -> dict[str, Any]:
+    """What a model card says that a card does: https://huggingface.co/docs/hub/model-cards.
+
+    Its first paragraph that is no heading, list, picture or table is the description.
+    """
+    head, body = "", text
+    if text.startswith("---\n") and "\n---" in text[4:]:
+        head, _, body = text[4:].partition("\n---")
+    try:
+        said = yaml.safe_load(head) or {}
+    except yaml.YAMLError:
+        said = {}
+    found = said if isinstance(said, dict) else {}
+    tags = [
+        tag for tag in found.get("tags") or () if isinstance(tag, str) and len(tag) <= LONGEST_TAG
+    ]
+    fields: dict[str, Any] = {"tags": tags[:MOST_TAGS]} if tags else {}
+    for name in ("license", "language"):
+        if isinstance(found.get(name), str):
+            fields[name] = found[name]
+    paragraphs = (" ".join(each.split()) for each in body.strip().split("\n\n"))
+    told = next((each for each in paragraphs if each and each[0] not in "#<!|[-*`>"), None)
+    return fields | ({"description": told[:LONGEST_DESCRIPTION]} if told else {})
+
+
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and len(tag) <= LONGEST_TAG
 
 
 def load_card(
@@ -44,7 +81,7 @@ def load_card(
         InvalidCard: the file cannot be used.
         BadParameter: there is neither a card nor a description.
     """
-    fields: dict[str, Any] = dict(read_fields(file.read_bytes())) if file else {}
+    fields = _fields(file) if file else {}
     named = {key: value for key, value in fields.items() if key not in ("id", "owner", "name")}
     if description is not None:
         named["description"] = description

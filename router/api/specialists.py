@@ -1,12 +1,16 @@
 """`/v1/specialists`: register, list, show, retire, restore."""
 
-from typing import Annotated, Any
+import os
+from collections.abc import Iterator
+from tempfile import TemporaryFile
+from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from starlette.responses import StreamingResponse
 
 from registry.files import CONFIG, WEIGHTS
-from registry.reference import parse_reference
+from registry.reference import Reference, parse_reference
 from registry.registry import Registry
 from registry.view import Visibility
 from router.api.authorization import Admin, Deployer, Reader, Writer
@@ -18,6 +22,7 @@ from router.wire.body import parse
 from router.wire.specialist import ScoresRequest, VisibilityRequest, details, listed, specialist
 
 SHOWN_VERSIONS = 100
+PIECE_BYTES = 1 << 20
 _FILE = {"type": "string", "format": "binary"}
 UPLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -124,6 +129,17 @@ def specialist_routes(service: Service) -> APIRouter:
         shown = [each.model_dump(mode="json") for each in found]
         return {"id": version.id, "version": version.number, "evaluation": shown}
 
+    @routes.get("/{owner}/{name}/versions/{number}/bundle")
+    async def export(owner: str, name: str, number: int, caller: Reader) -> StreamingResponse:
+        """A version of yours as one file: card, private examples, config and weights."""
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        packed = await service.reading.run(_packed, service.seen_by(caller), reference)
+        headers = {"Content-Length": str(packed.seek(0, os.SEEK_END))}
+        packed.seek(0)
+        named = f'attachment; filename="{owner}-{name}-{number}.tar"'
+        headers["Content-Disposition"] = named
+        return StreamingResponse(_pieces(packed), media_type="application/x-tar", headers=headers)
+
     return routes
 
 
@@ -131,3 +147,19 @@ def _details(registry: Registry, identity: str) -> dict[str, Any]:
     version, aliases = registry.foremost(identity), registry.aliases.of(identity)
     versions = registry.versions(identity, SHOWN_VERSIONS)
     return details(version, versions, aliases, registry.scores(version))
+
+
+def _packed(registry: Registry, reference: Reference) -> IO[bytes]:
+    into = TemporaryFile()  # noqa: SIM115 (`_pieces` closes it)
+    try:
+        registry.pack(reference, into)
+    except BaseException:
+        into.close()
+        raise
+    return into
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

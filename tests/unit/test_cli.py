@@ -30,6 +30,7 @@ COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit", "keys")
 SPECIALISTS = (
     *("register", "list", "show", "retire", "restore", "visibility", "release"),
+    *("export", "import"),
     *("promote", "rollback", "canary", "gate", "score", "aliases"),
 )
 
@@ -158,6 +159,7 @@ ASKING = {
     "specialists visibility": ["a/b", "public"],
     "specialists release": ["a/b@1"],
     "specialists score": ["a/b@1", "f1=0.5"],
+    "specialists export": ["a/b@1", "x.tar"],
     "feedback": ["chatcmpl-x", "good"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
 }
