@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     database: SecretStr | None = Field(
         None, description="postgresql://user@host/name; default: SQLite in the home"
     )
+    files: str | None = Field(
+        None, description="where adapters are kept, such as s3://bucket/prefix; default: the home"
+    )
     host: str = Field(
         "127.0.0.1", description="address to listen on; others than loopback's need API keys"
     )
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
     def location(self) -> Location:
         """Where the registry keeps what it knows."""
         url = self.database.get_secret_value() if self.database else None
-        return Location(self.home, url)
+        return Location(self.home, url, self.files)
 
     @property
     def server_url(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select, text
 
 from registry import audit, copying, listing
-from registry.blobs import BlobStore, sync_folder
+from registry.blobs import Blobs, sync_folder
 from registry.database import DATABASE, Database
 from registry.digests import digest_bytes
 from registry.errors import StorageError
@@ -212,7 +212,7 @@ def _require_empty(location: Location) -> None:
         raise StorageError(f"{location.home} has a registry; restore into another home.")
 
 
-def _unpacked(file: Path, store: BlobStore, database: Path) -> Iterator[tuple[str, int]]:
+def _unpacked(file: Path, store: Blobs, database: Path) -> Iterator[tuple[str, int]]:
     """Store a backup's blobs, and its database beside them; digest and bytes of each blob."""
     with tarfile.open(file, "r:") as tar:
         for member in tar:

@@ -2,7 +2,11 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from registry.content import Buffer
 from registry.digests import digest_bytes, digest_file
@@ -10,6 +14,51 @@ from registry.errors import StorageError
 
 BLOBS = "blobs"
 """Their folder in a home."""
+_DRAFT = ".incoming-"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file of a store, a blob by the digits of its digest; `written` in Unix seconds."""
+
+    shard: str
+    name: str
+    nbytes: int
+    written: float
+
+
+class Blobs(Protocol):
+    """Where the files of versions are kept: a folder, or a store elsewhere.
+
+    Every method but `path` may raise StorageError.
+    """
+
+    def put(self, data: Buffer) -> str:
+        """Store some bytes durably and return their digest; storing them again changes nothing."""
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there."""
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies on this machine, once it was read here."""
+
+    def verified(self, digest: str) -> Path:
+        """Where a blob lies on this machine, once its content was found to have its digest."""
+
+    def shards(self) -> list[str]:
+        """The parts that the store is divided into, to be looked through one by one."""
+
+    def stored(self, shard: str) -> list[Stored]:
+        """What lies in a part: blobs, and drafts of blobs."""
+
+    def again(self, blob: Stored) -> Stored | None:
+        """The same as it is now; None once it has gone."""
+
+    def remove(self, blob: Stored) -> None:
+        """Remove a blob or a draft."""
+
+    def tidy(self) -> None:
+        """Forget what is kept here only because it was read."""
 
 
 class BlobStore:
@@ -32,10 +81,7 @@ class BlobStore:
         digest = digest_bytes(data)
         path = self.path(digest)
         try:
-            if _holds(path, digest):
-                # Young again, so that it is not collected before somebody names it.
-                path.touch()
-            else:
+            if not (_holds(path, digest) and _is_young_again(path)):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_whole(path, data)
             # Also for a blob found there: its writer may not have got as far as this.
@@ -45,29 +91,66 @@ class BlobStore:
             raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
         return digest
 
-    def folders(self) -> list[Path]:
-        """The folders that hold blobs, and drafts of blobs.
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there."""
+        return self.path(digest).exists()
+
+    def shards(self) -> list[str]:
+        """The parts that the store is divided into, to be looked through one by one.
 
         Raises:
             StorageError: they cannot be read.
         """
-        try:
-            return sorted(each for each in self._folder.iterdir() if each.is_dir())
-        except OSError as error:
-            raise StorageError(f"Cannot read {self._folder}: {error.strerror}.") from error
+        with _translated(self._folder):
+            return sorted(each.name for each in self._folder.iterdir() if each.is_dir())
 
-    def remove(self, file: Path) -> int:
-        """Remove a blob or a draft; returns its bytes.
+    def stored(self, shard: str) -> list[Stored]:
+        """What lies in a part: blobs, and drafts of blobs.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        with _translated(self._folder):
+            found = (self._stored(shard, file.name) for file in (self._folder / shard).iterdir())
+            return [each for each in found if each is not None]
+
+    def again(self, blob: Stored) -> Stored | None:
+        """The same as it is now; None once it has gone."""
+        with _translated(self._folder):
+            return self._stored(blob.shard, blob.name)
+
+    def remove(self, blob: Stored) -> None:
+        """Remove a blob or a draft.
 
         Raises:
             StorageError: it cannot be removed.
         """
+        with _translated(self._folder):
+            (self._folder / blob.shard / blob.name).unlink()
+
+    def tidy(self) -> None:
+        """Nothing is kept here that is elsewhere too."""
+
+    @contextmanager
+    def draft(self, digest: str) -> Iterator[Path]:
+        """A file to be filled, which takes a blob's place if its content is the blob's."""
+        path = self.path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
+        os.close(handle)
         try:
-            size = file.stat().st_size
-            file.unlink()
-        except OSError as error:
-            raise StorageError(f"Cannot remove {file}: {error.strerror}.") from error
-        return size
+            yield Path(name)
+            if digest_file(Path(name)) == digest:
+                Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _stored(self, shard: str, name: str) -> Stored | None:
+        try:
+            found = (self._folder / shard / name).stat()
+        except FileNotFoundError:
+            return None
+        return Stored(shard, name, found.st_size, found.st_mtime)
 
     def verified(self, digest: str) -> Path:
         """Where a blob lies, once its content was found to have its digest.
@@ -85,11 +168,23 @@ class BlobStore:
 
 
 def _holds(path: Path, digest: str) -> bool:
-    return path.exists() and digest_file(path) == digest
+    try:
+        return digest_file(path) == digest
+    except FileNotFoundError:
+        return False
+
+
+def _is_young_again(path: Path) -> bool:
+    """Whether a blob is there, not to be collected before somebody names it; it is not made."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write_whole(path: Path, data: Buffer) -> None:
-    handle, name = tempfile.mkstemp(prefix=".incoming-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -108,3 +203,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"Cannot tidy {folder}: {error.strerror}.") from error

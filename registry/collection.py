@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, or_, select, update
 
 from registry import audit, leases
-from registry.blobs import BlobStore
+from registry.blobs import Blobs, Stored
 from registry.clock import now
 from registry.database import Database
 from registry.location import Location
@@ -28,7 +28,7 @@ GRACE = timedelta(hours=1)
 """For so long files stay that nothing names: for requests and for registrations on their way."""
 _AT_ONCE = 200
 Report = Callable[[int, int], None]
-"""Told of folders of blobs that are done, and of how many there are."""
+"""Told of parts of the store that are done, and of how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +76,35 @@ def _purge(database: Database, retired_before: datetime) -> int:
             return count
 
 
-def _remove(
-    database: Database, store: BlobStore, grace: timedelta, report: Report
-) -> tuple[int, int]:
+def _remove(database: Database, store: Blobs, grace: timedelta, report: Report) -> tuple[int, int]:
     """Remove the files that no version needs; returns how many, and their bytes."""
     files = nbytes = 0
-    folders = store.folders()
-    for done, folder in enumerate(folders):
-        report(done, len(folders))
-        old = (file for file in sorted(folder.iterdir()) if _is_old(file, grace))
+    shards = store.shards()
+    for done, shard in enumerate(shards):
+        report(done, len(shards))
+        old = (blob for blob in store.stored(shard) if _is_old(blob, grace))
         for some in _batches(old):
             with database.read() as connection:
                 useless = _useless(connection, some, grace)
             if not useless:
                 continue
             with database.write() as connection:
-                for file in _useless(connection, useless, grace):
-                    size = store.remove(file)
-                    files, nbytes = files + 1, nbytes + size
-    report(len(folders), len(folders))
+                for blob in _useless(connection, useless, grace):
+                    # Somebody may have put it again meanwhile.
+                    if _is_old(store.again(blob), grace):
+                        store.remove(blob)
+                        files, nbytes = files + 1, nbytes + blob.nbytes
+    store.tidy()
+    report(len(shards), len(shards))
     return files, nbytes
 
 
-def _useless(connection: Connection, files: Sequence[Path], grace: timedelta) -> list[Path]:
+def _useless(connection: Connection, blobs: Sequence[Stored], grace: timedelta) -> list[Stored]:
     """Of these files those that may go."""
     held = leases.held(connection)
     if None in held:
         return []
-    names = {f"sha256:{file.name}": file for file in files}
+    names = {f"sha256:{blob.name}": blob for blob in blobs}
     needed = or_(
         versions.c.purged.is_(None),
         versions.c.purged > now() - grace,
@@ -112,18 +113,14 @@ def _useless(connection: Connection, files: Sequence[Path], grace: timedelta) ->
     for column in (versions.c.config, versions.c.weights):
         for name in connection.scalars(select(column).where(column.in_(names), needed)):
             names.pop(name, None)
-    return [file for file in names.values() if _is_old(file, grace)]
+    return list(names.values())
 
 
-def _is_old(file: Path, grace: timedelta) -> bool:
-    try:
-        written = file.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return time.time() - written >= grace.total_seconds()
+def _is_old(blob: Stored | None, grace: timedelta) -> bool:
+    return blob is not None and time.time() - blob.written >= grace.total_seconds()
 
 
-def _batches(files: Iterable[Path]) -> Iterator[list[Path]]:
-    left = iter(files)
+def _batches(blobs: Iterable[Stored]) -> Iterator[list[Stored]]:
+    left = iter(blobs)
     while some := list(islice(left, _AT_ONCE)):
         yield some

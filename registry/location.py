@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs import BLOBS, BlobStore
+from registry.blobs import BLOBS, Blobs, BlobStore
 from registry.database import DATABASE, Database
 from registry.errors import StorageError
 from registry.private import make_home, private_folder
@@ -11,10 +11,17 @@ from registry.private import make_home, private_folder
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A home folder; `database` is the URL of a PostgreSQL database, in place of SQLite there."""
+    """A home folder.
+
+    Attributes:
+        home: what is not elsewhere is there, and copies of files that are.
+        database: the URL of a PostgreSQL database, in place of SQLite there.
+        files: a URL that fsspec reaches, such as `s3://bucket/prefix`, in place of a folder there.
+    """
 
     home: Path
     database: str | None = None
+    files: str | None = None
 
     @classmethod
     def of(cls, place: "Path | Location") -> "Location":
@@ -47,10 +54,16 @@ class Location:
             raise StorageError(f"{self.home} has no registry yet.")
         return self.open()
 
-    def blobs(self) -> BlobStore:
+    def blobs(self) -> Blobs:
         """The files of versions.
 
         Raises:
-            StorageError: their folder cannot be used.
+            StorageError: the folder cannot be used, or nothing installed reaches the URL.
         """
-        return BlobStore(private_folder(self.home / BLOBS))
+        folder = BlobStore(private_folder(self.home / BLOBS))
+        if self.files is None:
+            return folder
+        # Whoever keeps files at home needs no library of another store's.
+        from registry.remote_blobs import RemoteBlobStore
+
+        return RemoteBlobStore(self.files, folder)

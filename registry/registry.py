@@ -12,7 +12,7 @@ from registry import bundle, licences, listing, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
-from registry.blobs import BlobStore
+from registry.blobs import Blobs
 from registry.card import UNREADABLE, Card, Evaluation, fold_tag
 from registry.checking import CHECKERS
 from registry.content import Buffer
@@ -54,7 +54,7 @@ class Registry:
     def __init__(
         self,
         database: Database,
-        blobs: BlobStore,
+        blobs: Blobs,
         base: BaseSpec,
         limits: Limits,
         owner: str | None = None,
@@ -406,7 +406,7 @@ class Registry:
         return AdapterFiles(self._blobs.verified(row.config), self._blobs.verified(row.weights))
 
     def _keep(self, name: str, content: Buffer) -> None:
-        if not self._blobs.path(name).exists():
+        if not self._blobs.has(name):
             self._blobs.put(content)
 
     def pack(self, reference: Reference, into: IO[bytes]) -> None:

@@ -5,7 +5,9 @@ as a JSON object, then the data. Each tensor gives its dtype, its shape and its 
 data; together they must cover the data exactly once.
 """
 
+import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ from registry.files import WEIGHTS
 
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 MAX_HEADER_BYTES = 8 * 1024 * 1024
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_DIMENSIONS = 8
 _MAX_SIZE = 2**40
 _FIELDS = {"dtype", "shape", "data_offsets"}
@@ -56,6 +59,8 @@ def read_header(data: Buffer) -> dict[str, Tensor]:
         raise _refusal(f"the header is not valid JSON: {error}.") from None
     if not isinstance(header, dict):
         raise _refusal("the header is not a JSON object.")
+    if _SURROGATE.search(data[8 : 8 + length]):
+        _check_surrogates(header)
     _check_metadata(header.pop("__metadata__", {}))
     tensors = [_tensor(name, entry, 8 + length) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
@@ -85,6 +90,14 @@ def _header_length(data: Buffer) -> int:
     if data[8:9] == b"{" and length <= MAX_HEADER_BYTES:
         raise _refusal(f"is truncated: its header needs {length:,} bytes of {len(data) - 8:,}.")
     raise _refusal(f"is not a safetensors file, or its header is over {MAX_HEADER_BYTES:,} bytes.")
+
+
+def _check_surrogates(header: dict[str, object]) -> None:
+    """Python reads half of a surrogate pair; the library that loads the file does not."""
+    try:
+        json.dumps(header, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise _refusal("half of a surrogate pair stands alone in the header.") from None
 
 
 def _check_metadata(metadata: object) -> None:

@@ -1,31 +1,23 @@
 """JSON as strangers may send it: no duplicate keys, no NaN, nothing that exhausts the reader."""
 
 import json
-import re
 from typing import Any, NoReturn
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes) -> object:
     """Parse one JSON document in UTF-8.
 
     Raises:
-        ValueError: it is not JSON, nests too deep, repeats a key, or holds NaN, Infinity, or half
-            of a surrogate pair, which other readers refuse.
+        ValueError: it is not JSON, nests too deep, repeats a key, or holds NaN or Infinity.
     """
     try:
-        text = data.decode("utf-8")
-        found: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        if _SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair stands alone") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from registry import blobs as blobs_module
 from registry.blobs import BlobStore
 from registry.digests import digest_bytes
 from registry.errors import StorageError
@@ -76,3 +77,17 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(blobs, tmp_path, monkeypatch
     with pytest.raises(StorageError, match="No space left"):
         blobs.put(b"weights")
     assert files(tmp_path) == []
+
+
+def test_a_blob_that_is_removed_while_it_is_put_is_there_all_the_same(blobs, monkeypatch):
+    digest = blobs.put(b"weights")
+    holds = blobs_module._holds
+
+    def removed(path, digest):
+        found = holds(path, digest)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(blobs_module, "_holds", removed)
+    assert blobs.put(b"weights") == digest
+    assert blobs.verified(digest).read_bytes() == b"weights"

@@ -1,0 +1,97 @@
+"""Blobs at a URL: what is put there is there, what is read from there is what was put."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from tiny_adapter import BASE, card, config, weights
+
+from registry import archive, remote_blobs
+from registry.blobs import BlobStore
+from registry.collection import collect
+from registry.digests import digest_bytes
+from registry.errors import StorageError
+from registry.location import Location
+from registry.registry import Registry
+from registry.remote_blobs import RemoteBlobStore
+
+NONE = timedelta(0)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"file://{tmp_path}/far"
+
+
+def machine(url, folder):
+    folder.mkdir(exist_ok=True)
+    return RemoteBlobStore(url, BlobStore(folder))
+
+
+def test_what_one_machine_puts_another_reads(url, tmp_path):
+    one, other = machine(url, tmp_path / "one"), machine(url, tmp_path / "other")
+    digest = one.put(b"weights")
+    assert digest == digest_bytes(b"weights")
+    assert other.has(digest)
+    assert not other.path(digest).exists()
+    assert other.verified(digest).read_bytes() == b"weights"
+    assert other.verified(digest) == other.path(digest)
+
+
+def test_what_is_damaged_here_is_fetched_again_and_what_is_damaged_there_is_refused(url, tmp_path):
+    store = machine(url, tmp_path / "one")
+    digest = store.put(b"weights")
+    store.path(digest).write_bytes(b"other")
+    assert store.verified(digest).read_bytes() == b"weights"
+    [far] = [file for file in (tmp_path / "far").rglob("*") if file.is_file()]
+    far.write_bytes(b"other")
+    store.path(digest).unlink()
+    with pytest.raises(StorageError, match=r"Cannot read|damaged"):
+        store.verified(digest)
+    os.utime(far, (0, 0))
+    assert store.put(b"weights") == digest
+    assert far.read_bytes() == b"weights"
+    assert [file.name for file in (tmp_path / "one").rglob("*") if file.is_file()] == [far.name]
+
+
+def test_what_is_not_there_is_named_and_so_is_a_store_that_fails(url, tmp_path):
+    with pytest.raises(StorageError, match="FileNotFound"):
+        machine(url, tmp_path / "one").verified(digest_bytes(b"never"))
+    for bad in ("nothing://x", "s4://bucket"):
+        with pytest.raises(StorageError, match="files' store"):
+            machine(bad, tmp_path / "one")
+
+
+def test_a_registry_keeps_its_files_there(url, tmp_path):
+    location = Location(tmp_path / "home", files=url)
+    registry = Registry.open(location, BASE)
+    version, _ = registry.register(card(), config(), weights())
+    assert registry.files(version.digest) == version.files
+    version.files.weights.unlink()
+    assert registry.files(version.digest) == version.files
+    assert list(archive.problems(location)) == []
+    archive.backup(location, tmp_path / "b.tar")
+    archive.restore(tmp_path / "b.tar", Location(tmp_path / "new", files=f"{url}2"))
+    registry._blobs.put(b"an orphan")
+    registry.retire("ada/coach")
+    assert collect(location, timedelta(days=1)).files == 0
+    assert collect(location, timedelta(days=1), NONE).files == 1
+    assert collect(location, NONE, NONE).files == 2
+    assert not [file for file in (tmp_path / "far").rglob("*") if file.is_file()]
+    registry.close()
+    new = Registry.open(Location(tmp_path / "new", files=f"{url}2"), BASE)
+    assert new.files(version.digest).weights.read_bytes() == weights()
+    new.close()
+
+
+def test_copies_that_nobody_reads_are_forgotten(url, tmp_path, monkeypatch):
+    store = machine(url, tmp_path / "one")
+    old, used = store.put(b"old"), store.put(b"used")
+    for digest in (old, used):
+        os.utime(store.path(digest), (0, 0))
+    store.verified(used)
+    monkeypatch.setattr(remote_blobs, "UNUSED_SECONDS", 3600.0)
+    store.tidy()
+    assert not store.path(old).exists()
+    assert store.path(used).exists()
+    assert store.verified(old).read_bytes() == b"old"
