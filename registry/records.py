@@ -109,8 +109,8 @@ def restore(connection: Connection, specialist: str, quota: Quota) -> None:
         Conflict: its files were removed.
         QuotaExceeded: the owner has as much as the quota allows.
     """
-    gone = versions.c.specialist == specialist, versions.c.purged.is_not(None)
-    if connection.scalar(select(versions.c.id).where(*gone).limit(1)) is not None:
+    left = versions.c.specialist == specialist, versions.c.purged.is_(None)
+    if connection.scalar(select(versions.c.id).where(*left).limit(1)) is None:
         message = f"The files of '{specialist}' were removed since; register it again."
         raise Conflict(message, "purged")
     _require_room(connection, parse_id(specialist).owner, "specialists", quota.specialists)

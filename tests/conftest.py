@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 # Machines differ and are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("shared"), max_examples=1000)
 settings.load_profile("shared")
 
 # Importing it installs it here; whoever is started with this path gets it too.

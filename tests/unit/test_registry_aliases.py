@@ -2,13 +2,8 @@
 
 import dataclasses
 import threading
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
@@ -304,79 +299,3 @@ def test_registering_under_a_closed_alias_leaves_no_trace(registry):
             registry.register(other, config(), weights(seed=2), "prod")
         assert caught.value.code == code
         assert [each.number for each in registry.versions(COACH)] == [1]
-
-
-class Model(RuleBasedStateMachine):
-    """Two processes' registries over one home, against lists."""
-
-    versions = 3
-    names = st.sampled_from(["prod", "candidate", "canary"])
-    numbers = st.integers(1, versions)
-    who = st.integers(0, 1)
-
-    def __init__(self):
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.registries = [Registry.open(self._home, BASE) for _ in range(2)]
-        for seed in range(self.versions):
-            self.registries[0].register(card(COACH), config(), weights(seed=seed))
-        self.stacks = {"prod": [1, 2, 3], "candidate": [], "canary": []}
-        self.moves = {"prod": [1, 2, 3], "candidate": [], "canary": []}
-
-    @property
-    def _home(self):
-        return Path(self.folder.name, "home")
-
-    def now(self, alias):
-        return self.stacks[alias][-1] if self.stacks[alias] else 0
-
-    @rule(who=who, alias=names, number=numbers, expected=st.none() | st.integers(0, versions))
-    def promote(self, who, alias, number, expected):
-        aliases = self.registries[who].aliases
-        if expected not in (None, self.now(alias)):
-            with pytest.raises(Conflict):
-                aliases.promote(f"{COACH}@{number}", alias, expected=expected)
-            return
-        assert aliases.promote(f"{COACH}@{number}", alias, expected=expected).number == number
-        if number != self.now(alias):
-            self.stacks[alias].append(number)
-            self.moves[alias].append(number)
-
-    @rule(who=who, alias=names)
-    def roll_back(self, who, alias):
-        aliases = self.registries[who].aliases
-        if len(self.stacks[alias]) < 2:
-            with pytest.raises(Conflict):
-                aliases.roll_back(COACH, alias)
-            return
-        self.stacks[alias].pop()
-        assert aliases.roll_back(COACH, alias).number == self.now(alias)
-        self.moves[alias].append(self.now(alias))
-
-    @rule(who=who, alias=st.sampled_from(["candidate", "canary"]))
-    def remove(self, who, alias):
-        aliases = self.registries[who].aliases
-        if not self.stacks[alias]:
-            with pytest.raises(UnknownSpecialist):
-                aliases.remove(COACH, alias)
-            return
-        aliases.remove(COACH, alias)
-        self.stacks[alias].clear()
-        self.moves[alias].append(None)
-
-    @invariant()
-    def both_see_the_same(self):
-        expected = {alias: stack[-1] for alias, stack in self.stacks.items() if stack}
-        for registry in self.registries:
-            assert where(registry.aliases) == expected
-            for alias, made in self.moves.items():
-                assert history(registry.aliases, alias) == made[::-1]
-
-    def teardown(self):
-        for registry in self.registries:
-            registry.close()
-        self.folder.cleanup()
-
-
-TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
