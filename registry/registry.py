@@ -1,50 +1,36 @@
-"""The catalogue: which specialists exist, which version each alias means, what changed."""
+"""The registry: what may be done with specialists, and by whom."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import UTC
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from sqlalchemy import select
-
-from registry import bundle, licences, listing, lookup, queries, records, scores
+from registry import bundle, licences, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
 from registry.blobs import Blobs
-from registry.card import UNREADABLE, Card, Evaluation, fold_tag
+from registry.card import Card, Evaluation
+from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
 from registry.content import Buffer
 from registry.database import Database
 from registry.digests import digest_bytes
-from registry.errors import (
-    InvalidCard,
-    InvalidInput,
-    NotOwned,
-    RegistryError,
-    UnknownSpecialist,
-    UnreadableCard,
-)
+from registry.errors import InvalidCard, NotOwned, RegistryError
 from registry.files import AdapterFiles
 from registry.keys import Keys
 from registry.lineage import Lineage
 from registry.location import Location
 from registry.manifest import Manifest, canonical, digest
 from registry.quota import UNLIMITED, Quota
-from registry.reference import Reference, like_a_reference, parse_id, require_alias
-from registry.tables import aliases, versions
+from registry.reference import Reference, parse_id, require_alias
 from registry.trials import Trials
-from registry.version import Canary, Change, Head, Live, Page, Version
+from registry.version import Change, Head, Live, Page, Version
 from registry.view import View, Visibility
 
 __all__ = ["AdapterFiles", "Change", "Head", "Live", "Page", "Registry", "Version"]
 
-_MAX_SEARCH_CHARACTERS = 200
-_MAX_PAGE = 1000
 
-
-class Registry:
+class Registry(Catalogue):
     """The specialists of one home folder that fit one base, as an owner or everyone sees them.
 
     Thread-safe, and several processes may have the same home open. Whatever a method has returned
@@ -60,8 +46,7 @@ class Registry:
         owner: str | None = None,
         quota: Quota = UNLIMITED,
     ) -> None:
-        self._quota = quota
-        self._view = View(base.name, owner)
+        super().__init__(database, blobs, View(base.name, owner))
         self.aliases = Aliases(database, self._view)
         """Which version each alias means, and how that is changed."""
         self.lineage = Lineage(database, self._view)
@@ -70,10 +55,9 @@ class Registry:
         """Who may use it."""
         self.trials = Trials(database)
         """How answers fare."""
-        self._database = database
-        self._blobs = blobs
         self._base = base
         self._limits = limits
+        self._quota = quota
 
     @classmethod
     def open(
@@ -174,35 +158,6 @@ class Registry:
         """What the licences of all that a version comes from ask for, where it lacks it."""
         return licences.warnings(version.card, self.lineage.licensed(version.digest))
 
-    def resolve(self, reference: Reference) -> Version:
-        """The version that a reference means; without alias and digest, the live one.
-
-        Raises:
-            UnknownSpecialist: there is none; it carries up to three nearest ids.
-            Conflict: it is quarantined.
-        """
-        with self._database.read() as connection:
-            row = lookup.find(connection, reference, self._view)
-        return self._version(row)
-
-    def foremost(self, specialist: str) -> Version:
-        """The version to show of `owner/name`: the live one, or the newest if none is.
-
-        Raises:
-            InvalidReference: the text is no id.
-            UnknownSpecialist: there is none of that name.
-        """
-        reference = parse_id(specialist)
-        with self._database.read() as connection:
-            lookup.require(connection, reference, self._view)
-            row = connection.execute(queries.one(reference, self._view)).one_or_none()
-            if row is None:
-                newest = queries.newest(specialist, self._view).limit(1)
-                number = connection.execute(newest).one().number
-                there = replace(reference, number=number)
-                row = lookup.find_any(connection, there, self._view)
-        return self._version(row)
-
     def score(self, reference: Reference, found: Sequence[Evaluation]) -> Version:
         """Note held-out scores of a version, which the gates before aliases go by.
 
@@ -215,12 +170,6 @@ class Registry:
             row = lookup.find_any(connection, reference, self._view)
             scores.add(connection, row.id, row.specialist, row.number, found)
         return self._version(row)
-
-    def scores(self, version: Version) -> tuple[Evaluation, ...]:
-        """A version's held-out scores, the later ones in the place of those on its card."""
-        with self._database.read() as connection:
-            row = connection.execute(queries.by_digest(version.digest)).one()
-            return scores.of(connection, row.id, version.card)
 
     def release(self, reference: Reference) -> Version:
         """Let a quarantined version be served; nothing points to it yet.
@@ -236,32 +185,6 @@ class Registry:
             records.release(connection, row)
             row = lookup.find(connection, reference, self._view)
         return self._version(row)
-
-    def get(self, specialist: str) -> Version:
-        """The live version of `owner/name`.
-
-        Raises:
-            InvalidReference: the text is no id.
-            UnknownSpecialist: there is none of that name.
-        """
-        return self.resolve(parse_id(specialist))
-
-    def versions(self, specialist: str, limit: int = _MAX_PAGE) -> list[Head]:
-        """The newest versions of a specialist, oldest first; their cards are not read.
-
-        Raises:
-            InvalidReference: the text is no id.
-            UnknownSpecialist: there is none of that name.
-        """
-        statement = queries.newest(specialist, self._view).limit(limit)
-        reference = parse_id(specialist)
-        with self._database.read() as connection:
-            lookup.require(connection, reference, self._view)
-            rows = connection.execute(statement).all()
-        return [
-            Head(row.number, row.digest, row.kind, row.created.replace(tzinfo=UTC))
-            for row in reversed(rows)
-        ]
 
     def retire(self, specialist: str) -> None:
         """Stop resolving, listing and routing to a specialist; requests in flight finish.
@@ -308,103 +231,6 @@ class Registry:
             lookup.require(connection, reference, self._view)
             records.show_to(connection, reference.id, visibility)
 
-    def search(self, text: str | None, tag: str | None, cursor: str | None, limit: int) -> Page:
-        """Live specialists, the newest first, a page at a time.
-
-        Args:
-            text: words that must all occur in id, description or tags, in any case.
-            tag: a tag that must be there.
-            cursor: where the last page ended.
-            limit: how many at most, 1 to 1000.
-
-        Returns:
-            A page; one with a `next_cursor` may hold fewer, even none, for words of one or two
-            letters that are rare.
-
-        Raises:
-            InvalidInput: the text is too long, the cursor or the limit is none.
-        """
-        _check_search(text, limit)
-        folded = None if tag is None else fold_tag(tag)
-        with self._database.read() as connection:
-            before = None if cursor is None else lookup.number(connection, cursor, self._view)
-            found = listing.page(connection, self._view, text or "", folded, before, limit)
-            rows = connection.execute(queries.numbered(found.numbers, self._view)).all()
-            last = None if found.last is None else lookup.cursor(connection, found.last)
-        return Page(self._versions(rows), last)
-
-    def newest(self, limit: int = _MAX_PAGE) -> list[Live]:
-        """Up to `limit` live specialists, the newest first."""
-        with self._database.read() as connection:
-            found = listing.page(connection, self._view, "", None, None, limit)
-            rows = connection.execute(queries.numbered_heads(found.numbers, self._view)).all()
-        return [_live(row) for row in rows]
-
-    def live(self, after_id: str = "", limit: int = _MAX_PAGE) -> list[Live]:
-        """Up to `limit` live specialists whose ids come after `after_id`, in that order."""
-        statement = queries.live_heads(self._view).where(aliases.c.specialist > after_id)
-        with self._database.read() as connection:
-            rows = connection.execute(statement.limit(limit)).all()
-        return [_live(row) for row in rows]
-
-    def count(self) -> int:
-        """How many specialists are live."""
-        with self._database.read() as connection:
-            return connection.scalar(queries.count_live(self._view)) or 0
-
-    def nearest(self, text: str) -> list[str]:
-        """Up to three ids of live specialists that are like any text, whatever its case."""
-        with self._database.read() as connection:
-            return lookup.nearest(connection, like_a_reference(text), self._view)
-
-    def named(self, name: str, limit: int) -> list[str]:
-        """Up to `limit` ids of live specialists with this name, whoever owns them."""
-        with self._database.read() as connection:
-            found = connection.scalars(queries.named(name, self._view).limit(limit))
-            return list(found)
-
-    def card(self, digest: str) -> Card:
-        """The card of a version, retired or not.
-
-        Raises:
-            UnknownSpecialist: there never was such a version.
-            UnreadableCard: this release cannot read it whole.
-        """
-        statement = select(versions.c.card).where(versions.c.digest == digest)
-        with self._database.read() as connection:
-            text = connection.scalar(statement)
-        if text is None:
-            raise UnknownSpecialist(digest)
-        return Card.stored(text)
-
-    def generation(self) -> int:
-        """The number of the last change; 0 before the first. Cheap enough to ask all the time."""
-        with self._database.read() as connection:
-            return connection.scalar(queries.last_change()) or 0
-
-    def changes(self, after: int, limit: int = _MAX_PAGE) -> list[Change]:
-        """Up to `limit` changes numbered above `after`, in order, each with what is live now."""
-        statement = queries.changes_after(after, self._view).limit(limit)
-        with self._database.read() as connection:
-            rows = connection.execute(statement).all()
-        return [
-            Change(row.seq, row.changed, None if row.digest is None else _live(row)) for row in rows
-        ]
-
-    def files(self, digest: str) -> AdapterFiles:
-        """The files of a version, retired or not: a request in flight keeps its adapter.
-
-        Raises:
-            UnknownSpecialist: there never was such a version.
-            StorageError: a file is missing or damaged; registering the same again mends it.
-        """
-        statement = select(versions.c.config, versions.c.weights).where(versions.c.digest == digest)
-        with self._database.read() as connection:
-            row = connection.execute(statement).one_or_none()
-        if row is None:
-            raise UnknownSpecialist(digest)
-        return AdapterFiles(self._blobs.verified(row.config), self._blobs.verified(row.weights))
-
     def _keep(self, name: str, content: Buffer) -> None:
         if not self._blobs.has(name):
             self._blobs.put(content)
@@ -430,53 +256,3 @@ class Registry:
         if card.base_digest not in (None, self._base.digest):
             message = f"is '{card.base_digest}', but the base served here is {self._base.digest}."
             raise InvalidCard(message, "base_digest")
-
-    def _versions(self, rows: Iterable[Any]) -> list[Version]:
-        return [self._version(row) for row in rows]
-
-    def _version(self, row: Any) -> Version:
-        card, problem = _stored_card(row)
-        return Version(
-            id=row.specialist,
-            number=row.number,
-            digest=row.digest,
-            kind=row.kind,
-            card=card,
-            created=row.created.replace(tzinfo=UTC),
-            files=self._files(row),
-            visibility=Visibility(row.visibility),
-            quarantined=row.quarantined,
-            problem=problem,
-        )
-
-    def _files(self, row: Any) -> AdapterFiles:
-        return AdapterFiles(self._blobs.path(row.config), self._blobs.path(row.weights))
-
-
-def _stored_card(row: Any) -> tuple[Card, str | None]:
-    """A version's card; a bare one with the reason where this release cannot read it."""
-    try:
-        return Card.stored(row.card), None
-    except UnreadableCard as error:
-        return Card(id=row.specialist, description=UNREADABLE), error.message
-
-
-def _live(row: Any) -> Live:
-    return Live(
-        id=row.specialist,
-        number=row.number,
-        digest=row.digest,
-        created=row.created.replace(tzinfo=UTC),
-        since=row.since.replace(tzinfo=UTC),
-        visibility=Visibility(row.visibility),
-        canary=None if not row.share else Canary(row.tried_number, row.tried_digest, row.share),
-    )
-
-
-def _check_search(text: str | None, limit: int) -> None:
-    if text is not None and len(text) > _MAX_SEARCH_CHARACTERS:
-        message = f"Search for at most {_MAX_SEARCH_CHARACTERS} characters, not {len(text)}."
-        raise InvalidInput(message, "search", "search_too_long")
-    if not 1 <= limit <= _MAX_PAGE:
-        message = f"limit must be from 1 to {_MAX_PAGE}, not {limit}."
-        raise InvalidInput(message, "limit", "invalid_limit")
