@@ -1,10 +1,10 @@
 """The registry: what may be done with specialists, and by whom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from registry import bundle, licences, lookup, queries, records, scores
+from registry import audit, bundle, licences, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
@@ -234,6 +234,15 @@ class Registry(Catalogue):
     def _keep(self, name: str, content: Buffer) -> None:
         if not self._blobs.has(name):
             self._blobs.put(content)
+
+    def audit_log(self, limit: int, specialist: str | None = None) -> list[audit.Entry]:
+        """The last changes, of one specialist or of all, the latest at the end."""
+        with self._database.read() as connection:
+            return audit.last(connection, limit, specialist)
+
+    def audit_problems(self, head: str | None = None) -> Iterator[str]:
+        """What is wrong with the audit log; see `audit.problems`."""
+        return audit.problems(self._database, head)
 
     def pack(self, reference: Reference, into: IO[bytes]) -> None:
         """Write a version as a bundle, its private examples too.

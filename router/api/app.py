@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from router.api.access import Access, AccessRules
 from router.api.aliases import alias_routes
+from router.api.audit import audit_routes
 from router.api.authorization import authorize
 from router.api.boundary import Boundary
 from router.api.canary import canary_routes
@@ -71,6 +72,7 @@ def create_app(
         lineage_routes,
         key_routes,
         feedback_routes,
+        audit_routes,
         operation_routes,
     ):
         app.include_router(routes(service))

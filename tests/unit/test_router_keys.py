@@ -124,6 +124,7 @@ def test_every_endpoint_asks_for_one_scope(client, made, key):
     assert admins == [
         ("post", "specialists/{owner}/{name}/versions/{number}/release"),
         *(("get", "keys"), ("post", "keys"), ("delete", "keys/{identity}")),
+        *(("get", "audit"), ("get", "audit/verify")),
     ]
     assert all(len(scopes) == 1 for each, scopes in asked.items() if each not in admins)
 
@@ -257,3 +258,19 @@ def test_no_more_is_registered_than_the_quota_has_room_for(client, made):
     refused = upload(http, "eve/two")
     assert code(refused) == (429, "insufficient_quota")
     assert refused.headers["retry-after"] == "60"
+
+
+def test_an_admin_reads_who_did_what(client, made, key):
+    admin, ada = client(key(None, Scope.ADMIN)), client(key("ada", Scope.DEPLOY))
+    ada.put("/v1/specialists/ada/french/visibility", json={"visibility": "unlisted"})
+    [entry] = admin.get("/v1/audit?limit=1").json()["data"]
+    assert (entry["action"], entry["specialist"]) == ("visibility.set", "ada/french")
+    identity = made.registry.keys.list()[0].id
+    assert entry["details"] == {"by": identity, "visibility": "unlisted"}
+    listed = admin.get("/v1/audit?specialist=ada/french").json()["data"]
+    assert {each["specialist"] for each in listed} == {"ada/french"}
+    verified = admin.get("/v1/audit/verify", params={"head": listed[0]["digest"]}).json()
+    assert verified == {
+        "object": "audit", "ok": True, "problems": [], "head": entry["digest"],
+    }  # fmt: skip
+    assert not admin.get("/v1/audit/verify?head=sha256:0").json()["ok"]
