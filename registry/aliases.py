@@ -104,15 +104,23 @@ class Aliases:
             self._arrange(connection, reference.id, alias, protected, gates)
             return self._now(connection, reference.id, alias)
 
-    def try_out(self, version: str, share: float, guard: Guard = USUAL) -> Canary | None:
-        """Give a share of the requests for `prod` to another version; 0 ends that.
+    def try_out(
+        self,
+        version: str,
+        share: float,
+        guard: Guard = USUAL,
+        *,
+        alias: str = queries.PROD,
+    ) -> Canary | None:
+        """Give a share of the requests for an alias to another version; 0 ends that.
 
-        A conversation, or a user where requests name one, stays with one version. Whenever `prod`
-        moves, to this version or elsewhere, the trial is over. It is over too once the version's
-        answers fail, or are called bad, more often than the guard lets them.
+        A conversation, or a user where requests name one, stays with one version. Whenever the
+        alias moves, to this version or elsewhere, the trial is over. It is over too once the
+        version's answers fail, or are called bad, more often than the guard lets them.
 
         Raises:
-            InvalidInput: the share is not from 0 to 1, or the version is in service already.
+            InvalidInput: the share is not from 0 to 1, or the alias points to the version already.
+            UnknownSpecialist: there is no such version, or no such alias.
         """
         reference = parse_reference(version)
         if not 0 <= share <= 1:
@@ -121,26 +129,29 @@ class Aliases:
         self._view.require_own(reference)
         with self._database.write() as connection:
             row = lookup.find(connection, reference, self._view)
-            if share and row.number == moves.number(connection, reference.id, queries.PROD):
+            served = moves.number(connection, reference.id, alias)
+            if share and served is None:
+                raise UnknownSpecialist(f"{reference.id}:{alias}")
+            if share and row.number == served:
                 message = f"Version {row.number} is in service already; try another one."
                 raise InvalidInput(message, "version", "in_service")
-            moves.try_out(connection, reference.id, row.id, share, **asdict(guard))
+            moves.try_out(connection, reference.id, alias, row.id, share, **asdict(guard))
             return Canary(row.number, row.digest, share) if share else None
 
-    def canary(self, specialist: str) -> Canary | None:
-        """The version that is tried on some of a specialist's requests, if one is."""
+    def canary(self, specialist: str, alias: str = queries.PROD) -> Canary | None:
+        """The version that is tried on some of the requests for an alias, if one is."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
             lookup.require(connection, reference, self._view)
-            row = connection.execute(queries.canary(reference.id)).one_or_none()
+            row = connection.execute(queries.canary(reference.id, alias)).one_or_none()
         return None if row is None else Canary(row.number, row.digest, row.share, row.verdict)
 
-    def trial(self, specialist: str) -> list[Record]:
-        """How the version in service and the one that is tried fare; empty when none is."""
+    def trial(self, specialist: str, alias: str = queries.PROD) -> list[Record]:
+        """How what an alias points to and what is tried fare; empty when nothing is tried."""
         reference = parse_id(specialist)
         with self._database.read() as connection:
             lookup.require(connection, reference, self._view)
-            return trials.records(connection, reference.id)
+            return trials.records(connection, reference.id, alias)
 
     def roll_back(
         self,

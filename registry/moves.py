@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from registry import audit, guards, listing
 from registry.clock import now
 from registry.errors import Conflict
-from registry.queries import PROD, of_alias
+from registry.queries import of_alias
 from registry.tables import aliases, canaries, changes, moves, outcomes, versions
 
 
@@ -59,20 +59,26 @@ def take_away(
 
 
 def try_out(
-    connection: Connection, specialist: str, version: int, share: float, **guard: float
+    connection: Connection,
+    specialist: str,
+    alias: str,
+    version: int,
+    share: float,
+    **guard: float,
 ) -> None:
-    """Give a share of the requests for `prod` to another version, or none from now on (0).
+    """Give a share of the requests for an alias to another version, or none from now on (0).
 
     It is counted anew how the answers end; `guard` are the bounds within which they may be worse.
     """
-    connection.execute(delete(canaries).where(canaries.c.specialist == specialist))
+    connection.execute(delete(canaries).where(*of_alias(canaries, specialist, alias)))
     own = select(versions.c.id).where(versions.c.specialist == specialist)
     connection.execute(delete(outcomes).where(outcomes.c.version.in_(own)))
     if share:
-        values = {"specialist": specialist, "version": version, "share": share, "began": now()}
-        connection.execute(insert(canaries).values(**values, **guard))
+        named = {"specialist": specialist, "alias": alias}
+        values = {"version": version, "share": share, "began": now()}
+        connection.execute(insert(canaries).values(**named, **values, **guard))
     which = select(versions.c.number).where(versions.c.id == version)
-    tried = {"version": connection.scalar(which), "share": share}
+    tried = {"alias": alias, "version": connection.scalar(which), "share": share}
     audit.note(connection, audit.TRIED, specialist, **tried)
     note_change(connection, specialist)
 
@@ -109,9 +115,8 @@ def _move(
     more = {"before": before, "overridden": overridden, "created": now()}
     connection.execute(insert(moves).values(**noted, **more))
     _set(connection, specialist, alias, version)
-    if alias == PROD:
-        # What was tried was tried against the version that was in service.
-        connection.execute(delete(canaries).where(canaries.c.specialist == specialist))
+    # What was tried was tried against the version that it pointed to.
+    connection.execute(delete(canaries).where(*of_alias(canaries, specialist, alias)))
     to = {"alias": alias, "version": number(connection, specialist, alias)}
     said = {"reason": reason, "overridden": overridden}
     audit.note(connection, audit.MOVED, specialist, **to, **said)

@@ -225,11 +225,12 @@ def moves_of(specialist: str, alias: str) -> Select[Any]:
 
 def _with_trial(found: Select[Any]) -> Select[Any]:
     """Beside versions what _LIVE has of others: the first one, and one that is tried."""
+    of_prod = canaries.c.alias == PROD
     return (
         found.outerjoin(
             _first, and_(_first.c.specialist == versions.c.specialist, _first.c.number == 1)
         )
-        .outerjoin(canaries, canaries.c.specialist == versions.c.specialist)
+        .outerjoin(canaries, and_(canaries.c.specialist == versions.c.specialist, of_prod))
         .outerjoin(_tried, _tried.c.id == canaries.c.version)
     )
 
@@ -301,23 +302,26 @@ def _named() -> Select[Any]:
     return select(versions.c.id, versions.c.specialist, versions.c.number)
 
 
-def trial(specialist: str) -> Select[Any]:
-    """A specialist's trial that is under way: the versions served and tried, and its bounds."""
+def trials(specialist: str) -> Select[Any]:
+    """A specialist's trials that are under way: the versions served and tried, and bounds."""
+    same = and_(aliases.c.specialist == canaries.c.specialist, aliases.c.alias == canaries.c.alias)
     return (
         select(
+            aliases.c.alias,
             *(aliases.c.version.label("served"), canaries.c.version.label("tried")),
             *(canaries.c.margin, canaries.c.least, canaries.c.began),
         )
-        .join(aliases, aliases.c.specialist == canaries.c.specialist)
-        .where(aliases.c.alias == PROD, canaries.c.specialist == specialist, canaries.c.share > 0)
+        .join(aliases, same)
+        .where(canaries.c.specialist == specialist, canaries.c.share > 0)
+        .order_by(aliases.c.alias)
     )
 
 
-def canary(specialist: str) -> Select[Any]:
-    """The version that is tried on some of a specialist's requests."""
+def canary(specialist: str, alias: str) -> Select[Any]:
+    """The version that is tried on some of the requests for an alias."""
     tried = (versions.c.number, versions.c.digest, canaries.c.share)
     return (
         select(*tried, canaries.c.margin, canaries.c.least, canaries.c.verdict)
         .join(versions, versions.c.id == canaries.c.version)
-        .where(canaries.c.specialist == specialist)
+        .where(*of_alias(canaries, specialist, alias))
     )

@@ -119,11 +119,12 @@ audit = Table(
     Column("digest", _line(71), nullable=False),
 )
 
-# A version that some of the requests for `prod` get, while it is tried.
+# A version that some of the requests for an alias get, while it is tried.
 canaries = Table(
-    "canaries",
+    "trials",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
+    Column("alias", _line(64), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False),
     Column("share", Float, nullable=False),  # 0: it was taken back
     Column("margin", Float, nullable=False, server_default="0.1"),

@@ -1,7 +1,7 @@
 """Trials of versions: how their answers fare beside those of the version in service.
 
-A canary whose answers fail more often, or are called bad more often, than those of the version in
-service loses its share by itself, in the transaction that brings the news.
+A canary whose answers fail more often, or are called bad more often, than those of the version that
+its alias points to loses its share by itself, in the transaction that brings the news.
 """
 
 import secrets as random
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from registry import audit, moves, queries
 from registry.clock import now
@@ -124,11 +124,13 @@ class Trials:
         return version.specialist, version.number
 
 
-def records(connection: Connection, specialist: str) -> list[Record]:
-    """How the version in service and the one that is tried fare, in this order; none if none is."""
-    trial = connection.execute(queries.trial(specialist)).one_or_none()
-    if trial is None:
-        return []
+def records(connection: Connection, specialist: str, alias: str) -> list[Record]:
+    """How what an alias points to and what is tried in its place fare; none if nothing is."""
+    trials = connection.execute(queries.trials(specialist)).all()
+    return next((_pair(connection, trial) for trial in trials if trial.alias == alias), [])
+
+
+def _pair(connection: Connection, trial: Row[Any]) -> list[Record]:
     return [_record(connection, version, trial.began) for version in (trial.served, trial.tried)]
 
 
@@ -144,23 +146,28 @@ def _add(connection: Connection, version: int, tally: Tally) -> None:
 
 
 def _judge(connection: Connection, specialist: str) -> list[str]:
-    """Take a canary back that does worse than it may; what is to be said of that."""
-    trial = connection.execute(queries.trial(specialist)).one_or_none()
-    if trial is None:
-        return []
-    served, tried = records(connection, specialist)
+    """Take canaries back that do worse than they may; what is to be said of that."""
+    trials = connection.execute(queries.trials(specialist)).all()
+    verdicts = ((trial, _verdict(connection, trial)) for trial in trials)
+    found = [(trial, verdict) for trial, verdict in verdicts if verdict is not None]
+    for trial, verdict in found:
+        _take_back(connection, specialist, trial, verdict)
+    return [f"{specialist}:{trial.alias}: {verdict}" for trial, verdict in found]
+
+
+def _verdict(connection: Connection, trial: Row[Any]) -> str | None:
+    """Why a canary is to be taken back, if it is."""
+    served, tried = _pair(connection, trial)
     for what, before, after in (
         ("failed", (served.failed, served.ended), (tried.failed, tried.ended)),
         ("were called bad", (served.bad, served.rated), (tried.bad, tried.rated)),
     ):
         if after[1] >= trial.least and _share(*after) > _share(*before) + trial.margin:
-            verdict = (
+            return (
                 f"Version {tried.number} was taken back: {after[0]} of {after[1]} answers {what}, "
                 f"{before[0]} of {before[1]} of version {served.number}."
             )
-            _take_back(connection, specialist, tried.number, verdict)
-            return [f"{specialist}: {verdict}"]
-    return []
+    return None
 
 
 def _share(bad: int, of: int) -> float:
@@ -168,10 +175,12 @@ def _share(bad: int, of: int) -> float:
     return bad / of if of else 0.0
 
 
-def _take_back(connection: Connection, specialist: str, number: int, verdict: str) -> None:
-    row = canaries.c.specialist == specialist
-    connection.execute(update(canaries).where(row).values(share=0.0, verdict=verdict))
-    audit.note(connection, audit.TRIED, specialist, version=number, share=0.0, verdict=verdict)
+def _take_back(connection: Connection, specialist: str, trial: Row[Any], verdict: str) -> None:
+    row = queries.of_alias(canaries, specialist, trial.alias)
+    connection.execute(update(canaries).where(*row).values(share=0.0, verdict=verdict))
+    number = connection.scalar(select(versions.c.number).where(versions.c.id == trial.tried))
+    said = {"alias": trial.alias, "version": number, "share": 0.0, "verdict": verdict}
+    audit.note(connection, audit.TRIED, specialist, **said)
     moves.note_change(connection, specialist)
 
 

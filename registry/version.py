@@ -70,7 +70,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A version that a share (0 to 1) of the requests for `prod` get, while it is tried.
+    """A version that a share (0 to 1) of the requests for an alias get, while it is tried.
 
     `verdict` says why it was taken back, and has none of them any longer.
     """

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from registry.version import Canary
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -25,6 +27,7 @@ class Decision:
         reason: One sentence for people.
         candidates: The best specialists that were compared, best first.
         generation: Number of the snapshot that was looked at; None when none was.
+        canary: What is tried in the place of the version that was asked for, if anything is.
     """
 
     specialist: str | None
@@ -34,6 +37,7 @@ class Decision:
     reason: str
     candidates: tuple[Candidate, ...] = ()
     generation: int | None = None
+    canary: Canary | None = None
 
 
 def base_answers(reason: str, generation: int | None = None) -> Decision:

@@ -7,6 +7,7 @@ from registry.errors import InvalidReference, UnknownSpecialist
 from registry.queries import PROD
 from registry.reference import parse_reference
 from registry.registry import Registry, Version
+from registry.version import Canary
 from router.decision import Decision, base_answers
 from router.encoder import Encoder
 from router.errors import NotReady, UnknownModel
@@ -80,22 +81,17 @@ class Resolver:
             model: What the request names.
             key: What stays the same over its conversation.
         """
-        snapshot = self._follower.snapshot
-        if snapshot is None or decision.specialist is None:
-            return decision
-        if model not in (AUTO, decision.specialist, f"{decision.specialist}:{PROD}"):
-            return decision
-        return staged(decision, snapshot.find(decision.specialist), key)
+        return staged(decision, self._canary(decision, model), key)
 
-    def on_trial(self, decision: Decision) -> bool:
-        """Whether it is counted how this answer ends, beside those of another version."""
+    def _canary(self, decision: Decision, model: str) -> Canary | None:
+        """What is tried in the place of what was decided."""
         snapshot = self._follower.snapshot
+        if model not in (AUTO, decision.specialist, f"{decision.specialist}:{PROD}"):
+            return decision.canary
         if snapshot is None or decision.specialist is None:
-            return False
+            return None
         route = snapshot.find(decision.specialist)
-        if route is None or route.canary is None:
-            return False
-        return decision.digest in (route.digest, route.canary.digest)
+        return route.canary if route is not None and decision.digest == route.digest else None
 
     async def route(self, turns: Sequence[str], owner: str | None = None) -> Decision:
         """The policy's decision over what an owner may use of the current snapshot.
@@ -132,7 +128,12 @@ class Resolver:
 
     def _named(self, model: str, owner: str | None) -> Decision:
         version = self.version(model, owner)
-        return Decision(version.id, version.number, version.digest, None, BY_NAME)
+        alias = parse_reference(model).alias
+        canary = None
+        if alias is not None and alias != PROD:
+            canary = self._registry.seen_by(owner).aliases.canary(version.id, alias)
+        found = version.id, version.number, version.digest
+        return Decision(*found, None, BY_NAME, canary=canary)
 
     def _nearest(self, model: str, owner: str | None) -> list[str]:
         """Names like one that is not known, whatever its case: specialists, `auto`, the base."""

@@ -4,17 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from registry.version import Canary
 from router.decision import Decision
-from router.snapshot import Route
 
 _SCALE = 1 << 64
 
 
-def staged(decision: Decision, route: Route | None, key: str) -> Decision:
-    """The same decision, for the canary of its specialist where this key is among its share."""
-    if route is None or route.canary is None or decision.digest != route.digest:
+def staged(decision: Decision, canary: Canary | None, key: str) -> Decision:
+    """The same decision, for the canary where there is one and this key is among its share."""
+    if canary is None or not canary.share:
         return decision
-    canary = route.canary
+    decision = replace(decision, canary=canary)
     if place(key, canary.digest) >= canary.share:
         return decision
     tried = f"Version {canary.number} is tried on {canary.share:.0%} of requests."

@@ -71,8 +71,9 @@ def canary(
         typer.Argument(metavar="OWNER/NAME@VERSION", help="The version to try, or its alias."),
     ],
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the requests for prod; 0 ends the trial.")
+        float, typer.Option(min=0, max=1, help="Of the requests for the alias; 0 ends the trial.")
     ] = 0.1,
+    alias: Alias = "prod",
     margin: Annotated[
         float,
         typer.Option(min=0, max=1, help="By how much its answers may fail, or be bad, more often."),
@@ -86,7 +87,7 @@ def canary(
     """Try a version on a share of the requests; a user or a conversation stays with one version."""
     output = Output(as_json)
     name, which = _which(version)
-    fields = {"version": which, "share": share, "margin": margin, "least": least}
+    fields = {"version": which, "share": share, "margin": margin, "least": least, "alias": alias}
     with connect(url) as client:
         done = client.try_out(name, fields)
     said = f"{name}: nothing is tried any longer"

@@ -125,7 +125,7 @@ def counted(
 ) -> Items:
     """The same items, in the metrics and against the caller's quota; of `most` tokens at most."""
     items = measured(items, operation, service.metrics)
-    if decision.digest is not None and service.resolver.on_trial(decision):
+    if decision.digest is not None and decision.canary is not None:
         items = service.outcomes.watched(decision.digest, items)
     if caller.quota.tokens_per_minute is None:
         return items

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from registry.aliases import MAX_REASON
 from registry.gates import Gates
+from registry.queries import PROD
 from registry.trials import USUAL, Record
 from registry.version import Alias, Canary, Move
 from router.wire.base import Body, Text, refused
@@ -42,9 +43,10 @@ class AliasRequest(Body):
 
 
 class CanaryRequest(Body):
-    """Which version is tried, and on which share of the requests for `prod`."""
+    """Which version is tried, and on which share of the requests for an alias."""
 
     version: Which
+    alias: Text = Field(PROD, description="Of whose requests it gets a share.")
     share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="0 ends it.")]
     margin: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
         USUAL.margin, description="By how much more of its answers may fail, or be called bad."

@@ -170,7 +170,7 @@ class Model(RuleBasedStateMachine):
             return self.registries[who].aliases.try_out(f"{name}@{number}", share)
 
         there = self.known.get(name)
-        if there is None or not there.has(number):
+        if there is None or not there.has(number) or (share and not there.now("prod")):
             self.refused(UnknownSpecialist, make)
         elif share and there.now("prod") == number:
             self.refused(InvalidInput, make)

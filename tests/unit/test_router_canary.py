@@ -143,6 +143,19 @@ def test_places_are_even_and_differ_between_trials():
     assert 0.45 < same / 4000 < 0.55
 
 
+def test_another_alias_is_tried_by_itself(client):
+    client.put(f"{FRENCH}/aliases/candidate", json={"version": 1})
+    put(client, version=2, share=0.5, alias="candidate")
+    users = [f"user-{number}" for number in range(60)]
+    found = [answered(client, "ada/french:candidate", user=user)[0] for user in users]
+    assert 15 < found.count(2) < 45
+    assert {answered(client, user=user)[0] for user in users[:20]} == {1}
+    assert client.get(f"{FRENCH}/canary").json()["share"] == 0
+    shown = client.get(f"{FRENCH}/canary?alias=candidate").json()
+    assert (shown["share"], shown["version"]) == (0.5, 2)
+    assert put(client, version=2, share=0.5, alias="nothing").status_code == 404
+
+
 def test_a_version_whose_answers_fail_is_taken_back(running, client):
     made, _ = running
     put(client, version=2, share=0.5, margin=0.3, least=5)

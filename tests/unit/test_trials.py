@@ -1,14 +1,18 @@
 """A version on trial that does worse than the one in service is taken back by itself."""
 
 import dataclasses
+import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from old_release import rewind
 from tiny_adapter import BASE, card, config, weights
 
 from registry.archive import audit_log
-from registry.errors import UnknownAnswer
+from registry.errors import UnknownAnswer, UnknownSpecialist
 from registry.rating import Rating
 from registry.registry import Registry
 from registry.trials import Guard, Tally
@@ -57,12 +61,14 @@ def test_one_whose_answers_fail_is_taken_back_and_it_says_so(registry, digests, 
     assert registry.trials.note({served: Tally(18, 2), tried: Tally(6, 3)}) == []
     [verdict] = registry.trials.note({tried: Tally(0, 1)})
     said = "Version 2 was taken back: 4 of 10 answers failed, 2 of 20 of version 1."
-    assert verdict == f"{COACH}: {said}"
+    assert verdict == f"{COACH}:prod: {said}"
     canary = registry.aliases.canary(COACH)
     assert (canary.number, canary.share, canary.verdict) == (2, 0.0, said)
     assert [live.canary for live in registry.live()] == [None]
     assert registry.changes(registry.generation() - 1)[0].live.canary is None
-    assert audit_log(home, 1)[0].details == {"version": 2, "share": 0.0, "verdict": said}
+    assert audit_log(home, 1)[0].details == {
+        "alias": "prod", "version": 2, "share": 0.0, "verdict": said,
+    }  # fmt: skip
     assert registry.trials.note({tried: Tally(0, 9)}) == []
     registry.aliases.try_out(f"{COACH}@2", 0.1)
     assert registry.aliases.canary(COACH).verdict is None
@@ -75,6 +81,40 @@ def test_one_whose_answers_are_called_bad_is_taken_back(registry, digests):
     assert registry.aliases.canary(COACH).share == 0.5
     rate(registry, tried, 10, Rating.BAD, "b")
     assert "10 of 10 answers were called bad, 0 of 30" in registry.aliases.canary(COACH).verdict
+
+
+def test_each_alias_has_a_trial_of_its_own(registry, digests):
+    served, tried = digests
+    with pytest.raises(UnknownSpecialist, match="candidate"):
+        registry.aliases.try_out(f"{COACH}@2", 0.5, alias="candidate")
+    registry.aliases.promote(f"{COACH}@2", "candidate")
+    registry.aliases.try_out(f"{COACH}@1", 0.25, GUARD, alias="candidate")
+    assert registry.aliases.canary(COACH, "candidate").share == 0.25
+    [verdict] = registry.trials.note({tried: Tally(20, 0), served: Tally(0, 20)})
+    assert verdict.startswith(f"{COACH}:candidate: Version 1 was taken back")
+    assert registry.aliases.canary(COACH).share == 0.5
+    registry.aliases.promote(f"{COACH}@1", "candidate")
+    assert registry.aliases.canary(COACH, "candidate") is None
+    assert registry.aliases.canary(COACH).share == 0.5
+
+
+@pytest.mark.sqlite
+def test_trials_of_an_older_release_are_those_of_prod(home, empty_home):
+    shutil.copytree(empty_home, home)
+    rewind(home, "0016")
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        connection.execute("INSERT INTO specialists (id, name) VALUES ('ada/x', 'x')")
+        columns = "id, specialist, number, digest, kind, base, config, weights, card, created"
+        connection.execute(
+            f"INSERT INTO versions ({columns}) VALUES (1, 'ada/x', 1, 'd', 'lora', 'tiny', "
+            "'c', 'w', '{}', '2026-01-01')"
+        )
+        connection.execute(
+            "INSERT INTO canaries (specialist, version, share) VALUES ('ada/x', 1, 0.5)"
+        )
+    registry = Registry.open(home, BASE)
+    assert registry.aliases.canary("ada/x").share == 0.5
+    registry.close()
 
 
 def test_ratings_from_before_the_trial_do_not_count(registry, digests):
