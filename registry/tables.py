@@ -19,18 +19,12 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import VARCHAR
 
-
-def _line(length: int) -> String:
-    """A short text, sorted by its bytes in PostgreSQL too, so that ranges of names hold."""
-    return String(length).with_variant(VARCHAR(length, collation="C"), "postgresql")
-
+from registry.column_types import line
 
 metadata = MetaData(
     naming_convention={
@@ -44,11 +38,11 @@ metadata = MetaData(
 specialists = Table(
     "specialists",
     metadata,
-    Column("id", _line(129), primary_key=True),  # owner/name
+    Column("id", line(129), primary_key=True),  # owner/name
     Column("seq", Integer, nullable=False, server_default="0"),  # the number in lists
-    Column("name", _line(64), nullable=False, index=True),
+    Column("name", line(64), nullable=False, index=True),
     Column("retired", DateTime),  # UTC; null: in use
-    Column("visibility", _line(8), nullable=False, server_default="private"),
+    Column("visibility", line(8), nullable=False, server_default="private"),
     Index("ix_specialists_seq", "seq", unique=True),
     Index("ix_specialists_visibility_id", "visibility", "id"),
     Index("ix_specialists_visibility_name", "visibility", "name"),
@@ -60,15 +54,15 @@ versions = Table(
     Column("id", Integer, primary_key=True),
     Column("specialist", ForeignKey(specialists.c.id), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("digest", _line(71), nullable=False, unique=True),
-    Column("kind", _line(16), nullable=False),
-    Column("base", _line(256), nullable=False),
-    Column("config", _line(71), nullable=False),  # a blob
-    Column("weights", _line(71), nullable=False),  # a blob
+    Column("digest", line(71), nullable=False, unique=True),
+    Column("kind", line(16), nullable=False),
+    Column("base", line(256), nullable=False),
+    Column("config", line(71), nullable=False),  # a blob
+    Column("weights", line(71), nullable=False),  # a blob
     Column("card", Text, nullable=False),  # canonical JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("created", DateTime, nullable=False),  # UTC
-    Column("quarantined", _line(500)),  # why nobody is answered by it; null: it may be served
+    Column("quarantined", line(500)),  # why nobody is answered by it; null: it may be served
     Column("purged", DateTime),  # UTC, since when its files may be gone; null: they are there
     UniqueConstraint("specialist", "number"),
     Index("ix_versions_config", "config"),
@@ -79,7 +73,7 @@ aliases = Table(
     "aliases",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", _line(64), primary_key=True),
+    Column("alias", line(64), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False, index=True),
 )
 
@@ -89,10 +83,10 @@ moves = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("specialist", ForeignKey(specialists.c.id), nullable=False),
-    Column("alias", _line(64), nullable=False),
+    Column("alias", line(64), nullable=False),
     Column("version", ForeignKey(versions.c.id)),  # null: taken away
     Column("before", ForeignKey("moves.id")),  # the move that a rollback returns to
-    Column("reason", _line(500)),
+    Column("reason", line(500)),
     Column("overridden", Text),  # why the gates would have refused it
     Column("created", DateTime, nullable=False),  # UTC
     Index("ix_moves_specialist_alias_id", "specialist", "alias", "id"),
@@ -104,7 +98,7 @@ protections = Table(
     "protections",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", _line(64), primary_key=True),
+    Column("alias", line(64), primary_key=True),
 )
 
 # Every change, in order; each digest is of its entry and of the digest before it.
@@ -113,10 +107,10 @@ audit = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("created", DateTime, nullable=False),  # UTC
-    Column("action", _line(32), nullable=False),
-    Column("specialist", _line(129), nullable=False, index=True),
+    Column("action", line(32), nullable=False),
+    Column("specialist", line(129), nullable=False, index=True),
     Column("details", Text, nullable=False),  # canonical JSON
-    Column("digest", _line(71), nullable=False),
+    Column("digest", line(71), nullable=False),
 )
 
 # A version that some of the requests for an alias get, while it is tried.
@@ -124,13 +118,13 @@ canaries = Table(
     "trials",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", _line(64), primary_key=True),
+    Column("alias", line(64), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False),
     Column("share", Float, nullable=False),  # 0: it was taken back
     Column("margin", Float, nullable=False, server_default="0.1"),
     Column("least", Integer, nullable=False, server_default="20"),
     Column("began", DateTime),  # UTC
-    Column("verdict", _line(500)),  # why it was taken back
+    Column("verdict", line(500)),  # why it was taken back
 )
 
 # How answers ended since a trial began, of the version in service and the one that is tried.
@@ -146,9 +140,9 @@ outcomes = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("answer", _line(100), primary_key=True),
+    Column("answer", line(100), primary_key=True),
     Column("version", ForeignKey(versions.c.id), nullable=False),
-    Column("rating", _line(8), nullable=False),
+    Column("rating", line(8), nullable=False),
     Column("correction", Text),
     Column("created", DateTime, nullable=False),  # UTC
     Index("ix_feedback_version_created", "version", "created"),
@@ -158,8 +152,8 @@ feedback = Table(
 secrets = Table(
     "secrets",
     metadata,
-    Column("name", _line(32), primary_key=True),
-    Column("value", _line(64), nullable=False),
+    Column("name", line(32), primary_key=True),
+    Column("value", line(64), nullable=False),
 )
 
 # What a version must have scored before an alias is pointed to it.
@@ -167,7 +161,7 @@ gates = Table(
     "gates",
     metadata,
     Column("specialist", ForeignKey(specialists.c.id), primary_key=True),
-    Column("alias", _line(64), primary_key=True),
+    Column("alias", line(64), primary_key=True),
     Column("gates", Text, nullable=False),  # JSON
 )
 
@@ -176,10 +170,10 @@ origins = Table(
     "origins",
     metadata,
     Column("version", ForeignKey(versions.c.id), primary_key=True),
-    Column("relation", _line(16), primary_key=True),
-    Column("subject", _line(256), primary_key=True),
-    Column("label", _line(256), nullable=False),
-    Column("license", _line(256)),
+    Column("relation", line(16), primary_key=True),
+    Column("subject", line(256), primary_key=True),
+    Column("label", line(256), nullable=False),
+    Column("license", line(256)),
     Index("ix_origins_relation_subject", "relation", "subject"),
     Index("ix_origins_relation_label", "relation", "label"),
 )
@@ -188,14 +182,14 @@ origins = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("id", _line(16), primary_key=True),
-    Column("name", _line(200), nullable=False),
-    Column("owner", _line(64)),  # null: all owners
-    Column("scopes", _line(200), nullable=False),
+    Column("id", line(16), primary_key=True),
+    Column("name", line(200), nullable=False),
+    Column("owner", line(64)),  # null: all owners
+    Column("scopes", line(200), nullable=False),
     Column("created", DateTime, nullable=False),  # UTC
     Column("expires", DateTime),  # UTC
     Column("revoked", DateTime),  # UTC
-    Column("hash", _line(64), nullable=False),
+    Column("hash", line(64), nullable=False),
     Column("quota", Text, nullable=False, server_default="{}"),  # JSON
 )
 
@@ -204,8 +198,8 @@ scores = Table(
     "scores",
     metadata,
     Column("version", ForeignKey(versions.c.id), primary_key=True),
-    Column("metric", _line(64), primary_key=True),
-    Column("data", _line(256), primary_key=True),  # empty: it was not said
+    Column("metric", line(64), primary_key=True),
+    Column("data", line(256), primary_key=True),  # empty: it was not said
     Column("value", Float, nullable=False),
     Column("base_value", Float),
     Column("rows", Integer),
@@ -217,8 +211,8 @@ leases = Table(
     "leases",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("holder", _line(64), nullable=False),
-    Column("digest", _line(71)),  # null: all versions
+    Column("holder", line(64), nullable=False),
+    Column("digest", line(71)),  # null: all versions
     Column("until", DateTime, nullable=False),  # UTC
 )
 
@@ -226,8 +220,8 @@ leases = Table(
 bases = Table(
     "bases",
     metadata,
-    Column("name", _line(256), primary_key=True),
-    Column("digest", _line(71), nullable=False),
+    Column("name", line(256), primary_key=True),
+    Column("digest", line(71), nullable=False),
 )
 
 changes = Table(

@@ -30,7 +30,7 @@ def upgrade(connection: Connection) -> None:
     config = alembic_config(connection)
     try:
         if connection.dialect.name != "sqlite" and not inspect(connection).has_table(VERSIONS):
-            # The steps up to 0014 are SQLite's history; others begin where it stands.
+            # Where SQLite was before 0014 PostgreSQL never was; it begins where the tables stand.
             metadata.create_all(connection)
             create_listing(connection)
             command.stamp(config, "head")

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from registry.column_types import line
+
 revision = "0016"
 down_revision = "0015"
 
@@ -12,8 +14,8 @@ def upgrade() -> None:
     op.create_table(
         "scores",
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("metric", sa.String(64), nullable=False),
-        sa.Column("data", sa.String(256), nullable=False),
+        sa.Column("metric", line(64), nullable=False),
+        sa.Column("data", line(256), nullable=False),
         sa.Column("value", sa.Float(), nullable=False),
         sa.Column("base_value", sa.Float()),
         sa.Column("rows", sa.Integer()),

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from registry.column_types import line
+
 revision = "0017"
 down_revision = "0016"
 
@@ -11,14 +13,14 @@ def upgrade() -> None:
     """Make the table anew under another name, since its key is another."""
     op.create_table(
         "trials",
-        sa.Column("specialist", sa.String(129), nullable=False),
-        sa.Column("alias", sa.String(64), nullable=False),
+        sa.Column("specialist", line(129), nullable=False),
+        sa.Column("alias", line(64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("share", sa.Float(), nullable=False),
         sa.Column("margin", sa.Float(), nullable=False, server_default="0.1"),
         sa.Column("least", sa.Integer(), nullable=False, server_default="20"),
         sa.Column("began", sa.DateTime()),
-        sa.Column("verdict", sa.String(500)),
+        sa.Column("verdict", line(500)),
         sa.PrimaryKeyConstraint("specialist", "alias", name="pk_trials"),
         sa.ForeignKeyConstraint(["specialist"], ["specialists.id"], "fk_trials_specialist"),
         sa.ForeignKeyConstraint(["version"], ["versions.id"], "fk_trials_version"),
