@@ -32,6 +32,8 @@ SECONDS = 120.0
 _OVERHEAD_BYTES = 1 << 30
 """Address space beside the adapter's own: Python, numpy, and the header as objects."""
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_TOLD = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TMPDIR")
+"""Of the environment; passwords and keys that it may hold are not told."""
 
 
 class Checkers:
@@ -48,6 +50,9 @@ class Checkers:
             InvalidAdapter: see `validate`; or it takes too much memory or time to be read.
             StorageError: no process can be begun.
         """
+        if len(config) > limits.max_config_bytes or len(weights) > limits.max_bytes:
+            # Refused for its size alone, unread.
+            return validate(config, weights, base, limits)
         checker = self._taken()
         try:
             adapter = checker.check(config, weights, base, limits)
@@ -71,7 +76,7 @@ class Checkers:
     def _taken(self) -> "_Checker":
         with self._lock:
             # Those of a process that this one was forked from are not ours.
-            mine = [each for each in self._idle if each.parent == os.getpid()]
+            mine = [each for each in self._idle if each.is_ours]
             self._idle = mine[:-1]
         return mine[-1] if mine else _Checker()
 
@@ -93,20 +98,26 @@ class _Checker:
     """One process that checks, at the other end of a socket."""
 
     def __init__(self) -> None:
-        self.parent = os.getpid()
+        self._parent = os.getpid()
         mine, theirs = socket.socketpair()
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 (this file)
                     [sys.executable, "-m", __name__, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | _ONE_THREAD,
+                    env={name: os.environ[name] for name in _TOLD if name in os.environ}
+                    | _ONE_THREAD,
                     stdin=subprocess.DEVNULL,
                 )
         except OSError as error:
             mine.close()
             raise StorageError(f"No process can be begun to check adapters: {error}.") from error
         self._connection = Connection(mine.detach())
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process began it, and it goes on."""
+        return self._parent == os.getpid() and self._process.poll() is None
 
     def check(self, config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> Adapter:
         """Have an adapter checked; raises _Ended when the process did not answer."""

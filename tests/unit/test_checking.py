@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,14 +49,43 @@ def test_apart_it_is_found_what_is_found_here(checkers):
     assert len(checkers._idle) == 1
 
 
-def test_a_process_that_is_killed_refuses_the_upload_and_is_replaced(checkers):
+def test_a_process_that_died_is_replaced(checkers):
     check(checkers)
-    os.kill(checkers._idle[0]._process.pid, signal.SIGKILL)
-    checkers._idle[0]._process.wait()
+    [first] = checkers._idle
+    os.kill(first._process.pid, signal.SIGKILL)
+    first._process.wait()
+    assert check(checkers).rank == 4
+    assert first not in checkers._idle
+
+
+def test_one_that_dies_of_an_adapter_refuses_it(checkers, monkeypatch):
+    check(checkers)
+    [first] = checkers._idle
+    send = checking.send_handle
+
+    def killed(*arguments):
+        os.kill(first._process.pid, signal.SIGKILL)
+        first._process.wait()
+        send(*arguments)
+
+    monkeypatch.setattr(checking, "send_handle", killed)
     with pytest.raises(InvalidAdapter, match="cannot be read"):
         check(checkers)
     assert checkers._idle == []
-    assert check(checkers).rank == 4
+
+
+def test_it_is_told_no_secrets(checkers, monkeypatch):
+    monkeypatch.setenv("MYRIAD_DATABASE", "postgresql://ada:secret@host/x")
+    check(checkers)
+    told = Path(f"/proc/{checkers._idle[0]._process.pid}/environ").read_bytes()
+    assert b"PATH=" in told
+    assert b"secret" not in told
+
+
+def test_what_is_too_large_is_refused_unread(checkers):
+    with pytest.raises(InvalidAdapter, match=r"adapter_config\.json"):
+        check(checkers, b" " * (LIMITS.max_config_bytes + 1))
+    assert checkers._idle == []
 
 
 def test_one_that_takes_too_long_is_ended(checkers, monkeypatch):
