@@ -52,13 +52,20 @@ def backup(place: Path | Location, file: Path, report: Report = lambda *_: None)
         StorageError: it cannot be read or written, or a blob is damaged.
     """
     location = Location.of(place)
+    with closing(location.known()) as database:
+        return pack(database, location.blobs(), file, report)
+
+
+def pack(
+    database: Database, store: Blobs, file: Path, report: Report = lambda *_: None
+) -> Contents:
+    """The same, of a registry that is open."""
     with (
-        closing(location.known()) as database,
         leased(database, "backup"),
         _translated(file),
         tempfile.TemporaryDirectory(dir=file.parent) as scratch,
     ):
-        copy, draft, store = Path(scratch, DATABASE), Path(scratch, "draft.tar"), location.blobs()
+        copy, draft = Path(scratch, DATABASE), Path(scratch, "draft.tar")
         copying.into_file(database, copy)
         names, count = _named(copy)
         nbytes = 0
@@ -108,14 +115,18 @@ def problems(place: Path | Location, report: Report = lambda *_: None) -> Iterat
         StorageError: its database cannot be read.
     """
     location = Location.of(place)
-    store = location.blobs()
     with closing(location.known()) as database:
-        yield from _corruption(database)
-        yield from audit.problems(database)
-        yield from _false_versions(database)
-        yield from _false_lists(database)
-        with database.read() as connection:
-            names = _blobs_of(connection)
+        yield from check(database, location.blobs(), report)
+
+
+def check(database: Database, store: Blobs, report: Report = lambda *_: None) -> Iterator[str]:
+    """The same, of a registry that is open."""
+    yield from _corruption(database)
+    yield from audit.problems(database)
+    yield from _false_versions(database)
+    yield from _false_lists(database)
+    with database.read() as connection:
+        names = _blobs_of(connection)
     for done, name in enumerate(names):
         report(done, len(names))
         try:

@@ -53,9 +53,19 @@ def collect(
     """
     location = Location.of(place)
     with closing(location.known()) as database:
-        purged = _purge(database.by("gc"), now() - retention)
-        files, nbytes = _remove(database, location.blobs(), grace, report)
-    return Collected(purged, files, nbytes)
+        return collect_from(database.by("gc"), location.blobs(), retention, grace, report)
+
+
+def collect_from(
+    database: Database,
+    store: Blobs,
+    retention: timedelta = RETENTION,
+    grace: timedelta = GRACE,
+    report: Report = lambda *_: None,
+) -> Collected:
+    """The same, of a registry that is open."""
+    purged = _purge(database, now() - retention)
+    return Collected(purged, *_remove(database, store, grace, report))
 
 
 def _purge(database: Database, retired_before: datetime) -> int:

@@ -1,10 +1,11 @@
 """The registry: what may be done with specialists, and by whom."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
-from registry import audit, bundle, licences, lookup, queries, records, scores
+from registry import archive, audit, bundle, licences, lookup, queries, records, scores
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
@@ -12,6 +13,7 @@ from registry.blobs import Blobs
 from registry.card import Card, Evaluation
 from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
+from registry.collection import Collected, collect_from
 from registry.content import Buffer
 from registry.database import Database
 from registry.digests import digest_bytes
@@ -234,6 +236,18 @@ class Registry(Catalogue):
     def _keep(self, name: str, content: Buffer) -> None:
         if not self._blobs.has(name):
             self._blobs.put(content)
+
+    def backup(self, file: Path) -> archive.Contents:
+        """Write all that is registered into a file; see `archive.backup`."""
+        return archive.pack(self._database, self._blobs, file)
+
+    def problems(self) -> Iterator[str]:
+        """All that is wrong, in sentences; reads every file."""
+        return archive.check(self._database, self._blobs)
+
+    def collect(self, retention: timedelta) -> Collected:
+        """Collect garbage; see `collection.collect`."""
+        return collect_from(self._database, self._blobs, retention)
 
     def audit_log(self, limit: int, specialist: str | None = None) -> list[audit.Entry]:
         """The last changes, of one specialist or of all, the latest at the end."""

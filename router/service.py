@@ -32,6 +32,7 @@ ROUTING_THREADS = 2
 READING_THREADS = 4
 WRITING_THREADS = 2
 EMBEDDING_THREADS = 1
+MAINTENANCE_THREADS = 1
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
 
@@ -80,6 +81,7 @@ class Service:
         self.reading = Pool("reading", READING_THREADS)
         self.writing = Pool("writing", WRITING_THREADS)
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
+        self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
         self.uploads = Gate(UPLOADS)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
         self.quotas = Quotas(replicas)
@@ -115,7 +117,8 @@ class Service:
             self._telling.cancel()
         await self.tell_outcomes()
         await self.writing.run(self.follower.stop)
-        for pool in (self.routing, self.reading, self.writing, self.embedding):
+        pools = self.routing, self.reading, self.writing, self.embedding, self.maintenance
+        for pool in pools:
             pool.close()
 
     async def answer_ids(self) -> AnswerIds:

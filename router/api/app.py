@@ -17,6 +17,7 @@ from router.api.feedback import feedback_routes
 from router.api.keys import key_routes
 from router.api.lenient import Lenient
 from router.api.lineage import lineage_routes
+from router.api.maintenance import maintenance_routes
 from router.api.models import model_routes
 from router.api.operations import operation_routes
 from router.api.pages import add_pages
@@ -31,6 +32,7 @@ from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
 from router.wire.feedback import FeedbackRequest
 from router.wire.key import KeyRequest
+from router.wire.maintenance import GcRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import ScoresRequest, VisibilityRequest
@@ -73,6 +75,7 @@ def create_app(
         key_routes,
         feedback_routes,
         audit_routes,
+        maintenance_routes,
         operation_routes,
     ):
         app.include_router(routes(service))
@@ -91,6 +94,7 @@ def create_app(
         VisibilityRequest,
         ScoresRequest,
         KeyRequest,
+        GcRequest,
         FeedbackRequest,
     )
     return app

@@ -1,7 +1,6 @@
 """`/v1/specialists`: register, list, show, retire, restore."""
 
 import os
-from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import IO, Annotated, Any
 
@@ -15,6 +14,7 @@ from registry.registry import Registry
 from registry.view import Visibility
 from router.api.authorization import Admin, Deployer, Reader, Writer
 from router.api.json_body import read_json
+from router.api.maintenance import pieces
 from router.api.schema import json_body, request_body
 from router.api.upload import uploaded
 from router.service import Service
@@ -22,7 +22,6 @@ from router.wire.body import parse
 from router.wire.specialist import ScoresRequest, VisibilityRequest, details, listed, specialist
 
 SHOWN_VERSIONS = 100
-PIECE_BYTES = 1 << 20
 _FILE = {"type": "string", "format": "binary"}
 UPLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -138,7 +137,7 @@ def specialist_routes(service: Service) -> APIRouter:
         packed.seek(0)
         named = f'attachment; filename="{owner}-{name}-{number}.tar"'
         headers["Content-Disposition"] = named
-        return StreamingResponse(_pieces(packed), media_type="application/x-tar", headers=headers)
+        return StreamingResponse(pieces(packed), media_type="application/x-tar", headers=headers)
 
     return routes
 
@@ -150,16 +149,10 @@ def _details(registry: Registry, identity: str) -> dict[str, Any]:
 
 
 def _packed(registry: Registry, reference: Reference) -> IO[bytes]:
-    into = TemporaryFile()  # noqa: SIM115 (`_pieces` closes it)
+    into = TemporaryFile()  # noqa: SIM115 (`pieces` closes it)
     try:
         registry.pack(reference, into)
     except BaseException:
         into.close()
         raise
     return into
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE_BYTES):
-            yield piece

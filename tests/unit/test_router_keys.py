@@ -10,9 +10,11 @@ import pytest
 import tiny_adapter
 from served import BASE, register, served, service
 
+from registry import archive
 from registry.errors import StorageError
 from registry.keys import Keys
 from registry.quota import Quota
+from registry.registry import Registry
 from registry.scopes import Scope
 from registry.view import Visibility
 from router import keyring
@@ -125,6 +127,7 @@ def test_every_endpoint_asks_for_one_scope(client, made, key):
         ("post", "specialists/{owner}/{name}/versions/{number}/release"),
         *(("get", "keys"), ("post", "keys"), ("delete", "keys/{identity}")),
         *(("get", "audit"), ("get", "audit/verify")),
+        *(("get", "registry/backup"), ("post", "registry/verify"), ("post", "registry/gc")),
     ]
     assert all(len(scopes) == 1 for each, scopes in asked.items() if each not in admins)
 
@@ -227,6 +230,27 @@ def test_only_so_many_keys_are_remembered(client, key, monkeypatch):
     monkeypatch.setattr(keyring, "KNOWN", 2)
     keys = [client(key("ada", Scope.INFER)) for _ in range(4)]
     assert [chat(each).status_code for each in keys * 2] == [200] * 8
+
+
+def test_an_admin_keeps_the_registry(client, made, key, tmp_path):
+    admin = client(key(None, Scope.ADMIN))
+    assert admin.post("/v1/registry/verify").json()["ok"]
+    saved = admin.get("/v1/registry/backup")
+    (tmp_path / "saved.tar").write_bytes(saved.content)
+    archive.restore(tmp_path / "saved.tar", tmp_path / "again")
+    again = Registry.open(tmp_path / "again", tiny_adapter.BASE)
+    assert again.live() == made.registry.live()
+    again.close()
+    admin.delete("/v1/specialists/bob/secret")
+    gone = admin.post("/v1/registry/gc", json={"days": 0}).json()
+    assert gone == {"object": "collection", "specialists": 1, "files": 0, "nbytes": 0}
+    assert admin.post("/v1/registry/gc", json={}).json()["specialists"] == 0
+    assert admin.post("/v1/registry/gc", json={"days": -1}).status_code == 400
+    [weights] = {made.registry.get("ada/french").files.weights}
+    weights.write_bytes(b"damaged")
+    found = admin.post("/v1/registry/verify").json()
+    assert (found["ok"], "is damaged" in found["problems"][0]) == (False, True)
+    assert code(admin.get("/v1/registry/backup")) == (503, "storage_unavailable")
 
 
 def test_a_quota_is_held_and_told(client, made, key):

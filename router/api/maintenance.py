@@ -1,0 +1,72 @@
+"""`/v1/registry`: back up, verify and tidy what is registered."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import StreamingResponse
+
+from registry.registry import Registry
+from router.api.authorization import Admin
+from router.api.json_body import read_json
+from router.api.schema import json_body
+from router.service import Service
+from router.wire.body import parse
+from router.wire.maintenance import GcRequest
+
+PIECE_BYTES = 1 << 20
+
+
+def maintenance_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(prefix="/v1/registry", tags=["operations"])
+
+    @routes.get("/backup")
+    async def backup(caller: Admin) -> StreamingResponse:
+        """All that is registered in one tar file, private examples too."""
+        packed = await service.maintenance.run(_packed, service.seen_by(caller))
+        headers = {
+            "Content-Length": str(packed.seek(0, os.SEEK_END)),
+            "Content-Disposition": 'attachment; filename="registry.tar"',
+        }
+        packed.seek(0)
+        return StreamingResponse(pieces(packed), media_type="application/x-tar", headers=headers)
+
+    @routes.post("/verify")
+    async def verify(caller: Admin) -> dict[str, Any]:
+        """Read everything again: database, digests, lists, files."""
+        found = await service.maintenance.run(_problems, service.seen_by(caller))
+        return {"object": "verification", "ok": not found, "problems": found}
+
+    @routes.post("/gc", openapi_extra=json_body(GcRequest))
+    async def gc(request: Request, caller: Admin) -> dict[str, Any]:
+        """Give up what was retired long ago, and remove files that nobody needs."""
+        body = parse(await read_json(request), GcRequest)
+        collect = service.seen_by(caller).collect
+        found = await service.maintenance.run(collect, timedelta(days=body.days))
+        return {"object": "collection", **asdict(found)}
+
+    return routes
+
+
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """A file's content from where it is, and its end."""
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def _problems(registry: Registry) -> list[str]:
+    return list(registry.problems())
+
+
+def _packed(registry: Registry) -> IO[bytes]:
+    """A file without a name, which goes when it is closed."""
+    with TemporaryDirectory() as folder:
+        registry.backup(Path(folder, "registry.tar"))
+        return Path(folder, "registry.tar").open("rb")
