@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.errors import InvalidSetting
+from registry.collection import RETENTION_DAYS
 from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
@@ -130,7 +131,7 @@ class Settings(BaseSettings):
     )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
     retention_days: float = Field(
-        30.0, ge=0, description="days for which a retired specialist can be restored"
+        RETENTION_DAYS, ge=0, description="days for which a retired specialist can be restored"
     )
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()

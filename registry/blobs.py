@@ -26,6 +26,17 @@ class Stored:
     nbytes: int
     written: float
 
+    @property
+    def place(self) -> str:
+        """Where it lies in its store."""
+        return f"{self.shard}/{self.name}"
+
+
+def place(digest: str) -> str:
+    """Where a blob lies in any store: its part, and its name there."""
+    content = digest.removeprefix("sha256:")
+    return f"{content[:2]}/{content}"
+
 
 class Blobs(Protocol):
     """Where the files of versions are kept: a folder, or a store elsewhere.
@@ -69,8 +80,7 @@ class BlobStore:
 
     def path(self, digest: str) -> Path:
         """Where a blob lies, whether or not it is there."""
-        content = digest.removeprefix("sha256:")
-        return self._folder / content[:2] / content
+        return self._folder / place(digest)
 
     def put(self, data: Buffer) -> str:
         """Store some bytes durably and return their digest; storing them again changes nothing.
@@ -126,7 +136,7 @@ class BlobStore:
             StorageError: it cannot be removed.
         """
         with _translated(self._folder):
-            (self._folder / blob.shard / blob.name).unlink()
+            (self._folder / blob.place).unlink()
 
     def tidy(self) -> None:
         """Nothing is kept here that is elsewhere too."""

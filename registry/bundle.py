@@ -11,11 +11,10 @@ from typing import IO
 
 from registry.errors import InvalidInput
 from registry.files import CONFIG, WEIGHTS
-from registry.limits import Limits
+from registry.limits import MAX_CARD_BYTES, Limits
 
 CARD = "card.json"
 NAMES = (CARD, CONFIG, WEIGHTS)
-MAX_CARD_BYTES = 4 * 1024 * 1024
 
 
 def pack(card: bytes, config: Path, weights: Path, into: IO[bytes]) -> None:

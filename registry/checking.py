@@ -70,8 +70,11 @@ class Checkers:
 
     def close(self) -> None:
         """End those that are idle."""
-        while self._idle:
-            self._taken().end()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for checker in idle:
+            if checker.is_ours:
+                checker.end()
 
     def _taken(self) -> "_Checker":
         with self._lock:

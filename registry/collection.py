@@ -22,8 +22,8 @@ from registry.database import Database
 from registry.location import Location
 from registry.tables import specialists, versions
 
-RETENTION = timedelta(days=30)
-"""For so long a retired specialist can be restored."""
+RETENTION_DAYS = 30.0
+"""For so long a retired specialist can be restored, where nothing else is said."""
 GRACE = timedelta(hours=1)
 """For so long files stay that nothing names: for requests and for registrations on their way."""
 _AT_ONCE = 200
@@ -42,7 +42,7 @@ class Collected:
 
 def collect(
     place: Path | Location,
-    retention: timedelta = RETENTION,
+    retention: timedelta = timedelta(days=RETENTION_DAYS),
     grace: timedelta = GRACE,
     report: Report = lambda *_: None,
 ) -> Collected:
@@ -59,7 +59,7 @@ def collect(
 def collect_from(
     database: Database,
     store: Blobs,
-    retention: timedelta = RETENTION,
+    retention: timedelta,
     grace: timedelta = GRACE,
     report: Report = lambda *_: None,
 ) -> Collected:

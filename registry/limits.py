@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MAX_CARD_BYTES = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -159,7 +159,8 @@ def _matches(
         return true()
     if connection.dialect.name == "sqlite":
         match = " AND ".join([*map(_quoted, needles), *_any(either)])
-        return text("listing MATCH :match").bindparams(match=match)  # type: ignore[return-value]
+        # FTS5 searches by a column that has the name of its table.
+        return column("listing").bool_op("MATCH")(match)
     held = [listing.c.words.contains(needle, autoescape=True) for needle in needles]
     seen = [listing.c.words.contains(mark, autoescape=True) for mark in either]
     return and_(*held, or_(*seen) if seen else literal(True))

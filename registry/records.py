@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from registry import audit, guards, moves, origins, queries
 from registry.card import Card
@@ -56,12 +56,12 @@ def register(
     """
     alias = wanted.alias
     _require_specialist(connection, card.id, wanted)
-    known = connection.scalar(select(versions.c.id).where(versions.c.digest == digest(manifest)))
-    version = known if known is not None else _insert(connection, card, manifest, wanted, view)
-    # What was purged has its files again.
-    gone = versions.c.id == version, versions.c.purged.is_not(None)
-    connection.execute(update(versions).where(*gone).values(purged=None))
-    if _quarantined(connection, version):
+    known = _known(connection, manifest)
+    if known is None:
+        version, quarantined = _insert(connection, card, manifest, wanted, view), wanted.quarantined
+    else:
+        version, quarantined = known.id, known.quarantined
+    if quarantined is not None:
         return known is None
     if alias is not None or known is None:
         _begin_anew(connection, card.id)
@@ -113,7 +113,7 @@ def restore(connection: Connection, specialist: str, quota: Quota) -> None:
     if connection.scalar(select(versions.c.id).where(*left).limit(1)) is None:
         message = f"The files of '{specialist}' were removed since; register it again."
         raise Conflict(message, "purged")
-    _require_room(connection, parse_id(specialist).owner, "specialists", quota.specialists)
+    _require_room(connection, parse_id(specialist).owner, quota.specialists)
     _mark(connection, specialist, None)
     audit.note(connection, audit.RESTORED, specialist)
     moves.note_change(connection, specialist)
@@ -134,9 +134,14 @@ def retired(connection: Connection, specialist: str) -> bool:
     return connection.scalar(statement) is not None
 
 
-def _quarantined(connection: Connection, version: int) -> bool:
-    reason = select(versions.c.quarantined).where(versions.c.id == version)
-    return connection.scalar(reason) is not None
+def _known(connection: Connection, manifest: Manifest) -> Row[Any, Any, Any] | None:
+    """The version of this content, if it was registered before; it has its files again."""
+    columns = versions.c.id, versions.c.quarantined, versions.c.purged
+    same = versions.c.digest == digest(manifest)
+    found = connection.execute(select(*columns).where(same)).one_or_none()
+    if found is not None and found.purged is not None:
+        connection.execute(update(versions).where(same).values(purged=None))
+    return found
 
 
 def _mark(connection: Connection, specialist: str, when: datetime | None) -> None:
@@ -173,7 +178,7 @@ def _require_specialist(connection: Connection, specialist: str, wanted: Wanted)
     known = connection.scalar(select(specialists.c.visibility).where(row))
     if known is None:
         reference = parse_id(specialist)
-        _require_room(connection, reference.owner, "specialists", wanted.quota.specialists)
+        _require_room(connection, reference.owner, wanted.quota.specialists)
         visibility = wanted.visibility or Visibility.PRIVATE
         number = (connection.scalar(select(func.max(specialists.c.seq))) or 0) + 1
         named = {"id": specialist, "name": reference.name, "seq": number}
@@ -183,24 +188,29 @@ def _require_specialist(connection: Connection, specialist: str, wanted: Wanted)
         raise Conflict(f"{other}; change that first, or leave it out.", "other_visibility")
 
 
-def _require_room(connection: Connection, owner: str, what: str, bound: int | None) -> None:
-    """Let an owner have one more specialist, or other `bytes`."""
-    if bound is None:
-        return
-    own = queries.owned(owner)
-    count = select(func.count()).select_from(specialists)
-    statement = count.where(own, specialists.c.retired.is_(None))
-    if what == "bytes":
-        total = select(func.sum(versions.c.nbytes))
-        statement = total.join(specialists, specialists.c.id == versions.c.specialist).where(own)
-    if (connection.scalar(statement) or 0) >= bound:
+def _require_room(connection: Connection, owner: str, bound: int | None) -> None:
+    """Let an owner have one more specialist."""
+    kept = queries.owned(owner), specialists.c.retired.is_(None)
+    count = select(func.count()).select_from(specialists).where(*kept)
+    _require_below(connection, count, "specialists", bound)
+
+
+def _require_bytes(connection: Connection, owner: str, bound: int | None) -> None:
+    """Let an owner have another version."""
+    total = select(func.sum(versions.c.nbytes))
+    own = total.join(specialists, specialists.c.id == versions.c.specialist)
+    _require_below(connection, own.where(queries.owned(owner)), "bytes", bound)
+
+
+def _require_below(connection: Connection, had: Select[Any], what: str, bound: int | None) -> None:
+    if bound is not None and (connection.scalar(had) or 0) >= bound:
         raise QuotaExceeded(what, bound)
 
 
 def _insert(
     connection: Connection, card: Card, manifest: Manifest, wanted: Wanted, view: View
 ) -> int:
-    _require_room(connection, parse_id(card.id).owner, "bytes", wanted.quota.bytes)
+    _require_bytes(connection, parse_id(card.id).owner, wanted.quota.bytes)
     last = select(func.max(versions.c.number)).where(versions.c.specialist == card.id)
     row = {
         "specialist": card.id,

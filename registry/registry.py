@@ -133,17 +133,18 @@ class Registry(Catalogue):
         if alias is not None:
             require_alias(card.id, alias)
         adapter = CHECKERS.check(config, weights, self._base, self._limits)
+        rebuilt = canonical(adapter.config)
         manifest = Manifest(
             kind=adapter.kind,
             base=self._base.name,
             base_digest=self._base.digest,
-            config=self._blobs.put(canonical(adapter.config)),
+            config=self._blobs.put(rebuilt),
             weights=self._blobs.put(weights),
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
             # Nothing is collected from here on; what was, since it was put, comes back.
-            self._keep(manifest.config, canonical(adapter.config))
+            self._keep(manifest.config, rebuilt)
             self._keep(manifest.weights, weights)
             nbytes = len(config) + len(weights)
             terms, outlier = self._base.license, adapter.outlier

@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 
-from registry.blobs import BlobStore, Stored
+from registry.blobs import BlobStore, Stored, place
 from registry.content import Buffer
 from registry.errors import StorageError
 
@@ -87,7 +87,7 @@ class RemoteBlobStore:
 
     def again(self, blob: Stored) -> Stored | None:
         """See `Blobs.again`."""
-        key = f"{self._root}/{blob.shard}/{blob.name}"
+        key = f"{self._root}/{blob.place}"
         with _translated(self._url):
             written = self._written(key)
             return None if written is None else Stored(blob.shard, blob.name, blob.nbytes, written)
@@ -95,7 +95,7 @@ class RemoteBlobStore:
     def remove(self, blob: Stored) -> None:
         """See `Blobs.remove`; its copy here goes too."""
         with _translated(self._url):
-            self._files.rm_file(f"{self._root}/{blob.shard}/{blob.name}")
+            self._files.rm_file(f"{self._root}/{blob.place}")
         self._cache.path(blob.name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
@@ -106,8 +106,7 @@ class RemoteBlobStore:
                     self._cache.remove(copy)
 
     def _key(self, digest: str) -> str:
-        content = digest.removeprefix("sha256:")
-        return f"{self._root}/{content[:2]}/{content}"
+        return f"{self._root}/{place(digest)}"
 
     def _make_folder(self, digest: str) -> None:
         """Object stores have none, and would make a bucket of that name."""

@@ -1,7 +1,7 @@
 """Who asks: API keys as a replica knows them, from the registry and never older than a moment."""
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from registry.errors import StorageError
@@ -63,8 +63,7 @@ class Keyring:
     async def closed(self) -> bool:
         """Whether a key is needed; once one is, it always is."""
         if not self._is_closed and _is_old(self._looked):
-            # Who could be let in a moment ago still can be while the registry is away.
-            with suppress(*([StorageError] if self._looked > NEVER else [])):
+            with _away(self._looked):
                 self._is_closed = await self._reading.run(self._keys.any)
             self._looked = time.monotonic()
         return self._is_closed
@@ -95,7 +94,7 @@ class Keyring:
             return None
         read, key = self._known.get(identity, (NEVER, None))
         if _is_old(read):
-            with suppress(*([StorageError] if read > NEVER else [])):
+            with _away(read):
                 key = await self._reading.run(self._keys.find, identity)
             self._remember(identity, key)
         return key
@@ -105,6 +104,11 @@ class Keyring:
         if len(self._known) >= KNOWN:
             del self._known[next(iter(self._known))]
         self._known[identity] = (time.monotonic(), key)
+
+
+def _away(read: float) -> AbstractContextManager[None, bool | None]:
+    """Who could be let in a moment ago still can be while the registry is away."""
+    return suppress(StorageError) if read > NEVER else nullcontext()
 
 
 def _is_old(read: float) -> bool:

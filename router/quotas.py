@@ -15,7 +15,6 @@ from router.keyring import Caller
 MINUTE = 60.0
 KNOWN = 10_000
 """Keys whose use is remembered; the one that was used longest ago is forgotten first."""
-HEADERS = ("limit", "remaining")
 
 Items = AsyncGenerator[Delta | Usage, None]
 

@@ -121,8 +121,8 @@ class Resolver:
     def _live(self, model: str, owner: str | None) -> Decision | None:
         """The decision for a plain `owner/name` that the snapshot knows: nothing is read for it."""
         snapshot = self._follower.snapshot
-        route = snapshot.seen_by(owner).find(model) if snapshot is not None else None
-        if route is None:
+        route = snapshot.find(model) if snapshot is not None else None
+        if route is None or not route.answers(owner):
             return None
         return Decision(route.specialist, route.version, route.digest, None, BY_NAME)
 

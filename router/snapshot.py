@@ -34,6 +34,10 @@ class Route:
         """Whose it is."""
         return self.specialist.partition("/")[0]
 
+    def answers(self, owner: str | None) -> bool:
+        """Whether it may be named by whoever owns this; None may name all."""
+        return self.visibility != Visibility.PRIVATE or owner in (None, self.owner)
+
 
 class Snapshot:
     """All routes at one generation of the registry, and the general requests of the base.
@@ -82,8 +86,7 @@ class Snapshot:
         if number is None or number not in self.index:
             return None
         route = self._routes[number]
-        private = route.visibility == Visibility.PRIVATE
-        return None if private and self._owner not in (None, route.owner) else route
+        return route if route.answers(self._owner) else None
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None = None

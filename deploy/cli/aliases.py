@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of, numbered
+from deploy.cli.options import AsJson, Numbered, SpecialistId, Url, connect, id_of, numbered
 from deploy.cli.output import Output, add_row, table
 
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="What points to a version.")]
@@ -122,7 +122,7 @@ def gate(
 
 
 def score(
-    version: Annotated[str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="The version.")],
+    version: Numbered,
     scores: Annotated[
         list[str],
         typer.Argument(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from deploy.cli.options import AsJson, Url, connect, numbered
+from deploy.cli.options import AsJson, Numbered, Url, connect, numbered
 from deploy.cli.output import Output
 from registry.view import Visibility
 
@@ -26,7 +26,7 @@ A LoRA adapter for {base}, for [PEFT](https://huggingface.co/docs/peft).
 
 
 def export(
-    version: Annotated[str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="A version.")],
+    version: Numbered,
     target: Annotated[
         Path,
         typer.Argument(

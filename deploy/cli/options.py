@@ -13,6 +13,9 @@ Url = Annotated[
     str | None,
     typer.Option(metavar="URL", help="The server; default: MYRIAD_URL, or the one on MYRIAD_PORT."),
 ]
+Numbered = Annotated[
+    str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="The version, by its number.")
+]
 SpecialistId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The specialist.")]
 
 

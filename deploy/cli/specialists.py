@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of, numbered
+from deploy.cli.options import (
+    AsJson,
+    Numbered,
+    SpecialistId,
+    Url,
+    connect,
+    group,
+    id_of,
+    numbered,
+)
 from deploy.cli.output import Output, add_row, facts, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
 from registry.view import Visibility
@@ -147,7 +156,7 @@ def restore(specialist: SpecialistId, url: Url = None, as_json: AsJson = False) 
 
 @app.command()
 def release(
-    version: Annotated[str, typer.Argument(metavar="OWNER/NAME@NUMBER", help="The version.")],
+    version: Numbered,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

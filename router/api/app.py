@@ -25,6 +25,7 @@ from router.api.responses import response_routes
 from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
+from router.api.versions import version_routes
 from router.service import Service
 from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
 from router.wire.chat import ChatRequest
@@ -69,6 +70,7 @@ def create_app(
         embedding_routes,
         model_routes,
         specialist_routes,
+        version_routes,
         alias_routes,
         canary_routes,
         lineage_routes,

@@ -1,7 +1,5 @@
 """`/v1/registry`: back up, verify and tidy what is registered."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +11,12 @@ from starlette.responses import StreamingResponse
 
 from registry.registry import Registry
 from router.api.authorization import Admin
+from router.api.download import tar_download
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service
 from router.wire.body import parse
 from router.wire.maintenance import GcRequest
-
-PIECE_BYTES = 1 << 20
 
 
 def maintenance_routes(service: Service) -> APIRouter:
@@ -30,12 +27,7 @@ def maintenance_routes(service: Service) -> APIRouter:
     async def backup(caller: Admin) -> StreamingResponse:
         """All that is registered in one tar file, private examples too."""
         packed = await service.maintenance.run(_packed, service.seen_by(caller))
-        headers = {
-            "Content-Length": str(packed.seek(0, os.SEEK_END)),
-            "Content-Disposition": 'attachment; filename="registry.tar"',
-        }
-        packed.seek(0)
-        return StreamingResponse(pieces(packed), media_type="application/x-tar", headers=headers)
+        return tar_download(packed, "registry.tar")
 
     @routes.post("/verify")
     async def verify(caller: Admin) -> dict[str, Any]:
@@ -52,13 +44,6 @@ def maintenance_routes(service: Service) -> APIRouter:
         return {"object": "collection", **asdict(found)}
 
     return routes
-
-
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """A file's content from where it is, and its end."""
-    with file:
-        while piece := file.read(PIECE_BYTES):
-            yield piece
 
 
 def _problems(registry: Registry) -> list[str]:

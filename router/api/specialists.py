@@ -1,25 +1,20 @@
 """`/v1/specialists`: register, list, show, retire, restore."""
 
-import os
-from tempfile import TemporaryFile
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from starlette.responses import StreamingResponse
 
 from registry.files import CONFIG, WEIGHTS
-from registry.reference import Reference, parse_reference
 from registry.registry import Registry
 from registry.view import Visibility
-from router.api.authorization import Admin, Deployer, Reader, Writer
+from router.api.authorization import Deployer, Reader, Writer
 from router.api.json_body import read_json
-from router.api.maintenance import pieces
 from router.api.schema import json_body, request_body
 from router.api.upload import uploaded
 from router.service import Service
 from router.wire.body import parse
-from router.wire.specialist import ScoresRequest, VisibilityRequest, details, listed, specialist
+from router.wire.specialist import VisibilityRequest, details, listed, specialist
 
 SHOWN_VERSIONS = 100
 _FILE = {"type": "string", "format": "binary"}
@@ -108,37 +103,6 @@ def specialist_routes(service: Service) -> APIRouter:
         await service.refresh()
         return {"id": identity, "object": "specialist", "visibility": body.visibility}
 
-    @routes.post("/{owner}/{name}/versions/{number}/release")
-    async def release(owner: str, name: str, number: int, caller: Admin) -> dict[str, Any]:
-        """Let a quarantined version be served; promote it then."""
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        registry = service.seen_by(caller)
-        return specialist(await service.writing.run(registry.release, reference))
-
-    @routes.post("/{owner}/{name}/versions/{number}/scores", openapi_extra=json_body(ScoresRequest))
-    async def score(
-        request: Request, owner: str, name: str, number: int, caller: Deployer
-    ) -> dict[str, Any]:
-        """Note held-out scores of a version, which the gates before aliases go by."""
-        body = parse(await read_json(request), ScoresRequest)
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        registry = service.seen_by(caller)
-        version = await service.writing.run(registry.score, reference, body.scores)
-        found = await service.reading.run(registry.scores, version)
-        shown = [each.model_dump(mode="json") for each in found]
-        return {"id": version.id, "version": version.number, "evaluation": shown}
-
-    @routes.get("/{owner}/{name}/versions/{number}/bundle")
-    async def export(owner: str, name: str, number: int, caller: Reader) -> StreamingResponse:
-        """A version of yours as one file: card, private examples, config and weights."""
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        packed = await service.reading.run(_packed, service.seen_by(caller), reference)
-        headers = {"Content-Length": str(packed.seek(0, os.SEEK_END))}
-        packed.seek(0)
-        named = f'attachment; filename="{owner}-{name}-{number}.tar"'
-        headers["Content-Disposition"] = named
-        return StreamingResponse(pieces(packed), media_type="application/x-tar", headers=headers)
-
     return routes
 
 
@@ -146,13 +110,3 @@ def _details(registry: Registry, identity: str) -> dict[str, Any]:
     version, aliases = registry.foremost(identity), registry.aliases.of(identity)
     versions = registry.versions(identity, SHOWN_VERSIONS)
     return details(version, versions, aliases, registry.scores(version))
-
-
-def _packed(registry: Registry, reference: Reference) -> IO[bytes]:
-    into = TemporaryFile()  # noqa: SIM115 (`pieces` closes it)
-    try:
-        registry.pack(reference, into)
-    except BaseException:
-        into.close()
-        raise
-    return into

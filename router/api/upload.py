@@ -13,13 +13,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from registry.card import Card
 from registry.content import Buffer
 from registry.files import CONFIG, WEIGHTS
-from registry.limits import Limits
+from registry.limits import MAX_CARD_BYTES, Limits
 from registry.registry import Registry, Version
 from registry.view import Visibility
 from router.api.connection import bounded
 from router.errors import InvalidRequest
 
-MAX_CARD_BYTES = 4 * 1024 * 1024
 MAX_PARTS = 8
 
 SLOTS: Mapping[str, str] = {

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from registry.collection import RETENTION_DAYS
 from router.wire.base import Body
 
 
@@ -11,5 +12,5 @@ class GcRequest(Body):
     """What may go."""
 
     days: Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False)] = Field(
-        30.0, description="Give up what was retired so long ago."
+        RETENTION_DAYS, description="Give up what was retired so long ago."
     )

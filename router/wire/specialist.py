@@ -53,9 +53,17 @@ def details(
         }
         for head in versions
     ]
-    found = [score.model_dump(mode="json") for score in scores]
     pointing = {alias.name: alias.number for alias in aliases}
-    return specialist(version) | {"versions": history, "aliases": pointing, "evaluation": found}
+    return specialist(version) | {
+        "versions": history,
+        "aliases": pointing,
+        "evaluation": scored(scores),
+    }
+
+
+def scored(scores: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Held-out scores."""
+    return [score.model_dump(mode="json") for score in scores]
 
 
 def listed(page: Page) -> dict[str, Any]:

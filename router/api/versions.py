@@ -1,0 +1,61 @@
+"""`/v1/specialists/{owner}/{name}/versions/{number}`: released, scored, taken away as a file."""
+
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import StreamingResponse
+
+from registry.reference import Reference, parse_reference
+from registry.registry import Registry
+from router.api.authorization import Admin, Deployer, Reader
+from router.api.download import tar_download
+from router.api.json_body import read_json
+from router.api.schema import json_body
+from router.service import Service
+from router.wire.body import parse
+from router.wire.specialist import ScoresRequest, scored, specialist
+
+
+def version_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    prefix = "/v1/specialists/{owner}/{name}/versions/{number}"
+    routes = APIRouter(prefix=prefix, tags=["specialists"])
+
+    @routes.post("/release")
+    async def release(owner: str, name: str, number: int, caller: Admin) -> dict[str, Any]:
+        """Let a quarantined version be served; promote it then."""
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        registry = service.seen_by(caller)
+        return specialist(await service.writing.run(registry.release, reference))
+
+    @routes.post("/scores", openapi_extra=json_body(ScoresRequest))
+    async def score(
+        request: Request, owner: str, name: str, number: int, caller: Deployer
+    ) -> dict[str, Any]:
+        """Note held-out scores of a version, which the gates before aliases go by."""
+        body = parse(await read_json(request), ScoresRequest)
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        registry = service.seen_by(caller)
+        version = await service.writing.run(registry.score, reference, body.scores)
+        found = await service.reading.run(registry.scores, version)
+        return {"id": version.id, "version": version.number, "evaluation": scored(found)}
+
+    @routes.get("/bundle")
+    async def export(owner: str, name: str, number: int, caller: Reader) -> StreamingResponse:
+        """A version of yours as one file: card, private examples, config and weights."""
+        reference = parse_reference(f"{owner}/{name}@{number}")
+        packed = await service.reading.run(_packed, service.seen_by(caller), reference)
+        return tar_download(packed, f"{owner}-{name}-{number}.tar")
+
+    return routes
+
+
+def _packed(registry: Registry, reference: Reference) -> IO[bytes]:
+    into = TemporaryFile()  # noqa: SIM115 (it is closed when it was sent)
+    try:
+        registry.pack(reference, into)
+    except BaseException:
+        into.close()
+        raise
+    return into
