@@ -33,11 +33,11 @@ from registry.card import Card
 from registry.digests import digest_bytes
 from registry.manifest import Manifest
 from registry.registry import Registry
-from router.encoder import WEIGHTS_SHA256, Vectors
-from router.follower import Follower
-from router.general import general_requests
-from router.policy import Policy
-from router.vectors import VectorStore
+from router.routing.encoder import WEIGHTS_SHA256, Vectors
+from router.routing.follower import Follower
+from router.routing.general import general_requests
+from router.routing.policy import Policy
+from router.routing.vectors import VectorStore
 from specialists.base import locate_base
 
 DIMENSIONS = 384

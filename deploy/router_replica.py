@@ -11,8 +11,8 @@ from deploy.settings import Settings
 from registry.private import private_folder
 from router.api.access import ANY, AccessRules
 from router.api.app import create_app
-from router.encoder import MiniLM
 from router.loopback import is_loopback
+from router.routing.encoder import MiniLM
 from router.service import Service
 from specialists.base import locate_base
 

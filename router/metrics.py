@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from router.decision import Decision
 from router.engine import Usage
-from router.snapshot import Snapshot
+from router.routing.decision import Decision
+from router.routing.snapshot import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LABELLED_SPECIALISTS = 100

@@ -8,12 +8,12 @@ from registry.queries import PROD
 from registry.reference import parse_reference
 from registry.registry import Registry, Version
 from registry.version import Canary
-from router.decision import Decision, base_answers
-from router.encoder import Encoder
 from router.errors import NotReady, UnknownModel
-from router.follower import Follower
-from router.policy import Policy
 from router.pool import Pool
+from router.routing.decision import Decision, base_answers
+from router.routing.encoder import Encoder
+from router.routing.follower import Follower
+from router.routing.policy import Policy
 from router.staging import staged
 
 AUTO = "auto"

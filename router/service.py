@@ -11,17 +11,17 @@ from registry.limits import Limits
 from registry.registry import Registry
 from router.answer_ids import AnswerIds
 from router.defaults import Defaults
-from router.encoder import Encoder
 from router.engine import Engine
-from router.follower import Follower
 from router.gate import Gate
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
 from router.outcomes import Outcomes
-from router.policy import Policy
 from router.pool import Pool
 from router.quotas import Quotas
 from router.resolver import Resolver
+from router.routing.encoder import Encoder
+from router.routing.follower import Follower
+from router.routing.policy import Policy
 from router.sampling import Sampling
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from registry.version import Canary
-from router.decision import Decision
+from router.routing.decision import Decision
 
 _SCALE = 1 << 64
 

@@ -21,7 +21,7 @@ from deploy.client import Client
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
-from router import encoder
+from router.routing import encoder
 from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.errors import BaseUnavailable, NoKernels

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from router.api.authorization import Asker
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.encoder import MAX_CHARACTERS, Encoder, Vectors
 from router.errors import InvalidRequest, UnknownModel
+from router.routing.encoder import MAX_CHARACTERS, Encoder, Vectors
 from router.service import Service
 from router.wire.body import parse
 from router.wire.embedding import EmbeddingRequest, embeddings

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from router.answer import Items, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
-from router.decision import Decision
 from router.engine import Delta, Generation, Usage
 from router.keyring import Caller
 from router.metrics import Metrics
 from router.resolver import AUTO
+from router.routing.decision import Decision
 from router.sampling import Sampling
 from router.service import Service
 from router.staging import sticky

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from router.encoder import Vectors
+from router.routing.encoder import Vectors
 from router.wire.base import ONE_OR_MORE, Body, ModelName, Text, bounded
 
 MAX_TEXTS = 256

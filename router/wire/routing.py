@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from router.decision import Decision
+from router.routing.decision import Decision
 from router.sampling import Sampling
 
 

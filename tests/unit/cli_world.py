@@ -15,8 +15,8 @@ from deploy.cli import main
 from registry.base import BaseSpec
 from registry.registry import Registry
 from router.api.app import create_app
-from router.follower import Follower
-from router.hashed import HashedWords
+from router.routing.follower import Follower
+from router.routing.hashed import HashedWords
 from router.scripted import ScriptedEngine
 from router.service import Service
 

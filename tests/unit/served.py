@@ -14,7 +14,7 @@ from web import serve
 from registry.registry import Registry
 from registry.version import Version
 from router.api.app import create_app
-from router.hashed import HashedWords
+from router.routing.hashed import HashedWords
 from router.scripted import ScriptedEngine
 from router.service import Service
 

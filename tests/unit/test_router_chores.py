@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from router.chores import is_chore
+from router.routing.chores import is_chore
 
 CHAT = "<chat_history>\nUSER: I was offered 62k\nASSISTANT: Ask for 70k.\n</chat_history>"
 OPEN_WEBUI = [

@@ -6,7 +6,7 @@ import pytest
 from openai import OpenAI
 from served import served, service
 
-from router.hashed import HashedWords
+from router.routing.hashed import HashedWords
 
 MODEL = HashedWords().name
 

@@ -10,9 +10,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
-from router import encoder
-from router.encoder import EncoderError, MiniLM, check_weights, packaged_folder
-from router.hashed import HashedWords
+from router.routing import encoder
+from router.routing.encoder import EncoderError, MiniLM, check_weights, packaged_folder
+from router.routing.hashed import HashedWords
 
 WORDS = ["[PAD]", "[UNK]", "rain", "in", "oslo", "sun", "rome", "and", "more", "[CLS]"]
 

@@ -12,10 +12,10 @@ from served import FRENCH, open_registry, register
 
 from registry.errors import StorageError
 from registry.registry import Registry
-from router.follower import Follower
-from router.general import general_requests
-from router.hashed import HashedWords
-from router.index import score
+from router.routing.follower import Follower
+from router.routing.general import general_requests
+from router.routing.hashed import HashedWords
+from router.routing.index import score
 from router.scripted import ScriptedEngine
 from router.service import Service
 

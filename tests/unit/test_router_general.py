@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.general import general_requests
-from router.hashed import HashedWords
-from router.vectors import kept_vectors
+from router.routing.general import general_requests
+from router.routing.hashed import HashedWords
+from router.routing.vectors import kept_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 

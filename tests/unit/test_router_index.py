@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import index
-from router.index import Index, score
+from router.routing import index
+from router.routing.index import Index, score
 
 
 def unit(rows: int, draw: np.random.Generator) -> np.ndarray:

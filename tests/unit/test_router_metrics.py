@@ -1,5 +1,5 @@
-from router.decision import Decision
 from router.metrics import LABELLED_SPECIALISTS, Metrics
+from router.routing.decision import Decision
 
 
 def test_labels_of_specialists_are_bounded():

@@ -4,11 +4,11 @@ import pytest
 from served import FRENCH, WEATHER
 
 from registry.view import Visibility
-from router.copies import distinct
-from router.hashed import HashedWords
-from router.index import score
-from router.policy import Policy
-from router.snapshot import Route, Snapshot
+from router.routing.copies import distinct
+from router.routing.hashed import HashedWords
+from router.routing.index import score
+from router.routing.policy import Policy
+from router.routing.snapshot import Route, Snapshot
 
 ENCODER = HashedWords()
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from router.hashed import HashedWords
-from router.vectors import TextVectors, VectorStore
+from router.routing.hashed import HashedWords
+from router.routing.vectors import TextVectors, VectorStore
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from router.encoder import Vectors
+from router.routing.encoder import Vectors
 
 WINDOW = 64
 

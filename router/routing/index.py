@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.encoder import Vectors
+from router.routing.encoder import Vectors
 
 NEIGHBOURS = 8
 NEAR_WEIGHT = 0.8

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from registry.version import Canary
 from registry.view import Visibility
-from router.encoder import Vectors
-from router.index import Index
+from router.routing.encoder import Vectors
+from router.routing.index import Index
 
 
 @dataclass(frozen=True, slots=True, eq=False)

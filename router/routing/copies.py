@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from router.encoder import Vectors
-from router.index import score
-from router.snapshot import Route
+from router.routing.encoder import Vectors
+from router.routing.index import score
+from router.routing.snapshot import Route
 
 SAME = 0.98
 """Cosine from which on two texts ask the same, in other spelling or punctuation at most."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from router.chores import is_chore
-from router.copies import without_copies
-from router.decision import Candidate, Decision, base_answers
-from router.encoder import Encoder
-from router.index import score
-from router.snapshot import Snapshot
+from router.routing.chores import is_chore
+from router.routing.copies import without_copies
+from router.routing.decision import Candidate, Decision, base_answers
+from router.routing.encoder import Encoder
+from router.routing.index import score
+from router.routing.snapshot import Snapshot
 
 ECHO_WORDS = 2
 """A turn of so few words, such as "ok" or "yes please", asks for nothing of its own."""

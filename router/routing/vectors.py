@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from router.copies import distinct
-from router.encoder import Encoder, Vectors
+from router.routing.copies import distinct
+from router.routing.encoder import Encoder, Vectors
 
 logger = logging.getLogger(__name__)
 

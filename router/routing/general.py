@@ -5,4 +5,4 @@ from importlib import resources
 
 def general_requests() -> list[str]:
     """The requests that ship with the router, one per line of general.txt."""
-    return resources.files("router").joinpath("general.txt").read_text("utf-8").splitlines()
+    return resources.files("router.routing").joinpath("general.txt").read_text("utf-8").splitlines()

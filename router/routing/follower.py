@@ -8,10 +8,10 @@ from pathlib import Path
 
 from registry.errors import StorageError
 from registry.registry import Live, Registry
-from router.encoder import Encoder
-from router.general import general_requests
-from router.snapshot import Route, Snapshot
-from router.vectors import VectorStore, kept_vectors
+from router.routing.encoder import Encoder
+from router.routing.general import general_requests
+from router.routing.snapshot import Route, Snapshot
+from router.routing.vectors import VectorStore, kept_vectors
 
 logger = logging.getLogger(__name__)
 

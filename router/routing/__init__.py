@@ -1,0 +1,1 @@
+"""The choice: which specialist a text is for."""
