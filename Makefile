@@ -32,7 +32,7 @@ demos: setup             ## train the demo specialists again (half an hour)
 
 peers: $(STAMP)          ## install what benchmarks compare with and draw with
 	@$(PYTHON) -m venv $(PEERS)
-	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp matplotlib
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp matplotlib semantic-router
 
 clean:                   ## remove the virtual environments
 	rm -rf $(VENV) $(CLIENTS) $(PEERS)

@@ -22,6 +22,8 @@ from registry.manifest import canonical
 from registry.plain_words import in_words
 from registry.reference import DIGEST, parse_id
 
+FEW_EXAMPLES = 16
+"""Fewer leave much open that a description says."""
 UNREADABLE = "This specialist's card cannot be read by this release; register it again."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -153,9 +155,10 @@ class Card(BaseModel):
 
     @property
     def routed_by(self) -> list[str]:
-        """The distinct texts by which requests find it; its description if it has no examples."""
-        examples = (*self.examples, *self.private_examples)
-        return list(dict.fromkeys(text.strip() for text in examples)) or [self.description]
+        """The distinct texts by which requests find it: examples; if few, its description too."""
+        texts = [text.strip() for text in (*self.examples, *self.private_examples)]
+        few = len(set(texts)) < FEW_EXAMPLES
+        return list(dict.fromkeys([*texts, self.description] if few else texts))
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Card":

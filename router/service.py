@@ -22,6 +22,7 @@ from router.resolver import Resolver
 from router.routing.encoder import Encoder
 from router.routing.follower import Follower
 from router.routing.policy import Policy
+from router.routing.view import routing_view
 from router.sampling import Sampling
 
 logger = logging.getLogger(__name__)
@@ -90,11 +91,12 @@ class Service:
         self._telling: asyncio.Task[None] | None = None
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
-        self.follower = Follower(registry, encoder, interval, cache)
+        view = routing_view(encoder, cache)
+        self.follower = Follower(registry, view, interval, cache)
         self.resolver = Resolver(
             registry,
             self.follower,
-            encoder,
+            view,
             policy or Policy(),
             base,
             routing=self.routing,

@@ -125,7 +125,7 @@ def complete(
     field = "examples" if publish else "private_examples"
     own: tuple[str, ...] = getattr(card, field)
     room = MAX_EXAMPLES - len(card.examples) - len(card.private_examples)
-    fields[field] = [*own, *_spread(requests, room)]
+    fields[field] = [*own, *spread(requests, room)]
     if evaluation:
         fields["evaluation"] = evaluation
     origins = card.origins or Origins()
@@ -155,7 +155,7 @@ def _yaml(fields: dict[str, Any]) -> str:
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=96)
 
 
-def _spread(requests: list[str], most: int) -> list[str]:
+def spread(requests: list[str], most: int) -> list[str]:
     """Up to `most` distinct requests that a card takes, evenly spread over all."""
     distinct = [request for request in dict.fromkeys(requests) if _fits(request)]
     count = max(0, min(len(distinct), most))

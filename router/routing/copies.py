@@ -1,6 +1,7 @@
 """Examples that were copied from another owner gain nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +14,22 @@ SAME = 0.98
 NEAREST = 32
 """Examples of a route that are looked at: a copy far from the request brings it nothing anyway."""
 
-Found = Sequence[tuple[Route, float]]
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A route that may fit, how near it is, and how many examples say so."""
+
+    route: Route
+    near: float
+    examples: int
 
 
-def without_copies(found: Found, query: Vectors, prior: float) -> list[tuple[Route, float]]:
-    """The routes, best first, scored without the examples that an older route of another owner has.
+def without_copies(
+    found: Sequence[tuple[Route, float]], query: Vectors, prior: float
+) -> list[Found]:
+    """The routes, nearest first, without the examples that an older one of another owner has.
+
+    A route that has no others is left out.
 
     Args:
         found: routes and their scores.
@@ -25,8 +37,8 @@ def without_copies(found: Found, query: Vectors, prior: float) -> list[tuple[Rou
         prior: what any text scores.
     """
     if len({route.owner for route, _ in found}) < 2:
-        return list(found)
-    by_age = sorted(found, key=lambda pair: (pair[0].since, pair[0].specialist))
+        return [Found(route, near, len(route.vectors)) for route, near in found]
+    by_age = sorted(found, key=lambda pair: _age(pair[0]))
     older: list[tuple[str, Vectors]] = []
     scored = []
     for route, before in by_age:
@@ -36,8 +48,25 @@ def without_copies(found: Found, query: Vectors, prior: float) -> list[tuple[Rou
         copied = _copied(rows[near], theirs)
         kept = np.delete(rows, near[copied], axis=0)
         older.append((route.owner, rows[near]))
-        scored.append((route, score(kept, query, prior) if copied.any() else before))
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0].specialist))
+        if len(kept):
+            near_ = score(kept, query, prior) if copied.any() else before
+            scored.append(Found(route, near_, len(kept)))
+    return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
+
+
+def originals(route: Route, others: Sequence[Route]) -> Vectors:
+    """A route's examples that no older route of another owner among `others` has, float32."""
+    rows = route.vectors.astype(np.float32, copy=False)
+    older = [
+        each.vectors.astype(np.float32, copy=False)
+        for each in others
+        if each.owner != route.owner and _age(each) < _age(route)
+    ]
+    return rows[~_copied(rows, older)]
+
+
+def _age(route: Route) -> tuple[float, str]:
+    return route.since, route.specialist
 
 
 def distinct(vectors: Vectors) -> Vectors:

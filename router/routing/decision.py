@@ -7,7 +7,7 @@ from registry.version import Canary
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A specialist's live version and how well it fits, from -1 to 1."""
+    """A specialist's live version and how likely it is meant, from 0 to 1."""
 
     specialist: str
     version: int
@@ -23,10 +23,12 @@ class Decision:
         specialist: `owner/name`, or None when the base answers.
         version: Its number, or None.
         digest: The version's digest, or None.
-        score: The best candidate's score; None when nothing was compared.
+        score: The best candidate's probability; None when nothing was compared.
         reason: One sentence for people.
         candidates: The best specialists that were compared, best first.
         generation: Number of the snapshot that was looked at; None when none was.
+        fit: The best candidate's probability beside the base alone, which is what is asked whether
+            it may answer; None when nothing was compared.
         canary: What is tried in the place of the version that was asked for, if anything is.
     """
 
@@ -38,6 +40,7 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
     generation: int | None = None
     canary: Canary | None = None
+    fit: float | None = None
 
 
 def base_answers(reason: str, generation: int | None = None) -> Decision:

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ REQUEST_TOKENS = 64
 MAX_CHARACTERS = 4000
 """Of a text's beginning, or of its end; to tokenise the rest would only take time."""
 BATCH = 32
+LAST = (-1,)
+SHOWN = (0, -2, -1)
 
 
 class EncoderError(Exception):
@@ -59,6 +61,20 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class LayeredEncoder(Encoder, Protocol):
+    """An encoder that shows what it thought on the way to its vectors."""
+
+    @property
+    def layer_dimensions(self) -> int:
+        """Length of every row that `layers` gives."""
+        ...
+
+    def layers(self, texts: list[str]) -> Vectors:
+        """Unit vectors of some layers side by side, float32 [len(texts), layer_dimensions]."""
+        ...
+
+
 class MiniLM:
     """all-MiniLM-L6-v2 on the CPU: mean pooling over at most 256 tokens, then L2 norm.
 
@@ -67,6 +83,7 @@ class MiniLM:
 
     name = "all-MiniLM-L6-v2"
     dimensions = 384
+    layer_dimensions = 3 * dimensions
     identity = WEIGHTS_SHA256[:16]
 
     def __init__(self, folder: Path | None = None, threads: int | None = 1) -> None:
@@ -105,13 +122,20 @@ class MiniLM:
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), 384]."""
+        return self._encode(texts, LAST)
+
+    def layers(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32 [len(texts), 1152]: the embeddings' and the last two layers'."""
+        return self._encode(texts, SHOWN)
+
+    def _encode(self, texts: list[str], layers: tuple[int, ...]) -> Vectors:
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        vectors = np.empty((len(rows), self.dimensions), dtype=np.float32)
+        vectors = np.empty((len(rows), len(layers) * self.dimensions), dtype=np.float32)
         # Rows of like length share a batch, so that little of it is padding.
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            vectors[batch] = self._encode([rows[row] for row in batch])
+            vectors[batch] = self._pooled([rows[row] for row in batch], layers)
         return vectors
 
     def windows(self, text: str) -> list[str]:
@@ -139,17 +163,19 @@ class MiniLM:
         """Tokens of a text, at most 256."""
         return len(self._tokenizer.encode(text).ids)
 
-    def _encode(self, rows: list[list[int]]) -> Vectors:
+    def _pooled(self, rows: list[list[int]], layers: tuple[int, ...]) -> Vectors:
         torch = self._torch
         width = max(map(len, rows))
         ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         with torch.inference_mode():
-            hidden = self._bert(input_ids=ids, attention_mask=mask).last_hidden_state
-            weights = mask.unsqueeze(-1)
-            mean = (hidden * weights).sum(1) / weights.sum(1)
-            unit: Vectors = torch.nn.functional.normalize(mean, dim=1).numpy()
-        return unit
+            out = self._bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            hidden = torch.stack([out.hidden_states[layer] for layer in layers], dim=1)
+            weights = mask[:, None, :, None]
+            mean = (hidden * weights).sum(2) / weights.sum(2)
+            unit = torch.nn.functional.normalize(mean, dim=2) / len(layers) ** 0.5
+            pooled: Vectors = unit.flatten(1).numpy()
+        return pooled
 
 
 def packaged_folder() -> Path:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,15 @@ from registry.errors import StorageError
 from registry.registry import Live, Registry
 from router.routing.encoder import Encoder
 from router.routing.general import general_requests
+from router.routing.probe import Probe
+from router.routing.refiner import Refiner, first_probes
 from router.routing.snapshot import Route, Snapshot
 from router.routing.vectors import VectorStore, kept_vectors
 
 logger = logging.getLogger(__name__)
+
+FIRST = 4
+"""New specialists, up to so many at once, have probes the moment they are routed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Follower:
 
     Attributes:
         skipped: specialists that cannot be routed to, each with the reason.
+        refiner: fits the snapshot's probes in a thread of its own, once this is started.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Follower:
         Vectors are read from the folder `cache`, and kept there when they had to be encoded.
         """
         self.skipped: dict[str, str] = {}
+        self.refiner = Refiner(lambda: self._snapshot, self._refine)
         self._registry = registry
         self._encoder = encoder
         self._cache = cache
@@ -66,8 +73,9 @@ class Follower:
         return self._reading
 
     def start(self) -> None:
-        """Begin to poll."""
+        """Begin to poll, and to refine what is found."""
         self._thread.start()
+        self.refiner.start()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the first snapshot; False when it was not there in time."""
@@ -76,6 +84,7 @@ class Follower:
     def stop(self) -> None:
         """End polling, and wait for a refresh that is under way."""
         self._stopping.set()
+        self.refiner.stop()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -89,8 +98,15 @@ class Follower:
             if self._snapshot is None:
                 self._snapshot = self._first()
                 self._ready.set()
+                self.refiner.wake()
             while self._snapshot.generation < self._registry.generation():
                 self._snapshot = self._next(self._snapshot)
+                self.refiner.wake()
+
+    def _refine(self, probes: Mapping[str, Probe]) -> None:
+        with self._refreshing:
+            if self._snapshot is not None:
+                self._snapshot = self._snapshot.refined(probes)
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
@@ -126,7 +142,10 @@ class Follower:
         routes = {id_: self._route(live) if live else None for id_, live in current.items()}
         for id_ in (id_ for id_, live in current.items() if live is None):
             self.skipped.pop(id_, None)
-        return snapshot.changed(changes[-1].seq, routes)
+        changed = snapshot.changed(changes[-1].seq, routes)
+        new = [route for route in routes.values() if route is not None]
+        # Of many at once the probes come later: until then how near they are must do.
+        return changed.refined(first_probes(changed, new)) if len(new) <= FIRST else changed
 
     def _route(self, live: Live) -> Route | None:
         """The route of a live version; None where its card or its examples cannot be read."""

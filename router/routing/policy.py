@@ -1,14 +1,17 @@
 """The rule by which `auto` finds a specialist."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
+import numpy as np
+
 from router.routing.chores import is_chore
-from router.routing.copies import without_copies
+from router.routing.copies import Found, without_copies
 from router.routing.decision import Candidate, Decision, base_answers
-from router.routing.encoder import Encoder
+from router.routing.encoder import Encoder, Vectors
 from router.routing.index import score
+from router.routing.odds import against_base, log_odds, probabilities
 from router.routing.snapshot import Snapshot
 
 ECHO_WORDS = 2
@@ -16,39 +19,39 @@ ECHO_WORDS = 2
 FOLLOW_UP_WORDS = 12
 """A turn of so few words may lean on one before it."""
 TURNS_BACK = 3
-POOL = 11
-"""Specialists that are compared beyond those that are listed: the best may turn out as copies."""
+POOL = 32
+"""Specialists whose examples are nearest, among which the probes decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How near a text is to the best specialists (best first) and to the general requests."""
+    """The likeliest specialists for a text, best first, and the best one's odds.
+
+    Attributes:
+        candidates: what is likeliest, each with its probability.
+        fit: the best one's probability beside the base alone, from 0 to 1.
+        base: the probability that no specialist is meant.
+    """
 
     candidates: tuple[Candidate, ...]
-    general: float
+    fit: float
+    base: float
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The specialist with the best score answers, if it beats the base's; else the base.
+    """The likeliest specialist answers, unless the base is likelier by more than a little.
 
-    The base competes by general requests of its own, scored like a specialist's examples.
-
-    Measured with all-MiniLM-L6-v2 over requests worded unlike the examples: of the six demos' 280
-    held-out requests (160 examples each) 78% reach their specialist and 10% another one, of ten
-    narrow tasks' 740 (up to 128 examples each) 98% and 1%. Of CLINC150's 1,000 out-of-scope test
-    requests the base keeps 73% among the demos, 83% among the tasks. A margin of 0.03 makes that
-    84% and 89%, and the shares that reach their specialist 72% and 97%.
+    The specialists whose examples lie nearest are found first (`index.py`); among them the probes
+    decide (`probe.py`), and `odds.py` turns both into probabilities. The base competes by general
+    requests of its own, which every probe was told its own requests from.
 
     Attributes:
-        margin: By how much a specialist must beat the base, so that a tie is not one.
-        threshold: Score below which a specialist is like nothing it was asked before, whatever
-            the base's score.
+        threshold: Probability, beside the base alone, that a specialist must reach.
         candidates: How many specialists a decision lists.
     """
 
-    margin: float = 0.01
-    threshold: float = 0.2
+    threshold: float = 0.38
     candidates: int = 5
 
     def decide(self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]) -> Decision:
@@ -69,30 +72,26 @@ class Policy:
         return self._decision(snapshot, *first)
 
     def _fits(self, found: Comparison) -> bool:
-        return found.candidates[0].score >= self._needed(found.general)
-
-    def _needed(self, general: float) -> float:
-        """What a specialist must score; few examples of its own bring it only so far from it."""
-        return round(max(self.threshold, general + self.margin), 4)
+        return found.fit >= self.threshold
 
     def _decision(self, snapshot: Snapshot, what: str, found: Comparison) -> Decision:
-        best, generation = found.candidates[0], snapshot.generation
-        needed = f"{self._needed(found.general):.2f} needed"
-        scores = f"{best.specialist} scores {best.score:.2f} ({needed}), "
-        scores += f"general requests {found.general:.2f}."
-        if not self._fits(found):
-            reason = f"No specialist is near enough: {scores}"
-            return Decision(None, None, None, best.score, reason, found.candidates, generation)
-        reason = f"{what} is like its examples: {scores}"
-        return Decision(
+        best = found.candidates[0]
+        likely = f"{best.specialist} {best.score:.2f}, the base {found.base:.2f}."
+        reason = f"{what} is like its examples: {likely}"
+        decision = Decision(
             best.specialist,
             best.version,
             best.digest,
             best.score,
             reason,
             found.candidates,
-            generation,
+            snapshot.generation,
+            fit=found.fit,
         )
+        if self._fits(found):
+            return decision
+        reason = f"No specialist is likely enough: {likely}"
+        return replace(decision, specialist=None, version=None, digest=None, reason=reason)
 
     def _compare_long(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         """By the first part of a long text that fits a specialist; by all of it if none does."""
@@ -104,15 +103,23 @@ class Policy:
 
     def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         vector = encoder.encode([text])[0]
-        general = round(score(snapshot.general, vector), 4)
-        needed = self._needed(general)
-        nearest = snapshot.nearest(vector, self.candidates + POOL, needed)
-        original = without_copies(nearest, vector, needed)
-        candidates = tuple(
-            Candidate(route.specialist, route.version, route.digest, round(scored, 4))
-            for route, scored in original[: self.candidates]
-        )
-        return Comparison(candidates, general)
+        general = score(snapshot.general, vector)
+        nearest = snapshot.nearest(vector, POOL, general)
+        found = without_copies(nearest, vector, general)
+        odds = [_odds(snapshot, each, vector, general) for each in found]
+        likely = probabilities(odds)
+        order = np.argsort(np.negative(odds), kind="stable")[: self.candidates]
+        candidates = tuple(_candidate(found[at], likely[at]) for at in order)
+        return Comparison(candidates, against_base(max(odds)), 1 - sum(likely))
+
+
+def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:
+    return log_odds(snapshot.probe(found.route), vector, found.near, general, found.examples)
+
+
+def _candidate(found: Found, probability: float) -> Candidate:
+    route = found.route
+    return Candidate(route.specialist, route.version, route.digest, round(probability, 4))
 
 
 def _readings(turns: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from registry.version import Canary
 from registry.view import Visibility
 from router.routing.encoder import Vectors
 from router.routing.index import Index
+from router.routing.probe import Probe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,7 @@ class Snapshot:
         """Take the routes, and the general requests that compete with them, [rows, dimensions]."""
         self.generation = generation
         self.general = general
+        self._probes: Mapping[str, Probe] = {}
         self.index = Index()
         self._owner: str | None = None
         # Which groups not everyone may be routed to, and the numbers of all groups' owners.
@@ -105,11 +107,31 @@ class Snapshot:
         if not self.index.is_newest or self.index.is_sparse:
             routes = {route.specialist: route for route in self.routes} | dict(changes)
             left = (route for route in routes.values() if route is not None)
-            return Snapshot(generation, left, self.general)
+            return Snapshot(generation, left, self.general).refined(self._probes)
         other = copy(self)
         other.generation = generation
+        gone = {each for each, route in changes.items() if route is None}
+        if gone:
+            kept = {each: probe for each, probe in self._probes.items() if each not in gone}
+            other._probes = kept
         other._take(changes, self.index)
         return other
+
+    def probe(self, route: Route) -> Probe | None:
+        """What was fitted for a route; None as long as nothing was."""
+        found = self._probes.get(route.specialist)
+        return found if found is not None and found.digest == route.digest else None
+
+    def refined(self, probes: Mapping[str, Probe]) -> "Snapshot":
+        """The same routes with newer probes for some specialists."""
+        other = copy(self)
+        kept = {each: probe for each, probe in probes.items() if each in self._numbers}
+        other._probes = {**self._probes, **kept}
+        return other
+
+    def shows_the_same_as(self, other: "Snapshot | None") -> bool:
+        """Whether both have the same routes."""
+        return other is not None and self.index is other.index
 
     def _take(self, changes: Mapping[str, Route | None], index: Index) -> None:
         withdrawn = [self._numbers.pop(each) for each in changes if each in self._numbers]

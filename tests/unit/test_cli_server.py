@@ -35,7 +35,7 @@ def lines(text: str) -> list:
 def test_chat_answers_on_stdout_and_says_who_on_stderr():
     ran = myriad("chat", RAISE)
     assert (ran.code, ran.out) == (0, f"{RAISE}\n")
-    assert ran.err.startswith("ada/coach · 0.5")
+    assert ran.err.startswith("ada/coach · 0.6")
     assert "is like its examples" in ran.err
 
 
@@ -144,7 +144,7 @@ def test_route_lists_candidates():
     ran = myriad("route", RAISE)
     assert ran.code == 0
     coach, pirate = ran.out.splitlines()[1:3]
-    assert coach.split() == ["ada/coach", "1", "0.53", "chosen"]
+    assert coach.split() == ["ada/coach", "1", "1.00", "chosen"]
     assert pirate.split()[:2] == ["bob/pirate", "1"]
     assert "chosen" not in pirate
     assert "ada/coach answers: The last message is like its examples" in ran.out
@@ -165,7 +165,7 @@ def test_status_of_a_server_that_is_ready():
     assert "ada/coach" in ran.out
     found = json.loads(myriad("status", "--json").out)
     assert (found["state"], found["base"], found["missing"]) == ("ready", "tiny", [])
-    assert (found["specialists"], found["examples"]) == (2, 2)
+    assert (found["specialists"], found["examples"]) == (2, 4)
     assert found["generation"] >= 2
     assert found["answers"]["ada/coach"] >= 1
     assert found["output_tokens"] > 0

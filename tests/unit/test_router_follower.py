@@ -82,7 +82,7 @@ def test_a_new_version_replaces_the_old_one_and_only_new_texts_are_encoded(regis
     follower.refresh()
     [route] = follower.snapshot.routes
     assert (route.version, route.digest) == (2, version.digest)
-    assert route.vectors.shape[0] == 4
+    assert route.vectors.shape[0] == 5
     assert encoder.encoded == ["bonjour"]
 
 

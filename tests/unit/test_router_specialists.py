@@ -365,4 +365,4 @@ def test_metrics_count_by_route_template_and_decision(client):
     assert 'time_to_first_token_seconds_count{gen_ai_operation_name="chat"} 1.0' in text
     assert "myriad_snapshot_generation 2.0" in text
     assert "myriad_snapshot_specialists 2.0" in text
-    assert "myriad_snapshot_examples 6.0" in text
+    assert "myriad_snapshot_examples 8.0" in text

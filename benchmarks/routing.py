@@ -1,0 +1,329 @@
+"""How often is the router right, how well does it know, and what does it refuse?
+
+Any folder of labelled requests will do: train*.jsonl (a setting each), test.jsonl, and perhaps
+val.jsonl and oos_*.jsonl, of rows {"text", "label"}; or a folder of folders with train.jsonl and
+heldout.jsonl or test.jsonl of chat rows, such as examples/. Every label becomes a specialist, as if
+it had been registered with its requests as examples and its name as description; then every request
+of the test set is decided on by the policy itself. The threshold of refusal is also set as an
+operator would: on validation data, so that at most 4% of its requests are refused. semantic-router
+runs beside it on the same examples and the same encoder's vectors, calibrated on the same
+validation data.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.peers import PYTHON
+from benchmarks.report import Row, at_least, at_most, write_json
+from deploy.cli.cards import MAX_EXAMPLES, spread
+from registry.card import Card
+from router.routing.copies import distinct
+from router.routing.encoder import Encoder, MiniLM, Vectors
+from router.routing.general import general_requests
+from router.routing.policy import Policy
+from router.routing.probe import Probe
+from router.routing.refiner import Refiner
+from router.routing.snapshot import Route, Snapshot
+from router.routing.view import routing_view
+
+OWNER = "bench"
+REFUSED = 0.04
+"""Share of the validation requests that may be refused."""
+MOST_EXAMPLES = 512
+BINS = 15
+SCRIPT = Path(__file__).parent / "peers" / "semantic_router_peer.py"
+TARGETS = {"full": 0.965, "10 shots": 0.92, "5 shots": 0.89, "name only": 0.75}
+Labelled = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a folder holds: settings by name, and requests with their labels, or with none."""
+
+    settings: Mapping[str, Labelled]
+    test: Labelled
+    val: Labelled
+    outside_val: list[str]
+    outside: list[str]
+
+    @property
+    def asked(self) -> list[str]:
+        """All texts that are decided on."""
+        texts = [text for text, _ in self.val + self.test]
+        return [*texts, *self.outside_val, *self.outside]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Of some requests the label that was found likeliest, how likely, and the fit.
+
+    `confident` is what is calibrated, `fit` what refusal goes by; of a peer both are the same.
+    """
+
+    labels: list[str]
+    confident: NDArray[np.float64]
+    fit: NDArray[np.float64]
+
+
+class Remembered:
+    """An encoder that has read all texts before."""
+
+    def __init__(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        self.name, self.identity = encoder.name, encoder.identity
+        self.dimensions, self.windows, self.count = (
+            encoder.dimensions,
+            encoder.windows,
+            encoder.count,
+        )
+        new = list(dict.fromkeys(texts))
+        parts = [new[at : at + 256] for at in range(0, len(new), 256)]
+        read = [encoder.encode(part) for part in track(parts, "Reading", console=ERRORS)]
+        self._vectors = dict(zip(new, np.concatenate(read), strict=True))
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Their vectors."""
+        return np.stack([self._vectors[text] for text in texts])
+
+
+ERRORS = Console(stderr=True)
+
+
+def read(file: Path) -> Labelled:
+    """A file's texts and labels; none where there is no file."""
+    if not file.exists():
+        return []
+    rows = map(json.loads, file.read_text("utf-8").splitlines())
+    return [(row["text"], row.get("label", "")) for row in rows]
+
+
+def few(rows: Labelled, shots: int, seed: int) -> Labelled:
+    """So many rows of each label, drawn at random."""
+    random, found = Random(seed), []
+    for label in sorted({label for _, label in rows}):
+        texts = sorted({text for text, each in rows if each == label})
+        found += [(text, label) for text in random.sample(texts, min(shots, len(texts)))]
+    return found
+
+
+def chats(folder: Path, part: str, most: int | None = None) -> Labelled:
+    """The requests of chat rows in `*/part.jsonl`, labelled with the folders' names."""
+    found: Labelled = []
+    for file in sorted(folder.glob(f"*/{part}.jsonl")):
+        rows = map(json.loads, file.read_text("utf-8").splitlines())
+        asked = [
+            [turn["content"] for turn in row["messages"] if turn["role"] == "user"][-1]
+            for row in rows
+        ]
+        some = spread(asked, most) if most else asked
+        found += [(text, file.parent.name) for text in some]
+    return found
+
+
+def load(folder: Path, shots: Sequence[int], seed: int, outside: Path | None) -> Data:
+    """What is in a folder, and requests beside it that are for none of its labels."""
+    if not any(folder.glob("train*.jsonl")):
+        train = chats(folder, "train", MAX_EXAMPLES)
+        test = chats(folder, "heldout") or chats(folder, "test")
+        if not train or not test:
+            raise SystemExit(f"{folder} has no train*.jsonl, nor folders that have one")
+        more = [text for text, _ in read(outside)] if outside else []
+        return Data({"full": train}, test, [], [], more)
+    return labelled(folder, shots, seed)
+
+
+def labelled(folder: Path, shots: Sequence[int], seed: int) -> Data:
+    """Every train*.jsonl of a folder, few rows of the first, and names alone."""
+    files = sorted(folder.glob("train*.jsonl"))
+    settings = {"full" if file.stem == "train" else file.stem: read(file) for file in files}
+    first = read(files[0])
+    settings |= {f"{count} shots": few(first, count, seed) for count in shots}
+    settings["name only"] = [("", label) for label in sorted({label for _, label in first})]
+    outside = {
+        part: [text for text, _ in read(folder / f"oos_{part}.jsonl")]
+        for part in ("train", "val", "test")
+    }
+    return Data(
+        settings,
+        read(folder / "test.jsonl"),
+        read(folder / "val.jsonl"),
+        outside["val"] + outside["train"],
+        outside["test"],
+    )
+
+
+def cards(rows: Labelled) -> dict[str, Card]:
+    """A card per label."""
+    found: dict[str, list[str]] = {}
+    for text, label in rows:
+        found.setdefault(label, []).extend([text] if text.strip() else [])
+    return {
+        label: Card.of({
+            "id": f"{OWNER}/label-{number}",
+            "description": re.sub(r"[_\W]+", " ", label).strip() or label,
+            "examples": texts[:MOST_EXAMPLES],
+        })
+        for number, (label, texts) in enumerate(sorted(found.items()))
+    }  # fmt: skip
+
+
+def snapshot(made: Mapping[str, Card], encoder: Encoder, general: Vectors) -> Snapshot:
+    """What a replica routes by once all cards were registered and it had time to refine."""
+    routes = [
+        Route(card.id, 1, f"sha256:{card.id}", distinct(encoder.encode(card.routed_by)))
+        for card in made.values()
+    ]
+    current = [Snapshot(1, routes, general)]
+
+    def give(probes: Mapping[str, Probe]) -> None:
+        current[0] = current[0].refined(probes)
+
+    Refiner(lambda: current[0], give).settle()
+    return current[0]
+
+
+def decide(
+    shown: Snapshot, made: Mapping[str, Card], encoder: Encoder, texts: Sequence[str]
+) -> tuple[Answers, float]:
+    """What the policy finds likeliest for each text, and the median milliseconds it took."""
+    policy, labels = Policy(), {card.id: label for label, card in made.items()}
+    found, times = [], []
+    for text in texts:
+        begun = time.perf_counter()
+        found.append(policy.decide(shown, encoder, [text]))
+        times.append(time.perf_counter() - begun)
+    best = [labels[each.candidates[0].specialist] for each in found]
+    confident = np.array([each.candidates[0].score for each in found])
+    fit = np.array([each.fit or 0.0 for each in found])
+    return Answers(best, confident, fit), 1000 * median(times)
+
+
+def peer(made: Mapping[str, Card], encoder: Remembered, data: Data) -> tuple[Answers, float] | None:
+    """The same of semantic-router; None where it is not installed."""
+    if not PYTHON.exists():
+        return None
+    fit = [[text, label] for text, label in data.val] + [[text, None] for text in data.outside_val]
+    routes = {label: list(card.routed_by) for label, card in made.items()}
+    texts = list(dict.fromkeys([*data.asked, *(text for some in routes.values() for text in some)]))
+    asked = {"routes": routes, "fit": fit, "texts": data.asked}
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(file, texts=np.array(texts), vectors=encoder.encode(texts))
+        file.flush()
+        ran = subprocess.run(
+            [PYTHON, SCRIPT, file.name], input=json.dumps(asked), capture_output=True, text=True
+        )
+    if ran.returncode:
+        ERRORS.print(f"semantic-router is left out: {ran.stderr.strip()[-300:]}")
+        return None
+    said = json.loads(ran.stdout)
+    scores = np.array(said["scores"])
+    return Answers(said["names"], scores, scores), said["milliseconds"]
+
+
+def calibration_error(confident: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over 15 bins (Guo et al. 2017, https://arxiv.org/abs/1706.04599)."""
+    bins = np.minimum((confident * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(confident[bins == each].mean() - right[bins == each].mean()) * (bins == each).mean()
+        for each in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def figures(name: str, answers: Answers, data: Data, threshold: float | None) -> list[Row]:
+    """What is reported of one setting; `threshold` is the one of refusal, if there is any."""
+    wanted = [label for _, label in data.val + data.test]
+    inside = len(wanted)
+    right = np.array([a == b for a, b in zip(answers.labels[:inside], wanted, strict=True)])
+    val, test = slice(0, len(data.val)), slice(len(data.val), inside)
+    outside = slice(inside + len(data.outside_val), None)
+    shots = name.rpartition(": ")[2]
+    accuracy = float(right[test].mean())
+    target = TARGETS.get(shots) if name.startswith("myriad") else None
+    rows = [
+        at_least(f"{name}: right", accuracy, "share", target)
+        if target
+        else Row(f"{name}: right", accuracy, "share")
+    ]
+    error = calibration_error(answers.confident[test], right[test])
+    rows.append(at_most(f"{name}: calibration error", error, "share", 0.03))
+    if threshold is not None:
+        refused = answers.fit < threshold
+        rows += [
+            Row(f"{name}: answered by another", float((~refused[test] & ~right[test]).mean()), ""),
+            Row(f"{name}: refused", float(refused[test].mean()), "share"),
+        ]
+        if data.outside:
+            rows.append(Row(f"{name}: outside refused", float(refused[outside].mean()), "share"))
+    if data.outside and data.val:
+        set_ = float(np.quantile(answers.fit[val], REFUSED))
+        refused = answers.fit < set_
+        rows += [
+            Row(f"{name}: refused, threshold set on validation", float(refused[test].mean()), ""),
+            at_least(
+                f"{name}: outside refused, threshold set on validation",
+                float(refused[outside].mean()),
+                "share",
+                0.86,
+            ),
+        ]
+    return rows
+
+
+def run(data: Data) -> Iterator[Row]:
+    """All settings of a folder, ours and the peer's."""
+    texts = [text for rows in data.settings.values() for text, _ in rows]
+    names = [card.description for card in cards(next(iter(data.settings.values()))).values()]
+    plain = MiniLM(threads=None)
+    texts = [*data.asked, *(text.strip() for text in texts), *names]
+    vectors = Remembered(plain, texts)
+    ours = Remembered(routing_view(plain), [*texts, *general_requests()])
+    general = ours.encode(general_requests())
+    for setting, rows in data.settings.items():
+        made = cards(rows)
+        begun = time.perf_counter()
+        shown = snapshot(made, ours, general)
+        yield Row(f"myriad: {setting}: refining", time.perf_counter() - begun, "s")
+        answers, took = decide(shown, made, ours, data.asked)
+        yield from figures(f"myriad: {setting}", answers, data, Policy().threshold)
+        yield Row(f"myriad: {setting}: a decision, read before", took, "ms")
+        if (found := peer(made, vectors, data)) is not None:
+            yield from figures(f"semantic-router: {setting}", found[0], data, None)
+            yield Row(f"semantic-router: {setting}: a decision, read before", found[1], "ms")
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--shots", type=int, nargs="*", default=[10, 5])
+    parser.add_argument("--outside", type=Path, help="requests that are for none, {text} a line")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = []
+    table = Table("what", "value", "", "target")
+    for row in run(load(options.data, options.shots, options.seed, options.outside)):
+        rows.append(row)
+        target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
+        table.add_row(row.name, f"{row.value:.3f}", row.unit, target)
+    Console().print(table)
+    write_json(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What routing compares of texts: several layers of an encoder side by side.
+
+The first layer says which words a text has, the last ones what it means. All are moved so that
+general requests lie around the origin, turned to their main directions (principal components), and
+evened out a little, so that what all requests share counts less than what sets them apart.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from router.routing.encoder import Encoder, LayeredEncoder, Vectors
+from router.routing.general import general_requests
+from router.routing.vectors import kept_vectors
+
+DIMENSIONS = 768
+EVENNESS = 0.1
+"""Power of a direction's variance by which its coordinates are divided."""
+FLOOR = 0.1
+"""Least variance that counts, as a share of the mean one."""
+
+
+class View:
+    """An `Encoder` whose vectors are what routing compares; made from one that shows its layers."""
+
+    def __init__(self, encoder: LayeredEncoder, cache: Path | None = None) -> None:
+        """Look at the layers of `encoder`; `cache` keeps what takes long to compute."""
+        self._encoder = encoder
+        self.name = encoder.name
+        layers = _Layers(encoder)
+        seen = kept_vectors(layers, general_requests(), cache, "general-layers")
+        self._centre, self._basis = _evened(seen)
+        self.dimensions = self._basis.shape[1]
+        self.identity = f"{layers.identity}-{self.dimensions}-{EVENNESS}"
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32 [len(texts), dimensions]."""
+        return self.of(self._encoder.layers(texts))
+
+    def of(self, layers: Vectors) -> Vectors:
+        """Unit vectors of texts' layers, float32 [len(layers), dimensions]."""
+        turned = (layers - self._centre) @ self._basis
+        unit: Vectors = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
+        return unit
+
+    def windows(self, text: str) -> list[str]:
+        """The text; of one too long to be read at once its parts, the most telling first."""
+        return self._encoder.windows(text)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as far as it is read."""
+        return self._encoder.count(text)
+
+
+class _Layers:
+    """An encoder's layers as if they were its vectors."""
+
+    def __init__(self, encoder: LayeredEncoder) -> None:
+        self._encoder = encoder
+        self.name = encoder.name
+        self.dimensions = encoder.layer_dimensions
+        self.identity = f"{encoder.identity}-layers"
+
+    def encode(self, texts: list[str]) -> Vectors:
+        return self._encoder.layers(texts)
+
+    def windows(self, text: str) -> list[str]:
+        return self._encoder.windows(text)
+
+    def count(self, text: str) -> int:
+        return self._encoder.count(text)
+
+
+def _evened(rows: Vectors) -> tuple[Vectors, Vectors]:
+    """The centre of some rows, and their main directions, [dimensions, at most DIMENSIONS]."""
+    exact = rows.astype(np.float64)
+    centre = exact.mean(axis=0)
+    variances, directions = np.linalg.eigh(np.cov((exact - centre).T))
+    main = slice(None, -DIMENSIONS - 1, -1)
+    variances, directions = np.maximum(variances[main], 0), directions[:, main]
+    # Which way a direction points is left open; that way or the other, all machines must agree.
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
+    scale = (variances + FLOOR * variances.mean()) ** -EVENNESS
+    return centre.astype(np.float32), (directions * signs * scale).astype(np.float32)
+
+
+def routing_view(encoder: Encoder, cache: Path | None = None) -> Encoder:
+    """What routing compares with an encoder: its layers where it shows them, else its vectors."""
+    return View(encoder, cache) if isinstance(encoder, LayeredEncoder) else encoder

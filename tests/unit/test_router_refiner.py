@@ -1,0 +1,220 @@
+"""Probes follow from what is registered, not from the order or the moment it came in."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from patience import HANGS
+
+from registry.view import Visibility
+from router.routing import refiner
+from router.routing.copies import distinct
+from router.routing.hashed import HashedWords
+from router.routing.policy import Policy
+from router.routing.probe import Probe, fit
+from router.routing.refiner import Refiner, first_probes, neighbours
+from router.routing.snapshot import Route, Snapshot
+
+ENCODER = HashedWords()
+TOPICS = [
+    "weather rain forecast",
+    "french translate word",
+    "salary raise offer",
+    "poem rhyme verse",
+]
+GENERAL = ENCODER.encode(
+    ["tell me about history", "who was caesar", "thanks a lot", "what is a dog"]
+)
+
+
+def texts(topic: int, count: int = 9) -> list[str]:
+    first, second, third = TOPICS[topic % len(TOPICS)].split()
+    return [
+        f"{first} {second} n{number}" if number % 2 else f"{third} n{number}"
+        for number in range(count)
+    ]
+
+
+def route(id: str, topic: int = 0, count: int = 9, **fields) -> Route:  # noqa: A002
+    vectors = distinct(ENCODER.encode(texts(topic, count)))
+    return Route(id, 1, f"sha256:{id}-{topic}", vectors, **fields)
+
+
+def refined(snapshot: Snapshot) -> Snapshot:
+    current = [snapshot]
+    worker_of(current).settle()
+    return current[0]
+
+
+def worker_of(current: list[Snapshot]) -> Refiner:
+    """A refiner of the snapshot that a list holds."""
+
+    def give(newer):
+        current[0] = current[0].refined(newer)
+
+    return Refiner(lambda: current[0], give)
+
+
+def probes(snapshot: Snapshot) -> dict[str, Probe]:
+    return {route.specialist: snapshot.probe(route) for route in snapshot.routes}
+
+
+def as_numbers(snapshot: Snapshot) -> dict[str, list[float]]:
+    return {id_: [each.bias, *each.weights] for id_, each in probes(snapshot).items()}
+
+
+def test_a_probe_tells_its_examples_from_the_others():
+    own, others = ENCODER.encode(texts(0)), ENCODER.encode(texts(1))
+    probe = Probe(*fit(own, others), "")
+    assert min(map(probe, own)) > 0 > max(map(probe, others))
+    assert fit(own, others)[0].tolist() == probe.weights.tolist()
+
+
+def test_a_probe_is_at_the_minimum_of_its_loss():
+    """Against scipy-free brute force: no small step in any direction does better."""
+    own, others = ENCODER.encode(texts(0)).astype(float), ENCODER.encode(texts(1)).astype(float)
+    found = Probe(*fit(own.astype(np.float32), others.astype(np.float32)), "")
+
+    def loss(weights: np.ndarray, bias: float) -> float:
+        own_loss = np.log1p(np.exp(-(own @ weights + bias))).sum() * 10
+        return (
+            own_loss
+            + np.log1p(np.exp(others @ weights + bias)).sum()
+            + 0.17 / 2 * weights @ weights
+        )
+
+    best, draw = loss(found.weights, found.bias), np.random.default_rng(0)
+    for size in (0.03, 0.3):
+        for _ in range(20):
+            step = draw.normal(size=len(found.weights) + 1) * size
+            assert loss(found.weights + step[1:], found.bias + step[0]) > best
+
+
+def test_every_route_has_a_probe_and_they_decide():
+    snapshot = refined(Snapshot(1, [route(f"ada/n{n}", n) for n in range(4)], GENERAL))
+    assert len(probes(snapshot)) == 4
+    for topic in range(4):
+        decision = Policy().decide(snapshot, ENCODER, [texts(topic)[3]])
+        assert decision.specialist == f"ada/n{topic}"
+        assert decision.score > 0.8
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.permutations(range(6)), st.lists(st.integers(0, 5), max_size=3))
+def test_the_order_of_registration_leaves_no_trace(order, retired):
+    routes = [route(f"ada/n{n}", n, since=float(n)) for n in range(6)]
+    kept = [each for n, each in enumerate(routes) if n not in retired]
+    expected = as_numbers(refined(Snapshot(1, kept, GENERAL)))
+    current = [Snapshot(0, [], GENERAL)]
+    worker = worker_of(current)
+    steps = [{routes[n].specialist: routes[n]} for n in order]
+    for change in [*steps, *({routes[n].specialist: None} for n in set(retired))]:
+        current[0] = current[0].changed(current[0].generation + 1, change)
+        worker.settle()
+    assert as_numbers(current[0]) == expected
+
+
+@pytest.mark.parametrize("hidden", [Visibility.PRIVATE, Visibility.UNLISTED])
+def test_what_an_owner_hides_moves_nobody_elses_probes(hidden):
+    public = [route(f"ada/n{n}", n) for n in range(3)]
+    secret = route("eve/secret", 0, 12, visibility=hidden)
+    without, beside = (refined(Snapshot(1, some, GENERAL)) for some in (public, [*public, secret]))
+    expected = as_numbers(without)
+    assert {key: value for key, value in as_numbers(beside).items() if key in expected} == expected
+    assert len(probes(beside)) == 4
+
+
+def test_neighbours_are_public_or_the_owners_own():
+    routes = [
+        route("ada/public", 0),
+        route("ada/private", 1, visibility=Visibility.PRIVATE),
+        route("ada/unlisted", 2, visibility=Visibility.UNLISTED),
+        route("eve/private", 3, visibility=Visibility.PRIVATE),
+        route("eve/public", 1),
+    ]
+    found = {
+        each.specialist: {other.specialist for other in around}
+        for each, around in zip(routes, neighbours(routes), strict=True)
+    }
+    assert found["ada/public"] == {"eve/public"}
+    assert found["ada/private"] == {"ada/public", "ada/unlisted", "eve/public"}
+    assert found["eve/private"] == {"ada/public", "eve/public"}
+
+
+def test_the_nearest_are_the_neighbours(monkeypatch):
+    monkeypatch.setattr(refiner, "NEIGHBOURS", 2)
+    monkeypatch.setattr(refiner, "COARSE", 256)
+    routes = [route(f"ada/n{n}", n) for n in range(8)]
+    for each, around in zip(routes, neighbours(routes), strict=True):
+        number = int(each.specialist[-1])
+        assert around[0].specialist == f"ada/n{(number + 4) % 8}"
+        assert len(around) == 2
+
+
+def test_who_copied_everything_has_no_probe_and_takes_nothing():
+    honest, thief = route("ada/honest", 0, since=1), route("eve/thief", 0, since=2)
+    thief = replace(thief, digest="sha256:thief")
+    alone = probes(refined(Snapshot(1, [honest], GENERAL)))["ada/honest"]
+    both = refined(Snapshot(1, [honest, thief], GENERAL))
+    assert probes(both)["eve/thief"].bias == -np.inf
+    np.testing.assert_array_equal(probes(both)["ada/honest"].weights, alone.weights)
+    decision = Policy().decide(both, ENCODER, [texts(0)[1]])
+    assert decision.specialist == "ada/honest"
+
+
+def test_only_what_is_near_a_change_is_fitted_anew(monkeypatch):
+    monkeypatch.setattr(refiner, "NEIGHBOURS", 1)
+    current = [Snapshot(1, [route(f"ada/n{n}", n) for n in (0, 1, 4, 5)], GENERAL)]
+    worker = worker_of(current)
+    worker.settle()
+    before = probes(current[0])
+    current[0] = current[0].changed(2, {"ada/n1": None})
+    worker.settle()
+    changed = {id_ for id_, probe in probes(current[0]).items() if probe is not before[id_]}
+    assert changed == {"ada/n5"}
+
+
+def test_the_thread_fits_what_comes_and_survives_a_failure(monkeypatch, caplog):
+    snapshot = Snapshot(1, [route("ada/one", 0), route("ada/two", 1)], GENERAL)
+    done, calls, real = threading.Event(), [], refiner.fit_route
+
+    def failing(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ValueError("once")
+        return real(*arguments)
+
+    monkeypatch.setattr(refiner, "fit_route", failing)
+    monkeypatch.setattr(refiner, "RETRY", 0)
+    worker = Refiner(lambda: snapshot, lambda newer: done.set() if len(newer) == 2 else None)
+    worker.start()
+    worker.wake()
+    assert done.wait(HANGS)
+    worker.stop()
+    assert "probes could not be fitted" in caplog.text
+
+
+def test_the_first_probe_of_a_new_route_is_the_one_it_keeps_where_it_has_few_neighbours():
+    before = refined(Snapshot(1, [route(f"ada/n{n}", n) for n in range(3)], GENERAL))
+    new = route("ada/new", 3)
+    changed = before.changed(2, {"ada/new": new})
+    [first] = first_probes(changed, [new]).values()
+    settled = probes(refined(changed))["ada/new"]
+    np.testing.assert_allclose(first.weights, settled.weights, atol=0.02)
+
+
+def test_a_retired_route_leaves_no_probe():
+    snapshot = refined(Snapshot(1, [route("ada/one", 0), route("ada/two", 1)], GENERAL))
+    fitted = probes(snapshot)
+    left = snapshot.changed(2, {"ada/one": None})
+    late = left.refined(fitted)
+    assert set(left._probes) == set(late._probes) == {"ada/two"}
+
+
+def test_another_version_does_not_take_the_probe_over():
+    snapshot = refined(Snapshot(1, [route("ada/one", 0)], GENERAL))
+    newer = replace(route("ada/one", 1), version=2)
+    assert snapshot.changed(2, {"ada/one": newer}).probe(newer) is None
