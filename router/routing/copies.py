@@ -17,11 +17,11 @@ NEAREST = 32
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A route that may fit, how near it is, and how many examples say so."""
+    """A route that may fit, how near it is, and the examples that say so."""
 
     route: Route
     near: float
-    examples: int
+    rows: Vectors
 
 
 def without_copies(
@@ -37,7 +37,7 @@ def without_copies(
         prior: what any text scores.
     """
     if len({route.owner for route, _ in found}) < 2:
-        return [Found(route, near, len(route.vectors)) for route, near in found]
+        return [Found(route, near, route.vectors) for route, near in found]
     by_age = sorted(found, key=lambda pair: _age(pair[0]))
     older: list[tuple[str, Vectors]] = []
     scored = []
@@ -50,7 +50,7 @@ def without_copies(
         older.append((route.owner, rows[near]))
         if len(kept):
             near_ = score(kept, query, prior) if copied.any() else before
-            scored.append(Found(route, near_, len(kept)))
+            scored.append(Found(route, near_, kept))
     return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
 
 

