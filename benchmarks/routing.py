@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,12 +104,17 @@ class Remembered:
 ERRORS = Console(stderr=True)
 
 
+def json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file, one a line."""
+    with file.open(encoding="utf-8") as lines:
+        yield from map(json.loads, filter(str.strip, lines))
+
+
 def read(file: Path) -> Labelled:
     """A file's texts and labels; none where there is no file."""
     if not file.exists():
         return []
-    rows = map(json.loads, file.read_text("utf-8").splitlines())
-    return [(row["text"], row.get("label", "")) for row in rows]
+    return [(row["text"], row.get("label", "")) for row in json_lines(file)]
 
 
 def few(rows: Labelled, shots: int, seed: int) -> Labelled:
@@ -124,10 +130,9 @@ def chats(folder: Path, part: str, most: int | None = None) -> Labelled:
     """The requests of chat rows in `*/part.jsonl`, labelled with the folders' names."""
     found: Labelled = []
     for file in sorted(folder.glob(f"*/{part}.jsonl")):
-        rows = map(json.loads, file.read_text("utf-8").splitlines())
         asked = [
             [turn["content"] for turn in row["messages"] if turn["role"] == "user"][-1]
-            for row in rows
+            for row in json_lines(file)
         ]
         some = spread(asked, most) if most else asked
         found += [(text, file.parent.name) for text in some]
