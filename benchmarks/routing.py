@@ -32,9 +32,10 @@ from rich.table import Table
 from benchmarks.peers import PYTHON
 from benchmarks.report import Row, at_least, at_most, write_json
 from deploy.cli.cards import MAX_EXAMPLES, spread
+from deploy.encoder import open_encoder
 from registry.card import Card
 from router.routing.copies import distinct
-from router.routing.encoder import Encoder, MiniLM, Vectors
+from router.routing.encoder import Encoder, Vectors
 from router.routing.general import general_requests
 from router.routing.policy import Policy
 from router.routing.probe import Probe
@@ -293,7 +294,7 @@ def run(data: Data) -> Iterator[Row]:
     """All settings of a folder, ours and the peer's."""
     texts = [text for rows in data.settings.values() for text, _ in rows]
     names = [card.description for card in cards(next(iter(data.settings.values()))).values()]
-    plain = MiniLM(threads=None)
+    plain = open_encoder(2)
     texts = [*data.asked, *(text.strip() for text in texts), *names]
     vectors = Remembered(plain, texts)
     ours = Remembered(routing_view(plain), [*texts, *general_requests()])

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray import serve
 
+from deploy.encoder import open_encoder
 from deploy.home import default_sampling, open_registry
 from deploy.remote_engine import RemoteEngine
 from deploy.settings import Settings
@@ -12,7 +13,6 @@ from registry.private import private_folder
 from router.api.access import ANY, AccessRules
 from router.api.app import create_app
 from router.loopback import is_loopback
-from router.routing.encoder import MiniLM
 from router.service import Service
 from specialists.base import locate_base
 
@@ -35,7 +35,7 @@ class RouterReplica:
         self._service = Service(
             self._registry,
             RemoteEngine(engine),
-            MiniLM(threads=settings.router.threads),
+            open_encoder(settings.router.threads),
             base.name,
             sampling=default_sampling(settings, base),
             interval=settings.router.poll_seconds,

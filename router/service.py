@@ -19,6 +19,7 @@ from router.outcomes import Outcomes
 from router.pool import Pool
 from router.quotas import Quotas
 from router.resolver import Resolver
+from router.routing.batching import Batched
 from router.routing.encoder import Encoder
 from router.routing.follower import Follower
 from router.routing.policy import Policy
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
 TELL_SECONDS = 1.0
-ROUTING_THREADS = 2
+ROUTING_THREADS = 16
+"""They mostly wait for a text to be read, which is done for all of them at once."""
 READING_THREADS = 4
 WRITING_THREADS = 2
 EMBEDDING_THREADS = 1
@@ -96,7 +98,7 @@ class Service:
         self.resolver = Resolver(
             registry,
             self.follower,
-            view,
+            Batched(view),
             policy or Policy(),
             base,
             routing=self.routing,

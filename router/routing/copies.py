@@ -11,6 +11,8 @@ from router.routing.snapshot import Route
 
 SAME = 0.98
 """Cosine from which on two texts ask the same, in other spelling or punctuation at most."""
+COPIED = 0.93
+"""The same of two owners' examples: with a word more or less they still ask the same."""
 NEAREST = 32
 """Examples of a route that are looked at: a copy far from the request brings it nothing anyway."""
 
@@ -83,5 +85,5 @@ def _copied(rows: Vectors, others: Sequence[Vectors]) -> np.ndarray[tuple[int], 
     if not others:
         return np.zeros(len(rows), dtype=np.bool_)
     nearest: Vectors = (rows @ np.concatenate(others).T).max(axis=1)
-    copied: np.ndarray[tuple[int], np.dtype[np.bool_]] = nearest >= SAME
+    copied: np.ndarray[tuple[int], np.dtype[np.bool_]] = nearest >= COPIED
     return copied

@@ -1,12 +1,15 @@
-"""Texts to unit vectors: the encoder protocol and all-MiniLM-L6-v2 behind it."""
+"""Texts to unit vectors: the encoder protocol, and all-MiniLM-L6-v2."""
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from router.routing.bert import Network, TorchBert
 
 Vectors = NDArray[np.float32]
 
@@ -21,9 +24,6 @@ REQUEST_TOKENS = 64
 """Of a paragraph at either end of a long text, where what is wanted of it mostly stands."""
 MAX_CHARACTERS = 4000
 """Of a text's beginning, or of its end; to tokenise the rest would only take time."""
-BATCH = 32
-LAST = (-1,)
-SHOWN = (0, -2, -1)
 
 
 class EncoderError(Exception):
@@ -76,7 +76,7 @@ class LayeredEncoder(Encoder, Protocol):
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 on the CPU: mean pooling over at most 256 tokens, then L2 norm.
+    """all-MiniLM-L6-v2: mean pooling over at most 256 tokens, then L2 norm.
 
     Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084.
     """
@@ -86,56 +86,43 @@ class MiniLM:
     layer_dimensions = 3 * dimensions
     identity = WEIGHTS_SHA256[:16]
 
-    def __init__(self, folder: Path | None = None, threads: int | None = 1) -> None:
-        """Load the weights from `folder`, or from the installed package.
+    def __init__(
+        self, folder: Path | None = None, network: Callable[[Path], Network] | None = None
+    ) -> None:
+        """Load the encoder from `folder`, or from the installed package.
 
         Args:
             folder: Holds config.json, tokenizer.json and model.safetensors.
-            threads: Cores that one encoding may use, a setting of the whole process; None leaves
-                torch's own choice. On a busy machine one is far faster than all: the threads of
-                a short text would mostly wait for each other.
+            network: Makes what computes it of such a folder; None is torch on one core.
 
         Raises:
             EncoderError: When the weights are missing or altered.
         """
-        import torch
-        from safetensors.torch import load_file
         from tokenizers import Tokenizer
-        from transformers import BertConfig, BertModel
 
         folder = folder or packaged_folder()
         check_weights(folder / WEIGHTS)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._torch = torch
         self._whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._whole.no_truncation()
         self._whole.no_padding()
         self._tokenizer = Tokenizer.from_str(self._whole.to_str())
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        # Not from_pretrained, which draws a progress bar and reports the unused pooler.
-        self._bert: Any = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
-        loaded = self._bert.load_state_dict(load_file(folder / WEIGHTS), strict=False)
-        if loaded.missing_keys:
-            raise EncoderError(f"{folder / WEIGHTS} lacks {', '.join(loaded.missing_keys)}")
-        self._bert.eval()
+        self._network = (network or torch_network)(folder)
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), 384]."""
-        return self._encode(texts, LAST)
+        return self._encode(texts, (self._network.layers,))
 
     def layers(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), 1152]: the embeddings' and the last two layers'."""
-        return self._encode(texts, SHOWN)
+        last = self._network.layers
+        return self._encode(texts, (0, last - 1, last))
 
     def _encode(self, texts: list[str], layers: tuple[int, ...]) -> Vectors:
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        vectors = np.empty((len(rows), len(layers) * self.dimensions), dtype=np.float32)
-        # Rows of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            vectors[batch] = self._pooled([rows[row] for row in batch], layers)
+        means = self._network.means(rows, layers)
+        unit = means / np.linalg.norm(means, axis=2, keepdims=True) / len(layers) ** 0.5
+        vectors: Vectors = unit.reshape(len(texts), len(layers) * self.dimensions)
         return vectors
 
     def windows(self, text: str) -> list[str]:
@@ -163,19 +150,19 @@ class MiniLM:
         """Tokens of a text, at most 256."""
         return len(self._tokenizer.encode(text).ids)
 
-    def _pooled(self, rows: list[list[int]], layers: tuple[int, ...]) -> Vectors:
-        torch = self._torch
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        with torch.inference_mode():
-            out = self._bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-            hidden = torch.stack([out.hidden_states[layer] for layer in layers], dim=1)
-            weights = mask[:, None, :, None]
-            mean = (hidden * weights).sum(2) / weights.sum(2)
-            unit = torch.nn.functional.normalize(mean, dim=2) / len(layers) ** 0.5
-            pooled: Vectors = unit.flatten(1).numpy()
-        return pooled
+
+def torch_network(folder: Path, threads: int | None = 1) -> Network:
+    """The network in a folder, computed by torch.
+
+    Raises:
+        EncoderError: its weights are not all there.
+    """
+    from transformers import BertConfig
+
+    try:
+        return TorchBert(BertConfig.from_pretrained(folder), folder / WEIGHTS, threads)
+    except ValueError as error:
+        raise EncoderError(str(error)) from error
 
 
 def packaged_folder() -> Path:

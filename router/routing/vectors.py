@@ -16,7 +16,9 @@ from router.routing.encoder import Encoder, Vectors
 
 logger = logging.getLogger(__name__)
 
-CACHED_TEXTS = 20_000
+CACHED_TEXTS = 5_000
+TOGETHER = 8
+"""Texts that are read at once: requests are read between them."""
 CHECKED_ROWS = 16
 
 
@@ -61,7 +63,9 @@ class TextVectors:
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions], encoding only what is new."""
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        self._vectors.update(zip(new, self._encoder.encode(new), strict=True) if new else ())
+        for start in range(0, len(new), TOGETHER):
+            some = new[start : start + TOGETHER]
+            self._vectors.update(zip(some, self._encoder.encode(some), strict=True))
         for text in texts:
             self._vectors.move_to_end(text)
         vectors = np.stack([self._vectors[text] for text in texts])

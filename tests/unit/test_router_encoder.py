@@ -32,7 +32,7 @@ def tiny(tmp_path: Path, monkeypatch) -> MiniLM:
     tokenizer.post_processor = TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 9)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     monkeypatch.setattr(encoder, "check_weights", lambda path: None)
-    return MiniLM(tmp_path, threads=None)
+    return MiniLM(tmp_path)
 
 
 def test_vectors_are_unit_rows_in_the_order_of_the_texts(tiny: MiniLM):
@@ -51,6 +51,16 @@ def test_only_the_first_tokens_count(tiny: MiniLM):
 
 def test_no_texts_are_no_vectors(tiny: MiniLM):
     assert tiny.encode([]).shape == (0, 384)
+    assert tiny.layers([]).shape == (0, 1152)
+
+
+def test_layers_are_those_of_the_embeddings_and_the_last_two(tiny: MiniLM):
+    texts = ["rain in oslo and more", "sun"]
+    found = tiny.layers(texts).reshape(2, 3, 384) * 3**0.5
+    np.testing.assert_allclose(found[:, 2], tiny.encode(texts), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=2), 1, atol=1e-5)
+    np.testing.assert_array_equal(found[:, 0], found[:, 1])
+    assert abs(found[:, 0] - found[:, 2]).max() > 0.01
 
 
 def test_an_empty_text_is_still_a_finite_vector(tiny: MiniLM):

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 
 from specialists.errors import NoKernels
 
-SOURCES = [*sorted(Path(__file__).parent.glob("*.h")), Path(__file__).parent / "step.cpp"]
+HEADERS, SOURCES = (sorted(Path(__file__).parent.glob(pattern)) for pattern in ("*.h", "*.cpp"))
 COMPILERS = ("g++", "clang++")
 OPTIONS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 NEEDED = ("avx2", "fma", "f16c")
@@ -55,7 +55,7 @@ def processor() -> str:
 def _key(compiler: str) -> str:
     """What the library depends on: sources, options, compiler, processor."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout  # noqa: S603
-    parts = [source.read_bytes() for source in SOURCES]
+    parts = [source.read_bytes() for source in [*HEADERS, *SOURCES]]
     parts += [version, " ".join(OPTIONS).encode(), platform.machine().encode()]
     return hashlib.sha256(b"\0".join([*parts, processor().encode()])).hexdigest()[:16]
 
@@ -65,7 +65,7 @@ def _compile(compiler: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".so")
     os.close(handle)
-    command = [compiler, *OPTIONS, str(SOURCES[-1]), "-o", draft]
+    command = [compiler, *OPTIONS, *map(str, SOURCES), "-o", draft]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         Path(draft).unlink()

@@ -1,4 +1,4 @@
-"""The compiled kernels: their structures as step.cpp has them, and their functions."""
+"""The compiled kernels: structures as step.cpp and bert.cpp have them, and functions."""
 
 import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
@@ -81,6 +81,41 @@ class Step(Structure):
     )
 
 
+class Norm(Structure):
+    """A layer normalisation."""
+
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p))
+
+
+class BertLayer(Structure):
+    """One layer of an encoder: linears and biases in the order of bert.cpp, norms."""
+
+    _fields_ = (
+        ("linears", Linear * 4),
+        ("biases", c_void_p * 4),
+        ("attention_norm", Norm),
+        ("norm", Norm),
+    )
+
+
+class BertShape(Structure):
+    """An encoder's numbers."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("layers", "hidden", "heads", "inner")),
+        ("eps", c_float),
+    )
+
+
+class Texts(Structure):
+    """What an encoder reads, and where the means of its hidden states go."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("tokens", "texts", "shown", "longest")),
+        *((name, c_void_p) for name in ("ids", "begins", "layers", "means")),
+    )
+
+
 @cache
 def load(file: Path) -> ctypes.CDLL:
     """Open a compiled library. Its functions let other threads run meanwhile."""
@@ -92,4 +127,11 @@ def load(file: Path) -> ctypes.CDLL:
     library.myriad_step.argtypes = (c_void_p, POINTER(Step))
     library.myriad_free.restype = None
     library.myriad_free.argtypes = (c_void_p,)
+    library.myriad_bert.restype = c_void_p
+    tables = (c_void_p, c_void_p, POINTER(Norm))
+    library.myriad_bert.argtypes = (POINTER(BertShape), POINTER(BertLayer), *tables, c_int32)
+    library.myriad_read.restype = None
+    library.myriad_read.argtypes = (c_void_p, POINTER(Texts))
+    library.myriad_free_bert.restype = None
+    library.myriad_free_bert.argtypes = (c_void_p,)
     return library

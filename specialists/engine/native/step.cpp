@@ -5,9 +5,9 @@
 // row are shared out by rows, the products by stripes of outputs.
 
 #include <cstring>
-#include <memory>
 
 #include "attention.h"
+#include "buffer.h"
 #include "linear.h"
 #include "lora.h"
 #include "team.h"
@@ -37,25 +37,6 @@ struct Step {
   const Segment* segment;                 // [segments]
   const int32_t* sampled;                 // [samples] tokens whose logits are wanted
   float* logits;                          // [samples, vocabulary]
-};
-
-template <class T>
-class Buffer {
- public:
-  T* need(size_t count) {
-    if (count > count_) {
-      held_.reset(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64)));
-      count_ = count;
-    }
-    return held_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(T* held) const { std::free(held); }
-  };
-  std::unique_ptr<T, Free> held_;
-  size_t count_ = 0;
 };
 
 class Llama {

@@ -1,0 +1,121 @@
+"""What a text's vector costs: the kernels beside torch, and `POST /v1/route` for one and many.
+
+Times of the encoder are medians of alternating rounds in this process. Then a cluster is started
+with the demo specialists, and asked for decisions on texts that were never asked before, by one
+client and by 32; all of it shares this machine's cores.
+"""
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import httpx
+
+from benchmarks.cluster import running
+from benchmarks.report import Row, alternating, at_least, show, write_json
+from router.routing.bert import Network
+from router.routing.encoder import packaged_folder, torch_network
+from router.routing.general import general_requests
+from specialists.engine.native.bert import NativeBert
+from specialists.engine.native.compile import kernels
+
+SIZES = ((1, 6), (1, 10), (1, 16), (1, 64), (1, 256), (32, 10))
+CLIENTS = 32
+ASKED = 400
+LAYERS = (0, 5, 6)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def networks() -> dict[str, Network]:
+    """What computes the encoder, by name."""
+    folder = packaged_folder()
+    native = {
+        f"kernels, threads {threads}": NativeBert.from_folder(folder, kernels(), threads)
+        for threads in (1, 2)
+    }
+    return {"torch": torch_network(folder, 1), **native}
+
+
+def encoding(rounds: int) -> Iterator[Row]:
+    """Milliseconds of a call, by network and size."""
+    found, draw = networks(), Random(0)
+    for texts, tokens in SIZES:
+        ids = [[draw.randrange(1000, 9000) for _ in range(tokens)] for _ in range(texts)]
+        cases = {
+            name: partial(_seconds, partial(network.means, ids, LAYERS))
+            for name, network in found.items()
+        }
+        for name, seconds in alternating(cases, rounds).items():
+            yield Row(f"{texts} x {tokens} tokens: {name}", 1000 * seconds, "ms")
+
+
+def fresh(seed: int) -> Iterator[str]:
+    """Requests that nobody asked before."""
+    draw, requests = Random(seed), general_requests()
+    while True:
+        yield f"{draw.choice(requests)} {draw.randrange(10**6)}"
+
+
+async def asked(url: str, texts: Sequence[str], clients: int) -> tuple[float, list[float]]:
+    """Decisions a second, and how long each took, in seconds."""
+    left, took = iter(texts), []
+
+    async def client(http: httpx.AsyncClient) -> None:
+        for text in left:
+            begun = time.perf_counter()
+            (await http.post("/v1/route", json={"input": text})).raise_for_status()
+            took.append(time.perf_counter() - begun)
+
+    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as http:
+        begun = time.perf_counter()
+        await asyncio.gather(*(client(http) for _ in range(clients)))
+        return len(texts) / (time.perf_counter() - begun), took
+
+
+def over_http(rounds: int) -> Iterator[Row]:
+    """Decisions a second of one client and of many, turn by turn."""
+    texts = fresh(0)
+    rates: dict[int, list[float]] = {1: [], CLIENTS: []}
+    times: dict[int, list[float]] = {1: [], CLIENTS: []}
+    with tempfile.TemporaryDirectory() as home, running(Path(home)) as url:
+        for clients in itertools.chain(*[rates] * (rounds + 1)):
+            some = list(itertools.islice(texts, ASKED if clients > 1 else ASKED // 4))
+            rate, took = asyncio.run(asked(url, some, clients))
+            rates[clients].append(rate)
+            times[clients] += took
+    for clients, found in rates.items():
+        # The first round warms up.
+        yield Row(f"POST /v1/route, clients {clients}", statistics.median(found[1:]), "decisions/s")
+        yield Row(f"clients {clients}: median", 1000 * statistics.median(times[clients]), "ms")
+    one, many = (statistics.median(found[1:]) for found in rates.values())
+    yield at_least(f"POST /v1/route, {CLIENTS} clients against one", many / one, "ratio", 3)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--http", type=int, default=3, help="rounds over HTTP; 0 starts no cluster")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = list(encoding(options.rounds))
+    if options.http:
+        rows += over_http(options.http)
+    show(rows)
+    write_json(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The encoder's network: token ids to mean hidden states. Here in torch, the reference."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BATCH = 32
+
+Means = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """The means of a BERT's hidden states over each text's tokens. Safe to use from threads."""
+
+    @property
+    def layers(self) -> int:
+        """How many there are, the embeddings not counted."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Length of every hidden state."""
+        ...
+
+    def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:
+        """Mean hidden states, float32 [texts, layers, dimensions].
+
+        Args:
+            texts: each one's tokens, at least one.
+            layers: whose output, ascending; 0 is the embeddings'.
+        """
+        ...
+
+
+class TorchBert:
+    """transformers' BertModel in batches of texts of like length."""
+
+    def __init__(self, config: Any, weights: Path, threads: int | None = 1) -> None:
+        """Load the file `weights` of a model of this config.
+
+        Args:
+            config: of transformers.
+            weights: in safetensors.
+            threads: Cores that one call may use, a setting of the whole process; None leaves
+                torch's own choice. On a busy machine one is far faster than all: the threads of
+                a short text would mostly wait for each other.
+
+        Raises:
+            ValueError: the file lacks weights.
+        """
+        import torch
+        from safetensors.torch import load_file
+        from transformers import BertModel
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._torch = torch
+        self.layers = int(config.num_hidden_layers)
+        self.dimensions = int(config.hidden_size)
+        # Not from_pretrained, which draws a progress bar and reports the unused pooler.
+        self._bert: Any = BertModel(config, add_pooling_layer=False)
+        loaded = self._bert.load_state_dict(load_file(weights), strict=False)
+        if loaded.missing_keys:
+            raise ValueError(f"{weights} lacks {', '.join(loaded.missing_keys)}")
+        self._bert.eval()
+
+    def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:
+        """Mean hidden states, float32 [texts, layers, dimensions]."""
+        found = np.empty((len(texts), len(layers), self.dimensions), dtype=np.float32)
+        # Rows of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            found[batch] = self._means([texts[row] for row in batch], layers)
+        return found
+
+    def _means(self, rows: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:
+        torch = self._torch
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        with torch.inference_mode():
+            out = self._bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            hidden = torch.stack([out.hidden_states[layer] for layer in layers], dim=1)
+            weights = mask[:, None, :, None]
+            means: Means = ((hidden * weights).sum(2) / weights.sum(2)).numpy()
+        return means

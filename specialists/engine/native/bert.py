@@ -1,0 +1,128 @@
+"""The encoder's network in compiled kernels: packed weights, texts end to end without padding."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from ctypes import byref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specialists.engine.native import library
+from specialists.engine.native.packing import BLOCK, LANES, Blocks
+from specialists.errors import NoKernels
+
+BITS = 8
+SELF, OUTPUT = "attention.self", "attention.output"
+NAMES = (
+    (f"{SELF}.query", f"{SELF}.key", f"{SELF}.value"),
+    (f"{OUTPUT}.dense",),
+    ("intermediate.dense",),
+    ("output.dense",),
+)
+"""The linears of each group, in the order of bert.cpp."""
+
+Floats = NDArray[np.float32]
+
+
+class NativeBert:
+    """The means of a BERT's hidden states over each text's tokens. Safe to use from threads."""
+
+    def __init__(
+        self, kernels: Path, config: Any, weights: Mapping[str, Floats], threads: int
+    ) -> None:
+        """Pack the weights.
+
+        Args:
+            kernels: the compiled library.
+            config: the model's, of transformers.
+            weights: the model's, by their names in transformers.
+            threads: that one call is shared out to.
+
+        Raises:
+            NoKernels: its shape is none that the kernels compute.
+        """
+        if config.hidden_size % BLOCK or config.intermediate_size % BLOCK:
+            raise NoKernels(f"the encoder's widths are no multiples of {BLOCK}")
+        if config.hidden_size // config.num_attention_heads % LANES:
+            raise NoKernels(f"the encoder's heads are no multiples of {LANES}")
+        if config.hidden_act != "gelu":
+            raise NoKernels(f"the encoder's activation is {config.hidden_act}")
+        self._library = library.load(kernels)
+        self._held: list[Any] = []
+        self._one_at_a_time = threading.Lock()
+        self.layers = int(config.num_hidden_layers)
+        self.dimensions = int(config.hidden_size)
+        shape = library.BertShape(
+            self.layers, self.dimensions, config.num_attention_heads, config.intermediate_size,
+            config.layer_norm_eps,
+        )  # fmt: skip
+        layers = (library.BertLayer * self.layers)()
+        for number, layer in enumerate(layers):
+            self._fill(layer, f"encoder.layer.{number}.", weights)
+        kind = weights["embeddings.token_type_embeddings.weight"][0]
+        places = weights["embeddings.position_embeddings.weight"] + kind
+        words = weights["embeddings.word_embeddings.weight"]
+        norm = self._norm("embeddings.LayerNorm", weights)
+        rest = self._floats(words), self._floats(places), byref(norm)
+        self._bert: int | None = self._library.myriad_bert(byref(shape), layers, *rest, threads)
+
+    @classmethod
+    def from_folder(cls, folder: Path, kernels: Path, threads: int) -> "NativeBert":
+        """Load config.json and model.safetensors of a folder.
+
+        Raises:
+            NoKernels: its shape is none that the kernels compute.
+        """
+        from safetensors.numpy import load_file
+        from transformers import BertConfig
+
+        config = BertConfig.from_pretrained(folder)
+        return cls(kernels, config, load_file(folder / "model.safetensors"), threads)
+
+    def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Floats:
+        """Mean hidden states, float32 [texts, layers, dimensions].
+
+        Args:
+            texts: each one's tokens, at least one.
+            layers: whose output, ascending; 0 is the embeddings'.
+        """
+        found = np.empty((len(texts), len(layers), self.dimensions), dtype=np.float32)
+        if not len(texts):
+            return found
+        lengths = [len(text) for text in texts]
+        ids = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts])
+        begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        shown = np.asarray(layers, dtype=np.int32)
+        sizes = len(ids), len(texts), len(layers), max(lengths)
+        arrays = (each.ctypes.data for each in (ids, begins, shown, found))
+        asked = library.Texts(*sizes, *arrays)
+        with self._one_at_a_time:
+            self._library.myriad_read(self._bert, byref(asked))
+        return found
+
+    def _fill(self, layer: Any, prefix: str, weights: Mapping[str, Floats]) -> None:
+        for group, names in enumerate(NAMES):
+            stacked = np.concatenate([weights[f"{prefix}{name}.weight"] for name in names])
+            packed = Blocks.quantised(np.asarray(stacked, dtype=np.float32), BITS).packed()
+            self._held.append(packed)
+            sizes = (*stacked.shape, BITS)
+            layer.linears[group] = library.Linear(*sizes, packed.ctypes.data)
+            biases = np.concatenate([weights[f"{prefix}{name}.bias"] for name in names])
+            layer.biases[group] = self._floats(biases)
+        layer.attention_norm = self._norm(f"{prefix}{OUTPUT}.LayerNorm", weights)
+        layer.norm = self._norm(f"{prefix}output.LayerNorm", weights)
+
+    def _norm(self, name: str, weights: Mapping[str, Floats]) -> Any:
+        parts = (weights[f"{name}.{part}"] for part in ("weight", "bias"))
+        return library.Norm(*map(self._floats, parts))
+
+    def _floats(self, values: Floats) -> int:
+        kept = np.ascontiguousarray(values, dtype=np.float32)
+        self._held.append(kept)
+        return int(kept.ctypes.data)
+
+    def __del__(self) -> None:
+        if getattr(self, "_bert", None) is not None:
+            self._library.myriad_free_bert(self._bert)

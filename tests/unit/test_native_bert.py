@@ -1,0 +1,79 @@
+"""The encoder in compiled kernels against transformers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel
+
+from router.routing.bert import TorchBert
+from specialists.engine.native.bert import NativeBert
+from specialists.engine.networks import kernels
+from specialists.errors import NoKernels
+
+CLOSE = 0.02
+"""Share of a hidden state's norm that rounding to 8 bits may change."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=99, hidden_size=96, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=160, max_position_embeddings=300,
+    )  # fmt: skip
+    model = BertModel(config, add_pooling_layer=False)
+    for weight in model.parameters():
+        weight.data += torch.randn_like(weight) * 0.1
+    config.save_pretrained(made)
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, made / "model.safetensors"
+    )
+    return made
+
+
+def texts(*lengths: int) -> list[list[int]]:
+    draw = np.random.default_rng(1)
+    return [draw.integers(0, 99, length).tolist() for length in lengths]
+
+
+LENGTHS = (1, 2, 3, 5, 9, 40, 256)
+
+
+@pytest.mark.parametrize("layers", [(0,), (3,), (0, 2, 3), (1, 1)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_means_are_those_of_transformers(folder, layers, threads):
+    native = NativeBert.from_folder(folder, kernels(), threads)
+    expected = TorchBert(BertConfig.from_pretrained(folder), folder / "model.safetensors", None)
+    found, wanted = (each.means(texts(*LENGTHS), layers) for each in (native, expected))
+    assert (native.layers, native.dimensions) == (expected.layers, expected.dimensions)
+    assert found.shape == wanted.shape == (len(LENGTHS), len(layers), 96)
+    off = np.linalg.norm(found - wanted, axis=2) / np.linalg.norm(wanted, axis=2)
+    assert off.max() < CLOSE
+
+
+def test_a_texts_means_do_not_depend_on_its_company(folder):
+    native = NativeBert.from_folder(folder, kernels(), 1)
+    together = native.means(texts(*LENGTHS), (0, 3))
+    for number, text in enumerate(texts(*LENGTHS)):
+        np.testing.assert_allclose(native.means([text], (0, 3))[0], together[number], atol=1e-5)
+    assert native.means([], (0, 3)).shape == (0, 2, 96)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": 40},
+        {"intermediate_size": 100},
+        {"num_attention_heads": 24},
+        {"hidden_act": "relu"},
+    ],
+)
+def test_other_shapes_are_refused(change):
+    config = {"hidden_size": 96, "intermediate_size": 160, "num_attention_heads": 4}
+    config |= {"hidden_act": "gelu"} | change
+    with pytest.raises(NoKernels):
+        NativeBert(kernels(), SimpleNamespace(**config), {}, 1)
