@@ -36,7 +36,7 @@ from deploy.encoder import open_encoder
 from registry.card import Card
 from router.routing.copies import distinct
 from router.routing.encoder import Encoder, Vectors
-from router.routing.general import general_requests
+from router.routing.general import base_requests, follow_up_probe
 from router.routing.policy import Policy
 from router.routing.probe import Probe
 from router.routing.refiner import Refiner
@@ -193,7 +193,7 @@ def snapshot(made: Mapping[str, Card], encoder: Encoder, general: Vectors) -> Sn
         Route(card.id, 1, f"sha256:{card.id}", distinct(encoder.encode(card.routed_by)))
         for card in made.values()
     ]
-    current = [Snapshot(1, routes, general)]
+    current = [Snapshot(1, routes, general, follow_up_probe(general))]
 
     def give(probes: Mapping[str, Probe]) -> None:
         current[0] = current[0].refined(probes)
@@ -214,7 +214,7 @@ def decide(
         times.append(time.perf_counter() - begun)
     best = [labels[each.candidates[0].specialist] for each in found]
     confident = np.array([each.candidates[0].score for each in found])
-    fit = np.array([each.fit or 0.0 for each in found])
+    fit = np.array([each.evidence.fit if each.evidence else 0.0 for each in found])
     return Answers(best, confident, fit), 1000 * median(times)
 
 
@@ -297,8 +297,8 @@ def run(data: Data) -> Iterator[Row]:
     plain = open_encoder(2)
     texts = [*data.asked, *(text.strip() for text in texts), *names]
     vectors = Remembered(plain, texts)
-    ours = Remembered(routing_view(plain), [*texts, *general_requests()])
-    general = ours.encode(general_requests())
+    ours = Remembered(routing_view(plain), [*texts, *base_requests()])
+    general = ours.encode(base_requests())
     for setting, rows in data.settings.items():
         made = cards(rows)
         begun = time.perf_counter()

@@ -104,9 +104,9 @@ class Client:
                 raise self._refusal(response)
             yield from self._chunks(response)
 
-    def route(self, text: str) -> Json:
-        """The decision on a text, nothing generated."""
-        return self._object("POST", "/v1/route", json={"input": text})
+    def route(self, text: str, explain: bool = False) -> Json:
+        """The decision on a text, nothing generated; with the nearest examples if wanted."""
+        return self._object("POST", "/v1/route", json={"input": text, "explain": explain})
 
     def register(
         self,

@@ -1,6 +1,8 @@
 """From what a request names (`auto`, the base, a reference) to a decision."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from registry.errors import InvalidReference, UnknownSpecialist
@@ -67,7 +69,7 @@ class Resolver:
             UnknownModel: Nothing answers to this name.
         """
         if model == self.base:
-            return base_answers("The request names the base.")
+            return base_answers("The request names the base.", "named")
         if model == AUTO:
             return await self.route(turns, owner)
         known = self._live(model, owner)
@@ -102,8 +104,9 @@ class Resolver:
         snapshot = self._follower.snapshot
         if snapshot is None:
             raise NotReady("The routes are still being read; try again in a second.")
-        seen = snapshot.seen_by(owner)
-        return await self._routing.run(self._policy.decide, seen, self._encoder, turns)
+        seen, begun = snapshot.seen_by(owner), time.perf_counter()
+        decision = await self._routing.run(self._policy.decide, seen, self._encoder, turns)
+        return replace(decision, milliseconds=1000 * (time.perf_counter() - begun))
 
     def version(self, model: str, owner: str | None = None) -> Version:
         """The version that a reference means; blocks on the registry.

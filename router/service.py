@@ -12,6 +12,7 @@ from registry.registry import Registry
 from router.answer_ids import AnswerIds
 from router.defaults import Defaults
 from router.engine import Engine
+from router.explainer import Explainer
 from router.gate import Gate
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
@@ -95,10 +96,12 @@ class Service:
         self.metrics = Metrics()
         view = routing_view(encoder, cache)
         self.follower = Follower(registry, view, interval, cache)
+        batched = Batched(view)
+        self.explainer = Explainer(registry, batched)
         self.resolver = Resolver(
             registry,
             self.follower,
-            Batched(view),
+            batched,
             policy or Policy(),
             base,
             routing=self.routing,

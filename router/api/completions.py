@@ -28,7 +28,7 @@ def completion_routes(service: Service) -> APIRouter:
         body = parse(await read_json(request), CompletionRequest)
         decision = await decide(service, caller, body.model, _turns(body), body.user)
         sampling = await service.defaults.complete(body.sampling, decision.digest)
-        head = await envelope("text_completion", service, decision, sampling)
+        head = await envelope("text_completion", service, decision, sampling, body.routing)
         generations = [
             replace(each, whole=not body.stream)
             for each in body.generations(head.id, decision.digest, sampling)

@@ -45,15 +45,15 @@ async def decide(
 
 
 async def envelope(
-    operation: Operation, service: Service, decision: Decision, sampling: Sampling
+    operation: Operation, service: Service, decision: Decision, sampling: Sampling, routing: bool
 ) -> Envelope:
-    """The head of a new answer."""
+    """The head of a new answer; `routing` is whether it says who answers."""
     ids = await service.answer_ids()
     return Envelope(
         id=ids.make(PREFIXES[operation], decision.digest),
         created=int(time.time()),
         model=decision.specialist or service.base,
-        routing=answered(decision, sampling),
+        routing={"routing": answered(decision, sampling)} if routing else {},
     )
 
 
@@ -71,6 +71,10 @@ class Conversation(Protocol):
     @property
     def user(self) -> str | None:
         """Whose request it is, if it says."""
+
+    @property
+    def routing(self) -> bool:
+        """Whether the answer says who answers."""
 
     @property
     def stream(self) -> bool:
@@ -96,7 +100,7 @@ async def converse(
     """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
     decision = await decide(service, caller, body.model, body.turns, body.user)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
-    head = await envelope(operation, service, decision, sampling)
+    head = await envelope(operation, service, decision, sampling, body.routing)
     generation = body.generation(head.id, decision.digest, sampling)
     items = service.engine.generate(replace(generation, whole=not body.stream))
     most = (sampling.max_tokens or 0) * count

@@ -1,5 +1,6 @@
 """`POST /v1/route`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -24,6 +25,10 @@ def route_routes(service: Service) -> APIRouter:
         decision = await service.resolver.route(body.turns, caller.owner)
         # It counts everybody's changes, which are not everybody's business.
         generation = decision.generation if caller.owner is None else None
-        return routing(decision) | {"generation": generation}
+        shown = routing(decision) | {"generation": generation}
+        if body.explain:
+            nearest = await service.embedding.run(service.explainer.nearest, decision)
+            shown["examples"] = [asdict(example) for example in nearest]
+        return shown
 
     return routes

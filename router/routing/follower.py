@@ -9,7 +9,7 @@ from pathlib import Path
 from registry.errors import StorageError
 from registry.registry import Live, Registry
 from router.routing.encoder import Encoder
-from router.routing.general import general_requests
+from router.routing.general import base_requests, follow_up_probe
 from router.routing.probe import Probe
 from router.routing.refiner import Refiner, first_probes
 from router.routing.snapshot import Route, Snapshot
@@ -124,8 +124,8 @@ class Follower:
         self._reading = Reading(0, self._registry.count())
         routes = list(self._all_routes())
         # Last, since it takes longest: a registry that cannot be read has failed by now.
-        general = kept_vectors(self._encoder, general_requests(), self._cache, "general")
-        return Snapshot(generation, routes, general)
+        bases = kept_vectors(self._encoder, base_requests(), self._cache, "general")
+        return Snapshot(generation, routes, bases, follow_up_probe(bases))
 
     def _all_routes(self) -> Iterator[Route]:
         last = ""

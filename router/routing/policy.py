@@ -1,25 +1,26 @@
 """The rule by which `auto` finds a specialist."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
 from router.routing.chores import is_chore
 from router.routing.copies import Found, without_copies
-from router.routing.decision import Candidate, Decision, base_answers
+from router.routing.decision import Candidate, Decision, Evidence, base_answers
 from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
 from router.routing.index import NEIGHBOURS, score
-from router.routing.odds import against_base, log_odds, probabilities
+from router.routing.odds import log_odds, probabilities
 from router.routing.snapshot import Snapshot
 
-ECHO_WORDS = 2
-"""A turn of so few words, such as "ok" or "yes please", asks for nothing of its own."""
-FOLLOW_UP_WORDS = 12
-"""A turn of so few words may lean on one before it."""
-TURNS_BACK = 3
+TURNS_BACK = 64
+"""Turns of the user that are looked at, at most."""
+STAYS = 3.5
+"""Log-odds that a conversation stays with its topic, before a word of the next turn is read."""
+CERTAIN = 6.0
+"""Log-odds of a turn that is a request of its own, whatever came before."""
+LEAST = 1e-6
 POOL = 32
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
@@ -28,17 +29,15 @@ SURE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The likeliest specialists for a text, best first, and the best one's odds.
+    """The likeliest specialists for a text, best first, and what else was found.
 
     Attributes:
         candidates: what is likeliest, each with its probability.
-        fit: the best one's probability beside the base alone, from 0 to 1.
-        base: the probability that no specialist is meant.
+        evidence: what else was found.
     """
 
     candidates: tuple[Candidate, ...]
-    fit: float
-    base: float
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class Policy:
 
     The specialists whose examples lie nearest are found first (`index.py`); among them the probes
     decide (`probe.py`), `odds.py` turns both into probabilities, and the likeliest few are compared
-    once more among themselves (`duel.py`). The base competes by general
-    requests of its own, which every probe was told its own requests from.
+    once more among themselves (`duel.py`). The base competes by requests of its own, which every
+    probe was fitted to tell its own from. A turn that follows up stays with what it follows.
 
     Attributes:
         threshold: Probability, beside the base alone, that a specialist must reach.
@@ -61,26 +60,60 @@ class Policy:
     def decide(self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]) -> Decision:
         """Choose by the user's `turns` (oldest first), the last one before all others."""
         if not turns or not turns[-1].strip():
-            return base_answers("There is no user message to route by.", snapshot.generation)
+            reason = "There is no user message to route by."
+            return base_answers(reason, "empty", snapshot.generation)
         if is_chore(turns[-1]):
-            return base_answers("A chat interface asks this on its own.", snapshot.generation)
+            reason = "A chat interface asks this on its own."
+            return base_answers(reason, "chore", snapshot.generation)
         if not len(snapshot):
-            return base_answers("No specialist is registered.", snapshot.generation)
-        compared = (
-            (what, self._compare_long(snapshot, encoder, text)) for what, text in _readings(turns)
-        )
-        first = next(compared)
-        for what, found in chain([first], compared):
-            if self._fits(found):
-                return self._decision(snapshot, what, found)
-        return self._decision(snapshot, *first)
+            reason = "No specialist is registered."
+            return base_answers(reason, "nothing registered", snapshot.generation)
+        what, found = self._converse(snapshot, encoder, list(turns[-TURNS_BACK:]))
+        return self._decision(snapshot, what, found)
+
+    def _converse(
+        self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]
+    ) -> tuple[str, Comparison]:
+        """What the last of the turns is about, and in whose words that was found.
+
+        A turn is a request of its own, for a specialist or for the base, or it goes on with what
+        the one before it was about: as a request to the same specialist, or as words that say
+        nothing without it. The likeliest holds.
+        """
+        *before, last = turns
+        alone = self._compare_long(snapshot, encoder, last)
+        follows = self._follows(snapshot, encoder, last) + STAYS
+        rivals = max(alone.evidence.odds, 0)
+        if not before or rivals > max(follows, CERTAIN):
+            return "The last message", alone
+        _, previous = self._converse(snapshot, encoder, before)
+        if follows > rivals or self._goes_on(alone, previous):
+            return "The message that the last one follows up on", previous
+        return "The last message", alone
+
+    def _goes_on(self, alone: Comparison, previous: Comparison) -> bool:
+        """Whether a turn is likeliest a request to the specialist that had the one before it."""
+        topic, best = previous.candidates[0].specialist, alone.candidates[0].specialist
+        if not self._fits(previous) or (topic == best and self._fits(alone)):
+            return False
+        same = (each.score for each in alone.candidates if each.specialist == topic)
+        odds = np.log(max(next(same, 0), LEAST) / max(alone.evidence.base, LEAST))
+        return bool(odds + STAYS > (0 if topic == best else max(alone.evidence.odds, 0)))
+
+    @staticmethod
+    def _follows(snapshot: Snapshot, encoder: Encoder, text: str) -> float:
+        """Log-odds that a turn says nothing alone, against that it is a general request."""
+        if snapshot.follow_up is None:
+            return -np.inf
+        [part, *_] = encoder.windows(text)
+        return snapshot.follow_up(encoder.encode([part])[0])
 
     def _fits(self, found: Comparison) -> bool:
-        return found.fit >= self.threshold
+        return found.evidence.fit >= self.threshold
 
     def _decision(self, snapshot: Snapshot, what: str, found: Comparison) -> Decision:
         best = found.candidates[0]
-        likely = f"{best.specialist} {best.score:.2f}, the base {found.base:.2f}."
+        likely = f"{best.specialist} {best.score:.2f}, the base {found.evidence.base:.2f}."
         reason = f"{what} is like its examples: {likely}"
         decision = Decision(
             best.specialist,
@@ -90,12 +123,15 @@ class Policy:
             reason,
             found.candidates,
             snapshot.generation,
-            fit=found.fit,
+            rule="likeliest",
+            evidence=found.evidence,
         )
         if self._fits(found):
             return decision
         reason = f"No specialist is likely enough: {likely}"
-        return replace(decision, specialist=None, version=None, digest=None, reason=reason)
+        return replace(
+            decision, specialist=None, version=None, digest=None, reason=reason, rule="unlikely"
+        )
 
     def _compare_long(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         """By the first part of a long text that fits a specialist; by all of it if none does."""
@@ -117,7 +153,8 @@ class Policy:
         likely = probabilities([each for each, _ in odds])
         some = list(zip(odds, likely, strict=True))[: self.candidates]
         candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
-        return Comparison(candidates, against_base(odds[0][0]), 1 - sum(likely))
+        evidence = Evidence(text, odds[0][0], 1 - sum(likely))
+        return Comparison(candidates, evidence)
 
 
 def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:
@@ -143,27 +180,3 @@ def _after_duel(odds: list[tuple[float, Found]], vector: Vectors) -> list[tuple[
 def _candidate(found: Found, probability: float) -> Candidate:
     route = found.route
     return Candidate(route.specialist, route.version, route.digest, round(probability, 4))
-
-
-def _readings(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Texts to decide by, the first that fits a specialist wins; each with what it is.
-
-    An echo stays with whoever answered what it echoes.
-    """
-    asked = len(turns) - 1
-    while asked > 0 and _words(turns[asked]) <= ECHO_WORDS:
-        asked -= 1
-    echoed = asked < len(turns) - 1
-    if echoed:
-        # It may be a request all the same, in few words.
-        yield "The last message", turns[-1]
-    what = "The message that the last one follows up on" if echoed else "The last message"
-    yield what, turns[asked]
-    if _words(turns[asked]) <= FOLLOW_UP_WORDS:
-        for before in reversed(turns[max(asked - TURNS_BACK, 0) : asked]):
-            yield "The last message with one before it", f"{before}\n{turns[asked]}"
-
-
-def _words(text: str) -> int:
-    """How many words a text has; of a long one only that it has more than matter here."""
-    return len(text.split(None, FOLLOW_UP_WORDS + 1))

@@ -46,10 +46,24 @@ class Snapshot:
     Changing it makes another snapshot, which shares all vectors with this one.
     """
 
-    def __init__(self, generation: int, routes: Iterable[Route], general: Vectors) -> None:
-        """Take the routes, and the general requests that compete with them, [rows, dimensions]."""
+    def __init__(
+        self,
+        generation: int,
+        routes: Iterable[Route],
+        general: Vectors,
+        follow_up: Probe | None = None,
+    ) -> None:
+        """Take the routes.
+
+        Args:
+            generation: the registry's.
+            routes: one for each specialist.
+            general: the requests that compete with them for the base, [rows, dimensions].
+            follow_up: tells messages that say nothing without the ones before them.
+        """
         self.generation = generation
         self.general = general
+        self.follow_up = follow_up
         self._probes: Mapping[str, Probe] = {}
         self.index = Index()
         self._owner: str | None = None
@@ -107,7 +121,8 @@ class Snapshot:
         if not self.index.is_newest or self.index.is_sparse:
             routes = {route.specialist: route for route in self.routes} | dict(changes)
             left = (route for route in routes.values() if route is not None)
-            return Snapshot(generation, left, self.general).refined(self._probes)
+            anew = Snapshot(generation, left, self.general, self.follow_up)
+            return anew.refined(self._probes)
         other = copy(self)
         other.generation = generation
         gone = {each for each, route in changes.items() if route is None}

@@ -116,6 +116,7 @@ class ResponseRequest(Body):
     text: TextOptions = TextOptions()
     stream: bool = False
     user: Text | None = None
+    routing: bool = Field(True, description="Whether the answer says who answered, and why.")
 
     @property
     def messages(self) -> tuple[Message, ...]:

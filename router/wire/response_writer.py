@@ -112,7 +112,7 @@ class ResponseWriter(Writer):
             "truncation": "disabled",
             "usage": None if usage is None else _usage(usage),
             "metadata": {},
-            "routing": envelope.routing,
+            **envelope.routing,
         }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from router.wire.base import Body, Text, refused
 from router.wire.chat import Messages
@@ -13,6 +13,7 @@ class RouteRequest(Body):
 
     messages: Messages | None = None
     input: Text | None = None
+    explain: bool = Field(False, description="Whether to show the examples that are nearest.")
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:

@@ -21,4 +21,12 @@ def routing(decision: Decision) -> dict[str, Any]:
         "score": decision.score,
         "reason": decision.reason,
         "candidates": [asdict(candidate) for candidate in decision.candidates],
+        "base": _rounded(decision.evidence.base if decision.evidence else None),
+        "margin": _rounded(decision.margin),
+        "rule": decision.rule,
+        "milliseconds": _rounded(decision.milliseconds),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

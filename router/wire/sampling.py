@@ -58,6 +58,7 @@ class GenerationRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
+    routing: bool = Field(True, description="Whether the answer says who answered, and why.")
     user: Text | None = None
 
     @model_validator(mode="after")

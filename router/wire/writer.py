@@ -17,7 +17,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What all chunks of one answer share. `created` is in Unix seconds."""
+    """What all chunks of one answer share. `created` is in Unix seconds.
+
+    `routing` holds the field of that name; nothing where it is not wanted.
+    """
 
     id: str
     created: int
@@ -67,7 +70,7 @@ class ChoiceWriter(Writer):
         """The whole answer."""
         written = [self._choice(choice) for choice in choices]
         head = self._head(self.body_object, written)
-        return head | {"usage": usage_json(usage), "routing": self._envelope.routing}
+        return head | {"usage": usage_json(usage)} | self._envelope.routing
 
     def stream_delta(self, delta: Delta) -> Iterable[Json]:
         """A chunk per delta."""
@@ -84,7 +87,7 @@ class ChoiceWriter(Writer):
         if self._include_usage:
             chunk["usage"] = None
         if self._chunks == 0:
-            chunk["routing"] = self._envelope.routing
+            chunk |= self._envelope.routing
         self._chunks += 1
         return chunk
 

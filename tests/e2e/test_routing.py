@@ -11,7 +11,7 @@ from registry.card import Card
 from router.routing.batching import Batched
 from router.routing.copies import distinct
 from router.routing.encoder import MiniLM
-from router.routing.general import general_requests
+from router.routing.general import base_requests, general_requests
 from router.routing.policy import Policy
 from router.routing.refiner import Refiner
 from router.routing.snapshot import Route, Snapshot
@@ -63,7 +63,7 @@ def routes(encoder):
 
 @pytest.fixture(scope="module")
 def general(encoder):
-    return encoder.encode(general_requests())
+    return encoder.encode(base_requests())
 
 
 def share(encoder, snapshot: Snapshot, texts: list[str], specialist: str) -> float:

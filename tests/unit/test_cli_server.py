@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 import tiny_adapter
@@ -144,12 +145,27 @@ def test_route_lists_candidates():
     ran = myriad("route", RAISE)
     assert ran.code == 0
     coach, pirate = ran.out.splitlines()[1:3]
-    assert coach.split() == ["ada/coach", "1", "1.00", "chosen"]
+    assert re.fullmatch(r"ada/coach +1 +[01]\.\d\d +chosen", coach)
     assert pirate.split()[:2] == ["bob/pirate", "1"]
     assert "chosen" not in pirate
     assert "ada/coach answers: The last message is like its examples" in ran.out
     decision = json.loads(myriad("route", RAISE, "--json").out)
     assert [each["specialist"] for each in decision["candidates"]] == ["ada/coach", "bob/pirate"]
+
+
+def test_route_explains_itself_with_bars_and_near_examples():
+    ran = myriad("route", RAISE, "--explain")
+    assert ran.code == 0
+    lines_ = ran.out.splitlines()
+    coach = next(line for line in lines_ if line.startswith("ada/coach"))
+    assert re.fullmatch(r"ada/coach +1 +[01]\.\d\d +█{12,24} +chosen", coach)
+    assert any(line.startswith("the base") for line in lines_)
+    [example] = [line for line in lines_ if line.startswith(RAISE)]
+    assert example.split()[-2:] == ["ada/coach", "1.00"]
+    for name in ("likeliest", "margin", "milliseconds", "generation"):
+        assert name in ran.out
+    assert "similarity" not in myriad("route", RAISE).out
+    assert "likeliest" not in myriad("route", "xylophone", "--explain").out
 
 
 def test_route_to_the_base():

@@ -63,6 +63,7 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
     routing = answer.model_extra["routing"]
     assert set(routing) == {
         "specialist", "version", "digest", "score", "reason", "candidates", "sampling",
+        "base", "margin", "rule", "milliseconds",
     }  # fmt: skip
     assert (routing["specialist"], routing["version"]) == ("bob/weather", 1)
     assert routing["digest"] == generation.adapter == version.digest
@@ -70,6 +71,33 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
     assert set(routing["candidates"][0]) == {"specialist", "version", "digest", "score"}
     assert raw.headers["x-myriad-specialist"] == "bob/weather"
     assert raw.headers["x-request-id"]
+
+
+def test_routing_is_left_out_where_it_is_not_wanted(client):
+    for stream in (False, True):
+        raw = client.chat.completions.with_raw_response.create(
+            model="auto", messages=FORECAST, stream=stream, extra_body={"routing": False}
+        )
+        text = raw.http_response.read().decode()
+        assert "choices" in text
+        assert "routing" not in text
+        assert raw.headers["x-myriad-specialist"] == "bob/weather"
+    wanted = client.chat.completions.create(
+        model="auto", messages=FORECAST, extra_body={"routing": True}
+    )
+    assert wanted.model_extra["routing"]["rule"] == "likeliest"
+
+
+def test_routing_says_by_how_much_it_was_decided(client):
+    answer = client.chat.completions.create(model="auto", messages=FORECAST)
+    routing = answer.model_extra["routing"]
+    second = max(routing["candidates"][1]["score"], routing["base"])
+    assert routing["margin"] == pytest.approx(routing["score"] - second, abs=2e-4)
+    assert routing["milliseconds"] > 0
+    named = client.chat.completions.create(model="bob/weather", messages=FORECAST)
+    routing = named.model_extra["routing"]
+    assert routing["rule"] == "named"
+    assert [routing[name] for name in ("base", "margin", "milliseconds")] == [None] * 3
 
 
 def test_auto_leaves_small_talk_to_the_base(client, engine):
@@ -274,8 +302,9 @@ def test_the_older_logprobs_go_on_from_chunk_to_chunk(client, engine):
 def test_route_decides_and_generates_nothing(http, engine):
     decision = http.post("/v1/route", json={"input": "translate dog into french"}).json()
     assert (decision["specialist"], decision["generation"]) == ("ada/french", 2)
-    assert decision == http.post("/v1/route", json={"messages": [
-        {"role": "user", "content": "translate dog into french"}]}).json()  # fmt: skip
+    messages = [{"role": "user", "content": "translate dog into french"}]
+    again = http.post("/v1/route", json={"messages": messages}).json()
+    assert again | {"milliseconds": 0} == decision | {"milliseconds": 0}
     assert engine.generations == []
 
 

@@ -13,7 +13,7 @@ from served import FRENCH, open_registry, register
 from registry.errors import StorageError
 from registry.registry import Registry
 from router.routing.follower import Follower
-from router.routing.general import general_requests
+from router.routing.general import base_requests
 from router.routing.hashed import HashedWords
 from router.routing.index import score
 from router.scripted import ScriptedEngine
@@ -98,7 +98,7 @@ def test_the_bases_examples_are_read_once_before_the_first_snapshot(registry: Re
     follower = Follower(registry, encoder)
     follower.refresh()
     first = follower.snapshot
-    assert encoder.encoded == general_requests()
+    assert encoder.encoded == base_requests()
     assert score(first.general, encoder.encode([encoder.encoded[0]])[0]) > 0.2
     register(registry)
     follower.refresh()
@@ -121,7 +121,7 @@ def test_the_services_cache_spares_the_next_start_the_encoding(registry: Registr
     for encoder in (first, second):
         cached = Service(registry, ScriptedEngine(), encoder, "tiny", cache=tmp_path / "cache")
         cached.follower.refresh()
-    assert (first.encoded, second.encoded) == (general_requests(), [])
+    assert (first.encoded, second.encoded) == (base_requests(), [])
 
 
 def test_the_thread_survives_a_storage_error_and_says_so(registry, monkeypatch, caplog):

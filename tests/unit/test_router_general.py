@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.routing.general import general_requests
+from router.routing.general import follow_ups, general_requests
 from router.routing.hashed import HashedWords
 from router.routing.vectors import kept_vectors
 
@@ -36,6 +36,12 @@ def test_the_requests_are_many_distinct_and_in_the_package():
     packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = packaged["tool"]["setuptools"]["package-data"]["*"]
     assert any(fnmatch("general.txt", pattern) for pattern in patterns)
+
+
+def test_follow_ups_are_distinct_and_no_general_requests():
+    found = follow_ups()
+    assert len(found) == len(set(found)) > 100
+    assert all(text == text.strip() != "" for text in found)
 
 
 def test_without_a_cache_nothing_is_written(tmp_path: Path, monkeypatch):

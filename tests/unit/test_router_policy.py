@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from served import FRENCH, WEATHER
 
@@ -19,7 +20,26 @@ def route(id: str, texts: list[str], version: int = 1) -> Route:  # noqa: A002
 
 GENERAL = ["tell me about history", "who was caesar", "thanks a lot"]
 BASE = ENCODER.encode(GENERAL)
-SNAPSHOT = Snapshot(7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)], BASE)
+FILLERS = [
+    "ok",
+    "go",
+    "on",
+    "yes",
+    "please",
+    "and",
+    "also",
+    "more",
+    "but",
+    "that",
+    "one",
+    "too",
+    "other",
+    "then",
+]
+FOLLOW_UP = Probe(6 * np.sign(ENCODER.encode(FILLERS).sum(axis=0)), -8.0, "")
+SNAPSHOT = Snapshot(
+    7, [route("bob/weather", WEATHER, 3), route("ada/french", FRENCH)], BASE, FOLLOW_UP
+)
 
 
 def decide(*turns: str, snapshot: Snapshot = SNAPSHOT, **options):
@@ -50,7 +70,7 @@ def test_the_base_answers_what_is_more_like_general_requests_and_shows_who_was_n
     assert (decision.specialist, decision.version, decision.digest) == (None, None, None)
     assert [c.specialist for c in decision.candidates] == ["bob/weather", "ada/french"]
     assert decision.score == decision.candidates[0].score
-    assert decision.fit < Policy().threshold
+    assert decision.evidence.fit < Policy().threshold
     assert "No specialist is likely enough: bob/weather 0.1" in decision.reason
     alone = Snapshot(7, SNAPSHOT.routes, ENCODER.encode(["xylophone"]))
     assert decide(question, snapshot=alone).specialist == "bob/weather"
@@ -66,7 +86,7 @@ def test_what_is_like_nothing_goes_to_the_base():
 @pytest.mark.parametrize(("more", "answers"), [(-0.001, "bob/weather"), (0.001, None)])
 def test_the_threshold_is_what_the_best_must_reach_beside_the_base(more, answers):
     question = "the weather forecast for bread in french"
-    fit = decide(question).fit
+    fit = decide(question).evidence.fit
     assert decide(question, threshold=fit + more).specialist == answers
 
 
@@ -79,7 +99,7 @@ def test_two_that_fit_alike_do_not_hand_the_request_to_the_base():
 
 def test_what_is_no_nearer_than_general_requests_is_no_likelier_than_the_base():
     tied = Snapshot(1, [route("bob/weather", WEATHER)], ENCODER.encode(WEATHER))
-    assert decide("weather in rome", snapshot=tied).fit == 0.5
+    assert decide("weather in rome", snapshot=tied).evidence.fit == 0.5
 
 
 def test_a_probe_decides_between_what_is_equally_near():
@@ -95,11 +115,11 @@ def test_a_probe_decides_between_what_is_equally_near():
     assert decision.candidates[0].score > 3 * decision.candidates[1].score
 
 
-def test_a_short_follow_up_is_read_with_the_turn_before_it():
+def test_a_follow_up_stays_with_the_turn_before_it():
     assert decide("and lunch also please").specialist is None
     followed = decide("translate dog into french", "and lunch also please")
     assert followed.specialist == "ada/french"
-    assert "with one before it" in followed.reason
+    assert "follows up on" in followed.reason
 
 
 def test_the_last_message_alone_decides_when_it_can():
@@ -118,10 +138,28 @@ def test_an_echo_stays_with_who_answered(echoes):
     assert decide(*echoes).specialist is None
 
 
-def test_a_third_turn_is_read_with_the_first():
-    turns = ("translate dog into french", "and lunch also please", "but more formal then")
+def test_a_specialist_stays_while_turns_follow_up_and_goes_when_the_topic_does():
+    turns = ["translate dog into french", *["and lunch also please", "but more formal then"] * 6]
     assert decide(*turns).specialist == "ada/french"
-    assert decide(turns[0], *[turns[1]] * 4).specialist is None
+    assert decide(*turns).evidence.read.startswith(turns[0])
+    switched = [*turns, "weather forecast for lima", "and lunch also please"]
+    assert decide(*switched).specialist == "bob/weather"
+    long = "tell me who was caesar and about the long history of rome and all of its wars"
+    assert decide(*turns, long, "and lunch also please").specialist is None
+
+
+def test_what_says_nothing_of_its_own_stays_with_what_came_before():
+    for asked, answers in (("translate dog into french", "ada/french"), ("who was caesar", None)):
+        decision = decide(asked, "and that one too then")
+        assert decision.specialist == answers
+        assert ("follows up on" in decision.reason) == (answers is not None)
+        assert decision.evidence.read == asked
+    assert decide("and that one too then").specialist is None
+
+
+def test_what_fits_a_specialist_better_than_it_follows_up_is_its_own_request():
+    asked = ("translate dog into french", "weather forecast for that other one")
+    assert decide(*asked).specialist == "bob/weather"
 
 
 def test_a_long_message_is_about_something_else():

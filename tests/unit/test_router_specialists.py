@@ -366,3 +366,18 @@ def test_metrics_count_by_route_template_and_decision(client):
     assert "myriad_snapshot_generation 2.0" in text
     assert "myriad_snapshot_specialists 2.0" in text
     assert "myriad_snapshot_examples 8.0" in text
+
+
+def test_a_decision_shows_the_examples_that_speak_for_it_but_no_private_ones(client):
+    card = CARD | {"examples": ["write a rhyme"], "private_examples": ["my secret sonnet"]}
+    assert register(client, card=json.dumps(card)).is_success
+    asked = {"input": "write a rhyme on the sea", "explain": True}
+    found = client.post("/v1/route", json=asked).json()
+    first = found["examples"][0]
+    assert (first["specialist"], first["text"]) == ("eve/poet", "write a rhyme")
+    assert 0 < first["similarity"] < 1
+    assert len(found["examples"]) <= 6
+    assert "secret" not in str(found)
+    assert "examples" not in client.post("/v1/route", json={"input": "write a rhyme"}).json()
+    nothing = client.post("/v1/route", json={"input": " ", "explain": True}).json()
+    assert (nothing["examples"], nothing["rule"]) == ([], "empty")
