@@ -33,14 +33,16 @@ from registry.card import Card
 from registry.digests import digest_bytes
 from registry.manifest import Manifest
 from registry.registry import Registry
-from router.routing.encoder import WEIGHTS_SHA256, Vectors
+from router.routing.encoder import MiniLM, Vectors
 from router.routing.follower import Follower
 from router.routing.general import general_requests
 from router.routing.policy import Policy
 from router.routing.vectors import VectorStore
+from router.routing.view import DIMENSIONS, view_identity
 from specialists.base import locate_base
 
-DIMENSIONS = 384
+SPREAD = 1 / np.sqrt(8 + np.arange(DIMENSIONS))
+"""Later coordinates say less, as in the view."""
 TOPICS = 200
 ROUNDS = 200
 BURST = 1000
@@ -50,17 +52,17 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 class RandomVectors:
-    """Stands in for MiniLM, by its name: texts of one topic lie near each other."""
+    """Stands in for MiniLM's view, by its name: texts of one topic lie near each other."""
 
     name = "random"
     dimensions = DIMENSIONS
-    identity = WEIGHTS_SHA256[:16]
+    identity = view_identity(MiniLM.identity)
 
     def __init__(self) -> None:
         self._topics = np.random.default_rng(0).normal(size=(TOPICS, DIMENSIONS))
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), 384], each from a seed of its text."""
+        """Unit vectors, float32 [len(texts), 768], each from a seed of its text."""
         rows = np.stack([self._row(text) for text in texts]).astype(np.float32)
         unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
@@ -76,7 +78,7 @@ class RandomVectors:
     def _row(self, text: str) -> Vectors:
         seed = int.from_bytes(digest_bytes(text.encode()).encode()[-8:], "little")
         draw = np.random.default_rng(seed)
-        row: Vectors = self._topics[hash_topic(text)] + draw.normal(size=DIMENSIONS)
+        row: Vectors = (self._topics[hash_topic(text)] + draw.normal(size=DIMENSIONS)) * SPREAD
         return row
 
 

@@ -10,7 +10,9 @@ from registry.errors import StorageError
 from registry.registry import Live, Registry
 from router.routing.encoder import Encoder
 from router.routing.general import base_requests, follow_up_probe
+from router.routing.index import NEIGHBOURS
 from router.routing.probe import Probe
+from router.routing.probe_store import probe_store
 from router.routing.refiner import Refiner, first_probes
 from router.routing.snapshot import Route, Snapshot
 from router.routing.vectors import VectorStore, kept_vectors
@@ -18,7 +20,7 @@ from router.routing.vectors import VectorStore, kept_vectors
 logger = logging.getLogger(__name__)
 
 FIRST = 4
-"""New specialists, up to so many at once, have probes the moment they are routed to."""
+"""New specialists of few examples, up to so many at once, have probes from the first moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Follower:
         Vectors are read from the folder `cache`, and kept there when they had to be encoded.
         """
         self.skipped: dict[str, str] = {}
-        self.refiner = Refiner(lambda: self._snapshot, self._refine)
+        self.refiner = Refiner(lambda: self._snapshot, self._refine, probe_store(encoder, cache))
         self._registry = registry
         self._encoder = encoder
         self._cache = cache
@@ -143,9 +145,9 @@ class Follower:
         for id_ in (id_ for id_, live in current.items() if live is None):
             self.skipped.pop(id_, None)
         changed = snapshot.changed(changes[-1].seq, routes)
-        new = [route for route in routes.values() if route is not None]
-        # Of many at once the probes come later: until then how near they are must do.
-        return changed.refined(first_probes(changed, new)) if len(new) <= FIRST else changed
+        # Of few examples little is known without a probe; others have theirs a moment later.
+        few = [each for each in routes.values() if each and len(each.vectors) < NEIGHBOURS]
+        return changed.refined(first_probes(changed, few)) if len(few) <= FIRST else changed
 
     def _route(self, live: Live) -> Route | None:
         """The route of a live version; None where its card or its examples cannot be read."""

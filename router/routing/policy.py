@@ -21,7 +21,7 @@ STAYS = 3.5
 CERTAIN = 6.0
 """Log-odds of a turn that is a request of its own, whatever came before."""
 LEAST = 1e-6
-POOL = 32
+POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
 """Log-odds by which one must be ahead of others not to be compared with them once more."""

@@ -16,6 +16,7 @@ from router.routing.copies import originals
 from router.routing.encoder import Vectors
 from router.routing.index import centroid
 from router.routing.probe import Probe, fit
+from router.routing.probe_store import ProbeStore
 from router.routing.snapshot import Route, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ EXAMPLES = 20
 """Of each neighbour, the ones nearest to what is told apart from them."""
 COARSE = 128
 """Coordinates by which neighbours are found; the first ones hold most of the variance."""
+SOON = 32
+"""New routes, up to so many at once, are fitted before all neighbours are looked for."""
 NOBODY = ""
 """Owns nothing, and so sees what is public."""
 ROWS = 1024
@@ -58,10 +61,15 @@ class Refiner:
         self,
         snapshot: Callable[[], Snapshot | None],
         give: Callable[[Mapping[str, Probe]], None],
+        store: ProbeStore | None = None,
     ) -> None:
-        """Fit for what `snapshot` shows, and `give` it newer probes, by specialist."""
+        """Fit for what `snapshot` shows, and `give` it newer probes, by specialist.
+
+        What `store` keeps is not fitted again.
+        """
         self._snapshot = snapshot
         self._give = give
+        self._store = store or ProbeStore(None, 0)
         self._settled: Snapshot | None = None
         self._changed = threading.Event()
         self._stopping = threading.Event()
@@ -106,16 +114,28 @@ class Refiner:
         snapshot = self._snapshot()
         if snapshot is None or len(snapshot) > MOST or snapshot.shows_the_same_as(self._settled):
             return False
+        new = [route for route in snapshot.routes if snapshot.probe(route) is None]
+        if self._settled is not None and 0 < len(new) <= SOON:
+            self._give(first_probes(snapshot, new))
+            return True
         fitted: dict[str, Probe] = {}
         until = time.monotonic() + PATIENCE
         for task in stale(snapshot):
             if self._stopping.is_set() or (fitted and time.monotonic() > until):
                 break
-            fitted[task.route.specialist] = fit_route(task, snapshot.general)
+            fitted[task.route.specialist] = self._fitted(task, snapshot.general)
         else:
             self._settled = snapshot
         self._give(fitted)
         return self._settled is not snapshot
+
+    def _fitted(self, task: Task, general: Vectors) -> Probe:
+        kept = self._store.read(task.route.digest, task.against)
+        if kept is not None:
+            return kept
+        probe = fit_route(task, general)
+        self._store.write(probe)
+        return probe
 
 
 def stale(snapshot: Snapshot) -> list[Task]:
@@ -160,9 +180,9 @@ def fit_route(task: Task, general: Vectors) -> Probe:
 
 
 def against(route: Route, around: Sequence[Route]) -> str:
-    """Names a route's examples and those of its neighbours."""
-    digests = "\n".join([route.digest, *(each.digest for each in around)])
-    return hashlib.sha256(digests.encode()).hexdigest()
+    """Names a route's examples and those of its neighbours, and who had them first."""
+    named = [f"{each.digest} {each.since!r}" for each in (route, *around)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
 def neighbours(routes: Sequence[Route]) -> Iterator[tuple[Route, ...]]:

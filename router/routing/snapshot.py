@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,10 +151,10 @@ class Snapshot:
     def _take(self, changes: Mapping[str, Route | None], index: Index) -> None:
         withdrawn = [self._numbers.pop(each) for each in changes if each in self._numbers]
         added = [route for route in changes.values() if route is not None]
-        self.index, views = index.changed([route.vectors for route in added], withdrawn)
-        for route, view in zip(added, views, strict=True):
+        self.index = index.changed([route.vectors for route in added], withdrawn)
+        for route in added:
             self._numbers[route.specialist] = len(self._routes)
-            self._routes.append(replace(route, vectors=view))
+            self._routes.append(route)
         numbers = [self._owner_number(route.owner) for route in added]
         hidden = [route.visibility != Visibility.PUBLIC for route in added]
         self._owners = np.append(self._owners, np.array(numbers, dtype=np.intp))

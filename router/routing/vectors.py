@@ -29,7 +29,7 @@ class VectorStore:
         """Keep vectors in a folder of this encoder's below `cache`; None keeps nothing."""
         self._texts = TextVectors(encoder, CACHED_TEXTS)
         self._dimensions = encoder.dimensions
-        self._folder = cache / f"vectors-{_key(encoder.identity)}" if cache else None
+        self._folder = cache / f"vectors-{name_of(encoder.identity)}" if cache else None
 
     def of_version(self, digest: str, examples: Callable[[], list[str]]) -> Vectors:
         """Vectors of a version's distinct examples, float16 [at least 1, dimensions].
@@ -86,7 +86,7 @@ def kept_vectors(encoder: Encoder, texts: list[str], cache: Path | None, name: s
     """
     if cache is None:
         return encoder.encode(texts)
-    file = cache / f"{name}-{_key(encoder.identity, *texts)}.npy"
+    file = cache / f"{name}-{name_of(encoder.identity, *texts)}.npy"
     kept = read_vectors(file, np.float32, encoder.dimensions, len(texts))
     if kept is None:
         kept = encoder.encode(texts)
@@ -135,5 +135,6 @@ def _unit(vectors: Vectors) -> bool:
     return len(vectors) > 0 and bool((abs(lengths - 1) < 4e-3).all())
 
 
-def _key(*parts: str) -> str:
+def name_of(*parts: str) -> str:
+    """A short name that other parts do not have."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -31,7 +31,7 @@ class View:
         seen = kept_vectors(layers, general_requests(), cache, "general-layers")
         self._centre, self._basis = _evened(seen)
         self.dimensions = self._basis.shape[1]
-        self.identity = f"{layers.identity}-{self.dimensions}-{EVENNESS}"
+        self.identity = view_identity(encoder.identity, self.dimensions)
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions]."""
@@ -50,6 +50,11 @@ class View:
     def count(self, text: str) -> int:
         """Tokens of a text, as far as it is read."""
         return self._encoder.count(text)
+
+
+def view_identity(encoder: str, dimensions: int = DIMENSIONS) -> str:
+    """The identity of the view of an encoder, by the encoder's own."""
+    return f"{encoder}-layers-{dimensions}-{EVENNESS}"
 
 
 class _Layers:

@@ -15,6 +15,7 @@ from router.routing.copies import distinct
 from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
 from router.routing.probe import Probe, fit
+from router.routing.probe_store import ProbeStore, probe_store
 from router.routing.refiner import Refiner, first_probes, neighbours
 from router.routing.snapshot import Route, Snapshot
 
@@ -218,3 +219,62 @@ def test_another_version_does_not_take_the_probe_over():
     snapshot = refined(Snapshot(1, [route("ada/one", 0)], GENERAL))
     newer = replace(route("ada/one", 1), version=2)
     assert snapshot.changed(2, {"ada/one": newer}).probe(newer) is None
+
+
+@pytest.fixture
+def kept(tmp_path) -> ProbeStore:
+    return ProbeStore(tmp_path / "probes", ENCODER.dimensions)
+
+
+def settled(routes: list[Route], store: ProbeStore) -> Snapshot:
+    current = [Snapshot(1, routes, GENERAL)]
+
+    def give(newer):
+        current[0] = current[0].refined(newer)
+
+    Refiner(lambda: current[0], give, store).settle()
+    return current[0]
+
+
+def test_a_second_start_fits_nothing_but_what_changed(kept, monkeypatch):
+    monkeypatch.setattr(refiner, "NEIGHBOURS", 1)
+    routes = [route(f"ada/n{n}", n) for n in (0, 1, 4, 5)]
+    first = as_numbers(settled(routes, kept))
+    fitted, real = [], refiner.fit_route
+
+    def watched(task, general):
+        fitted.append(task.route.specialist)
+        return real(task, general)
+
+    monkeypatch.setattr(refiner, "fit_route", watched)
+    assert as_numbers(settled(routes, kept)) == first
+    assert fitted == []
+    settled([each for each in routes if each.specialist != "ada/n1"], kept)
+    assert fitted == ["ada/n5"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 40, None])
+def test_a_damaged_probe_is_fitted_anew(kept, damage, tmp_path):
+    routes = [route("ada/one", 0), route("ada/two", 1)]
+    first = as_numbers(settled(routes, kept))
+    for file in tmp_path.rglob("*.probe"):
+        content = file.read_bytes()
+        nan = np.full((len(content) - 32) // 4, np.nan, "<f4").tobytes()
+        file.write_bytes(content[:32] + nan if damage is None else damage)
+    assert as_numbers(settled(routes, kept)) == first
+
+
+def test_a_folder_that_cannot_be_used_costs_only_the_fitting(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    snapshot = settled([route("ada/one", 0)], ProbeStore(tmp_path / "file", ENCODER.dimensions))
+    assert snapshot.probe(snapshot.routes[0]) is not None
+    assert "cannot be written" in caplog.text
+
+
+def test_probes_are_kept_by_all_that_they_follow_from(tmp_path, monkeypatch):
+    before = probe_store(ENCODER, tmp_path)._folder
+    assert probe_store(HashedWords(), tmp_path)._folder == before
+    assert probe_store(HashedWords(64), tmp_path)._folder != before
+    monkeypatch.setattr("router.routing.probe_store.PENALTY", 1.0)
+    assert probe_store(ENCODER, tmp_path)._folder != before
+    assert probe_store(ENCODER, None)._folder is None
