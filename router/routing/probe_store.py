@@ -1,8 +1,6 @@
 """Probes on disk, one file per version: a start reads them, and fits only what changed since."""
 
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import numpy as np
 from router.routing.encoder import Encoder
 from router.routing.general import base_requests
 from router.routing.probe import PENALTY, POSITIVE_WEIGHT, STEPS, Probe
-from router.routing.vectors import name_of
+from router.routing.vectors import name_of, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +46,12 @@ class ProbeStore:
         """Keep a probe in the place of the version's last one, whole or not at all."""
         if self._folder is None:
             return
+        file = _file(self._folder, probe.digest)
         numbers = np.concatenate([[probe.bias], probe.weights]).astype("<f4")
-        file, part = _file(self._folder, probe.digest), None
         try:
-            # Closed to others: what examples said can be guessed from it.
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(prefix=".part-", dir=file.parent)
-            with os.fdopen(handle, "wb") as opened:
-                opened.write(bytes.fromhex(probe.against) + numbers.tobytes())
-            Path(part).replace(file)
+            write_whole(file, bytes.fromhex(probe.against) + numbers.tobytes())
         except OSError as error:
             logger.warning("%s cannot be written, the next start fits anew: %s", file, error)
-            if part is not None:
-                Path(part).unlink(missing_ok=True)
 
 
 def probe_store(encoder: Encoder, cache: Path | None) -> ProbeStore:

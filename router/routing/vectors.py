@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +114,31 @@ def read_vectors(
 
 
 def write_vectors(file: Path, vectors: Vectors) -> None:
-    """Write `file` whole or not at all: other replicas may be reading or writing it."""
-    part = None
+    """Write `file`, which costs the next start the encoding if it fails."""
+    content = BytesIO()
+    np.save(content, vectors, allow_pickle=False)
     try:
-        # Closed to others: what a text said can be guessed from its vector.
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=".part-", dir=file.parent)
-        with os.fdopen(handle, "wb") as opened:
-            np.save(opened, vectors, allow_pickle=False)
-        Path(part).replace(file)
+        write_whole(file, content.getvalue())
     except OSError as error:
         logger.warning("%s cannot be written, the next start encodes anew: %s", file, error)
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write `file` whole or not at all: other replicas may be reading or writing it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Closed to others: what a text said can be guessed from its vector.
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=".part-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+        Path(part).replace(file)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _unit(vectors: Vectors) -> bool:
