@@ -18,8 +18,6 @@ TURNS_BACK = 64
 """Turns of the user that are looked at, at most."""
 STAYS = 3.5
 """Log-odds that a conversation stays with its topic, before a word of the next turn is read."""
-CERTAIN = 6.0
-"""Log-odds of a turn that is a request of its own, whatever came before."""
 LEAST = 1e-6
 POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
@@ -83,22 +81,24 @@ class Policy:
         *before, last = turns
         alone = self._compare_long(snapshot, encoder, last)
         follows = self._follows(snapshot, encoder, last) + STAYS
-        rivals = max(alone.evidence.odds, 0)
-        if not before or rivals > max(follows, CERTAIN):
+        rivals, heirs = max(alone.evidence.odds, 0), self._heirs(alone)
+        if not before or (follows <= rivals and not heirs):
             return "The last message", alone
         _, previous = self._converse(snapshot, encoder, before)
-        if follows > rivals or self._goes_on(alone, previous):
+        goes_on = self._fits(previous) and previous.candidates[0].specialist in heirs
+        if follows > rivals or goes_on:
             return "The message that the last one follows up on", previous
         return "The last message", alone
 
-    def _goes_on(self, alone: Comparison, previous: Comparison) -> bool:
-        """Whether a turn is likeliest a request to the specialist that had the one before it."""
-        topic, best = previous.candidates[0].specialist, alone.candidates[0].specialist
-        if not self._fits(previous) or (topic == best and self._fits(alone)):
-            return False
-        same = (each.score for each in alone.candidates if each.specialist == topic)
-        odds = np.log(max(next(same, 0), LEAST) / max(alone.evidence.base, LEAST))
-        return bool(odds + STAYS > (0 if topic == best else max(alone.evidence.odds, 0)))
+    def _heirs(self, alone: Comparison) -> set[str]:
+        """The specialists that a turn is likeliest for if they had the one before it."""
+        found = set()
+        best, base = alone.candidates[0], max(alone.evidence.base, LEAST)
+        for each in alone.candidates:
+            rivals = 0 if each is best else max(alone.evidence.odds, 0)
+            if np.log(max(each.score, LEAST) / base) + STAYS > rivals:
+                found.add(each.specialist)
+        return found - {best.specialist} if self._fits(alone) else found
 
     @staticmethod
     def _follows(snapshot: Snapshot, encoder: Encoder, text: str) -> float:

@@ -157,6 +157,13 @@ def test_what_says_nothing_of_its_own_stays_with_what_came_before():
     assert decide("and that one too then").specialist is None
 
 
+def test_of_a_long_chat_only_what_matters_is_read():
+    for turn, read in (("who was caesar", 1), ("weather forecast for paris", 1), ("yes please", 2)):
+        ENCODER.encoded.clear()
+        decide(*(f"tell me about history {n}" for n in range(60)), turn)
+        assert len(set(ENCODER.encoded)) == read, turn
+
+
 def test_what_fits_a_specialist_better_than_it_follows_up_is_its_own_request():
     asked = ("translate dog into french", "weather forecast for that other one")
     assert decide(*asked).specialist == "bob/weather"
