@@ -1,12 +1,13 @@
 """Texts that are asked about at the same time are read together, and repeated ones once."""
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
 from router.routing.encoder import Encoder, Vectors
+from router.routing.vectors import Latest
 
 TOGETHER = 32
 """Texts that are read in one call at most."""
@@ -39,7 +40,7 @@ class Batched:
         self.dimensions = encoder.dimensions
         self.identity = encoder.identity
         self._waiting: deque[_Asked] = deque()
-        self._kept: OrderedDict[str, Vectors] = OrderedDict()
+        self._kept = Latest(KEPT)
         self._state, self._reading = threading.Lock(), threading.Lock()
 
     def encode(self, texts: list[str]) -> Vectors:
@@ -62,12 +63,9 @@ class Batched:
 
     def _ask(self, text: str) -> _Asked:
         with self._state:
-            kept = self._kept.get(text)
-            asked = _Asked(text, kept)
-            if kept is None:
+            asked = _Asked(text, self._kept.get(text))
+            if not asked.is_done:
                 self._waiting.append(asked)
-            else:
-                self._kept.move_to_end(text)
             return asked
 
     def _read(self) -> None:
@@ -76,30 +74,21 @@ class Batched:
         texts = list(dict.fromkeys(each.text for each in some))
         try:
             found = dict(zip(texts, self._encoder.encode(texts), strict=True))
-        except Exception as error:
-            if len(texts) == 1:
-                for each in some:
-                    each.failure = error
-                return
+        except Exception:
             # One of them cannot be read; the others can.
             for each in some:
-                each.vector, each.failure = self._alone(each.text)
+                self._read_alone(each)
             return
         for each in some:
             each.vector = found[each.text]
-        self._keep(found)
-
-    def _alone(self, text: str) -> tuple[Vectors | None, Exception | None]:
-        try:
-            return self._encoder.encode([text])[0], None
-        except Exception as error:
-            return None, error
-
-    def _keep(self, found: dict[str, Vectors]) -> None:
         with self._state:
-            self._kept.update(found)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            self._kept.keep(found)
+
+    def _read_alone(self, asked: _Asked) -> None:
+        try:
+            [asked.vector] = self._encoder.encode([asked.text])
+        except Exception as error:
+            asked.failure = error
 
 
 def _found(asked: _Asked) -> Vectors:

@@ -51,8 +51,8 @@ def without_copies(
         kept = np.delete(rows, near[copied], axis=0)
         older.append((route.owner, rows[near]))
         if len(kept):
-            near_ = score(kept, query, prior) if copied.any() else before
-            scored.append(Found(route, near_, kept))
+            scored_as = score(kept, query, prior) if copied.any() else before
+            scored.append(Found(route, scored_as, kept))
     return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from router.routing.encoder import Vectors
+from router.routing.index import nearest_rows
 
 RIVALS = 3
 EXAMPLES = 40
@@ -24,7 +25,7 @@ def votes(query: Vectors, rivals: Sequence[Vectors]) -> Vectors:
         query: unit vector, float32 [dimensions].
         rivals: each one's examples, float32 [at least 1, dimensions].
     """
-    near = [_nearest(rows, query) for rows in rivals]
+    near = [nearest_rows(rows, query, EXAMPLES) for rows in rivals]
     whose = np.repeat(np.arange(len(near)), [len(rows) for rows in near])
     centre = np.stack([rows.mean(axis=0) for rows in near]).mean(axis=0)
     rows = np.concatenate(near) - centre
@@ -48,9 +49,3 @@ def decided(odds: Sequence[float], claims: Vectors, evidence: Vectors) -> list[f
     moved = before + WEIGHT * claims * evidence
     total = np.logaddexp.reduce(before) - np.logaddexp.reduce(moved)
     return [float(each) for each in moved + total]
-
-
-def _nearest(rows: Vectors, query: Vectors) -> Vectors:
-    if len(rows) <= EXAMPLES:
-        return rows
-    return rows[np.argpartition(-(rows @ query), EXAMPLES - 1)[:EXAMPLES]]

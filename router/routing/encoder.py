@@ -30,8 +30,8 @@ class EncoderError(Exception):
     """The encoder's weights are missing or are not the ones that were released."""
 
 
-class Encoder(Protocol):
-    """Places texts on the unit sphere, near when they mean alike. Safe to use from threads."""
+class Reader(Protocol):
+    """Places texts on the unit sphere."""
 
     @property
     def dimensions(self) -> int:
@@ -39,17 +39,21 @@ class Encoder(Protocol):
         ...
 
     @property
-    def name(self) -> str:
-        """What people call it."""
-        ...
-
-    @property
     def identity(self) -> str:
-        """Short name that encoders share only if they give the same vectors."""
+        """Short name that readers share only if they give the same vectors."""
         ...
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions]; the same text gives the same vector."""
+        ...
+
+
+class Encoder(Reader, Protocol):
+    """A reader by which texts that mean alike lie near. Safe to use from threads."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
         ...
 
     def windows(self, text: str) -> list[str]:

@@ -30,7 +30,7 @@ FOUND = 64
 
 
 class Rows:
-    """Float32 rows that are only ever added to and never move, so that views of them stay good."""
+    """Float32 rows that are only ever added to and never move."""
 
     def __init__(self) -> None:
         # The place of a chunk's first row, and the chunk.
@@ -221,16 +221,29 @@ def _means_of_largest(values: Vectors, sizes: NDArray[np.intp]) -> NDArray[np.fl
     return sums / counted
 
 
-def score(rows: Vectors, query: Vectors, prior: float | None = None) -> float:
-    """A single group's score; one without any examples scores the prior."""
+def score(
+    rows: Vectors, query: Vectors, prior: float | None = None, centre: Vectors | None = None
+) -> float:
+    """A single group's score; one without any examples scores the prior.
+
+    Whoever asks often has the `centroid` of the rows, and gives it as `centre`.
+    """
     if not len(rows):
         return prior or 0.0
     exact = rows.astype(np.float32, copy=False)
     near = np.sort(exact @ query)[-NEIGHBOURS:].mean()
-    raw = float(NEAR_WEIGHT * near + CENTRAL_WEIGHT * (centroid(exact) @ query))
+    central = (centroid(exact) if centre is None else centre) @ query
+    raw = float(NEAR_WEIGHT * near + CENTRAL_WEIGHT * central)
     if prior is None:
         return raw
     return prior + min(len(rows), NEIGHBOURS) / NEIGHBOURS * (raw - prior)
+
+
+def nearest_rows(rows: Vectors, vector: Vectors, most: int) -> Vectors:
+    """The rows nearest to a vector, nearest first; all as they are where there are no more."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.argsort(-(rows @ vector), kind="stable")[:most]]
 
 
 def centroid(rows: Vectors) -> Vectors:

@@ -10,7 +10,7 @@ from router.routing.copies import Found, without_copies
 from router.routing.decision import Candidate, Decision, Evidence, base_answers
 from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
-from router.routing.index import NEIGHBOURS, score
+from router.routing.index import NEIGHBOURS
 from router.routing.odds import log_odds, probabilities
 from router.routing.snapshot import Snapshot
 
@@ -80,9 +80,11 @@ class Policy:
         """
         *before, last = turns
         alone = self._compare_long(snapshot, encoder, last)
+        if not before:
+            return "The last message", alone
         follows = self._follows(snapshot, encoder, last) + STAYS
         rivals, heirs = max(alone.evidence.odds, 0), self._heirs(alone)
-        if not before or (follows <= rivals and not heirs):
+        if follows <= rivals and not heirs:
             return "The last message", alone
         _, previous = self._converse(snapshot, encoder, before)
         goes_on = self._fits(previous) and previous.candidates[0].specialist in heirs
@@ -143,7 +145,7 @@ class Policy:
 
     def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         vector = encoder.encode([text])[0]
-        general = score(snapshot.general, vector)
+        general = snapshot.near_general(vector)
         nearest = snapshot.nearest(vector, POOL, general)
         found = without_copies(nearest, vector, general)
         odds = sorted(

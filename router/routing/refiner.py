@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from registry.view import Visibility
 from router.routing.copies import originals
 from router.routing.encoder import Vectors
-from router.routing.index import centroid
+from router.routing.index import centroid, nearest_rows
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore
 from router.routing.snapshot import Route, Snapshot
@@ -42,11 +42,21 @@ NICENESS = 10
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A route whose probe is to be fitted, and the routes it is told apart from."""
+    """A route whose probe is to be fitted, and the routes it is told apart from, by their names.
+
+    `against` names the examples of all, and who had them first.
+    """
 
     route: Route
     neighbours: tuple[Route, ...]
     against: str
+
+    @classmethod
+    def of(cls, route: Route, around: Sequence[Route]) -> "Task":
+        """The task, whatever the order of what lies around."""
+        ordered = tuple(sorted(around, key=lambda each: each.specialist))
+        named = [f"{each.digest} {each.since!r}" for each in (route, *ordered)]
+        return cls(route, ordered, hashlib.sha256("\n".join(named).encode()).hexdigest())
 
 
 class Refiner:
@@ -110,24 +120,27 @@ class Refiner:
                 self._changed.set()
 
     def _round(self) -> bool:
-        """Fit what is out of date, for a while; whether anything may be left to do."""
+        """Fit what is out of date while the routes stay; whether anything may be left to do."""
         snapshot = self._snapshot()
         if snapshot is None or len(snapshot) > MOST or snapshot.shows_the_same_as(self._settled):
             return False
-        new = [route for route in snapshot.routes if snapshot.probe(route) is None]
+        routes = snapshot.routes
+        new = [route for route in routes if snapshot.probe(route) is None]
         if self._settled is not None and 0 < len(new) <= SOON:
             self._give(first_probes(snapshot, new))
             return True
         fitted: dict[str, Probe] = {}
         until = time.monotonic() + PATIENCE
-        for task in stale(snapshot):
-            if self._stopping.is_set() or (fitted and time.monotonic() > until):
-                break
+        for task in stale(snapshot, routes):
             fitted[task.route.specialist] = self._fitted(task, snapshot.general)
-        else:
-            self._settled = snapshot
+            if self._stopping.is_set() or time.monotonic() > until:
+                self._give(fitted)
+                if self._stopping.is_set() or not snapshot.shows_the_same_as(self._snapshot()):
+                    return True
+                fitted, until = {}, time.monotonic() + PATIENCE
         self._give(fitted)
-        return self._settled is not snapshot
+        self._settled = snapshot
+        return False
 
     def _fitted(self, task: Task, general: Vectors) -> Probe:
         kept = self._store.read(task.route.digest, task.against)
@@ -138,29 +151,35 @@ class Refiner:
         return probe
 
 
-def stale(snapshot: Snapshot) -> list[Task]:
-    """What is to be fitted, routes without any probe first."""
-    routes = snapshot.routes
+def settled(snapshot: Snapshot) -> Snapshot:
+    """The same routes with the probes that a refiner gives them in the end."""
+    tasks = stale(snapshot, snapshot.routes)
+    general = snapshot.general
+    return snapshot.refined({task.route.specialist: fit_route(task, general) for task in tasks})
+
+
+def stale(snapshot: Snapshot, routes: Sequence[Route]) -> list[Task]:
+    """What is to be fitted of a snapshot's routes, those without any probe first."""
     tasks = []
     for route, around in zip(routes, neighbours(routes), strict=True):
-        probe, name = snapshot.probe(route), against(route, around)
-        if probe is None or probe.against != name:
-            tasks.append(Task(route, around, name))
+        probe, task = snapshot.probe(route), Task.of(route, around)
+        if probe is None or probe.against != task.against:
+            tasks.append(task)
     return sorted(tasks, key=lambda task: snapshot.probe(task.route) is not None)
 
 
 def first_probes(snapshot: Snapshot, routes: Sequence[Route]) -> dict[str, Probe]:
     """Probes of a few new routes, by specialist, against the routes whose examples are nearest.
 
-    They are fitted anew when their neighbours turn out to be others.
+    They are fitted anew if their neighbours turn out to be others.
     """
     fitted = {}
     for route in routes:
         owner = NOBODY if route.visibility == Visibility.PUBLIC else route.owner
         centre = centroid(route.vectors.astype(np.float32))
         found = snapshot.seen_by(owner).nearest(centre, NEIGHBOURS + 1)
-        around = tuple(each for each, _ in found if each.specialist != route.specialist)
-        task = Task(route, around[:NEIGHBOURS], against(route, around[:NEIGHBOURS]))
+        around = [each for each, _ in found if each.specialist != route.specialist]
+        task = Task.of(route, around[:NEIGHBOURS])
         fitted[route.specialist] = fit_route(task, snapshot.general)
     return fitted
 
@@ -174,15 +193,9 @@ def fit_route(task: Task, general: Vectors) -> Probe:
         nothing = np.zeros(general.shape[1], dtype=np.float32)
         return Probe(nothing, -np.inf, route.digest, task.against)
     centre = centroid(own)
-    others = [_nearest(originals(each, [route]), centre) for each in task.neighbours]
+    others = [nearest_rows(originals(each, [route]), centre, EXAMPLES) for each in task.neighbours]
     weights, bias = fit(own, np.concatenate([*others, general]))
     return Probe(weights, bias, route.digest, task.against)
-
-
-def against(route: Route, around: Sequence[Route]) -> str:
-    """Names a route's examples and those of its neighbours, and who had them first."""
-    named = [f"{each.digest} {each.since!r}" for each in (route, *around)]
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
 def neighbours(routes: Sequence[Route]) -> Iterator[tuple[Route, ...]]:
@@ -213,9 +226,3 @@ def _best(near: Vectors) -> NDArray[np.intp]:
 
 def _coarse(route: Route) -> Vectors:
     return centroid(route.vectors[:, :COARSE].astype(np.float32))
-
-
-def _nearest(rows: Vectors, centre: Vectors) -> Vectors:
-    if len(rows) <= EXAMPLES:
-        return rows
-    return rows[np.argsort(-(rows @ centre), kind="stable")[:EXAMPLES]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from registry.version import Canary
 from registry.view import Visibility
 from router.routing.encoder import Vectors
-from router.routing.index import Index
+from router.routing.index import Index, centroid, score
 from router.routing.probe import Probe
 
 
@@ -63,6 +63,7 @@ class Snapshot:
         """
         self.generation = generation
         self.general = general
+        self._general_centre = centroid(general)
         self.follow_up = follow_up
         self._probes: Mapping[str, Probe] = {}
         self.index = Index()
@@ -109,9 +110,13 @@ class Snapshot:
     ) -> list[tuple[Route, float]]:
         """The `count` best routes for a unit vector and their scores, best first."""
         found = self.index.nearest(query, count, prior, self._shown)
-        routes = [(self._routes[number], score) for number, score in found]
+        routes = [(self._routes[number], near) for number, near in found]
         # Replicas number routes as they came to know them; a tie must not depend on that.
         return sorted(routes, key=lambda pair: (-pair[1], pair[0].specialist))
+
+    def near_general(self, query: Vectors) -> float:
+        """How near the general requests are to a unit vector, scored as a route's examples are."""
+        return score(self.general, query, centre=self._general_centre)
 
     def changed(self, generation: int, changes: Mapping[str, Route | None]) -> "Snapshot":
         """The snapshot after specialists were replaced, added, or taken away (None).

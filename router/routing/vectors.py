@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from router.routing.copies import distinct
-from router.routing.encoder import Encoder, Vectors
+from router.routing.encoder import Encoder, Reader, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -53,29 +53,47 @@ class VectorStore:
         return distinct(self._texts.encode(texts)).astype(np.float16)
 
 
+class Latest:
+    """The vectors of the `size` texts asked for last. For one thread at a time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+
+    def get(self, text: str) -> Vectors | None:
+        """A text's vector; None if it is not known, or no longer."""
+        if text not in self._vectors:
+            return None
+        self._vectors.move_to_end(text)
+        return self._vectors[text]
+
+    def keep(self, found: Mapping[str, Vectors]) -> None:
+        """Know these too, and forget what was asked for longest ago."""
+        self._vectors.update(found)
+        while len(self._vectors) > self._size:
+            self._vectors.popitem(last=False)
+
+
 class TextVectors:
     """An encoder's vectors for the `size` texts asked for last. For one thread at a time."""
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         self._encoder = encoder
-        self._size = size
-        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+        self._latest = Latest(size)
 
     def encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, float32 [len(texts), dimensions], encoding only what is new."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        asked = {text: self._latest.get(text) for text in texts}
+        known = {text: vector for text, vector in asked.items() if vector is not None}
+        new = [text for text in asked if text not in known]
         for start in range(0, len(new), TOGETHER):
             some = new[start : start + TOGETHER]
-            self._vectors.update(zip(some, self._encoder.encode(some), strict=True))
-        for text in texts:
-            self._vectors.move_to_end(text)
-        vectors = np.stack([self._vectors[text] for text in texts])
-        while len(self._vectors) > self._size:
-            self._vectors.popitem(last=False)
-        return vectors
+            known.update(zip(some, self._encoder.encode(some), strict=True))
+        self._latest.keep({text: known[text] for text in new})
+        return np.stack([known[text] for text in texts])
 
 
-def kept_vectors(encoder: Encoder, texts: list[str], cache: Path | None, name: str) -> Vectors:
+def kept_vectors(encoder: Reader, texts: list[str], cache: Path | None, name: str) -> Vectors:
     """Unit vectors of fixed texts, float32 [texts, dimensions], encoded at the first start only.
 
     Args:

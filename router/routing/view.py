@@ -27,8 +27,7 @@ class View:
         """Look at the layers of `encoder`; `cache` keeps what takes long to compute."""
         self._encoder = encoder
         self.name = encoder.name
-        layers = _Layers(encoder)
-        seen = kept_vectors(layers, general_requests(), cache, "general-layers")
+        seen = kept_vectors(_Layers(encoder), general_requests(), cache, "general-layers")
         self._centre, self._basis = _evened(seen)
         self.dimensions = self._basis.shape[1]
         self.identity = view_identity(encoder.identity, self.dimensions)
@@ -61,19 +60,9 @@ class _Layers:
     """An encoder's layers as if they were its vectors."""
 
     def __init__(self, encoder: LayeredEncoder) -> None:
-        self._encoder = encoder
-        self.name = encoder.name
+        self.encode = encoder.layers
         self.dimensions = encoder.layer_dimensions
         self.identity = f"{encoder.identity}-layers"
-
-    def encode(self, texts: list[str]) -> Vectors:
-        return self._encoder.layers(texts)
-
-    def windows(self, text: str) -> list[str]:
-        return self._encoder.windows(text)
-
-    def count(self, text: str) -> int:
-        return self._encoder.count(text)
 
 
 def _evened(rows: Vectors) -> tuple[Vectors, Vectors]:

@@ -13,7 +13,7 @@ from router.routing.copies import distinct
 from router.routing.encoder import MiniLM
 from router.routing.general import base_requests, general_requests
 from router.routing.policy import Policy
-from router.routing.refiner import Refiner
+from router.routing.refiner import settled
 from router.routing.snapshot import Route, Snapshot
 from router.routing.view import routing_view
 from specialists.training.data import read_rows
@@ -44,13 +44,7 @@ def made(encoder, name: str, texts: list[str], since: float) -> Route:
 
 
 def refined(routes: list[Route], general) -> Snapshot:
-    current = [Snapshot(1, routes, general)]
-
-    def give(probes):
-        current[0] = current[0].refined(probes)
-
-    Refiner(lambda: current[0], give).settle()
-    return current[0]
+    return settled(Snapshot(1, routes, general))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specialists.engine.native import library
+from specialists.engine.native.held import Held
 from specialists.engine.native.packing import BLOCK, LANES, Blocks
 from specialists.errors import NoKernels
 
@@ -50,7 +51,7 @@ class NativeBert:
         if config.hidden_act != "gelu":
             raise NoKernels(f"the encoder's activation is {config.hidden_act}")
         self._library = library.load(kernels)
-        self._held: list[Any] = []
+        self._held = Held()
         self._one_at_a_time = threading.Lock()
         self.layers = int(config.num_hidden_layers)
         self.dimensions = int(config.hidden_size)
@@ -65,7 +66,7 @@ class NativeBert:
         places = weights["embeddings.position_embeddings.weight"] + kind
         words = weights["embeddings.word_embeddings.weight"]
         norm = self._norm("embeddings.LayerNorm", weights)
-        rest = self._floats(words), self._floats(places), byref(norm)
+        rest = self._held.floats(words), self._held.floats(places), byref(norm)
         self._bert: int | None = self._library.myriad_bert(byref(shape), layers, *rest, threads)
 
     @classmethod
@@ -105,23 +106,16 @@ class NativeBert:
     def _fill(self, layer: Any, prefix: str, weights: Mapping[str, Floats]) -> None:
         for group, names in enumerate(NAMES):
             stacked = np.concatenate([weights[f"{prefix}{name}.weight"] for name in names])
-            packed = Blocks.quantised(np.asarray(stacked, dtype=np.float32), BITS).packed()
-            self._held.append(packed)
-            sizes = (*stacked.shape, BITS)
-            layer.linears[group] = library.Linear(*sizes, packed.ctypes.data)
+            blocks = Blocks.quantised(np.asarray(stacked, dtype=np.float32), BITS)
+            layer.linears[group] = self._held.linear(blocks)
             biases = np.concatenate([weights[f"{prefix}{name}.bias"] for name in names])
-            layer.biases[group] = self._floats(biases)
+            layer.biases[group] = self._held.floats(biases)
         layer.attention_norm = self._norm(f"{prefix}{OUTPUT}.LayerNorm", weights)
         layer.norm = self._norm(f"{prefix}output.LayerNorm", weights)
 
     def _norm(self, name: str, weights: Mapping[str, Floats]) -> Any:
         parts = (weights[f"{name}.{part}"] for part in ("weight", "bias"))
-        return library.Norm(*map(self._floats, parts))
-
-    def _floats(self, values: Floats) -> int:
-        kept = np.ascontiguousarray(values, dtype=np.float32)
-        self._held.append(kept)
-        return int(kept.ctypes.data)
+        return library.Norm(*map(self._held.floats, parts))
 
     def __del__(self) -> None:
         if getattr(self, "_bert", None) is not None:

@@ -17,7 +17,8 @@ from specialists.engine.lora import GROUPS
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, pointer
 from specialists.engine.native.checkpoint import Checkpoint
-from specialists.engine.native.packing import BLOCK, LANES, Blocks
+from specialists.engine.native.held import Held
+from specialists.engine.native.packing import BLOCK, LANES
 from specialists.engine.pages import PAGE_TOKENS, page_bytes, pages_needed
 from specialists.engine.slots import SlotPool
 from specialists.errors import NoKernels
@@ -53,7 +54,7 @@ class NativeNetwork:
         """
         self._library = library.load(kernels)
         self._threads = threads
-        self._held: list[Any] = []
+        self._held = Held()
         self._shape = _shape(config)
         self.vocabulary = int(self._shape.vocabulary)
         self.page_bytes = page_bytes(
@@ -63,13 +64,13 @@ class NativeNetwork:
         self._layers = (library.Layer * self._shape.layers)()
         for number, layer in enumerate(self._layers):
             self._fill(layer, f"model.layers.{number}.", weights)
-        embedding = self._linear(weights.blocks("model.embed_tokens.weight"))
+        embedding = self._held.linear(weights.blocks("model.embed_tokens.weight"))
         untied = "lm_head.weight" in weights and not config.tie_word_embeddings
-        head = self._linear(weights.blocks("lm_head.weight")) if untied else embedding
-        norm = self._vector(weights.vector("model.norm.weight"))
+        head = self._held.linear(weights.blocks("lm_head.weight")) if untied else embedding
+        norm = self._held.floats(weights.vector("model.norm.weight"))
         frequencies, scaling = rotary(config)
         self._shape.rope_scaling = scaling
-        self._rest = (embedding, head, norm, self._vector(frequencies.numpy()))
+        self._rest = (embedding, head, norm, self._held.floats(frequencies.numpy()))
         self._llama: int | None = None
 
     @classmethod
@@ -143,21 +144,13 @@ class NativeNetwork:
         return logits
 
     def _fill(self, layer: library.Layer, prefix: str, weights: Checkpoint) -> None:
-        layer.attention_norm = self._vector(weights.vector(f"{prefix}input_layernorm.weight"))
-        layer.mlp_norm = self._vector(weights.vector(f"{prefix}post_attention_layernorm.weight"))
+        layer.attention_norm = self._held.floats(weights.vector(f"{prefix}input_layernorm.weight"))
+        layer.mlp_norm = self._held.floats(
+            weights.vector(f"{prefix}post_attention_layernorm.weight")
+        )
         for at, modules in enumerate(GROUPS.values()):
             names = (f"{prefix}{module}.weight" for module in modules)
-            layer.linears[at] = self._linear(weights.blocks(*names))
-
-    def _linear(self, blocks: Blocks) -> library.Linear:
-        packed = blocks.packed()
-        self._held.append(packed)
-        outs, groups, width = blocks.q.shape
-        return library.Linear(outs, groups * width, blocks.bits, packed.ctypes.data)
-
-    def _vector(self, values: NDArray[np.float32]) -> int:
-        self._held.append(np.ascontiguousarray(values, np.float32))
-        return int(self._held[-1].ctypes.data)
+            layer.linears[at] = self._held.linear(weights.blocks(*names))
 
 
 def _shape(config: Any) -> library.Shape:
