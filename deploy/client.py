@@ -104,9 +104,12 @@ class Client:
                 raise self._refusal(response)
             yield from self._chunks(response)
 
-    def route(self, text: str, explain: bool = False) -> Json:
+    def route(
+        self, text: str, explain: bool = False, options: Mapping[str, Any] | None = None
+    ) -> Json:
         """The decision on a text, nothing generated; with the nearest examples if wanted."""
-        return self._object("POST", "/v1/route", json={"input": text, "explain": explain})
+        asked = {"input": text, "explain": explain, "routing": options or {}}
+        return self._object("POST", "/v1/route", json=asked)
 
     def register(
         self,

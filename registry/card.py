@@ -151,7 +151,7 @@ class Card(BaseModel):
     @classmethod
     def _fold_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         """Lower-case and each once, so that a look-up by tag finds every spelling."""
-        return tuple(dict.fromkeys(fold_tag(tag) for tag in tags))
+        return tuple(dict.fromkeys(folded(tag) for tag in tags))
 
     @property
     def routed_by(self) -> list[str]:
@@ -201,9 +201,9 @@ class Card(BaseModel):
         return canonical(self.model_dump(mode="json", exclude_defaults=True))
 
 
-def fold_tag(tag: str) -> str:
-    """The form in which tags are stored and looked up."""
-    return tag.strip().casefold()
+def folded(trait: str) -> str:
+    """The form in which tags, languages and licences are stored and looked up."""
+    return trait.strip().casefold()
 
 
 def _path(location: tuple[int | str, ...]) -> str | None:

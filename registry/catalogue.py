@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from registry import listing, lookup, queries, scores
 from registry.blobs import Blobs
-from registry.card import UNREADABLE, Card, Evaluation, fold_tag
+from registry.card import UNREADABLE, Card, Evaluation, folded
 from registry.database import Database
 from registry.errors import InvalidInput, UnknownSpecialist, UnreadableCard
 from registry.files import AdapterFiles
 from registry.reference import Reference, like_a_reference, parse_id
 from registry.tables import aliases, versions
+from registry.traits import Traits
 from registry.version import Canary, Change, Head, Live, Page, Version
 from registry.view import View, Visibility
 
@@ -111,10 +112,10 @@ class Catalogue:
             InvalidInput: the text is too long, the cursor or the limit is none.
         """
         _check_search(text, limit)
-        folded = None if tag is None else fold_tag(tag)
+        tagged = None if tag is None else folded(tag)
         with self._database.read() as connection:
             before = None if cursor is None else lookup.number(connection, cursor, self._view)
-            found = listing.page(connection, self._view, text or "", folded, before, limit)
+            found = listing.page(connection, self._view, text or "", tagged, before, limit)
             rows = connection.execute(queries.numbered(found.numbers, self._view)).all()
             last = None if found.last is None else lookup.cursor(connection, found.last)
         return Page(self._versions(rows), last)
@@ -229,6 +230,7 @@ def _live(row: Any) -> Live:
         created=row.created.replace(tzinfo=UTC),
         since=row.since.replace(tzinfo=UTC),
         visibility=Visibility(row.visibility),
+        traits=Traits.stored(row.traits),
         canary=None if not row.share else Canary(row.tried_number, row.tried_digest, row.share),
     )
 

@@ -28,7 +28,7 @@ from registry.tables import (
 from registry.view import View, Visibility
 
 PROD = "prod"
-_VERSION = [column for column in versions.c if column.name not in ("nbytes", "purged")]
+_VERSION = [column for column in versions.c if column.name not in ("nbytes", "purged", "traits")]
 _VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
 _first = versions.alias("first")
@@ -38,6 +38,7 @@ _LIVE = [
     versions.c.number,
     versions.c.digest,
     versions.c.created,
+    versions.c.traits,
     specialists.c.visibility,
     _first.c.created.label("since"),
     canaries.c.share,

@@ -15,6 +15,7 @@ from registry.queries import PROD
 from registry.quota import UNLIMITED, Quota
 from registry.reference import parse_id
 from registry.tables import aliases, bases, specialists, versions
+from registry.traits import Traits
 from registry.view import View, Visibility
 
 
@@ -221,6 +222,7 @@ def _insert(
         "config": manifest.config,
         "weights": manifest.weights,
         "card": card.canonical().decode(),
+        "traits": Traits.of(card).text,
         "nbytes": wanted.nbytes,
         "quarantined": wanted.quarantined,
         "created": now(),

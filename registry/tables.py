@@ -60,6 +60,7 @@ versions = Table(
     Column("config", line(71), nullable=False),  # a blob
     Column("weights", line(71), nullable=False),  # a blob
     Column("card", Text, nullable=False),  # canonical JSON
+    Column("traits", Text, nullable=False, server_default="{}"),  # JSON
     Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of both blobs
     Column("created", DateTime, nullable=False),  # UTC
     Column("quarantined", line(500)),  # why nobody is answered by it; null: it may be served

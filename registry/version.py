@@ -6,6 +6,7 @@ from datetime import datetime
 from registry.card import Card
 from registry.files import AdapterFiles
 from registry.gates import Gate
+from registry.traits import Traits
 from registry.view import Visibility
 
 
@@ -94,6 +95,7 @@ class Live:
     created: datetime
     since: datetime
     visibility: Visibility
+    traits: Traits
     canary: Canary | None = None
 
 

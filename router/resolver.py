@@ -14,6 +14,7 @@ from router.errors import NotReady, UnknownModel
 from router.pool import Pool
 from router.routing.decision import Decision, base_answers
 from router.routing.encoder import Encoder
+from router.routing.filters import Options
 from router.routing.follower import Follower
 from router.routing.policy import Policy
 from router.staging import staged
@@ -56,13 +57,20 @@ class Resolver:
         self._encoder = encoder
         self._policy = policy
 
-    async def resolve(self, model: str, turns: Sequence[str], owner: str | None = None) -> Decision:
+    async def resolve(
+        self,
+        model: str,
+        turns: Sequence[str],
+        owner: str | None = None,
+        options: Options | None = None,
+    ) -> Decision:
         """Who answers a request for `model`; only `auto` reads the user's `turns`.
 
         Args:
             model: What the request names.
             turns: What the user said, oldest first.
             owner: Whose private specialists may answer; None may ask all.
+            options: What the request asks of `auto`.
 
         Raises:
             NotReady: `auto` was asked for before the first snapshot.
@@ -71,7 +79,7 @@ class Resolver:
         if model == self.base:
             return base_answers("The request names the base.", "named")
         if model == AUTO:
-            return await self.route(turns, owner)
+            return await self.route(turns, owner, options)
         known = self._live(model, owner)
         return known if known is not None else await self._reading.run(self._named, model, owner)
 
@@ -95,7 +103,9 @@ class Resolver:
         route = snapshot.find(decision.specialist)
         return route.canary if route is not None and decision.digest == route.digest else None
 
-    async def route(self, turns: Sequence[str], owner: str | None = None) -> Decision:
+    async def route(
+        self, turns: Sequence[str], owner: str | None = None, options: Options | None = None
+    ) -> Decision:
         """The policy's decision over what an owner may use of the current snapshot.
 
         Raises:
@@ -104,8 +114,9 @@ class Resolver:
         snapshot = self._follower.snapshot
         if snapshot is None:
             raise NotReady("The routes are still being read; try again in a second.")
-        seen, begun = snapshot.seen_by(owner), time.perf_counter()
-        decision = await self._routing.run(self._policy.decide, seen, self._encoder, turns)
+        asked, begun = options or Options(), time.perf_counter()
+        seen, policy = snapshot.seen_by(owner, asked.filters), self._policy.asked(asked)
+        decision = await self._routing.run(policy.decide, seen, self._encoder, turns)
         return replace(decision, milliseconds=1000 * (time.perf_counter() - begun))
 
     def version(self, model: str, owner: str | None = None) -> Version:

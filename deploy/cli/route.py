@@ -19,13 +19,38 @@ def route(
     explain: Annotated[
         bool, typer.Option("--explain", help="Draw the probabilities, and show near examples.")
     ] = False,
+    owner: Annotated[list[str] | None, typer.Option(help="Only of this owner, or these.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag, or all these.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Only in one of these.")] = None,
+    licence: Annotated[
+        list[str] | None, typer.Option("--license", help="Only under one of these.")
+    ] = None,
+    block: Annotated[
+        list[str] | None, typer.Option(help="Never this specialist, or owner.")
+    ] = None,
+    prefer: Annotated[
+        list[str] | None, typer.Option(help="This specialist, or owner, if it is about as likely.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The probability beside the base that it must reach."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which specialist would answer a request, and why."""
     output = Output(as_json)
+    options = {
+        "owners": owner,
+        "tags": tag,
+        "languages": language,
+        "licenses": licence,
+        "blocked": block,
+        "preferred": prefer,
+        "threshold": threshold,
+    }
     with connect(url) as client:
-        decision = client.route(read_text(text), explain)
+        decision = client.route(read_text(text), explain, options)
     said = printable(decision.get("reason") or "")
     answers = f"{printable(decision.get('specialist') or 'the base')} answers: {said}"
     views = _explained(decision) if explain else [_candidates(decision)]

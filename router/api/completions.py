@@ -26,9 +26,9 @@ def completion_routes(service: Service) -> APIRouter:
     async def create_completion(request: Request, caller: Asker) -> Response:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
         body = parse(await read_json(request), CompletionRequest)
-        decision = await decide(service, caller, body.model, _turns(body), body.user)
+        decision = await decide(service, caller, body, _turns(body))
         sampling = await service.defaults.complete(body.sampling, decision.digest)
-        head = await envelope("text_completion", service, decision, sampling, body.routing)
+        head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
         generations = [
             replace(each, whole=not body.stream)
             for each in body.generations(head.id, decision.digest, sampling)

@@ -22,6 +22,7 @@ from router.sampling import Sampling
 from router.service import Service
 from router.staging import sticky
 from router.wire.routing import answered
+from router.wire.routing_options import RoutingOptions, options_of
 from router.wire.writer import Envelope, Writer
 
 Operation = Literal["chat", "text_completion", "response"]
@@ -34,12 +35,27 @@ PREFIXES: dict[Operation, str] = {
 }
 
 
-async def decide(
-    service: Service, caller: Caller, model: str, turns: Sequence[str], user: str | None
-) -> Decision:
+class Asked(Protocol):
+    """A request body that says who is to answer."""
+
+    @property
+    def model(self) -> str:
+        """Who is to answer."""
+
+    @property
+    def user(self) -> str | None:
+        """Whose request it is, if it says."""
+
+    @property
+    def routing(self) -> bool | RoutingOptions:
+        """What it asks of `auto`, or whether the answer says who answers."""
+
+
+async def decide(service: Service, caller: Caller, body: Asked, turns: Sequence[str]) -> Decision:
     """Who answers; counted."""
-    decision = await service.resolver.resolve(model, turns, caller.owner)
-    decision = service.resolver.staged(decision, model, sticky(user, turns))
+    model, options = body.model, options_of(body.routing)
+    decision = await service.resolver.resolve(model, turns, caller.owner, options)
+    decision = service.resolver.staged(decision, model, sticky(body.user, turns))
     service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
     return decision
 
@@ -57,24 +73,12 @@ async def envelope(
     )
 
 
-class Conversation(Protocol):
+class Conversation(Asked, Protocol):
     """A request body that asks for the next turn of a conversation."""
-
-    @property
-    def model(self) -> str:
-        """Who is to answer."""
 
     @property
     def turns(self) -> list[str]:
         """What `auto` goes by."""
-
-    @property
-    def user(self) -> str | None:
-        """Whose request it is, if it says."""
-
-    @property
-    def routing(self) -> bool:
-        """Whether the answer says who answers."""
 
     @property
     def stream(self) -> bool:
@@ -98,9 +102,9 @@ async def converse(
     count: int = 1,
 ) -> Response:
     """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
-    decision = await decide(service, caller, body.model, body.turns, body.user)
+    decision = await decide(service, caller, body, body.turns)
     sampling = await service.defaults.complete(body.sampling, decision.digest)
-    head = await envelope(operation, service, decision, sampling, body.routing)
+    head = await envelope(operation, service, decision, sampling, bool(body.routing))
     generation = body.generation(head.id, decision.digest, sampling)
     items = service.engine.generate(replace(generation, whole=not body.stream))
     most = (sampling.max_tokens or 0) * count

@@ -22,7 +22,7 @@ def route_routes(service: Service) -> APIRouter:
     async def decide_only(request: Request, caller: Asker) -> dict[str, Any]:
         """Say who would answer, and why; generate nothing."""
         body = parse(await read_json(request), RouteRequest)
-        decision = await service.resolver.route(body.turns, caller.owner)
+        decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
         # It counts everybody's changes, which are not everybody's business.
         generation = decision.generation if caller.owner is None else None
         shown = routing(decision) | {"generation": generation}

@@ -6,9 +6,19 @@ from typing import Literal
 from registry.version import Canary
 from router.routing.odds import against_base
 
-Rule = Literal["named", "likeliest", "unlikely", "empty", "chore", "nothing registered"]
-"""What decided: the request's own words, probabilities for a specialist or against all, a request
-without text, one that a chat interface sends on its own, or that there is nobody to choose."""
+Rule = Literal[
+    "named",
+    "likeliest",
+    "preferred",
+    "unlikely",
+    "empty",
+    "chore",
+    "nothing passes",
+    "nothing registered",
+]
+"""What decided: the request's own words, probabilities for a specialist, the request's preference
+among some about as likely, probabilities against all, a request without text, one that a chat
+interface sends on its own, or that there is nobody to choose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,14 @@ class Follower:
         self.skipped.pop(live.id, None)
         since = live.since.timestamp()
         return Route(
-            live.id, live.number, live.digest, vectors, since, live.canary, live.visibility
+            live.id,
+            live.number,
+            live.digest,
+            vectors,
+            since,
+            live.canary,
+            live.visibility,
+            live.traits,
         )
 
     def _examples(self, digest: str) -> list[str]:

@@ -10,9 +10,10 @@ from router.routing.copies import Found, without_copies
 from router.routing.decision import Candidate, Decision, Evidence, base_answers
 from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
+from router.routing.filters import NOTHING, Options
 from router.routing.index import NEIGHBOURS
-from router.routing.odds import log_odds, probabilities
-from router.routing.snapshot import Snapshot
+from router.routing.odds import against_base, log_odds, probabilities
+from router.routing.snapshot import Route, Snapshot
 
 TURNS_BACK = 64
 """Turns of the user that are looked at, at most."""
@@ -23,6 +24,8 @@ POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
 """Log-odds by which one must be ahead of others not to be compared with them once more."""
+TIE = float(np.log(2))
+"""Log-odds by which one may be ahead of others and yet is only about as likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,17 @@ class Policy:
     Attributes:
         threshold: Probability, beside the base alone, that a specialist must reach.
         candidates: How many specialists a decision lists.
+        preferred: Ids, and owners, that go before others that are about as likely.
     """
 
     threshold: float = 0.38
     candidates: int = 5
+    preferred: frozenset[str] = NOTHING
+
+    def asked(self, options: Options) -> "Policy":
+        """The policy as a request would have it."""
+        threshold = self.threshold if options.threshold is None else options.threshold
+        return replace(self, threshold=threshold, preferred=options.preferred)
 
     def decide(self, snapshot: Snapshot, encoder: Encoder, turns: Sequence[str]) -> Decision:
         """Choose by the user's `turns` (oldest first), the last one before all others."""
@@ -64,8 +74,7 @@ class Policy:
             reason = "A chat interface asks this on its own."
             return base_answers(reason, "chore", snapshot.generation)
         if not len(snapshot):
-            reason = "No specialist is registered."
-            return base_answers(reason, "nothing registered", snapshot.generation)
+            return _nobody(snapshot)
         what, found = self._converse(snapshot, encoder, list(turns[-TURNS_BACK:]))
         return self._decision(snapshot, what, found)
 
@@ -129,7 +138,7 @@ class Policy:
             evidence=found.evidence,
         )
         if self._fits(found):
-            return decision
+            return _with_preference(decision)
         reason = f"No specialist is likely enough: {likely}"
         return replace(
             decision, specialist=None, version=None, digest=None, reason=reason, rule="unlikely"
@@ -151,12 +160,49 @@ class Policy:
         odds = sorted(
             ((_odds(snapshot, each, vector, general), each) for each in found), key=_likeliest_first
         )
-        odds = _after_duel(odds, vector)
+        odds = self._preferred_first(_after_duel(odds, vector))
         likely = probabilities([each for each, _ in odds])
         some = list(zip(odds, likely, strict=True))[: self.candidates]
         candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
         evidence = Evidence(text, odds[0][0], 1 - sum(likely))
         return Comparison(candidates, evidence)
+
+    def _preferred_first(self, odds: list[tuple[float, Found]]) -> list[tuple[float, Found]]:
+        """The odds, best first, but a preferred one before what is not much better."""
+        if not self.preferred:
+            return odds
+        least = odds[0][0] - TIE
+        wanted = (
+            pair
+            for pair in odds
+            if self._prefers(pair[1].route)
+            and pair[0] >= least
+            and against_base(pair[0]) >= self.threshold
+        )
+        first = next(wanted, odds[0])
+        return [first, *(pair for pair in odds if pair is not first)]
+
+    def _prefers(self, route: Route) -> bool:
+        return route.specialist in self.preferred or route.owner in self.preferred
+
+
+def _nobody(snapshot: Snapshot) -> Decision:
+    """The decision where there is nobody to choose."""
+    if snapshot.is_filtered:
+        reason = "No specialist passes the filters of the request."
+        return base_answers(reason, "nothing passes", snapshot.generation)
+    reason = "No specialist is registered."
+    return base_answers(reason, "nothing registered", snapshot.generation)
+
+
+def _with_preference(decision: Decision) -> Decision:
+    """The decision, which says so where a preference outdid what is likelier."""
+    first, *others = decision.candidates
+    likelier = max(others, key=lambda each: each.score, default=first)
+    if likelier.score <= first.score:
+        return decision
+    reason = f"{decision.reason} It is preferred to {likelier.specialist} {likelier.score:.2f}."
+    return replace(decision, reason=reason, rule="preferred")
 
 
 def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.traits import Traits
 from registry.version import Canary
 from registry.view import Visibility
 from router.routing.encoder import Vectors
+from router.routing.filters import Filters, Marks, marks, passing
 from router.routing.index import Index, centroid, score
 from router.routing.probe import Probe
 
@@ -19,7 +21,8 @@ class Route:
     """A specialist's live version and its example vectors, [at least 1, dimensions].
 
     `since` is when the specialist was first registered, in Unix seconds; `canary` is a version that
-    some of its requests get instead; `visibility` says whom it may be chosen for.
+    some of its requests get instead; `visibility` says whom it may be chosen for; `traits` are what
+    requests may ask for.
     """
 
     specialist: str
@@ -29,6 +32,7 @@ class Route:
     since: float = 0.0
     canary: Canary | None = None
     visibility: Visibility = Visibility.PUBLIC
+    traits: Traits = field(default_factory=Traits)
 
     @property
     def owner(self) -> str:
@@ -38,6 +42,11 @@ class Route:
     def answers(self, owner: str | None) -> bool:
         """Whether it may be named by whoever owns this; None may name all."""
         return self.visibility != Visibility.PRIVATE or owner in (None, self.owner)
+
+    @property
+    def marks(self) -> Iterable[str]:
+        """What it is filtered by."""
+        return marks(self.owner, self.visibility == Visibility.PUBLIC, self.traits)
 
 
 class Snapshot:
@@ -68,14 +77,12 @@ class Snapshot:
         self._probes: Mapping[str, Probe] = {}
         self.index = Index()
         self._owner: str | None = None
-        # Which groups not everyone may be routed to, and the numbers of all groups' owners.
-        self._hidden = np.empty(0, dtype=np.bool_)
-        self._owners = np.empty(0, dtype=np.intp)
         self._shown: NDArray[np.bool_] | None = None
+        self.is_filtered = False
         # Shared with the snapshots that grow out of this one; `index` says which routes are mine.
         self._routes: list[Route] = []
         self._numbers: dict[str, int] = {}
-        self._owner_numbers: dict[str, int] = {}
+        self._marks = Marks()
         self._take({route.specialist: route for route in routes}, self.index)
 
     def __len__(self) -> int:
@@ -88,19 +95,28 @@ class Snapshot:
         found = (self._routes[number] for number in np.flatnonzero(self._among))
         return sorted(found, key=lambda route: route.specialist)
 
-    def seen_by(self, owner: str | None) -> "Snapshot":
-        """The routes that an owner may use; None may use all."""
-        if owner is None or not self._hidden.any():
+    def seen_by(self, owner: str | None, filters: Filters | None = None) -> "Snapshot":
+        """The routes that an owner may use, None all of them, as far as they pass the filters."""
+        shown = passing(self, len(self.index.alive), owner, filters or Filters())
+        if shown is None:
             return self
         other = copy(self)
-        other._owner = owner
-        other._shown = ~self._hidden | (self._owners == self._owner_numbers.get(owner, -1))
+        other._owner, other._shown, other.is_filtered = owner, shown, bool(filters)
         return other
+
+    def having(self, mark: str) -> NDArray[np.intp]:
+        """The numbers of routes with a mark."""
+        return self._marks.having(mark, len(self.index.alive))
+
+    def number(self, specialist: str) -> int | None:
+        """The number of a specialist's route; None for one that is not here, or no longer."""
+        number = self._numbers.get(specialist)
+        return number if number is not None and number in self.index else None
 
     def find(self, specialist: str) -> Route | None:
         """The route of a specialist; None for one that is not here, or no longer in use here."""
-        number = self._numbers.get(specialist)
-        if number is None or number not in self.index:
+        number = self.number(specialist)
+        if number is None:
             return None
         route = self._routes[number]
         return route if route.answers(self._owner) else None
@@ -158,17 +174,11 @@ class Snapshot:
         added = [route for route in changes.values() if route is not None]
         self.index = index.changed([route.vectors for route in added], withdrawn)
         for route in added:
-            self._numbers[route.specialist] = len(self._routes)
+            self._numbers[route.specialist] = number = len(self._routes)
+            self._marks.add(number, route.marks)
             self._routes.append(route)
-        numbers = [self._owner_number(route.owner) for route in added]
-        hidden = [route.visibility != Visibility.PUBLIC for route in added]
-        self._owners = np.append(self._owners, np.array(numbers, dtype=np.intp))
-        self._hidden = np.append(self._hidden, np.array(hidden, dtype=np.bool_))
 
     @property
     def _among(self) -> NDArray[np.bool_]:
         alive = self.index.alive
         return alive if self._shown is None else alive & self._shown
-
-    def _owner_number(self, owner: str) -> int:
-        return self._owner_numbers.setdefault(owner, len(self._owner_numbers))

@@ -40,6 +40,8 @@ def bounded(most: int, what: str) -> BeforeValidator:
 Text = Annotated[str, AfterValidator(_without_nul)]
 ModelName = Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value

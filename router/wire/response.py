@@ -7,10 +7,11 @@ from pydantic import BeforeValidator, Field, Tag
 
 from router.engine import Generation, Message
 from router.sampling import Sampling
-from router.wire.base import Body, ModelName, Text, bounded
+from router.wire.base import Body, ModelName, Share, Text, bounded
 from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, joined, message
 from router.wire.response_format import schema_text
-from router.wire.sampling import Count, Share, Temperature
+from router.wire.routing_options import Routing
+from router.wire.sampling import Count, Temperature
 
 
 class Part(Body):
@@ -116,7 +117,9 @@ class ResponseRequest(Body):
     text: TextOptions = TextOptions()
     stream: bool = False
     user: Text | None = None
-    routing: bool = Field(True, description="Whether the answer says who answered, and why.")
+    routing: Routing = Field(
+        True, description="What is asked of `auto`, or whether the answer says who answered."
+    )
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from router.wire.base import Body, Text, refused
 from router.wire.chat import Messages
+from router.wire.routing_options import RoutingOptions
 
 
 class RouteRequest(Body):
@@ -13,6 +14,7 @@ class RouteRequest(Body):
 
     messages: Messages | None = None
     input: Text | None = None
+    routing: RoutingOptions = RoutingOptions()
     explain: bool = Field(False, description="Whether to show the examples that are nearest.")
 
     @model_validator(mode="after")

@@ -9,11 +9,13 @@ from router.wire.base import (
     ONE_OR_MORE,
     Body,
     ModelName,
+    Share,
     StreamOptions,
     Text,
     bounded,
     refused,
 )
+from router.wire.routing_options import Routing
 
 MAX_BIASES = 1024
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -28,7 +30,6 @@ Stop = Annotated[
 
 
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias = Annotated[
@@ -58,7 +59,9 @@ class GenerationRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
-    routing: bool = Field(True, description="Whether the answer says who answered, and why.")
+    routing: Routing = Field(
+        True, description="What is asked of `auto`, or whether the answer says who answered."
+    )
     user: Text | None = None
 
     @model_validator(mode="after")

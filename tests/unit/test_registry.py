@@ -8,6 +8,7 @@ from operator import attrgetter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from old_release import rewind
 from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 
 from registry import moves, records
@@ -24,6 +25,7 @@ from registry.errors import (
 )
 from registry.reference import parse_id, parse_reference
 from registry.registry import Head, Live, Registry
+from registry.traits import Traits
 from registry.view import View
 
 
@@ -49,6 +51,7 @@ def heads(*versions, since=None):
             each.created,
             since or each.created,
             each.visibility,
+            Traits.of(each.card),
         )
         for each in versions
     ]
@@ -570,3 +573,22 @@ def test_the_frequent_questions_are_answered_from_an_index(registry):
             text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text)]
             assert not [step for step in plan if "SCAN" in step or "TEMP" in step], (text, plan)
+
+
+@pytest.mark.sqlite
+def test_versions_of_an_older_release_have_the_traits_of_their_cards(tmp_path):
+    registry = Registry.open(tmp_path, BASE)
+    register(registry, "ada/coach", tags=["Law", "tax"], language="DE", license="MIT")
+    register(registry, "bob/coach", seed=1)
+    before = [live.traits for live in registry.live()]
+    registry.close()
+    rewind(tmp_path, "0017")
+    registry = Registry.open(tmp_path, BASE)
+    after = [live.traits for live in registry.live()]
+    registry.close()
+    assert after == before == [Traits(("law", "tax"), "de", "mit"), Traits(language="en")]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"tags":1,"language":"en","license":""}'])
+def test_of_unreadable_traits_nothing_is_known(text):
+    assert Traits.stored(text) == Traits()
