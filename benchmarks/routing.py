@@ -34,6 +34,7 @@ from benchmarks.report import Row, at_least, at_most, write_json
 from deploy.cli.cards import MAX_EXAMPLES, spread
 from deploy.encoder import open_encoder
 from registry.card import Card
+from router.routing.compact import Compact
 from router.routing.copies import distinct
 from router.routing.encoder import Encoder, Vectors
 from router.routing.general import base_requests, follow_up_probe
@@ -193,7 +194,7 @@ def cards(rows: Labelled) -> dict[str, Card]:
 def snapshot(made: Mapping[str, Card], encoder: Encoder, general: Vectors) -> Snapshot:
     """What a replica routes by once all cards were registered and it had time to refine."""
     routes = [
-        Route(card.id, 1, f"sha256:{card.id}", distinct(encoder.encode(card.routed_by)))
+        Route(card.id, 1, f"sha256:{card.id}", Compact.of(distinct(encoder.encode(card.routed_by))))
         for card in made.values()
     ]
     return settled(Snapshot(1, routes, general, follow_up_probe(general)))

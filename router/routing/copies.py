@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.index import score
 from router.routing.snapshot import Route
@@ -23,7 +24,7 @@ class Found:
 
     route: Route
     near: float
-    rows: Vectors
+    rows: Compact
 
 
 def without_copies(
@@ -39,30 +40,28 @@ def without_copies(
         prior: what any text scores.
     """
     if len({route.owner for route, _ in found}) < 2:
-        return [Found(route, near, route.vectors) for route, near in found]
+        return [Found(route, near, route.rows) for route, near in found]
     by_age = sorted(found, key=lambda pair: _age(pair[0]))
     older: list[tuple[str, Vectors]] = []
     scored = []
     for route, before in by_age:
-        rows = route.vectors.astype(np.float32, copy=False)
+        rows = route.vectors
         near = np.argsort(-(rows @ query))[:NEAREST]
         theirs = [others for owner, others in older if owner != route.owner]
         copied = _copied(rows[near], theirs)
-        kept = np.delete(rows, near[copied], axis=0)
+        kept = route.rows.without(near[copied]) if copied.any() else route.rows
         older.append((route.owner, rows[near]))
         if len(kept):
-            scored_as = score(kept, query, prior) if copied.any() else before
+            scored_as = score(kept.floats(), query, prior) if copied.any() else before
             scored.append(Found(route, scored_as, kept))
     return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:
     """A route's examples that no older route of another owner among `others` has, float32."""
-    rows = route.vectors.astype(np.float32, copy=False)
+    rows = route.vectors
     older = [
-        each.vectors.astype(np.float32, copy=False)
-        for each in others
-        if each.owner != route.owner and _age(each) < _age(route)
+        each.vectors for each in others if each.owner != route.owner and _age(each) < _age(route)
     ]
     return rows[~_copied(rows, older)]
 

@@ -146,13 +146,13 @@ class Follower:
             self.skipped.pop(id_, None)
         changed = snapshot.changed(changes[-1].seq, routes)
         # Of few examples little is known without a probe; others have theirs a moment later.
-        few = [each for each in routes.values() if each and len(each.vectors) < NEIGHBOURS]
+        few = [each for each in routes.values() if each and len(each.rows) < NEIGHBOURS]
         return changed.refined(first_probes(changed, few)) if len(few) <= FIRST else changed
 
     def _route(self, live: Live) -> Route | None:
         """The route of a live version; None where its card or its examples cannot be read."""
         try:
-            vectors = self._vectors.of_version(live.digest, lambda: self._examples(live.digest))
+            rows = self._vectors.of_version(live.digest, lambda: self._examples(live.digest))
         except StorageError:
             raise
         except Exception as error:
@@ -165,7 +165,7 @@ class Follower:
             live.id,
             live.number,
             live.digest,
-            vectors,
+            rows,
             since,
             live.canary,
             live.visibility,

@@ -11,10 +11,12 @@ some by a few prototypes each, of these some by all their examples, which are th
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 
 NEIGHBOURS = 8
@@ -66,28 +68,97 @@ class Rows:
         self._used = 0
 
 
+class Groups(Protocol):
+    """Numbered groups of unit vectors.
+
+    Attributes:
+        sizes: rows of each group, [groups].
+        lengths: of the sum of each group's rows over their number, [groups]; above zero.
+    """
+
+    sizes: NDArray[np.intp]
+    lengths: Vectors
+
+    def near(self, short: Vectors, among: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
+
+    def rows(self, groups: NDArray[np.intp]) -> Compact:
+        """The rows of some groups, one after the other."""
+
+
+def nearest_groups(
+    groups: Groups,
+    query: Vectors,
+    count: int,
+    prior: float | None,
+    among: NDArray[np.intp],
+) -> list[tuple[int, float]]:
+    """The `count` best groups for a unit vector: their numbers and scores, best first.
+
+    The scores are exact; which groups are scored is found by their first coordinates.
+
+    Args:
+        groups: where to look.
+        query: float32 [dimensions].
+        count: how many.
+        prior: what any text scores, which small groups are weighed with; None weighs nothing.
+        among: the numbers of the groups that are looked at.
+    """
+    if not len(among) or not count:
+        return []
+    some = groups.near(np.ascontiguousarray(query[:COARSE]), among, max(4 * count, FOUND))
+    if len(some) > count:
+        some = _best(some, _scores(groups, query, some, prior, COARSE), count + count // 2)
+    scores = _scores(groups, query, some, prior)
+    order = np.lexsort((some, -scores))
+    return [(int(some[at]), float(scores[at])) for at in order[:count]]
+
+
+def _scores(
+    groups: Groups,
+    query: Vectors,
+    some: NDArray[np.intp],
+    prior: float | None,
+    columns: int | None = None,
+) -> Vectors:
+    """Scores of some groups, by their first columns or by all, float32 [groups]."""
+    cosines = groups.rows(some).dot(query[:columns])
+    sizes = groups.sizes[some]
+    starts = np.cumsum(sizes) - sizes
+    places = np.arange(sizes.max())
+    inside = places < sizes[:, None]
+    of_each = cosines[np.minimum(starts[:, None] + places, len(cosines) - 1)]
+    nearest = _means_of_largest(np.where(inside, of_each, -np.inf), sizes)
+    # A centroid's cosine is the mean of its examples' cosines over its length.
+    central = np.add.reduceat(cosines, starts) / sizes / groups.lengths[some]
+    raw = NEAR_WEIGHT * nearest + CENTRAL_WEIGHT * central
+    evidence = np.minimum(sizes, NEIGHBOURS) / NEIGHBOURS if prior is not None else 1.0
+    known = prior or 0.0
+    weighed: Vectors = (known + evidence * (raw - known)).astype(np.float32)
+    return weighed
+
+
 class Index:
     """Groups of unit vectors, numbered as they were added; immutable.
 
     An index that grew out of another shares its rows, so that adding a group copies no vectors.
     """
 
-    def __init__(self, groups: Iterable[Vectors] = ()) -> None:
-        """Take one float matrix [at least 1, dimensions] of unit rows per group."""
+    def __init__(self, groups: Iterable[Compact] = ()) -> None:
+        """Take the groups, of at least one row each."""
         self._prototypes = Rows()
         # Shared with the indexes that grow out of this one.
-        self._groups: list[Vectors] = []
-        self._short: list[Vectors] = []
+        self._groups: list[Compact] = []
         self._starts = np.empty(0, dtype=np.intp)
-        self._sizes = np.empty(0, dtype=np.intp)
+        self.sizes = np.empty(0, dtype=np.intp)
+        self.lengths = np.empty(0, dtype=np.float32)
         self._alive = np.empty(0, dtype=np.bool_)
-        self._lengths = np.empty(0, dtype=np.float32)
         self._end = 0
         self._add(list(groups))
 
     def __len__(self) -> int:
         """How many example vectors there are."""
-        return int(self._sizes[self._alive].sum())
+        return int(self.sizes[self._alive].sum())
 
     def __contains__(self, group: int) -> bool:
         return group < len(self._alive) and bool(self._alive[group])
@@ -100,14 +171,14 @@ class Index:
     @property
     def is_newest(self) -> bool:
         """Whether no other index has grown out of this one."""
-        return len(self._groups) == len(self._sizes)
+        return len(self._groups) == len(self.sizes)
 
     @property
     def is_sparse(self) -> bool:
         """Whether so much was withdrawn that building anew is worth it."""
         return len(self._alive) > 1000 and int(self._alive.sum()) * 2 < len(self._alive)
 
-    def changed(self, added: Sequence[Vectors], withdrawn: Sequence[int]) -> "Index":
+    def changed(self, added: Sequence[Compact], withdrawn: Sequence[int]) -> "Index":
         """The index with more groups and without others; only for the newest one."""
         other = copy(self)
         other._alive = self._alive.copy()
@@ -122,73 +193,36 @@ class Index:
         prior: float | None = None,
         among: NDArray[np.bool_] | None = None,
     ) -> list[tuple[int, float]]:
-        """The `count` best groups for a unit vector: their numbers and scores, best first.
-
-        The scores are exact; which groups are scored is found by their first coordinates.
-
-        Args:
-            query: float32 [dimensions].
-            count: how many.
-            prior: what any text scores, which small groups are weighed with; None weighs nothing.
-            among: which groups are looked at, [groups]; None looks at all.
-        """
+        """The `count` best of these groups, or of all, see `nearest_groups`."""
         looked_at = np.flatnonzero(self._alive if among is None else self._alive & among)
-        if not len(looked_at) or not count:
-            return []
-        short = np.ascontiguousarray(query[:COARSE])
-        some = self._found(short, looked_at, max(4 * count, FOUND))
-        if len(some) > count:
-            some = _best(some, self._scores(self._short, short, some, prior), count)
-        scores = self._scores(self._groups, query, some, prior)
-        order = np.lexsort((some, -scores))
-        return [(int(some[at]), float(scores[at])) for at in order]
+        return nearest_groups(self, query, count, prior, looked_at)
 
-    def _add(self, groups: Sequence[Vectors]) -> None:
+    def near(self, short: Vectors, among: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
+        if len(among) <= count:
+            return among
+        near = self._prototypes.dot(short, self._end)
+        best: Vectors = np.maximum.reduceat(near, self._starts)[among]
+        return _best(among, best, count)
+
+    def rows(self, groups: NDArray[np.intp]) -> Compact:
+        """The rows of some groups, one after the other."""
+        return Compact.together([self._groups[group] for group in groups])
+
+    def _add(self, groups: Sequence[Compact]) -> None:
         starts, lengths = [], []
-        for rows in groups:
+        for group in groups:
+            rows = group.floats()
             starts.append(self._prototypes.append(prototypes(rows)))
-            lengths.append(np.linalg.norm(rows.mean(axis=0, dtype=np.float32)))
-            self._groups.append(rows)
-            self._short.append(rows[:, :COARSE].astype(np.float32))
-        sizes = np.array([len(rows) for rows in groups], dtype=np.intp)
+            lengths.append(np.linalg.norm(rows.mean(axis=0)))
+            self._groups.append(group)
+        sizes = np.array([len(group) for group in groups], dtype=np.intp)
         self._starts = np.append(self._starts, np.array(starts, dtype=np.intp))
-        self._sizes = np.append(self._sizes, sizes)
+        self.sizes = np.append(self.sizes, sizes)
         self._alive = np.append(self._alive, np.ones(len(groups), dtype=np.bool_))
         more = np.maximum(np.array(lengths, dtype=np.float32), 1e-12)
-        self._lengths = np.append(self._lengths, more)
+        self.lengths = np.append(self.lengths, more)
         self._end = self._prototypes.end
-
-    def _found(self, short: Vectors, looked_at: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-        """The groups with the nearest prototypes."""
-        if len(looked_at) <= count:
-            return looked_at
-        near = self._prototypes.dot(short, self._end)
-        best: Vectors = np.maximum.reduceat(near, self._starts)[looked_at]
-        return _best(looked_at, best, count)
-
-    def _scores(
-        self,
-        held: Sequence[Vectors],
-        query: Vectors,
-        groups: NDArray[np.intp],
-        prior: float | None,
-    ) -> Vectors:
-        """Scores of some groups by their held rows, float32 [groups]."""
-        rows = np.concatenate([held[group] for group in groups])
-        cosines = rows.astype(np.float32, copy=False) @ query
-        sizes = self._sizes[groups]
-        starts = np.cumsum(sizes) - sizes
-        columns = np.arange(sizes.max())
-        places = np.minimum(starts[:, None] + columns, len(cosines) - 1)
-        inside = columns < sizes[:, None]
-        nearest = _means_of_largest(np.where(inside, cosines[places], -np.inf), sizes)
-        # A centroid's cosine is the mean of its examples' cosines over its length.
-        central = np.add.reduceat(cosines, starts) / sizes / self._lengths[groups]
-        raw = NEAR_WEIGHT * nearest + CENTRAL_WEIGHT * central
-        evidence = np.minimum(sizes, NEIGHBOURS) / NEIGHBOURS if prior is not None else 1.0
-        known = prior or 0.0
-        weighed: Vectors = (known + evidence * (raw - known)).astype(np.float32)
-        return weighed
 
 
 def prototypes(rows: Vectors) -> Vectors:
@@ -196,7 +230,7 @@ def prototypes(rows: Vectors) -> Vectors:
 
     Greedy k-centres (Gonzalez 1985), float32 [at most PROTOTYPES, COARSE].
     """
-    short = rows[:, :COARSE].astype(np.float32)
+    short = rows[:, :COARSE].copy()
     short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
     found = [centroid(short)]
     nearest = short @ found[0]
@@ -230,9 +264,8 @@ def score(
     """
     if not len(rows):
         return prior or 0.0
-    exact = rows.astype(np.float32, copy=False)
-    near = np.sort(exact @ query)[-NEIGHBOURS:].mean()
-    central = (centroid(exact) if centre is None else centre) @ query
+    near = np.sort(rows @ query)[-NEIGHBOURS:].mean()
+    central = (centroid(rows) if centre is None else centre) @ query
     raw = float(NEAR_WEIGHT * near + CENTRAL_WEIGHT * central)
     if prior is None:
         return raw

@@ -218,7 +218,7 @@ def _after_duel(odds: list[tuple[float, Found]], vector: Vectors) -> list[tuple[
     rivals = [each for each in odds[:RIVALS] if each[0] > odds[0][0] - SURE]
     if len(rivals) < 2:
         return odds
-    rows = [found.rows.astype(np.float32, copy=False) for _, found in rivals]
+    rows = [found.rows.floats() for _, found in rivals]
     evidence = np.array([min(len(each), NEIGHBOURS) / NEIGHBOURS for each in rows])
     moved = decided([each for each, _ in rivals], votes(vector, rows), evidence)
     after = [(each, found) for each, (_, found) in zip(moved, rivals, strict=True)]

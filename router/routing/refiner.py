@@ -176,7 +176,7 @@ def first_probes(snapshot: Snapshot, routes: Sequence[Route]) -> dict[str, Probe
     fitted = {}
     for route in routes:
         owner = NOBODY if route.visibility == Visibility.PUBLIC else route.owner
-        centre = centroid(route.vectors.astype(np.float32))
+        centre = centroid(route.vectors)
         found = snapshot.seen_by(owner).nearest(centre, NEIGHBOURS + 1)
         around = [each for each, _ in found if each.specialist != route.specialist]
         task = Task.of(route, around[:NEIGHBOURS])
@@ -225,4 +225,4 @@ def _best(near: Vectors) -> NDArray[np.intp]:
 
 
 def _coarse(route: Route) -> Vectors:
-    return centroid(route.vectors[:, :COARSE].astype(np.float32))
+    return centroid(route.rows.floats(COARSE))

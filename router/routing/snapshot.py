@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from registry.traits import Traits
 from registry.version import Canary
 from registry.view import Visibility
+from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.filters import Filters, Marks, marks, passing
 from router.routing.index import Index, centroid, score
@@ -18,7 +19,7 @@ from router.routing.probe import Probe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A specialist's live version and its example vectors, [at least 1, dimensions].
+    """A specialist's live version and the vectors of its examples, at least one.
 
     `since` is when the specialist was first registered, in Unix seconds; `canary` is a version that
     some of its requests get instead; `visibility` says whom it may be chosen for; `traits` are what
@@ -28,11 +29,16 @@ class Route:
     specialist: str
     version: int
     digest: str
-    vectors: Vectors = field(repr=False)
+    rows: Compact = field(repr=False)
     since: float = 0.0
     canary: Canary | None = None
     visibility: Visibility = Visibility.PUBLIC
     traits: Traits = field(default_factory=Traits)
+
+    @property
+    def vectors(self) -> Vectors:
+        """The examples' unit vectors, float32 [rows, dimensions]; made anew each time."""
+        return self.rows.floats()
 
     @property
     def owner(self) -> str:
@@ -172,7 +178,7 @@ class Snapshot:
     def _take(self, changes: Mapping[str, Route | None], index: Index) -> None:
         withdrawn = [self._numbers.pop(each) for each in changes if each in self._numbers]
         added = [route for route in changes.values() if route is not None]
-        self.index = index.changed([route.vectors for route in added], withdrawn)
+        self.index = index.changed([route.rows for route in added], withdrawn)
         for route in added:
             self._numbers[route.specialist] = number = len(self._routes)
             self._marks.add(number, route.marks)

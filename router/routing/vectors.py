@@ -8,14 +8,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from router.routing.compact import PEAK, Compact
 from router.routing.copies import distinct
 from router.routing.encoder import Encoder, Reader, Vectors
 
 logger = logging.getLogger(__name__)
+Number = TypeVar("Number", bound=np.generic)
 
 CACHED_TEXTS = 5_000
 TOGETHER = 8
@@ -30,10 +33,10 @@ class VectorStore:
         """Keep vectors in a folder of this encoder's below `cache`; None keeps nothing."""
         self._texts = TextVectors(encoder, CACHED_TEXTS)
         self._dimensions = encoder.dimensions
-        self._folder = cache / f"vectors-{name_of(encoder.identity)}" if cache else None
+        self._folder = cache / f"examples-{name_of(encoder.identity)}" if cache else None
 
-    def of_version(self, digest: str, examples: Callable[[], list[str]]) -> Vectors:
-        """Vectors of a version's distinct examples, float16 [at least 1, dimensions].
+    def of_version(self, digest: str, examples: Callable[[], list[str]]) -> Compact:
+        """Vectors of a version's distinct examples, at least one.
 
         Args:
             digest: the version's.
@@ -43,14 +46,15 @@ class VectorStore:
             return self._encode(examples())
         content = digest.removeprefix("sha256:")
         file = self._folder / content[:2] / f"{content}.npy"
-        kept = read_vectors(file, np.float16, self._dimensions)
-        if kept is None:
-            kept = self._encode(examples())
-            write_vectors(file, kept)
-        return kept
+        kept = _read(file, np.int8, self._dimensions, _peaks)
+        if kept is not None:
+            return Compact.held(kept)
+        made = self._encode(examples())
+        _write(file, made.values)
+        return made
 
-    def _encode(self, texts: list[str]) -> Vectors:
-        return distinct(self._texts.encode(texts)).astype(np.float16)
+    def _encode(self, texts: list[str]) -> Compact:
+        return Compact.of(distinct(self._texts.encode(texts)))
 
 
 class Latest:
@@ -106,23 +110,25 @@ def kept_vectors(encoder: Reader, texts: list[str], cache: Path | None, name: st
     if cache is None:
         return encoder.encode(texts)
     file = cache / f"{name}-{name_of(encoder.identity, *texts)}.npy"
-    kept = read_vectors(file, np.float32, encoder.dimensions, len(texts))
+    kept = _read(
+        file, np.float32, encoder.dimensions, lambda rows: len(rows) == len(texts) and _unit(rows)
+    )
     if kept is None:
         kept = encoder.encode(texts)
-        write_vectors(file, kept)
+        _write(file, kept)
     return kept
 
 
-def read_vectors(
-    file: Path, dtype: type[np.floating[Any]], dimensions: int, rows: int | None = None
-) -> Vectors | None:
-    """The vectors in `file`; None unless they are unit rows of this sort and this number."""
+def _read(
+    file: Path, dtype: type[Number], dimensions: int, whole: Callable[[NDArray[Number]], bool]
+) -> NDArray[Number] | None:
+    """The rows in `file`; None unless they are of this sort and, by a look at some, whole."""
     try:
         with file.open("rb") as opened:
-            vectors: Vectors = np.load(opened, allow_pickle=False)
-        fits = vectors.dtype == dtype and vectors.ndim == 2 and vectors.shape[1] == dimensions
-        if fits and rows in (None, len(vectors)) and _unit(vectors):
-            return vectors
+            rows: NDArray[Number] = np.load(opened, allow_pickle=False)
+        fits = rows.dtype == dtype and rows.ndim == 2 and rows.shape[1] == dimensions
+        if fits and len(rows) and whole(rows):
+            return rows
         logger.warning("%s does not hold the vectors of its name, encoding anew", file)
     except FileNotFoundError:
         pass
@@ -131,10 +137,10 @@ def read_vectors(
     return None
 
 
-def write_vectors(file: Path, vectors: Vectors) -> None:
+def _write(file: Path, rows: NDArray[Any]) -> None:
     """Write `file`, which costs the next start the encoding if it fails."""
     content = BytesIO()
-    np.save(content, vectors, allow_pickle=False)
+    np.save(content, rows, allow_pickle=False)
     try:
         write_whole(file, content.getvalue())
     except OSError as error:
@@ -159,11 +165,17 @@ def write_whole(file: Path, content: bytes) -> None:
         raise
 
 
-def _unit(vectors: Vectors) -> bool:
-    """Whether some rows, spread over all, have a length of one."""
-    some = vectors[:: max(len(vectors) // CHECKED_ROWS, 1)].astype(np.float32, copy=False)
-    lengths = np.einsum("ij,ij->i", some, some)
-    return len(vectors) > 0 and bool((abs(lengths - 1) < 4e-3).all())
+def _unit(rows: Vectors) -> bool:
+    some = _some(rows)
+    return bool((abs(np.einsum("ij,ij->i", some, some) - 1) < 4e-3).all())
+
+
+def _peaks(rows: NDArray[np.int8]) -> bool:
+    return bool((np.abs(_some(rows).astype(np.int16)).max(axis=1) == PEAK).all())
+
+
+def _some(rows: NDArray[Number]) -> NDArray[Number]:
+    return rows[:: max(len(rows) // CHECKED_ROWS, 1)]
 
 
 def name_of(*parts: str) -> str:

@@ -9,6 +9,7 @@ from deploy.demos import EXAMPLES
 from deploy.encoder import open_encoder
 from registry.card import Card
 from router.routing.batching import Batched
+from router.routing.compact import Compact
 from router.routing.copies import distinct
 from router.routing.encoder import MiniLM
 from router.routing.general import base_requests, general_requests
@@ -39,7 +40,7 @@ def encoder():
 
 
 def made(encoder, name: str, texts: list[str], since: float) -> Route:
-    vectors = distinct(encoder.encode(texts))
+    vectors = Compact.of(distinct(encoder.encode(texts)))
     return Route(name, 1, f"sha256:{name}", vectors, since)
 
 

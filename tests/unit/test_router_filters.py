@@ -9,6 +9,7 @@ from served import FRENCH, WEATHER, register, served, service
 
 from registry.traits import Traits
 from registry.view import Visibility
+from router.routing.compact import Compact
 from router.routing.filters import Filters, Options
 from router.routing.hashed import HashedWords
 from router.routing.policy import TIE, Policy
@@ -53,9 +54,9 @@ def allowed(route: Route, owner: str | None, asked: Filters) -> bool:
 
 
 def snapshot(found) -> Snapshot:
-    vectors = ENCODER.encode(["a text"])
+    rows = Compact.of(ENCODER.encode(["a text"]))
     made = [
-        Route(f"{owner}/s-{at}", 1, f"sha256:{at}", vectors, 0.0, None, visibility, traits)
+        Route(f"{owner}/s-{at}", 1, f"sha256:{at}", rows, 0.0, None, visibility, traits)
         for at, (owner, visibility, traits) in enumerate(found)
     ]
     return Snapshot(1, made, GENERAL)
@@ -77,7 +78,7 @@ def test_only_what_passes_is_looked_at(found, asked, owner, taken):
 
 def test_an_older_snapshot_filters_as_it_was():
     first = snapshot([("ada", Visibility.PUBLIC, Traits(("law",)))])
-    more = Route("bob/late", 1, "sha256:late", GENERAL, traits=Traits(("law",)))
+    more = Route("bob/late", 1, "sha256:late", Compact.of(GENERAL), traits=Traits(("law",)))
     first.changed(2, {"bob/late": more})
     asked = Filters(tags=frozenset({"law"}))
     assert [each.specialist for each in first.seen_by(None, asked).routes] == ["ada/s-0"]
@@ -94,7 +95,10 @@ def twins() -> Snapshot:
     near = ENCODER.encode(texts)
     less = near + 0.1 * ENCODER.encode(["unrelated"])
     less /= np.linalg.norm(less, axis=1, keepdims=True)
-    made = [Route("ada/near", 1, "sha256:a", near), Route("ada/less", 1, "sha256:b", less)]
+    made = [
+        Route("ada/near", 1, "sha256:a", Compact.of(near)),
+        Route("ada/less", 1, "sha256:b", Compact.of(less)),
+    ]
     return Snapshot(1, made, GENERAL)
 
 
@@ -113,7 +117,7 @@ def test_the_preferred_one_goes_before_what_is_about_as_likely():
 
 def test_a_preference_decides_nothing_where_the_best_is_much_likelier_or_is_preferred_itself():
     both = twins()
-    other = Route("bob/french", 1, "sha256:f", ENCODER.encode(FRENCH))
+    other = Route("bob/french", 1, "sha256:f", Compact.of(ENCODER.encode(FRENCH)))
     three = both.changed(2, {"bob/french": other})
     text = "weather forecast for paris"
     for wanted in ("bob", "ada/near", "ada", "nobody"):

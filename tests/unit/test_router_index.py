@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.routing import index
+from router.routing.compact import Compact
 from router.routing.index import Index, score
 
 
 def unit(rows: int, draw: np.random.Generator) -> np.ndarray:
-    found = draw.normal(size=(rows, 8)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    """Random rows of length one that 8 bits hold exactly."""
+    return Compact.of(draw.normal(size=(rows, 8)).astype(np.float32)).floats()
+
+
+def index_of(groups: list[np.ndarray]) -> Index:
+    return Index(map(Compact.of, groups))
 
 
 def brute_force(groups: list[np.ndarray], query: np.ndarray, prior: float | None) -> list[float]:
@@ -34,7 +39,7 @@ def test_finds_what_brute_force_finds(sizes, seed, prior):
     draw = np.random.default_rng(seed)
     groups, query = [unit(size, draw) for size in sizes], unit(1, draw)[0]
     scores = brute_force(groups, query, prior)
-    found = Index(groups).nearest(query, 5, prior)
+    found = index_of(groups).nearest(query, 5, prior)
     assert len(found) == min(5, len(sizes))
     np.testing.assert_allclose([got for _, got in found], sorted(scores)[::-1][:5], atol=1e-5)
     np.testing.assert_allclose([scores[at] for at, _ in found], [s for _, s in found], atol=1e-5)
@@ -53,7 +58,7 @@ def test_an_index_that_changes_finds_what_a_new_one_finds(changes, seed):
             added = [unit(size, draw) for size in sizes]
             before, query = grown, unit(1, draw)[0]
             expected = before.nearest(query, 3)
-            grown = grown.changed(added, gone)
+            grown = grown.changed(list(map(Compact.of, added)), gone)
             assert before.nearest(query, 3) == expected
             for each in added:
                 groups[number] = each
@@ -73,7 +78,7 @@ def test_one_group_is_scored_as_among_many():
     draw = np.random.default_rng(3)
     for size in (3, 12):
         group, query = unit(size, draw), unit(1, draw)[0]
-        [(_, found)] = Index([group]).nearest(query, 1, 0.3)
+        [(_, found)] = index_of([group]).nearest(query, 1, 0.3)
         assert abs(score(group, query, 0.3) - found) < 1e-6
 
 
@@ -94,13 +99,13 @@ def test_an_empty_index_finds_nothing():
     assert Index([]).nearest(np.ones(8, np.float32), 5) == []
     assert len(Index([])) == 0
     row = np.eye(1, 8, dtype=np.float32)
-    emptied = Index([row]).changed([], [0])
+    emptied = index_of([row]).changed([], [0])
     assert emptied.nearest(row[0], 5) == []
 
 
 def test_opposite_examples_do_not_divide_by_zero():
     row = np.eye(1, 8, dtype=np.float32)
-    [(_, found)] = Index([np.concatenate([row, -row])]).nearest(row[0], 1)
+    [(_, found)] = index_of([np.concatenate([row, -row])]).nearest(row[0], 1)
     assert np.isfinite(found)
 
 
@@ -112,8 +117,7 @@ def themed(draw: np.random.Generator, groups: int, dimensions: int) -> list[np.n
     found = []
     for theme in themes:
         rows = (theme + 0.6 * draw.normal(size=(draw.integers(1, 30), dimensions))) * spread
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        found.append(rows.astype(np.float16))
+        found.append(Compact.of(rows.astype(np.float32)).floats())
     return found
 
 
@@ -121,11 +125,11 @@ def test_of_many_groups_nearly_all_of_the_ten_best_are_found():
     draw = np.random.default_rng(7)
     groups, grown = themed(draw, 1500, 600), Index()
     for start in range(0, len(groups), 100):
-        grown = grown.changed(groups[start : start + 100], [])
+        grown = grown.changed(list(map(Compact.of, groups[start : start + 100])), [])
     hits = []
     for group in draw.choice(len(groups), 40, replace=False):
-        query = groups[group][0].astype(np.float32)
-        scores = brute_force([each.astype(np.float32) for each in groups], query, 0.2)
+        query = groups[group][0]
+        scores = brute_force(groups, query, 0.2)
         found = grown.nearest(query, 16, 0.2)
         assert found[0][0] == np.argmax(scores)
         exact, said = [scores[at] for at, _ in found], [score for _, score in found]
@@ -135,7 +139,7 @@ def test_of_many_groups_nearly_all_of_the_ten_best_are_found():
 
 
 def test_prototypes_are_the_centroid_and_what_is_far_from_it():
-    one, other = np.eye(2, 300, dtype=np.float16)
+    one, other = np.eye(2, 300, dtype=np.float32)
     found = index.prototypes(np.stack([*[one] * 20, other]))
     assert found.shape == (3, index.COARSE)
     assert len(index.prototypes(np.stack([one] * 200))) == index.PROTOTYPES

@@ -5,6 +5,7 @@ import pytest
 from served import FRENCH, WEATHER
 
 from registry.view import Visibility
+from router.routing.compact import Compact
 from router.routing.copies import distinct
 from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
@@ -15,7 +16,7 @@ ENCODER = HashedWords()
 
 
 def route(id: str, texts: list[str], version: int = 1) -> Route:  # noqa: A002
-    return Route(id, version, f"sha256:{id}", distinct(ENCODER.encode(texts)))
+    return Route(id, version, f"sha256:{id}", Compact.of(distinct(ENCODER.encode(texts))))
 
 
 GENERAL = ["tell me about history", "who was caesar", "thanks a lot"]

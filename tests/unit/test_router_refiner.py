@@ -11,6 +11,7 @@ from patience import HANGS
 
 from registry.view import Visibility
 from router.routing import refiner
+from router.routing.compact import Compact
 from router.routing.copies import distinct
 from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
@@ -40,8 +41,8 @@ def texts(topic: int, count: int = 9) -> list[str]:
 
 
 def route(id: str, topic: int = 0, count: int = 9, **fields) -> Route:  # noqa: A002
-    vectors = distinct(ENCODER.encode(texts(topic, count)))
-    return Route(id, 1, f"sha256:{id}-{topic}", vectors, **fields)
+    rows = Compact.of(distinct(ENCODER.encode(texts(topic, count))))
+    return Route(id, 1, f"sha256:{id}-{topic}", rows, **fields)
 
 
 def refined(snapshot: Snapshot) -> Snapshot:

@@ -1,0 +1,39 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.routing.compact import Compact
+
+
+@given(st.integers(1, 40), st.integers(1, 900), st.integers(0, 2**32 - 1))
+def test_rows_stay_unit_rows_and_near_what_they_were(rows, dimensions, seed):
+    draw = np.random.default_rng(seed)
+    exact = draw.normal(size=(rows, dimensions)).astype(np.float32)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    found = Compact.of(exact)
+    floats = found.floats()
+    assert len(found) == rows
+    assert floats.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(floats, axis=1), 1, atol=1e-5)
+    assert np.einsum("ij,ij->i", floats, exact).min() > 0.9995
+    # What was made compact once stays as it is.
+    np.testing.assert_array_equal(Compact.of(floats).values, found.values)
+    np.testing.assert_array_equal(Compact.held(found.values).scales, found.scales)
+    np.testing.assert_array_equal(found.floats(3), floats[:, :3])
+    for columns in (1, dimensions):
+        query = draw.normal(size=columns).astype(np.float32)
+        expected = floats[:, :columns] @ query
+        np.testing.assert_allclose(found.dot(query), expected, atol=1e-4)
+
+
+def test_rows_are_put_together_and_taken_out():
+    draw = np.random.default_rng(0)
+    one, other = (Compact.of(draw.normal(size=(3, 8)).astype(np.float32)) for _ in range(2))
+    both = Compact.together([one, other])
+    np.testing.assert_array_equal(both.floats(), np.concatenate([one.floats(), other.floats()]))
+    left = both.without(np.array([1, 3, 4, 5]))
+    np.testing.assert_array_equal(left.floats(), one.floats()[[0, 2]])
+
+
+def test_a_row_of_zeros_stays_one():
+    assert not Compact.of(np.zeros((1, 8), np.float32)).floats().any()
