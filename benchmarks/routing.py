@@ -41,7 +41,8 @@ from router.routing.general import base_requests, follow_up_probe
 from router.routing.index import score
 from router.routing.policy import POOL, Policy
 from router.routing.refiner import settled
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 from router.routing.view import routing_view
 
 OWNER = "bench"

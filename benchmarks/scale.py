@@ -171,7 +171,7 @@ def measure(home: Path, spec: BaseSpec, examples: int) -> Measured:
     memory = psutil.Process().memory_info().rss - before
     snapshot = follower.snapshot
     assert snapshot is not None
-    vectors = len(snapshot.index) * DIMENSIONS * 4
+    vectors = snapshot.examples * DIMENSIONS * 4
     decisions = [
         _seconds(Policy().decide, snapshot, encoder, [text]) - _seconds(encoder.encode, [text])
         for text in general_requests()[:ROUNDS]

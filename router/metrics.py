@@ -91,7 +91,7 @@ class Metrics:
         if snapshot is not None:
             self._generation.set(snapshot.generation)
             self._specialists.set(len(snapshot))
-            self._examples.set(len(snapshot.index))
+            self._examples.set(snapshot.examples)
             self._skipped.set(skipped)
         return generate_latest(self._registry)
 

@@ -8,7 +8,7 @@ import numpy as np
 from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.index import score
-from router.routing.snapshot import Route
+from router.routing.route import Route
 
 SAME = 0.98
 """Cosine from which on two texts ask the same, in other spelling or punctuation at most."""

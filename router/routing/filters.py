@@ -57,8 +57,12 @@ class Options:
 class Marked(Protocol):
     """Numbered routes, found by their marks."""
 
-    def having(self, mark: str) -> NDArray[np.intp]:
-        """The numbers of those with a mark."""
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which numbers are still in use, [numbers]."""
+
+    def having(self, mark: str) -> NDArray[np.bool_]:
+        """Which numbers have a mark, [numbers]."""
 
     def number(self, specialist: str) -> int | None:
         """The number of one; None if it is not there."""
@@ -85,34 +89,30 @@ class Marks:
         for mark in marked:
             self._numbers.setdefault(mark, array("q")).append(number)
 
-    def having(self, mark: str, end: int) -> NDArray[np.intp]:
-        """The numbers below `end` with a mark, ascending."""
+    def having(self, mark: str, end: int) -> NDArray[np.bool_]:
+        """Which of the numbers below `end` have a mark, [end]."""
         found = np.array(self._numbers.get(mark, ()), dtype=np.intp)
-        return found[: np.searchsorted(found, end)]
+        among = np.zeros(end, dtype=np.bool_)
+        among[found[: np.searchsorted(found, end)]] = True
+        return among
 
 
-def passing(
-    marked: Marked, count: int, owner: str | None, filters: Filters
-) -> NDArray[np.bool_] | None:
-    """Which of `count` routes an owner's request may be routed to, [count]; None for all.
+def passing(marked: Marked, owner: str | None, filters: Filters) -> NDArray[np.bool_]:
+    """Which routes an owner's request may be routed to, [numbers].
 
     Args:
         marked: the routes.
-        count: how many there are.
         owner: whose request it is; None sees what is private too.
         filters: what the request asks for.
     """
-    if owner is None and not filters:
-        return None
-    shown = np.ones(count, dtype=np.bool_)
+    shown = np.ones(len(marked.alive), dtype=np.bool_)
     for group in _groups(owner, filters):
-        some = np.zeros(count, dtype=np.bool_)
-        for mark in group:
-            some[marked.having(mark)] = True
-        shown &= some
+        shown &= np.logical_or.reduce([marked.having(mark) for mark in group])
     for name in filters.blocked:
-        number = marked.number(name) if "/" in name else None
-        shown[marked.having(f"owner:{name}") if number is None else number] = False
+        if "/" not in name:
+            shown &= ~marked.having(f"owner:{name}")
+        elif (number := marked.number(name)) is not None:
+            shown[number] = False
     return shown
 
 

@@ -14,7 +14,8 @@ from router.routing.index import NEIGHBOURS
 from router.routing.probe import Probe
 from router.routing.probe_store import probe_store
 from router.routing.refiner import Refiner, first_probes
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 from router.routing.vectors import VectorStore, kept_vectors
 
 logger = logging.getLogger(__name__)

@@ -79,7 +79,7 @@ class Groups(Protocol):
     sizes: NDArray[np.intp]
     lengths: Vectors
 
-    def near(self, short: Vectors, among: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    def near(self, short: Vectors, among: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
         """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
 
     def rows(self, groups: NDArray[np.intp]) -> Compact:
@@ -91,7 +91,7 @@ def nearest_groups(
     query: Vectors,
     count: int,
     prior: float | None,
-    among: NDArray[np.intp],
+    among: NDArray[np.bool_],
 ) -> list[tuple[int, float]]:
     """The `count` best groups for a unit vector: their numbers and scores, best first.
 
@@ -102,13 +102,13 @@ def nearest_groups(
         query: float32 [dimensions].
         count: how many.
         prior: what any text scores, which small groups are weighed with; None weighs nothing.
-        among: the numbers of the groups that are looked at.
+        among: which groups are looked at, [groups].
     """
-    if not len(among) or not count:
+    if not among.any() or not count:
         return []
     some = groups.near(np.ascontiguousarray(query[:COARSE]), among, max(4 * count, FOUND))
     if len(some) > count:
-        some = _best(some, _scores(groups, query, some, prior, COARSE), count + count // 2)
+        some = best_of(some, _scores(groups, query, some, prior, COARSE), count + count // 2)
     scores = _scores(groups, query, some, prior)
     order = np.lexsort((some, -scores))
     return [(int(some[at]), float(scores[at])) for at in order[:count]]
@@ -194,16 +194,17 @@ class Index:
         among: NDArray[np.bool_] | None = None,
     ) -> list[tuple[int, float]]:
         """The `count` best of these groups, or of all, see `nearest_groups`."""
-        looked_at = np.flatnonzero(self._alive if among is None else self._alive & among)
+        looked_at = self._alive if among is None else self._alive & among
         return nearest_groups(self, query, count, prior, looked_at)
 
-    def near(self, short: Vectors, among: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    def near(self, short: Vectors, among: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
         """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
-        if len(among) <= count:
-            return among
+        some = np.flatnonzero(among)
+        if len(some) <= count:
+            return some
         near = self._prototypes.dot(short, self._end)
-        best: Vectors = np.maximum.reduceat(near, self._starts)[among]
-        return _best(among, best, count)
+        best: Vectors = np.maximum.reduceat(near, self._starts)[some]
+        return best_of(some, best, count)
 
     def rows(self, groups: NDArray[np.intp]) -> Compact:
         """The rows of some groups, one after the other."""
@@ -240,7 +241,7 @@ def prototypes(rows: Vectors) -> Vectors:
     return np.stack(found)
 
 
-def _best(groups: NDArray[np.intp], scores: Vectors, count: int) -> NDArray[np.intp]:
+def best_of(groups: NDArray[np.intp], scores: Vectors, count: int) -> NDArray[np.intp]:
     """The groups with the largest scores, in no order; of equal ones the first."""
     found: NDArray[np.intp] = groups[np.argsort(-scores, kind="stable")[:count]]
     return found

@@ -13,7 +13,8 @@ from router.routing.encoder import Encoder, Vectors
 from router.routing.filters import NOTHING, Options
 from router.routing.index import NEIGHBOURS
 from router.routing.odds import against_base, log_odds, probabilities
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 
 TURNS_BACK = 64
 """Turns of the user that are looked at, at most."""

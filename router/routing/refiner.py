@@ -17,7 +17,8 @@ from router.routing.encoder import Vectors
 from router.routing.index import centroid, nearest_rows
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -1,64 +1,58 @@
 """The immutable route table that a replica serves from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.traits import Traits
-from registry.version import Canary
-from registry.view import Visibility
-from router.routing.compact import Compact
 from router.routing.encoder import Vectors
-from router.routing.filters import Filters, Marks, marks, passing
-from router.routing.index import Index, centroid, score
+from router.routing.filters import Filters, passing
+from router.routing.index import centroid, score
 from router.routing.probe import Probe
+from router.routing.recent import Recent
+from router.routing.route import Route
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
-    """A specialist's live version and the vectors of its examples, at least one.
-
-    `since` is when the specialist was first registered, in Unix seconds; `canary` is a version that
-    some of its requests get instead; `visibility` says whom it may be chosen for; `traits` are what
-    requests may ask for.
-    """
-
-    specialist: str
-    version: int
-    digest: str
-    rows: Compact = field(repr=False)
-    since: float = 0.0
-    canary: Canary | None = None
-    visibility: Visibility = Visibility.PUBLIC
-    traits: Traits = field(default_factory=Traits)
+class Part(Protocol):
+    """Some of a snapshot's routes, numbered."""
 
     @property
-    def vectors(self) -> Vectors:
-        """The examples' unit vectors, float32 [rows, dimensions]; made anew each time."""
-        return self.rows.floats()
+    def alive(self) -> NDArray[np.bool_]:
+        """Which numbers are still in use, [numbers]."""
 
     @property
-    def owner(self) -> str:
-        """Whose it is."""
-        return self.specialist.partition("/")[0]
+    def examples(self) -> int:
+        """How many vectors the routes in use have."""
 
-    def answers(self, owner: str | None) -> bool:
-        """Whether it may be named by whoever owns this; None may name all."""
-        return self.visibility != Visibility.PRIVATE or owner in (None, self.owner)
+    def number(self, specialist: str) -> int | None:
+        """The number of a specialist's route; None for one that is not here, or no longer."""
 
-    @property
-    def marks(self) -> Iterable[str]:
-        """What it is filtered by."""
-        return marks(self.owner, self.visibility == Visibility.PUBLIC, self.traits)
+    def route(self, number: int) -> Route:
+        """The route of a number."""
+
+    def having(self, mark: str) -> NDArray[np.bool_]:
+        """Which numbers have a mark, [numbers]."""
+
+    def nearest(
+        self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]
+    ) -> list[tuple[int, float]]:
+        """The numbers of the `count` best routes among some, and their scores, best first."""
+
+
+class Kept(Part, Protocol):
+    """A part that only shrinks."""
+
+    def without(self, specialists: Collection[str]) -> "Kept":
+        """The part without some specialists, those that it has."""
 
 
 class Snapshot:
     """All routes at one generation of the registry, and the general requests of the base.
 
-    Changing it makes another snapshot, which shares all vectors with this one.
+    Most routes of a large catalogue are in parts that are kept on disk; the recent ones are in
+    memory. Changing a snapshot makes another one, which shares all vectors with it.
     """
 
     def __init__(
@@ -67,74 +61,81 @@ class Snapshot:
         routes: Iterable[Route],
         general: Vectors,
         follow_up: Probe | None = None,
+        kept: Sequence[Kept] = (),
     ) -> None:
         """Take the routes.
 
         Args:
             generation: the registry's.
-            routes: one for each specialist.
+            routes: one for each specialist that is in no part.
             general: the requests that compete with them for the base, [rows, dimensions].
             follow_up: tells messages that say nothing without the ones before them.
+            kept: parts with the other specialists, each in one of them.
         """
         self.generation = generation
         self.general = general
         self._general_centre = centroid(general)
         self.follow_up = follow_up
+        self.kept = tuple(kept)
+        self.recent = Recent(routes)
         self._probes: Mapping[str, Probe] = {}
-        self.index = Index()
         self._owner: str | None = None
-        self._shown: NDArray[np.bool_] | None = None
+        # Of each part, which routes may be chosen, beside those that are gone; None for all.
+        self._shown: Sequence[NDArray[np.bool_] | None] = [None] * len(self._parts)
         self.is_filtered = False
-        # Shared with the snapshots that grow out of this one; `index` says which routes are mine.
-        self._routes: list[Route] = []
-        self._numbers: dict[str, int] = {}
-        self._marks = Marks()
-        self._take({route.specialist: route for route in routes}, self.index)
+        # The same for all that have the same routes.
+        self._content = object()
 
     def __len__(self) -> int:
         """How many specialists are routed to."""
-        return int(np.count_nonzero(self._among))
+        return sum(int(np.count_nonzero(among)) for _, among in self._searched)
+
+    @property
+    def examples(self) -> int:
+        """How many example vectors there are, whoever may see them."""
+        return sum(part.examples for part in self._parts)
 
     @property
     def routes(self) -> list[Route]:
         """All routes, by specialist; to be looked through only rarely."""
-        found = (self._routes[number] for number in np.flatnonzero(self._among))
+        found = (
+            part.route(int(number))
+            for part, among in self._searched
+            for number in np.flatnonzero(among)
+        )
         return sorted(found, key=lambda route: route.specialist)
 
     def seen_by(self, owner: str | None, filters: Filters | None = None) -> "Snapshot":
         """The routes that an owner may use, None all of them, as far as they pass the filters."""
-        shown = passing(self, len(self.index.alive), owner, filters or Filters())
-        if shown is None:
+        asked = filters or Filters()
+        if owner is None and not asked:
             return self
         other = copy(self)
-        other._owner, other._shown, other.is_filtered = owner, shown, bool(filters)
+        other._owner, other.is_filtered = owner, bool(asked)
+        other._shown = [passing(part, owner, asked) for part in self._parts]
         return other
-
-    def having(self, mark: str) -> NDArray[np.intp]:
-        """The numbers of routes with a mark."""
-        return self._marks.having(mark, len(self.index.alive))
-
-    def number(self, specialist: str) -> int | None:
-        """The number of a specialist's route; None for one that is not here, or no longer."""
-        number = self._numbers.get(specialist)
-        return number if number is not None and number in self.index else None
 
     def find(self, specialist: str) -> Route | None:
         """The route of a specialist; None for one that is not here, or no longer in use here."""
-        number = self.number(specialist)
-        if number is None:
-            return None
-        route = self._routes[number]
-        return route if route.answers(self._owner) else None
+        for part in reversed(self._parts):
+            number = part.number(specialist)
+            if number is not None:
+                route = part.route(number)
+                return route if route.answers(self._owner) else None
+        return None
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None = None
     ) -> list[tuple[Route, float]]:
         """The `count` best routes for a unit vector and their scores, best first."""
-        found = self.index.nearest(query, count, prior, self._shown)
-        routes = [(self._routes[number], near) for number, near in found]
+        found = [
+            (part.route(number), near)
+            for part, among in self._searched
+            for number, near in part.nearest(query, count, prior, among)
+        ]
         # Replicas number routes as they came to know them; a tie must not depend on that.
-        return sorted(routes, key=lambda pair: (-pair[1], pair[0].specialist))
+        found.sort(key=lambda pair: (-pair[1], pair[0].specialist))
+        return found[:count]
 
     def near_general(self, query: Vectors) -> float:
         """How near the general requests are to a unit vector, scored as a route's examples are."""
@@ -145,18 +146,15 @@ class Snapshot:
 
         Only of one that nobody in particular sees.
         """
-        if not self.index.is_newest or self.index.is_sparse:
-            routes = {route.specialist: route for route in self.routes} | dict(changes)
-            left = (route for route in routes.values() if route is not None)
-            anew = Snapshot(generation, left, self.general, self.follow_up)
-            return anew.refined(self._probes)
         other = copy(self)
         other.generation = generation
         gone = {each for each, route in changes.items() if route is None}
         if gone:
-            kept = {each: probe for each, probe in self._probes.items() if each not in gone}
-            other._probes = kept
-        other._take(changes, self.index)
+            left = {each: probe for each, probe in self._probes.items() if each not in gone}
+            other._probes = left
+        other.kept = tuple(part.without(changes) for part in self.kept)
+        other.recent = self.recent.changed(changes)
+        other._content = object()
         return other
 
     def probe(self, route: Route) -> Probe | None:
@@ -167,24 +165,23 @@ class Snapshot:
     def refined(self, probes: Mapping[str, Probe]) -> "Snapshot":
         """The same routes with newer probes for some specialists."""
         other = copy(self)
-        kept = {each: probe for each, probe in probes.items() if each in self._numbers}
-        other._probes = {**self._probes, **kept}
+        here = {each: probe for each, probe in probes.items() if self._has(each)}
+        other._probes = {**self._probes, **here}
         return other
 
     def shows_the_same_as(self, other: "Snapshot | None") -> bool:
         """Whether both have the same routes."""
-        return other is not None and self.index is other.index
-
-    def _take(self, changes: Mapping[str, Route | None], index: Index) -> None:
-        withdrawn = [self._numbers.pop(each) for each in changes if each in self._numbers]
-        added = [route for route in changes.values() if route is not None]
-        self.index = index.changed([route.rows for route in added], withdrawn)
-        for route in added:
-            self._numbers[route.specialist] = number = len(self._routes)
-            self._marks.add(number, route.marks)
-            self._routes.append(route)
+        return other is not None and self._content is other._content
 
     @property
-    def _among(self) -> NDArray[np.bool_]:
-        alive = self.index.alive
-        return alive if self._shown is None else alive & self._shown
+    def _parts(self) -> Sequence[Part]:
+        return (*self.kept, self.recent)
+
+    @property
+    def _searched(self) -> Iterable[tuple[Part, NDArray[np.bool_]]]:
+        """The parts, each with the numbers that may be chosen."""
+        for part, shown in zip(self._parts, self._shown, strict=True):
+            yield part, part.alive if shown is None else part.alive & shown
+
+    def _has(self, specialist: str) -> bool:
+        return any(part.number(specialist) is not None for part in self._parts)

@@ -15,7 +15,8 @@ from router.routing.encoder import MiniLM
 from router.routing.general import base_requests, general_requests
 from router.routing.policy import Policy
 from router.routing.refiner import settled
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 from router.routing.view import routing_view
 from specialists.training.data import read_rows
 

@@ -13,7 +13,8 @@ from router.routing.compact import Compact
 from router.routing.filters import Filters, Options
 from router.routing.hashed import HashedWords
 from router.routing.policy import TIE, Policy
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 
 ENCODER = HashedWords()
 OWNERS, TAGS, LANGUAGES, LICENSES = ("ada", "bob"), ("law", "tax"), ("en", "de"), ("", "mit")

@@ -10,7 +10,8 @@ from router.routing.copies import distinct
 from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
 from router.routing.probe import Probe
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 
 ENCODER = HashedWords()
 
@@ -219,7 +220,7 @@ def test_many_changes_do_not_pile_up():
     snapshot = Snapshot(0, [route("bob/weather", WEATHER)], BASE)
     for generation in range(1, 2500):
         snapshot = snapshot.changed(generation, {"a/b": route("a/b", ["rhyme"], generation)})
-    assert len(snapshot._routes) < 2100
+    assert len(snapshot.recent._routes) < 2100
     assert [(r.specialist, r.version) for r in snapshot.routes] == [
         ("a/b", 2499), ("bob/weather", 1)
     ]  # fmt: skip

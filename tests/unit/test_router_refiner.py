@@ -18,7 +18,8 @@ from router.routing.policy import Policy
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore, probe_store
 from router.routing.refiner import Refiner, first_probes, neighbours
-from router.routing.snapshot import Route, Snapshot
+from router.routing.route import Route
+from router.routing.snapshot import Snapshot
 
 ENCODER = HashedWords()
 TOPICS = [
