@@ -67,6 +67,21 @@ def last(
     return [_entry(row) for row in connection.execute(statement)][::-1]
 
 
+def stamp(connection: Connection) -> str:
+    """The last entry's number and digest, which stands for all before it too."""
+    latest = select(audit.c.seq, audit.c.digest).order_by(audit.c.seq.desc()).limit(1)
+    row = connection.execute(latest).first()
+    return "" if row is None else f"{row.seq} {row.digest}"
+
+
+def bears(connection: Connection, stamp: str) -> bool:
+    """Whether the log has the entry that was the last one when this stamp was given."""
+    seq, _, digest = stamp.partition(" ")
+    if not seq.isascii() or not seq.isdecimal():
+        return False
+    return connection.scalar(select(audit.c.digest).where(audit.c.seq == int(seq))) == digest
+
+
 def problems(database: Database, head: str | None = None) -> Iterator[str]:
     """What is wrong with the chain, in sentences: the first entry that does not follow.
 

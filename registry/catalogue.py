@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from registry import listing, lookup, queries, scores
+from registry import audit, listing, lookup, queries, scores
 from registry.blobs import Blobs
 from registry.card import UNREADABLE, Card, Evaluation, folded
 from registry.database import Database
@@ -33,6 +33,11 @@ class Catalogue:
         self._database = database
         self._blobs = blobs
         self._view = view
+
+    @property
+    def base(self) -> str:
+        """The base that all here fit."""
+        return self._view.base
 
     def resolve(self, reference: Reference) -> Version:
         """The version that a reference means; without alias and digest, the live one.
@@ -168,6 +173,16 @@ class Catalogue:
         """The number of the last change; 0 before the first. Cheap enough to ask all the time."""
         with self._database.read() as connection:
             return connection.scalar(queries.last_change()) or 0
+
+    def stamp(self) -> str:
+        """What `bears` knows this registry by later, as long as it holds all it holds now."""
+        with self._database.read() as connection:
+            return audit.stamp(connection)
+
+    def bears(self, stamp: str) -> bool:
+        """Whether this is the registry that gave a stamp, and no older state of it."""
+        with self._database.read() as connection:
+            return audit.bears(connection, stamp)
 
     def changes(self, after: int, limit: int = _MAX_PAGE) -> list[Change]:
         """Up to `limit` changes numbered above `after`, in order, each with what is live now."""

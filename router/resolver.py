@@ -117,6 +117,8 @@ class Resolver:
         asked, begun = options or Options(), time.perf_counter()
         seen, policy = snapshot.seen_by(owner, asked.filters), self._policy.asked(asked)
         decision = await self._routing.run(policy.decide, seen, self._encoder, turns)
+        if decision.evidence is not None:
+            self._follower.refiner.want(decision.evidence.unprobed)
         return replace(decision, milliseconds=1000 * (time.perf_counter() - begun))
 
     def version(self, model: str, owner: str | None = None) -> Version:

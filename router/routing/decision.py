@@ -39,11 +39,13 @@ class Evidence:
         read: The text that was compared.
         odds: Of the best candidate against the base, as a logarithm.
         base: The probability that no specialist is meant.
+        unprobed: Specialists that may well be meant, and have no probe.
     """
 
     read: str
     odds: float
     base: float
+    unprobed: tuple[str, ...] = ()
 
     @property
     def fit(self) -> float:

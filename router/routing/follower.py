@@ -11,17 +11,21 @@ from registry.registry import Live, Registry
 from router.routing.encoder import Encoder
 from router.routing.general import base_requests, follow_up_probe
 from router.routing.index import NEIGHBOURS
+from router.routing.pack import Pack
 from router.routing.probe import Probe
 from router.routing.probe_store import probe_store
 from router.routing.refiner import Refiner, first_probes
 from router.routing.route import Route
+from router.routing.shelf import AT_FIRST, Shelf
 from router.routing.snapshot import Snapshot
-from router.routing.vectors import VectorStore, kept_vectors
+from router.routing.vectors import VectorStore, kept_vectors, name_of
 
 logger = logging.getLogger(__name__)
 
 FIRST = 4
 """New specialists of few examples, up to so many at once, have probes from the first moment."""
+FORMAT = "1"
+"""Of what is kept of routes on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Follower:
         self._encoder = encoder
         self._cache = cache
         self._vectors = VectorStore(encoder, cache)
+        self._shelf = _shelf(registry, encoder, cache)
         self._interval = interval
         self._snapshot: Snapshot | None = None
         self._reading = Reading(0, 0)
@@ -90,6 +95,8 @@ class Follower:
         self.refiner.stop()
         if self._thread.is_alive():
             self._thread.join()
+        if self._shelf is not None:
+            self._shelf.close()
 
     def refresh(self) -> None:
         """Take in everything the registry holds by now; on return the snapshot shows it.
@@ -98,13 +105,31 @@ class Follower:
             StorageError: When the registry cannot be read at the moment.
         """
         with self._refreshing:
-            if self._snapshot is None:
-                self._snapshot = self._first()
-                self._ready.set()
+            before = self._snapshot
+            self._snapshot = self._level(self._first() if before is None else before)
+            self._ready.set()
+            if self._snapshot is not before:
                 self.refiner.wake()
-            while self._snapshot.generation < self._registry.generation():
-                self._snapshot = self._next(self._snapshot)
-                self.refiner.wake()
+
+    def tidy(self) -> None:
+        """Move to disk what there is much of; the snapshot shows the same routes ever after.
+
+        Raises:
+            StorageError: When the registry cannot be read at the moment.
+            OSError: The disk cannot be written.
+        """
+        if self._snapshot is None or self._shelf is None:
+            return
+        if not self._shelf.tidy(self._snapshot, self.skipped):
+            return
+        shelved = self._shelf.read()
+        if shelved is None:
+            return
+        with self._refreshing:
+            before = self._snapshot
+            read = Snapshot(shelved.generation, [], before.general, before.follow_up, shelved.packs)
+            self._snapshot = self._level(read).refined(before.probes)
+            self.refiner.wake()
 
     def _refine(self, probes: Mapping[str, Probe]) -> None:
         with self._refreshing:
@@ -115,6 +140,7 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 self.refresh()
+                self.tidy()
             except StorageError as error:
                 logger.warning("the registry cannot be read, trying again: %s", error)
             except Exception:
@@ -122,13 +148,42 @@ class Follower:
             self._stopping.wait(self._interval)
 
     def _first(self) -> Snapshot:
+        shelved = self._shelf.read() if self._shelf else None
         # Asked before reading: what is registered meanwhile is then merely read twice.
-        generation = self._registry.generation()
-        self._reading = Reading(0, self._registry.count())
-        routes = list(self._all_routes())
+        generation = shelved.generation if shelved else self._registry.generation()
+        packs: list[Pack] = list(shelved.packs) if shelved else []
+        recent = [] if shelved else self._read_all(packs)
+        self.skipped |= shelved.skipped if shelved else {}
         # Last, since it takes longest: a registry that cannot be read has failed by now.
         bases = kept_vectors(self._encoder, base_requests(), self._cache, "general")
-        return Snapshot(generation, routes, bases, follow_up_probe(bases))
+        first = Snapshot(generation, recent, bases, follow_up_probe(bases), packs)
+        if packs and self._shelf and not shelved:
+            self._shelf.note(first, packs, self.skipped)
+        return first
+
+    def _read_all(self, packs: list[Pack]) -> list[Route]:
+        """All routes; very many come to `packs` instead, and none is left."""
+        self._reading = Reading(0, self._registry.count())
+        recent: list[Route] = []
+        for route in self._all_routes():
+            recent.append(route)
+            if len(recent) >= AT_FIRST:
+                recent = self._moved(recent, packs)
+        return self._moved(recent, packs) if packs and recent else recent
+
+    def _moved(self, routes: list[Route], packs: list[Pack]) -> list[Route]:
+        """What is left in memory after routes were moved to another pack, if they can be."""
+        pack = self._shelf.move(routes) if self._shelf else None
+        if pack is None:
+            return routes
+        packs.append(pack)
+        return []
+
+    def _level(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with all that changed since."""
+        while snapshot.generation < self._registry.generation():
+            snapshot = self._next(snapshot)
+        return snapshot
 
     def _all_routes(self) -> Iterator[Route]:
         last = ""
@@ -175,3 +230,10 @@ class Follower:
 
     def _examples(self, digest: str) -> list[str]:
         return self._registry.card(digest).routed_by
+
+
+def _shelf(registry: Registry, encoder: Encoder, cache: Path | None) -> Shelf | None:
+    """What keeps this base's specialists below `cache`, as this encoder reads them."""
+    if cache is None:
+        return None
+    return Shelf(cache / f"routes-{name_of(encoder.identity, registry.base, FORMAT)}", registry)

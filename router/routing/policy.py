@@ -25,6 +25,8 @@ POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
 """Log-odds by which one must be ahead of others not to be compared with them once more."""
+ASKED_FOR = 0.02
+"""Probability from which on a specialist without a probe should have one."""
 TIE = float(np.log(2))
 """Log-odds by which one may be ahead of others and yet is only about as likely."""
 
@@ -165,7 +167,12 @@ class Policy:
         likely = probabilities([each for each, _ in odds])
         some = list(zip(odds, likely, strict=True))[: self.candidates]
         candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
-        evidence = Evidence(text, odds[0][0], 1 - sum(likely))
+        unprobed = tuple(
+            found.route.specialist
+            for (_, found), probability in some
+            if probability >= ASKED_FOR and snapshot.probe(found.route) is None
+        )
+        evidence = Evidence(text, odds[0][0], 1 - sum(likely), unprobed)
         return Comparison(candidates, evidence)
 
     def _preferred_first(self, odds: list[tuple[float, Found]]) -> list[tuple[float, Found]]:

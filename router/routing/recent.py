@@ -29,6 +29,11 @@ class Recent:
         return self._index.alive
 
     @property
+    def routes(self) -> list[Route]:
+        """The routes in use, as they came."""
+        return [self._routes[number] for number in np.flatnonzero(self.alive)]
+
+    @property
     def examples(self) -> int:
         """How many vectors the routes in use have."""
         return len(self._index)
@@ -62,8 +67,7 @@ class Recent:
     def changed(self, changes: Mapping[str, Route | None]) -> "Recent":
         """These after some were replaced, added, or taken away (None)."""
         if not self._index.is_newest or self._index.is_sparse:
-            left = (self._routes[number] for number in np.flatnonzero(self.alive))
-            routes = {route.specialist: route for route in left} | dict(changes)
+            routes = {route.specialist: route for route in self.routes} | dict(changes)
             return Recent(route for route in routes.values() if route is not None)
         other = Recent.__new__(Recent)
         other._routes, other._numbers, other._marks = self._routes, self._numbers, self._marks

@@ -5,7 +5,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from router.routing.index import centroid, nearest_rows
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore
 from router.routing.route import Route
-from router.routing.snapshot import Snapshot
+from router.routing.snapshot import PROBES, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,10 @@ SOON = 32
 NOBODY = ""
 """Owns nothing, and so sees what is public."""
 ROWS = 1024
-MOST = 20_000
-"""Routes up to which probes are fitted; of more, neighbours take too long to find."""
+MOST = PROBES
+"""Routes up to which all have probes. Of more those have that are asked for, so many at most."""
+WANTED = 256
+"""Routes that wait to be fitted, since they are asked for."""
 PATIENCE = 1.0
 """Seconds of fitting after which what is done is given, and what has changed is looked at."""
 RETRY = 30.0
@@ -82,6 +85,7 @@ class Refiner:
         self._give = give
         self._store = store or ProbeStore(None, 0)
         self._settled: Snapshot | None = None
+        self._wanted: deque[str] = deque(maxlen=WANTED)
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="refiner", daemon=True)
@@ -93,6 +97,16 @@ class Refiner:
     def wake(self) -> None:
         """Look at the snapshot again."""
         self._changed.set()
+
+    def want(self, specialists: Collection[str]) -> None:
+        """Fit these, which are asked for and have no probes, unless they are to have them anyway.
+
+        Of a catalogue that is too large for all to have them.
+        """
+        snapshot = self._snapshot()
+        if specialists and snapshot is not None and len(snapshot) > MOST:
+            self._wanted.extend(specialists)
+            self._changed.set()
 
     def stop(self) -> None:
         """End fitting, after the probe that is being fitted."""
@@ -123,7 +137,11 @@ class Refiner:
     def _round(self) -> bool:
         """Fit what is out of date while the routes stay; whether anything may be left to do."""
         snapshot = self._snapshot()
-        if snapshot is None or len(snapshot) > MOST or snapshot.shows_the_same_as(self._settled):
+        if snapshot is None:
+            return False
+        if len(snapshot) > MOST:
+            return self._wanted_round(snapshot)
+        if snapshot.shows_the_same_as(self._settled):
             return False
         routes = snapshot.routes
         new = [route for route in routes if snapshot.probe(route) is None]
@@ -142,6 +160,18 @@ class Refiner:
         self._give(fitted)
         self._settled = snapshot
         return False
+
+    def _wanted_round(self, snapshot: Snapshot) -> bool:
+        """Fit one route that is asked for; whether there are more."""
+        try:
+            route = snapshot.find(self._wanted.popleft())
+        except IndexError:
+            return False
+        if route is not None and snapshot.probe(route) is None:
+            self._give(
+                {route.specialist: self._fitted(first_task(snapshot, route), snapshot.general)}
+            )
+        return True
 
     def _fitted(self, task: Task, general: Vectors) -> Probe:
         kept = self._store.read(task.route.digest, task.against)
@@ -174,15 +204,16 @@ def first_probes(snapshot: Snapshot, routes: Sequence[Route]) -> dict[str, Probe
 
     They are fitted anew if their neighbours turn out to be others.
     """
-    fitted = {}
-    for route in routes:
-        owner = NOBODY if route.visibility == Visibility.PUBLIC else route.owner
-        centre = centroid(route.vectors)
-        found = snapshot.seen_by(owner).nearest(centre, NEIGHBOURS + 1)
-        around = [each for each, _ in found if each.specialist != route.specialist]
-        task = Task.of(route, around[:NEIGHBOURS])
-        fitted[route.specialist] = fit_route(task, snapshot.general)
-    return fitted
+    tasks = [first_task(snapshot, route) for route in routes]
+    return {task.route.specialist: fit_route(task, snapshot.general) for task in tasks}
+
+
+def first_task(snapshot: Snapshot, route: Route) -> Task:
+    """A route's probe, told apart from the routes that a search for its examples finds."""
+    owner = NOBODY if route.visibility == Visibility.PUBLIC else route.owner
+    found = snapshot.seen_by(owner).nearest(centroid(route.vectors), NEIGHBOURS + 1)
+    around = [each for each, _ in found if each.specialist != route.specialist]
+    return Task.of(route, around[:NEIGHBOURS])
 
 
 def fit_route(task: Task, general: Vectors) -> Probe:

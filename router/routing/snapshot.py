@@ -1,7 +1,8 @@
 """The immutable route table that a replica serves from."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from router.routing.encoder import Vectors
 from router.routing.filters import Filters, passing
 from router.routing.index import centroid, score
+from router.routing.pack import Pack
 from router.routing.probe import Probe
 from router.routing.recent import Recent
 from router.routing.route import Route
+
+PROBES = 20_000
+"""As many as are held at most."""
 
 
 class Part(Protocol):
@@ -41,18 +46,11 @@ class Part(Protocol):
         """The numbers of the `count` best routes among some, and their scores, best first."""
 
 
-class Kept(Part, Protocol):
-    """A part that only shrinks."""
-
-    def without(self, specialists: Collection[str]) -> "Kept":
-        """The part without some specialists, those that it has."""
-
-
 class Snapshot:
     """All routes at one generation of the registry, and the general requests of the base.
 
-    Most routes of a large catalogue are in parts that are kept on disk; the recent ones are in
-    memory. Changing a snapshot makes another one, which shares all vectors with it.
+    Most routes of a large catalogue are in packs on disk, the recent ones in memory. Changing a
+    snapshot makes another one, which shares all vectors with it.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Snapshot:
         routes: Iterable[Route],
         general: Vectors,
         follow_up: Probe | None = None,
-        kept: Sequence[Kept] = (),
+        kept: Sequence[Pack] = (),
     ) -> None:
         """Take the routes.
 
@@ -70,7 +68,7 @@ class Snapshot:
             routes: one for each specialist that is in no part.
             general: the requests that compete with them for the base, [rows, dimensions].
             follow_up: tells messages that say nothing without the ones before them.
-            kept: parts with the other specialists, each in one of them.
+            kept: packs with the other specialists, each in one of them.
         """
         self.generation = generation
         self.general = general
@@ -157,6 +155,11 @@ class Snapshot:
         other._content = object()
         return other
 
+    @property
+    def probes(self) -> Mapping[str, Probe]:
+        """What was fitted so far, by specialist."""
+        return self._probes
+
     def probe(self, route: Route) -> Probe | None:
         """What was fitted for a route; None as long as nothing was."""
         found = self._probes.get(route.specialist)
@@ -166,7 +169,9 @@ class Snapshot:
         """The same routes with newer probes for some specialists."""
         other = copy(self)
         here = {each: probe for each, probe in probes.items() if self._has(each)}
-        other._probes = {**self._probes, **here}
+        together = {**self._probes, **here}
+        # Those of a large catalogue that were fitted longest ago make room.
+        other._probes = dict(islice(together.items(), max(len(together) - PROBES, 0), None))
         return other
 
     def shows_the_same_as(self, other: "Snapshot | None") -> bool:

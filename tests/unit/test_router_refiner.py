@@ -209,6 +209,40 @@ def test_the_first_probe_of_a_new_route_is_the_one_it_keeps_where_it_has_few_nei
     np.testing.assert_allclose(first.weights, settled.weights, atol=0.02)
 
 
+def test_of_a_large_catalogue_those_have_probes_that_are_asked_for(monkeypatch):
+    monkeypatch.setattr(refiner, "MOST", 5)
+    large = Snapshot(1, [route(f"ada/n{n}", n) for n in range(6)], GENERAL)
+    current = [large]
+    worker = worker_of(current)
+    worker.settle()
+    assert not any(probes(current[0]).values())
+    asked = Policy().decide(large, ENCODER, [texts(2)[3]]).evidence.unprobed
+    assert "ada/n2" in asked
+    worker.want(["ada/n2", "nobody/here", "ada/n4"])
+    worker.settle()
+    fitted = {name for name, probe in probes(current[0]).items() if probe}
+    assert fitted == {"ada/n2", "ada/n4"}
+    [first] = first_probes(large, [large.find("ada/n2")]).values()
+    assert probes(current[0])["ada/n2"].against == first.against
+    left = Policy().decide(current[0], ENCODER, [texts(2)[3]]).evidence.unprobed
+    assert not {"ada/n2", "ada/n4"} & set(left)
+
+
+def test_a_catalogue_whose_routes_all_have_probes_is_not_fitted_for_who_asks():
+    current = [Snapshot(1, [route("ada/one", 0)], GENERAL)]
+    worker = worker_of(current)
+    worker.want(["ada/one"])
+    assert not worker._wanted
+
+
+def test_only_so_many_probes_are_held(monkeypatch):
+    monkeypatch.setattr("router.routing.snapshot.PROBES", 2)
+    snapshot = Snapshot(1, [route(f"ada/n{n}", n) for n in range(3)], GENERAL)
+    for each in snapshot.routes:
+        snapshot = snapshot.refined(first_probes(snapshot, [each]))
+    assert set(snapshot.probes) == {"ada/n1", "ada/n2"}
+
+
 def test_a_retired_route_leaves_no_probe():
     snapshot = refined(Snapshot(1, [route("ada/one", 0), route("ada/two", 1)], GENERAL))
     fitted = probes(snapshot)

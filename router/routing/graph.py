@@ -1,0 +1,74 @@
+"""Which of very many vectors lie nearest to one, found without looking at all of them."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEGREE = 16
+CAREFUL = 128
+"""Vectors that are looked at around the best ones, while building and at least while searching."""
+SOME = 8192
+
+
+class Graph:
+    """A file with a graph of near neighbours (HNSW: Malkov and Yashunin 2018), memory-mapped.
+
+    What it finds are nearly always the nearest; how near they are is for others to compute.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Open a graph that `build` wrote.
+
+        Raises:
+            OSError: the file is not there, or is none.
+        """
+        # Of use only to large catalogues, and not quick to import.
+        from usearch.index import Index
+
+        if not file.is_file():
+            raise FileNotFoundError(file)
+        try:
+            found = Index.restore(file, view=True, expansion_search=CAREFUL)
+        except RuntimeError as error:
+            raise OSError(f"{file} is no graph: {error}") from error
+        if found is None:
+            raise OSError(f"{file} is no graph")
+        self._index = found
+        # A search of one query uses the buffers of the first thread, whichever thread asks.
+        self._asking = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many vectors there are."""
+        return len(self._index)
+
+    def nearest(self, query: NDArray[np.int8], count: int) -> NDArray[np.intp]:
+        """The places of the `count` nearest vectors by their cosine, nearest first."""
+        with self._asking:
+            found = self._index.search(query, count, threads=1)
+        return found.keys.astype(np.intp)
+
+
+def build(rows: NDArray[np.int8], file: Path, threads: int) -> None:
+    """Write the graph of some rows, [vectors, dimensions], of any lengths above zero.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from usearch.index import Index
+
+    index = Index(
+        ndim=rows.shape[1],
+        metric="cos",
+        dtype="i8",
+        connectivity=DEGREE,
+        expansion_add=CAREFUL,
+    )
+    for start in range(0, len(rows), SOME):
+        some = np.ascontiguousarray(rows[start : start + SOME])
+        index.add(np.arange(start, start + len(some), dtype=np.uint64), some, threads=threads)
+    try:
+        index.save(file)
+    except RuntimeError as error:
+        raise OSError(f"{file} cannot be written: {error}") from error
