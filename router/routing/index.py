@@ -11,7 +11,7 @@ some by a few prototypes each, of these some by all their examples, which are th
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,10 @@ COARSE = 256
 """Coordinates by which groups are found."""
 PROTOTYPES = 8
 """Of a group, at most: its centroid, and for every eight examples one far from all before."""
-FOUND = 64
-"""Groups that are found by their prototypes, at least; a quarter of them is scored exactly."""
+FOUND, LEAST = 8, 64
+"""Times as many groups as are asked for, and at least so many, are found by their prototypes."""
+COARSE_ROWS, EXACT_ROWS = 8192, 2048
+"""Of those found, rows that are compared by their first coordinates, and by all; about."""
 
 
 class Rows:
@@ -79,8 +81,10 @@ class Groups(Protocol):
     sizes: NDArray[np.intp]
     lengths: Vectors
 
-    def near(self, short: Vectors, among: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-        """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
+    def near(
+        self, short: Vectors, prior: float | None, among: NDArray[np.bool_], count: int
+    ) -> NDArray[np.intp]:
+        """Up to `count` of these groups, those whose prototypes score best, best first."""
 
     def rows(self, groups: NDArray[np.intp]) -> Compact:
         """The rows of some groups, one after the other."""
@@ -106,12 +110,20 @@ def nearest_groups(
     """
     if not among.any() or not count:
         return []
-    some = groups.near(np.ascontiguousarray(query[:COARSE]), among, max(4 * count, FOUND))
-    if len(some) > count:
-        some = best_of(some, _scores(groups, query, some, prior, COARSE), count + count // 2)
+    short, most = np.ascontiguousarray(query[:COARSE]), max(FOUND * count, LEAST)
+    some = groups.near(short, prior, among, most)
+    some = some[: _afforded(groups.sizes[some], COARSE_ROWS, LEAST)]
+    if groups.sizes[some].sum() > EXACT_ROWS:
+        some = best_of(some, _scores(groups, query, some, prior, COARSE), len(some))
+        some = some[: _afforded(groups.sizes[some], EXACT_ROWS, count + count // 2)]
     scores = _scores(groups, query, some, prior)
     order = np.lexsort((some, -scores))
     return [(int(some[at]), float(scores[at])) for at in order[:count]]
+
+
+def _afforded(sizes: NDArray[np.intp], rows: int, least: int) -> int:
+    """How many of the first groups have so many rows together; more, if `least` says so."""
+    return max(int(np.searchsorted(np.cumsum(sizes), rows, side="right")), least)
 
 
 def _scores(
@@ -131,11 +143,18 @@ def _scores(
     nearest = _means_of_largest(np.where(inside, of_each, -np.inf), sizes)
     # A centroid's cosine is the mean of its examples' cosines over its length.
     central = np.add.reduceat(cosines, starts) / sizes / groups.lengths[some]
-    raw = NEAR_WEIGHT * nearest + CENTRAL_WEIGHT * central
-    evidence = np.minimum(sizes, NEIGHBOURS) / NEIGHBOURS if prior is not None else 1.0
-    known = prior or 0.0
-    weighed: Vectors = (known + evidence * (raw - known)).astype(np.float32)
-    return weighed
+    return weighed(NEAR_WEIGHT * nearest + CENTRAL_WEIGHT * central, sizes, prior)
+
+
+def weighed(
+    raw: NDArray[np.floating[Any]], sizes: NDArray[np.intp], prior: float | None
+) -> Vectors:
+    """Scores of groups of these sizes; of few examples the prior makes up the rest, if any is."""
+    if prior is None:
+        return raw.astype(np.float32)
+    evidence = np.minimum(sizes, NEIGHBOURS) / NEIGHBOURS
+    found: Vectors = (prior + evidence * (raw - prior)).astype(np.float32)
+    return found
 
 
 class Index:
@@ -197,14 +216,16 @@ class Index:
         looked_at = self._alive if among is None else self._alive & among
         return nearest_groups(self, query, count, prior, looked_at)
 
-    def near(self, short: Vectors, among: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-        """Up to `count` of these groups, those with the prototypes nearest to a short vector."""
+    def near(
+        self, short: Vectors, prior: float | None, among: NDArray[np.bool_], count: int
+    ) -> NDArray[np.intp]:
+        """Up to `count` of these groups, those whose prototypes score best, best first."""
         some = np.flatnonzero(among)
         if len(some) <= count:
             return some
         near = self._prototypes.dot(short, self._end)
         best: Vectors = np.maximum.reduceat(near, self._starts)[some]
-        return best_of(some, best, count)
+        return best_of(some, weighed(best, self.sizes[some], prior), count)
 
     def rows(self, groups: NDArray[np.intp]) -> Compact:
         """The rows of some groups, one after the other."""
@@ -242,7 +263,7 @@ def prototypes(rows: Vectors) -> Vectors:
 
 
 def best_of(groups: NDArray[np.intp], scores: Vectors, count: int) -> NDArray[np.intp]:
-    """The groups with the largest scores, in no order; of equal ones the first."""
+    """The groups with the largest scores, best first; of equal ones the first."""
     found: NDArray[np.intp] = groups[np.argsort(-scores, kind="stable")[:count]]
     return found
 

@@ -12,14 +12,16 @@ from router.routing.columns import Columns
 from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.graph import Graph
-from router.routing.index import best_of, nearest_groups
+from router.routing.index import best_of, nearest_groups, weighed
 from router.routing.route import Route
 
 GRAPH = "graph.usearch"
 SCANNED = 16_384
 """Prototypes up to which all are looked at: of so few none is missed, and it takes no longer."""
-ASKED = 4096
-"""Neighbours that the graph is asked for at most, where many of them may not be chosen."""
+AROUND = 2
+"""Times as many prototypes as routes are found along the graph: some count for more than others."""
+MOST = 4096
+"""Prototypes that are found along the graph at most, where many may not be chosen."""
 MASKS = 16
 """Marks that many routes have, for which it is remembered which ones."""
 
@@ -100,56 +102,65 @@ class Pack:
         """The numbers of the `count` best routes among some, see `nearest_groups`."""
         return nearest_groups(self, query, count, prior, among)
 
-    def near(self, short: Vectors, among: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-        """Up to `count` of these routes, those with the prototypes nearest to a short vector."""
+    def near(
+        self, short: Vectors, prior: float | None, among: NDArray[np.bool_], count: int
+    ) -> NDArray[np.intp]:
+        """Up to `count` of these routes, those whose prototypes score best, best first."""
         left = int(np.count_nonzero(among))
         if left <= count:
             return np.flatnonzero(among)
-        share = left / len(among)
-        if self._graph is None or share * len(self.columns.prototypes) <= SCANNED:
-            return self._scanned(short, np.flatnonzero(among), count)
-        asked = count * len(self.columns.prototypes) / left
-        found = self._along(self._graph, short, min(int(asked), ASKED), among)
-        if len(found) < count:
-            # What may be chosen lies elsewhere than what is near, or is much alike.
-            found = self._along(self._graph, short, ASKED, among)
+        density = len(self.columns.prototypes) / len(among)
+        if self._graph is None or left * density <= SCANNED:
+            return self._best(short, prior, np.flatnonzero(among), count)
+        asked = int(AROUND * count * len(self.columns.prototypes) / left)
+        found = self._along(self._graph, short, min(asked, MOST), among)
+        if len(found) < count // 2:
+            # What may be chosen lies elsewhere than what is near.
+            found = self._along(self._graph, short, MOST, among)
         if not len(found):
-            return self._scanned(short, np.flatnonzero(among), count)
-        return found[:count]
+            found = np.flatnonzero(among)
+        return self._best(short, prior, found, count)
 
     def rows(self, groups: NDArray[np.intp]) -> Compact:
         """The vectors of some routes, one after the other."""
-        return Compact.together([self.columns.rows(int(group)) for group in groups])
+        sizes, columns = self.sizes[groups], self.columns
+        places = spans(columns.ends[groups] - sizes, sizes)
+        return Compact(columns.values[places], columns.scales[places])
 
     def _along(
         self, graph: Graph, short: Vectors, count: int, among: NDArray[np.bool_]
     ) -> NDArray[np.intp]:
-        """Routes of the `count` nearest prototypes, those that may be chosen, nearest first."""
+        """Routes of the `count` nearest prototypes, those that may be chosen."""
         query = Compact.of(short[None]).values[0]
         places = graph.nearest(query, min(count, len(graph)))
-        found = np.searchsorted(self.columns.prototype_ends, places, side="right")
-        _, first = np.unique(found, return_index=True)
-        distinct = found[np.sort(first)]
-        return distinct[among[distinct]]
+        found = np.unique(np.searchsorted(self.columns.prototype_ends, places, side="right"))
+        return found[among[found]]
 
-    def _scanned(self, short: Vectors, some: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-        """The routes, of some, with the nearest prototypes; all of these are looked at."""
+    def _best(
+        self, short: Vectors, prior: float | None, some: NDArray[np.intp], count: int
+    ) -> NDArray[np.intp]:
+        """The routes, of some, whose prototypes score best; all of these are looked at."""
         best = np.empty(len(some), dtype=np.float32)
         for start in range(0, len(some), SCANNED):
             part = slice(start, start + SCANNED)
             best[part] = self._nearest_prototypes(short, some[part])
-        return best_of(some, best, count)
+        return best_of(some, weighed(best, self.sizes[some], prior), count)
 
     def _nearest_prototypes(self, short: Vectors, some: NDArray[np.intp]) -> Vectors:
         """How near the nearest prototype of each of some routes is, float32 [some]."""
         ends = self.columns.prototype_ends
         firsts = np.where(some > 0, ends[some - 1], 0)
         counts = ends[some] - firsts
-        starts = np.cumsum(counts) - counts
-        places = np.repeat(firsts - starts, counts) + np.arange(counts.sum())
-        near = Compact.held(self.columns.prototypes[places]).dot(short)
-        best: Vectors = np.maximum.reduceat(near, starts)
+        near = Compact.held(self.columns.prototypes[spans(firsts, counts)]).dot(short)
+        best: Vectors = np.maximum.reduceat(near, np.cumsum(counts) - counts)
         return best
+
+
+def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each start on, so many of each, end to end."""
+    before = np.cumsum(counts) - counts
+    found: NDArray[np.int64] = np.repeat(starts - before, counts) + np.arange(counts.sum())
+    return found
 
 
 def _place(names: NDArray[np.bytes_], name: str) -> int | None:

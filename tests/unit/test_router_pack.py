@@ -100,7 +100,7 @@ def test_what_may_not_be_chosen_is_not_found_and_hides_nobody(tmp_path, monkeypa
     monkeypatch.setattr("router.routing.packing.SCANNED", 1)
     pack = Pack(merge(tmp_path, [Pack(write(tmp_path, [made(n) for n in range(300)]))], 1))
     monkeypatch.setattr(packs, "SCANNED", 1)
-    monkeypatch.setattr(packs, "ASKED", 8)
+    monkeypatch.setattr(packs, "MOST", 8)
     draw = np.random.default_rng(2)
     for allowed in (1, 70, 299):
         among = np.zeros(300, dtype=bool)
