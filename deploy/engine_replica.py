@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 
 from deploy.deltas import Deltas
@@ -47,6 +47,11 @@ class EngineReplica:
                     yield item
         except errors.EngineError as error:
             yield _refusal(error, param=_param(generation))
+
+    async def prefetch(self, digests: Sequence[str], evicts: bool) -> None:
+        """Have adapters loaded that may be wanted soon."""
+        for digest in digests:
+            self._runner.prefetch(digest, evicts=evicts)
 
     async def stats(self) -> dict[str, int]:
         """Rows, pages and bytes in use."""

@@ -1,7 +1,7 @@
 """The router's engine, one Serve hop away."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -36,6 +36,10 @@ class RemoteEngine:
             else:
                 return
 
+    async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
+        """See `Engine.prefetch`; all replicas are told."""
+        await self._all("prefetch", list(adapters), evicts)
+
     async def ready(self) -> bool:
         """Whether any replica can answer; one that cannot is being replaced."""
         return any(not isinstance(each, BaseException) for each in await self._all("check_health"))
@@ -48,10 +52,10 @@ class RemoteEngine:
             total.update(figures)
         return {**total, "replicas": len(found)}
 
-    async def _all(self, method: str) -> list[Any]:
+    async def _all(self, method: str, *arguments: object) -> list[Any]:
         """What every running replica answers, an exception in the place of what one cannot."""
         try:
-            response = self._handle.broadcast(method)
+            response = self._handle.broadcast(method, *arguments)
             answers: list[Any] = await response.results_async(return_exceptions=True)
         except (RayError, RayServeException):
             return []

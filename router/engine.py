@@ -1,6 +1,6 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -135,6 +135,15 @@ class Engine(Protocol):
 
         Raises:
             EngineRefused: Before the first item, when the generation is not taken on.
+        """
+        ...
+
+    async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
+        """Have adapters at hand that may be wanted soon; nothing comes of one that cannot be had.
+
+        Args:
+            adapters: digests of versions.
+            evicts: whether others that are idle may make room.
         """
         ...
 

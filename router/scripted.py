@@ -49,6 +49,7 @@ class ScriptedEngine:
         closed: Set once every iterator that was begun has ended or been closed.
         aborted: Request ids of the generations that were not played to their end.
         is_ready: What `ready` answers.
+        prefetched: What was to be at hand, each with whether others may make room.
     """
 
     def __init__(self, script: Callable[[Generation], Script] = echo) -> None:
@@ -58,6 +59,7 @@ class ScriptedEngine:
         self.closed = threading.Event()
         self.aborted: list[str] = []
         self.is_ready = True
+        self.prefetched: list[tuple[str, bool]] = []
         self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
@@ -82,6 +84,10 @@ class ScriptedEngine:
             self._open -= 1
             if not self._open:
                 self.closed.set()
+
+    async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
+        """Remember it."""
+        self.prefetched += [(adapter, evicts) for adapter in adapters]
 
     async def ready(self) -> bool:
         """Whatever `is_ready` says."""

@@ -14,6 +14,7 @@ from router.defaults import Defaults
 from router.engine import Engine
 from router.explainer import Explainer
 from router.gate import Gate
+from router.hints import Hints
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
 from router.outcomes import Outcomes
@@ -76,6 +77,7 @@ class Service:
         """
         self.registry = registry
         self.engine = engine
+        self.hints = Hints(engine)
         self.encoder = encoder
         self.base = base
         self.limits = limits or Limits()

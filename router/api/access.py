@@ -80,13 +80,21 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             try:
-                self._rules.check(scope["method"], Headers(scope=scope))
+                self._rules.check(scope.get("method", "GET"), Headers(scope=scope))
             except Forbidden as error:
-                await failure(error).response(scope, receive, send)
+                await _refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+async def _refuse(error: Forbidden, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await failure(error).response(scope, receive, send)
+    else:
+        # Closed before it was accepted, a connection gets a 403.
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
 
 
 def _foreign(who: str) -> Forbidden:

@@ -17,6 +17,7 @@ from router.api.feedback import feedback_routes
 from router.api.keys import key_routes
 from router.api.lenient import Lenient
 from router.api.lineage import lineage_routes
+from router.api.live import live_routes
 from router.api.maintenance import maintenance_routes
 from router.api.models import model_routes
 from router.api.operations import operation_routes
@@ -67,6 +68,7 @@ def create_app(
         completion_routes,
         response_routes,
         route_routes,
+        live_routes,
         embedding_routes,
         model_routes,
         specialist_routes,

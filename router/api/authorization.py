@@ -13,14 +13,24 @@ from router.quotas import Quotas
 Dependency = Callable[[Request], Awaitable[Caller]]
 
 
+async def allowed(keyring: Keyring, authorization: str | None, scope: Scope) -> Caller:
+    """Who sent this header, if a scope is theirs.
+
+    Raises:
+        Unauthorized: A key is needed, and this is none.
+        Forbidden: The key is not for that.
+    """
+    found = await keyring.caller(authorization)
+    if not found.may(scope):
+        message = f"This API key is not for that: it lacks the scope '{scope}'."
+        raise Forbidden(message, code="scope_missing")
+    return found
+
+
 def _may(scope: Scope) -> Dependency:
     async def caller(request: Request) -> Caller:
         keyring: Keyring = request.app.state.keyring
-        found = await keyring.caller(request.headers.get("authorization"))
-        if not found.may(scope):
-            message = f"This API key is not for that: it lacks the scope '{scope}'."
-            raise Forbidden(message, code="scope_missing")
-        return found
+        return await allowed(keyring, request.headers.get("authorization"), scope)
 
     return caller
 

@@ -56,6 +56,7 @@ async def decide(service: Service, caller: Caller, body: Asked, turns: Sequence[
     model, options = body.model, options_of(body.routing)
     decision = await service.resolver.resolve(model, turns, caller.owner, options)
     decision = service.resolver.staged(decision, model, sticky(body.user, turns))
+    service.hints.runners_up(decision)
     service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
     return decision
 

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request
 from router.api.authorization import Asker
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.keyring import Caller
+from router.routing.decision import Decision
 from router.service import Service
 from router.wire.body import parse
 from router.wire.route import RouteRequest
@@ -23,12 +25,19 @@ def route_routes(service: Service) -> APIRouter:
         """Say who would answer, and why; generate nothing."""
         body = parse(await read_json(request), RouteRequest)
         decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
-        # It counts everybody's changes, which are not everybody's business.
-        generation = decision.generation if caller.owner is None else None
-        shown = routing(decision) | {"generation": generation}
-        if body.explain:
-            nearest = await service.embedding.run(service.explainer.nearest, decision)
-            shown["examples"] = [asdict(example) for example in nearest]
-        return shown
+        return await shown(service, caller, decision, body.explain)
 
     return routes
+
+
+async def shown(
+    service: Service, caller: Caller, decision: Decision, explain: bool
+) -> dict[str, Any]:
+    """A decision that nothing is generated for, as its caller may see it."""
+    # It counts everybody's changes, which are not everybody's business.
+    generation = decision.generation if caller.owner is None else None
+    found = routing(decision) | {"generation": generation}
+    if explain:
+        nearest = await service.embedding.run(service.explainer.nearest, decision)
+        found["examples"] = [asdict(example) for example in nearest]
+    return found

@@ -126,6 +126,10 @@ class Engine:
         """Forget a row and free what it holds; fine if it has ended."""
         self._scheduler.remove(row)
 
+    def prefetch(self, digest: str, *, evicts: bool) -> None:
+        """Have an adapter loaded that may be wanted soon, see `Loads.hint`."""
+        self._loads.hint(digest, evicts=evicts)
+
     def step(self) -> bool:
         """Advance every row that can be advanced; False when there was none."""
         runs = by_adapter(self._scheduler.schedule(self._advance_loads()))

@@ -1,6 +1,7 @@
 """Loading adapters beside the steps: how large is it, room for it, then the weights."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from registry.files import AdapterFiles
 from specialists.engine.slots import Resident, SlotPool
 
 logger = logging.getLogger(__name__)
+
+HINTS = 16
+"""Adapters that may be wanted soon and are remembered; the oldest hint is forgotten first."""
 
 LocateAdapter = Callable[[str], AdapterFiles]
 """From a version's digest to its files; raises LookupError."""
@@ -54,6 +58,19 @@ class Loads:
         self._wake = wake
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
         self._loads: dict[str, _Load] = {}
+        # Each with whether an idle adapter may be evicted for it.
+        self._hints: OrderedDict[str, bool] = OrderedDict()
+
+    def hint(self, digest: str, *, evicts: bool) -> None:
+        """Load an adapter that may be wanted soon, once nothing is loaded that is awaited.
+
+        Args:
+            digest: the adapter.
+            evicts: whether it may take the place of idle ones, or only room that is free.
+        """
+        self._hints[digest] = evicts
+        while len(self._hints) > HINTS:
+            self._hints.popitem(last=False)
 
     def advance(self, awaited: Collection[str], soon: Iterable[str]) -> "Progress":
         """Move every adapter that is awaited on by what can be done now.
@@ -63,7 +80,7 @@ class Loads:
             soon: those of them whose loading may begin: a long queue must not evict what its
                 front needs.
         """
-        self._forget_all_but(awaited)
+        self._forget_all_but({*awaited, *self._hints})
         failed: dict[str, BaseException] = {}
         keep: set[str] = set()
         for digest in awaited:
@@ -77,6 +94,7 @@ class Loads:
         for digest in soon:
             if digest not in self._slots and digest not in self._loads and digest not in failed:
                 self._loads[digest] = _Load(self._submit(self._found, digest))
+        self._follow_hints(awaited)
         return Progress(None, failed)
 
     def close(self) -> None:
@@ -86,6 +104,26 @@ class Loads:
     def wait(self) -> None:
         """Return when nothing is being done in the loader's thread."""
         self._loader.submit(lambda: None).result()
+
+    def _follow_hints(self, awaited: Collection[str]) -> None:
+        """Move on what may be wanted soon, one at a time and behind all that is awaited."""
+        for digest, evicts in list(self._hints.items()):
+            if digest in self._slots or digest in awaited:
+                del self._hints[digest]
+            elif digest in self._loads:
+                self._follow(digest, awaited if evicts else [*awaited, *self._slots.resident()])
+            elif not self._loads:
+                self._loads[digest] = _Load(self._submit(self._found, digest))
+
+    def _follow(self, digest: str, keep: Collection[str]) -> None:
+        """Move a hint's load on; one that finds no room, or fails, is given up."""
+        try:
+            if self._move(digest, keep):
+                return
+        except Exception:
+            logger.warning("adapter %s could not be loaded beforehand", digest, exc_info=True)
+        self._drop(digest)
+        del self._hints[digest]
 
     def _move(self, digest: str, keep: Collection[str]) -> bool:
         """Move one load on; False when it has been measured and finds no room."""

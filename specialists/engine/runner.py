@@ -101,6 +101,10 @@ class Runner:
         hangs = began is not None and time.monotonic() - began > HANGING_SECONDS
         return self._thread.is_alive() and not self._stopping and not hangs
 
+    def prefetch(self, digest: str, *, evicts: bool) -> None:
+        """Have an adapter loaded that may be wanted soon, see `Loads.hint`."""
+        self._inbox.put(partial(self.engine.prefetch, digest, evicts=evicts))
+
     async def generate(self, request: Request) -> AsyncGenerator[list[tuple[int, Emission]], None]:
         """Answer a request: lists of (the row's number, emission), the first and the last at once.
 
