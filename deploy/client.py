@@ -129,6 +129,11 @@ class Client:
             given = {name: value for name, value in query.items() if value is not None}
             return self._object("POST", "/v1/specialists", files=files, params=given)
 
+    def tree(self, domain: str | None, limit: int) -> Json:
+        """Domains, their niches, and of each the first specialists."""
+        given = {"limit": limit} | ({} if domain is None else {"domain": domain})
+        return self._object("GET", "/v1/catalogue/tree", params=given)
+
     def specialists(
         self, search: str | None = None, tag: str | None = None, limit: int = PAGE
     ) -> Json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from rich.markup import escape
 
 from deploy.cli.options import (
     AsJson,
@@ -18,11 +19,13 @@ from deploy.cli.options import (
     id_of,
     numbered,
 )
-from deploy.cli.output import Output, add_row, facts, table
+from deploy.cli.output import Output, add_row, facts, printable, table
 from registry.files import CONFIG, WEIGHTS, AdapterFiles
 from registry.view import Visibility
 
 if TYPE_CHECKING:
+    from rich.tree import Tree
+
     from deploy.client import Client
 
 FACTS = (
@@ -123,6 +126,22 @@ def retire(
     output.show({"id": name, "retired": True}, f"{name} is retired")
 
 
+@app.command()
+def tree(
+    domain: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=0, max=1000, help="Specialists that a niche shows.")
+    ] = 10,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what there is: domains, their niches, and the specialists of each."""
+    output = Output(as_json)
+    with connect(url) as client:
+        found = client.tree(domain, limit)
+    output.show(found, _drawn(found))
+
+
 @app.command("visibility")
 def show_to(
     specialist: SpecialistId,
@@ -166,6 +185,27 @@ def release(
     with connect(url) as client:
         released = client.release(name, number)
     output.show(released, f"{version} is released; `myriad specialists promote` serves it")
+
+
+def _drawn(found: dict[str, Any]) -> "Tree":
+    from rich.tree import Tree
+
+    about = "about " if found.get("estimated") else ""
+    drawn = Tree(f"{about}{found.get('specialists', 0):,} specialists")
+    for domain in found.get("domains") or []:
+        branch = drawn.add(_counted(domain, about))
+        for niche in domain.get("niches") or []:
+            inner = branch.add(_counted(niche, about)) if niche.get("name") else branch
+            shown = niche.get("specialists") or []
+            for name in shown:
+                inner.add(printable(name))
+            if (more := niche.get("count", 0) - len(shown)) > 0:
+                inner.add(f"[dim]{about}{more:,} more[/]")
+    return drawn
+
+
+def _counted(each: dict[str, Any], about: str) -> str:
+    return f"[bold]{escape(printable(each.get('name')))}[/] [dim]{about}{each.get('count', 0):,}[/]"
 
 
 def send(

@@ -9,6 +9,7 @@ from router.api.audit import audit_routes
 from router.api.authorization import authorize
 from router.api.boundary import Boundary
 from router.api.canary import canary_routes
+from router.api.catalogue import catalogue_routes
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
 from router.api.embeddings import embedding_routes
@@ -72,6 +73,7 @@ def create_app(
         embedding_routes,
         model_routes,
         specialist_routes,
+        catalogue_routes,
         version_routes,
         alias_routes,
         canary_routes,

@@ -46,6 +46,10 @@ class Compact:
         """How many rows there are."""
         return len(self.values)
 
+    def some(self, places: NDArray[np.intp]) -> "Compact":
+        """The rows at some places."""
+        return Compact(self.values[places], self.scales[places])
+
     def without(self, places: NDArray[np.intp]) -> "Compact":
         """The rows but those at some places."""
         return Compact(np.delete(self.values, places, axis=0), np.delete(self.scales, places))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.routing.compact import Compact
 from router.routing.encoder import Vectors
@@ -41,20 +42,39 @@ def without_copies(
     """
     if len({route.owner for route, _ in found}) < 2:
         return [Found(route, near, route.rows) for route, near in found]
-    by_age = sorted(found, key=lambda pair: _age(pair[0]))
-    older: list[tuple[str, Vectors]] = []
+    looked = [_nearest(route.rows, query) for route, _ in found]
+    copied = _copied_among([route for route, _ in found], looked)
     scored = []
-    for route, before in by_age:
-        rows = route.vectors
-        near = np.argsort(-(rows @ query))[:NEAREST]
-        theirs = [others for owner, others in older if owner != route.owner]
-        copied = _copied(rows[near], theirs)
-        kept = route.rows.without(near[copied]) if copied.any() else route.rows
-        older.append((route.owner, rows[near]))
+    for (route, near), places, gone in zip(found, looked, copied, strict=True):
+        if not gone.any():
+            scored.append(Found(route, near, route.rows))
+            continue
+        kept = route.rows.without(places[gone])
         if len(kept):
-            scored_as = score(kept.floats(), query, prior) if copied.any() else before
-            scored.append(Found(route, scored_as, kept))
+            scored.append(Found(route, score(kept.floats(), query, prior), kept))
     return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
+
+
+def _nearest(rows: Compact, query: Vectors) -> NDArray[np.intp]:
+    if len(rows) <= NEAREST:
+        return np.arange(len(rows))
+    return np.argsort(-rows.dot(query))[:NEAREST]
+
+
+def _copied_among(
+    routes: Sequence[Route], looked: Sequence[NDArray[np.intp]]
+) -> list[NDArray[np.bool_]]:
+    """Of each route which of the rows that are looked at an older one of another owner has."""
+    pairs = zip(routes, looked, strict=True)
+    rows = Compact.together([route.rows.some(places) for route, places in pairs]).floats()
+    sizes = [len(places) for places in looked]
+    by_age = sorted(range(len(routes)), key=lambda at: _age(routes[at]))
+    age = np.repeat(np.argsort(by_age), sizes)
+    _, numbers = np.unique([route.owner for route in routes], return_inverse=True)
+    owner = np.repeat(numbers, sizes)
+    before = (age[:, None] > age) & (owner[:, None] != owner)
+    copied = ((rows @ rows.T >= COPIED) & before).any(axis=1)
+    return np.split(copied, np.cumsum(sizes)[:-1])
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:
@@ -80,9 +100,9 @@ def distinct(vectors: Vectors) -> Vectors:
     return vectors[kept]
 
 
-def _copied(rows: Vectors, others: Sequence[Vectors]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _copied(rows: Vectors, others: Sequence[Vectors]) -> NDArray[np.bool_]:
     if not others:
         return np.zeros(len(rows), dtype=np.bool_)
     nearest: Vectors = (rows @ np.concatenate(others).T).max(axis=1)
-    copied: np.ndarray[tuple[int], np.dtype[np.bool_]] = nearest >= COPIED
+    copied: NDArray[np.bool_] = nearest >= COPIED
     return copied

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from registry.traits import Traits
 
 NOTHING: frozenset[str] = frozenset()
-PUBLIC = "public"
+PUBLIC, TAG = "public", "tag:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def marks(owner: str, public: bool, traits: Traits) -> Iterator[str]:
     yield f"owner:{owner}"
     yield f"language:{traits.language}"
     yield f"license:{traits.license}"
-    yield from (f"tag:{tag}" for tag in traits.tags)
+    yield from (f"{TAG}{tag}" for tag in traits.tags)
 
 
 class Marks:
@@ -88,6 +88,12 @@ class Marks:
         """Note the marks of the next number."""
         for mark in marked:
             self._numbers.setdefault(mark, array("q")).append(number)
+
+    def tags(self) -> Iterator[tuple[str, int]]:
+        """The tags, and how many numbers have each."""
+        for mark, numbers in list(self._numbers.items()):
+            if mark.startswith(TAG):
+                yield mark.removeprefix(TAG), len(numbers)
 
     def having(self, mark: str, end: int) -> NDArray[np.bool_]:
         """Which of the numbers below `end` have a mark, [end]."""
@@ -120,7 +126,7 @@ def _groups(owner: str | None, filters: Filters) -> Iterator[list[str]]:
     """Marks of each group one must be there."""
     if owner is not None:
         yield [PUBLIC, f"owner:{owner}"]
-    yield from ([f"tag:{tag}"] for tag in filters.tags)
+    yield from ([f"{TAG}{tag}"] for tag in filters.tags)
     among = {"owner": filters.owners, "language": filters.languages, "license": filters.licenses}
     for kind, names in among.items():
         if names:

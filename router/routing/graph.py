@@ -44,14 +44,20 @@ class Graph:
         return len(self._index)
 
     def nearest(self, query: NDArray[np.int8], count: int) -> NDArray[np.intp]:
-        """The places of the `count` nearest vectors by their cosine, nearest first."""
+        """The names of the `count` nearest vectors by their cosine, nearest first."""
         with self._asking:
-            found = self._index.search(query, count, threads=1)
+            found = self._index.search(query, min(count, len(self)), threads=1)
         return found.keys.astype(np.intp)
 
 
-def build(rows: NDArray[np.int8], file: Path, threads: int) -> None:
-    """Write the graph of some rows, [vectors, dimensions], of any lengths above zero.
+def build(rows: NDArray[np.int8], names: NDArray[np.intp], file: Path, threads: int) -> None:
+    """Write the graph of some rows.
+
+    Args:
+        rows: [all, dimensions], of any lengths above zero.
+        names: the places of those that are in the graph, by which they are found.
+        file: where it is written.
+        threads: that build it.
 
     Raises:
         OSError: the file cannot be written.
@@ -59,15 +65,11 @@ def build(rows: NDArray[np.int8], file: Path, threads: int) -> None:
     from usearch.index import Index
 
     index = Index(
-        ndim=rows.shape[1],
-        metric="cos",
-        dtype="i8",
-        connectivity=DEGREE,
-        expansion_add=CAREFUL,
+        ndim=rows.shape[1], metric="cos", dtype="i8", connectivity=DEGREE, expansion_add=CAREFUL
     )
-    for start in range(0, len(rows), SOME):
-        some = np.ascontiguousarray(rows[start : start + SOME])
-        index.add(np.arange(start, start + len(some), dtype=np.uint64), some, threads=threads)
+    for start in range(0, len(names), SOME):
+        some = names[start : start + SOME]
+        index.add(some.astype(np.uint64), np.ascontiguousarray(rows[some]), threads=threads)
     try:
         index.save(file)
     except RuntimeError as error:

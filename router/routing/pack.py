@@ -1,7 +1,7 @@
 """Routes on disk, memory-mapped: most of a large catalogue. What is looked at is read, no more."""
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from copy import copy
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from router.routing.columns import Columns
 from router.routing.compact import Compact
 from router.routing.encoder import Vectors
+from router.routing.filters import TAG
 from router.routing.graph import Graph
-from router.routing.index import best_of, nearest_groups, weighed
+from router.routing.index import NEIGHBOURS, best_of, nearest_groups, weighed
 from router.routing.route import Route
 
-GRAPH = "graph.usearch"
-SCANNED = 16_384
+SCANNED = 4096
 """Prototypes up to which all are looked at: of so few none is missed, and it takes no longer."""
-AROUND = 2
-"""Times as many prototypes as routes are found along the graph: some count for more than others."""
+CLASSES = (1, 3, 5, NEIGHBOURS)
+"""Examples from which on routes are in another graph: within one they count for about as much."""
 MOST = 4096
-"""Prototypes that are found along the graph at most, where many may not be chosen."""
+"""Prototypes that are found along a graph at most, where many may not be chosen."""
 MASKS = 16
 """Marks that many routes have, for which it is remembered which ones."""
 
@@ -40,8 +40,10 @@ class Pack:
         self.sizes, self.lengths = self.columns.sizes, self.columns.lengths
         self.alive = np.ones(len(self.columns), dtype=np.bool_)
         self.alive[list(gone)] = False
-        graph = folder / GRAPH
-        self._graph = Graph(graph) if graph.exists() else None
+        files = [graph_file(folder, number) for number in range(len(CLASSES))]
+        self._graphs = [Graph(file) if file.exists() else None for file in files]
+        graphless = [number for number, graph in enumerate(self._graphs) if graph is None]
+        self._scattered = np.flatnonzero(np.isin(classes(self.sizes), graphless))
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
 
     @property
@@ -57,7 +59,10 @@ class Pack:
     @property
     def lacks_a_graph(self) -> bool:
         """Whether there is so much that one should be built."""
-        return self._graph is None and len(self.columns.prototypes) > SCANNED
+        return any(
+            graph is None and len(names) > SCANNED
+            for graph, names in zip(self._graphs, prototypes_by_class(self.columns), strict=True)
+        )
 
     def without(self, specialists: Collection[str]) -> "Pack":
         """The pack without some specialists, those that it has."""
@@ -96,6 +101,20 @@ class Pack:
                 self._masks.popitem(last=False)
         return found
 
+    def tags(self) -> Iterable[tuple[str, int]]:
+        """The tags, and how many routes have each, those no longer in use included."""
+        columns, first = self.columns, TAG.encode()
+        at = int(np.searchsorted(columns.marks, np.array(first, dtype=columns.marks.dtype)))
+        while at < len(columns.marks) and columns.marks[at].startswith(first):
+            yield columns.marks[at].decode().removeprefix(TAG), len(columns.part("marked", at))
+            at += 1
+
+    def centres(self, numbers: NDArray[np.intp]) -> Vectors:
+        """The middle of some routes' examples, unit vectors [numbers, COARSE]."""
+        ends = self.columns.prototype_ends
+        firsts = np.where(numbers > 0, ends[numbers - 1], 0)
+        return Compact.held(self.columns.prototypes[firsts]).floats()
+
     def nearest(
         self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]
     ) -> list[tuple[int, float]]:
@@ -109,14 +128,13 @@ class Pack:
         left = int(np.count_nonzero(among))
         if left <= count:
             return np.flatnonzero(among)
-        density = len(self.columns.prototypes) / len(among)
-        if self._graph is None or left * density <= SCANNED:
+        prototypes = len(self.columns.prototypes)
+        if prototypes * left <= SCANNED * len(among):
             return self._best(short, prior, np.flatnonzero(among), count)
-        asked = int(AROUND * count * len(self.columns.prototypes) / left)
-        found = self._along(self._graph, short, min(asked, MOST), among)
-        if len(found) < count // 2:
+        found = self._around(short, min(count * prototypes // left, MOST), among)
+        if len(found) < count:
             # What may be chosen lies elsewhere than what is near.
-            found = self._along(self._graph, short, MOST, among)
+            found = self._around(short, MOST, among)
         if not len(found):
             found = np.flatnonzero(among)
         return self._best(short, prior, found, count)
@@ -125,16 +143,16 @@ class Pack:
         """The vectors of some routes, one after the other."""
         sizes, columns = self.sizes[groups], self.columns
         places = spans(columns.ends[groups] - sizes, sizes)
-        return Compact(columns.values[places], columns.scales[places])
+        return Compact(columns.values, columns.scales).some(places)
 
-    def _along(
-        self, graph: Graph, short: Vectors, count: int, among: NDArray[np.bool_]
-    ) -> NDArray[np.intp]:
-        """Routes of the `count` nearest prototypes, those that may be chosen."""
+    def _around(self, short: Vectors, count: int, among: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Routes that may be chosen: of each graph those of the `count` nearest prototypes."""
         query = Compact.of(short[None]).values[0]
-        places = graph.nearest(query, min(count, len(graph)))
-        found = np.unique(np.searchsorted(self.columns.prototype_ends, places, side="right"))
-        return found[among[found]]
+        places = [graph.nearest(query, count) for graph in self._graphs if graph is not None]
+        ends = self.columns.prototype_ends
+        found = [np.unique(np.searchsorted(ends, each, side="right")) for each in places]
+        routes: NDArray[np.intp] = np.concatenate([self._scattered, *found])
+        return routes[among[routes]]
 
     def _best(
         self, short: Vectors, prior: float | None, some: NDArray[np.intp], count: int
@@ -154,6 +172,23 @@ class Pack:
         near = Compact.held(self.columns.prototypes[spans(firsts, counts)]).dot(short)
         best: Vectors = np.maximum.reduceat(near, np.cumsum(counts) - counts)
         return best
+
+
+def classes(sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The place in CLASSES of routes with so many examples, [routes]."""
+    return np.searchsorted(np.array(CLASSES), sizes, side="right") - 1
+
+
+def prototypes_by_class(columns: Columns) -> list[NDArray[np.intp]]:
+    """The places of the prototypes of each class of routes."""
+    of_each = np.diff(columns.prototype_ends, prepend=0)
+    whose = np.repeat(classes(columns.sizes), of_each)
+    return [np.flatnonzero(whose == number) for number in range(len(CLASSES))]
+
+
+def graph_file(folder: Path, number: int) -> Path:
+    """The file of a class's graph."""
+    return folder / f"graph-{number}.usearch"
 
 
 def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.routing import graph
 from router.routing.columns import ENDS, PER_ROUTE, Columns, file_of, inverted
-from router.routing.pack import GRAPH, SCANNED, Pack
+from router.routing.graph import build
+from router.routing.pack import SCANNED, Pack, graph_file, prototypes_by_class
 from router.routing.route import Route
 
 PART = ".part-"
@@ -55,10 +55,16 @@ def merge(folder: Path, packs: Sequence[Pack], threads: int) -> Path:
         marks = inverted(merging.marked())
         for name, array in zip(("marks", "marked_ends", "marked"), marks, strict=True):
             _save(part, name, array)
-        rows: NDArray[np.int8] = np.load(file_of(part, "prototypes"), mmap_mode="r")
-        if len(rows) > SCANNED:
-            graph.build(rows, part / GRAPH, threads)
+        _build_graphs(part, threads)
     return done
+
+
+def _build_graphs(folder: Path, threads: int) -> None:
+    """Write a graph for each class of routes that has many prototypes."""
+    columns = Columns.mapped(folder)
+    for number, names in enumerate(prototypes_by_class(columns)):
+        if len(names) > SCANNED:
+            build(columns.prototypes, names, graph_file(folder, number), threads)
 
 
 @dataclass(frozen=True, slots=True)

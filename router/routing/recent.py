@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from router.routing.encoder import Vectors
 from router.routing.filters import Marks
-from router.routing.index import Index
+from router.routing.index import COARSE, Index, centroid
 from router.routing.route import Route
 
 
@@ -50,6 +50,15 @@ class Recent:
     def having(self, mark: str) -> NDArray[np.bool_]:
         """Which numbers have a mark, [numbers]."""
         return self._marks.having(mark, len(self.alive))
+
+    def tags(self) -> Iterable[tuple[str, int]]:
+        """The tags, and how many routes have each, those no longer in use included."""
+        return self._marks.tags()
+
+    def centres(self, numbers: NDArray[np.intp]) -> Vectors:
+        """The middle of some routes' examples, unit vectors [numbers, COARSE]."""
+        rows = [self._routes[number].rows.floats(COARSE) for number in numbers]
+        return np.stack([centroid(each) for each in rows])
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]

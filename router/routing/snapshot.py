@@ -40,6 +40,12 @@ class Part(Protocol):
     def having(self, mark: str) -> NDArray[np.bool_]:
         """Which numbers have a mark, [numbers]."""
 
+    def tags(self) -> Iterable[tuple[str, int]]:
+        """The tags, and how many routes have each, those no longer in use included."""
+
+    def centres(self, numbers: NDArray[np.intp]) -> Vectors:
+        """The middle of some routes' examples, unit vectors [numbers, COARSE]."""
+
     def nearest(
         self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]
     ) -> list[tuple[int, float]]:
@@ -86,7 +92,7 @@ class Snapshot:
 
     def __len__(self) -> int:
         """How many specialists are routed to."""
-        return sum(int(np.count_nonzero(among)) for _, among in self._searched)
+        return sum(int(np.count_nonzero(among)) for _, among in self.searched)
 
     @property
     def examples(self) -> int:
@@ -98,7 +104,7 @@ class Snapshot:
         """All routes, by specialist; to be looked through only rarely."""
         found = (
             part.route(int(number))
-            for part, among in self._searched
+            for part, among in self.searched
             for number in np.flatnonzero(among)
         )
         return sorted(found, key=lambda route: route.specialist)
@@ -128,7 +134,7 @@ class Snapshot:
         """The `count` best routes for a unit vector and their scores, best first."""
         found = [
             (part.route(number), near)
-            for part, among in self._searched
+            for part, among in self.searched
             for number, near in part.nearest(query, count, prior, among)
         ]
         # Replicas number routes as they came to know them; a tie must not depend on that.
@@ -183,7 +189,7 @@ class Snapshot:
         return (*self.kept, self.recent)
 
     @property
-    def _searched(self) -> Iterable[tuple[Part, NDArray[np.bool_]]]:
+    def searched(self) -> Iterable[tuple[Part, NDArray[np.bool_]]]:
         """The parts, each with the numbers that may be chosen."""
         for part, shown in zip(self._parts, self._shown, strict=True):
             yield part, part.alive if shown is None else part.alive & shown

@@ -29,7 +29,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "registry", "audit", "keys")
 SPECIALISTS = (
-    *("register", "list", "show", "retire", "restore", "visibility", "release"),
+    *("register", "list", "tree", "show", "retire", "restore", "visibility", "release"),
     *("export", "import"),
     *("promote", "rollback", "canary", "gate", "score", "aliases"),
 )
@@ -153,6 +153,7 @@ ASKING = {
     "route": ["hi"],
     "specialists register": ["a/b", ".", "--description", "x"],
     "specialists list": [],
+    "specialists tree": [],
     "specialists show": ["a/b"],
     "specialists retire": ["a/b"],
     "specialists restore": ["a/b"],
