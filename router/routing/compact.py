@@ -46,6 +46,10 @@ class Compact:
         """How many rows there are."""
         return len(self.values)
 
+    def first(self, columns: int | None) -> "Compact":
+        """The first numbers of each row, as parts of the whole."""
+        return Compact(self.values[:, :columns], self.scales)
+
     def some(self, places: NDArray[np.intp]) -> "Compact":
         """The rows at some places."""
         return Compact(self.values[places], self.scales[places])

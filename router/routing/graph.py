@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEGREE = 16
-CAREFUL = 128
-"""Vectors that are looked at around the best ones, while building and at least while searching."""
+CAREFUL, QUICK = 128, 64
+"""Vectors that are looked at around the best ones while building, and at least while searching."""
 SOME = 8192
 
 
@@ -30,7 +30,7 @@ class Graph:
         if not file.is_file():
             raise FileNotFoundError(file)
         try:
-            found = Index.restore(file, view=True, expansion_search=CAREFUL)
+            found = Index.restore(file, view=True, expansion_search=QUICK)
         except RuntimeError as error:
             raise OSError(f"{file} is no graph: {error}") from error
         if found is None:

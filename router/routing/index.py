@@ -27,7 +27,7 @@ COARSE = 256
 """Coordinates by which groups are found."""
 PROTOTYPES = 8
 """Of a group, at most: its centroid, and for every eight examples one far from all before."""
-FOUND, LEAST = 8, 64
+FOUND, LEAST = 16, 64
 """Times as many groups as are asked for, and at least so many, are found by their prototypes."""
 COARSE_ROWS, EXACT_ROWS = 8192, 2048
 """Of those found, rows that are compared by their first coordinates, and by all; about."""
@@ -86,8 +86,8 @@ class Groups(Protocol):
     ) -> NDArray[np.intp]:
         """Up to `count` of these groups, those whose prototypes score best, best first."""
 
-    def rows(self, groups: NDArray[np.intp]) -> Compact:
-        """The rows of some groups, one after the other."""
+    def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
+        """The rows of some groups, one after the other; of each the first columns, or all."""
 
 
 def nearest_groups(
@@ -134,7 +134,7 @@ def _scores(
     columns: int | None = None,
 ) -> Vectors:
     """Scores of some groups, by their first columns or by all, float32 [groups]."""
-    cosines = groups.rows(some).dot(query[:columns])
+    cosines = groups.rows(some, columns).dot(query[:columns])
     sizes = groups.sizes[some]
     starts = np.cumsum(sizes) - sizes
     places = np.arange(sizes.max())
@@ -144,6 +144,17 @@ def _scores(
     # A centroid's cosine is the mean of its examples' cosines over its length.
     central = np.add.reduceat(cosines, starts) / sizes / groups.lengths[some]
     return weighed(NEAR_WEIGHT * nearest + CENTRAL_WEIGHT * central, sizes, prior)
+
+
+def promised(
+    near: Vectors, sizes: NDArray[np.intp], lengths: Vectors, prior: float | None
+) -> Vectors:
+    """About what groups will score, by how near their nearest prototype is.
+
+    Of few examples all are looked at, and their mean's cosine is known from their centroid's.
+    """
+    few = np.where(sizes <= NEIGHBOURS, NEAR_WEIGHT * lengths + CENTRAL_WEIGHT, 1.0)
+    return weighed(near * few, sizes, prior)
 
 
 def weighed(
@@ -221,15 +232,13 @@ class Index:
     ) -> NDArray[np.intp]:
         """Up to `count` of these groups, those whose prototypes score best, best first."""
         some = np.flatnonzero(among)
-        if len(some) <= count:
-            return some
         near = self._prototypes.dot(short, self._end)
         best: Vectors = np.maximum.reduceat(near, self._starts)[some]
-        return best_of(some, weighed(best, self.sizes[some], prior), count)
+        return best_of(some, promised(best, self.sizes[some], self.lengths[some], prior), count)
 
-    def rows(self, groups: NDArray[np.intp]) -> Compact:
-        """The rows of some groups, one after the other."""
-        return Compact.together([self._groups[group] for group in groups])
+    def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
+        """The rows of some groups, one after the other; of each the first columns, or all."""
+        return Compact.together([self._groups[group].first(columns) for group in groups])
 
     def _add(self, groups: Sequence[Compact]) -> None:
         starts, lengths = [], []

@@ -13,13 +13,15 @@ from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.filters import TAG
 from router.routing.graph import Graph
-from router.routing.index import NEIGHBOURS, best_of, nearest_groups, weighed
+from router.routing.index import FOUND, NEIGHBOURS, best_of, nearest_groups, promised
 from router.routing.route import Route
 
 SCANNED = 4096
 """Prototypes up to which all are looked at: of so few none is missed, and it takes no longer."""
 CLASSES = (1, 3, 5, NEIGHBOURS)
 """Examples from which on routes are in another graph: within one they count for about as much."""
+QUARTER, SURELY = 4, 0.97
+"""A quarter of what may be asked of a graph will do if most of it could not be among the best."""
 MOST = 4096
 """Prototypes that are found along a graph at most, where many may not be chosen."""
 MASKS = 16
@@ -40,10 +42,10 @@ class Pack:
         self.sizes, self.lengths = self.columns.sizes, self.columns.lengths
         self.alive = np.ones(len(self.columns), dtype=np.bool_)
         self.alive[list(gone)] = False
-        files = [graph_file(folder, number) for number in range(len(CLASSES))]
-        self._graphs = [Graph(file) if file.exists() else None for file in files]
-        graphless = [number for number, graph in enumerate(self._graphs) if graph is None]
-        self._scattered = np.flatnonzero(np.isin(classes(self.sizes), graphless))
+        there = [each for each in range(len(CLASSES)) if graph_file(folder, each).exists()]
+        self._scattered = np.flatnonzero(~np.isin(classes(self.sizes), there))
+        # Those first whose routes have most examples, and so score best.
+        self._graphs = [Graph(graph_file(folder, each)) for each in reversed(there)]
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
 
     @property
@@ -59,10 +61,8 @@ class Pack:
     @property
     def lacks_a_graph(self) -> bool:
         """Whether there is so much that one should be built."""
-        return any(
-            graph is None and len(names) > SCANNED
-            for graph, names in zip(self._graphs, prototypes_by_class(self.columns), strict=True)
-        )
+        many = [len(names) > SCANNED for names in prototypes_by_class(self.columns)]
+        return sum(many) > len(self._graphs)
 
     def without(self, specialists: Collection[str]) -> "Pack":
         """The pack without some specialists, those that it has."""
@@ -126,43 +126,55 @@ class Pack:
     ) -> NDArray[np.intp]:
         """Up to `count` of these routes, those whose prototypes score best, best first."""
         left = int(np.count_nonzero(among))
-        if left <= count:
-            return np.flatnonzero(among)
         prototypes = len(self.columns.prototypes)
-        if prototypes * left <= SCANNED * len(among):
-            return self._best(short, prior, np.flatnonzero(among), count)
-        found = self._around(short, min(count * prototypes // left, MOST), among)
-        if len(found) < count:
-            # What may be chosen lies elsewhere than what is near.
-            found = self._around(short, MOST, among)
-        if not len(found):
-            found = np.flatnonzero(among)
-        return self._best(short, prior, found, count)
+        if prototypes * left > SCANNED * len(among):
+            asked = min(count * prototypes // left, MOST)
+            near, likely = self._around(short, prior, among, asked, count)
+            if len(near) < count // QUARTER:
+                # What may be chosen lies elsewhere than what is near.
+                near, likely = self._around(short, prior, among, MOST, count)
+            if len(near):
+                return best_of(near, likely, count)
+        some = np.flatnonzero(among)
+        return best_of(some, self._promised(short, prior, some), count)
 
-    def rows(self, groups: NDArray[np.intp]) -> Compact:
-        """The vectors of some routes, one after the other."""
-        sizes, columns = self.sizes[groups], self.columns
-        places = spans(columns.ends[groups] - sizes, sizes)
-        return Compact(columns.values, columns.scales).some(places)
+    def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
+        """The vectors of some routes, one after the other; of each the first numbers, or all."""
+        sizes, held = self.sizes[groups], self.columns
+        places = spans(held.ends[groups] - sizes, sizes)
+        return Compact(held.values, held.scales).first(columns).some(places)
 
-    def _around(self, short: Vectors, count: int, among: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Routes that may be chosen: of each graph those of the `count` nearest prototypes."""
-        query = Compact.of(short[None]).values[0]
-        places = [graph.nearest(query, count) for graph in self._graphs if graph is not None]
-        ends = self.columns.prototype_ends
-        found = [np.unique(np.searchsorted(ends, each, side="right")) for each in places]
-        routes: NDArray[np.intp] = np.concatenate([self._scattered, *found])
-        return routes[among[routes]]
+    def _around(
+        self, short: Vectors, prior: float | None, among: NDArray[np.bool_], asked: int, count: int
+    ) -> tuple[NDArray[np.intp], Vectors]:
+        """Routes around a vector in each graph, and about what they will score.
 
-    def _best(
-        self, short: Vectors, prior: float | None, some: NDArray[np.intp], count: int
-    ) -> NDArray[np.intp]:
-        """The routes, of some, whose prototypes score best; all of these are looked at."""
+        Of a graph `asked` prototypes are looked at, or a quarter where most of these could not be
+        among the best.
+        """
+        query, ends = Compact.of(short[None]).values[0], self.columns.prototype_ends
+        found = self._scattered[among[self._scattered]]
+        likely = self._promised(short, prior, found)
+        for graph in self._graphs:
+            for most in (asked // QUARTER, asked):
+                near = np.unique(np.searchsorted(ends, graph.nearest(query, most), side="right"))
+                near = near[among[near]]
+                promises = self._promised(short, prior, near)
+                together = np.append(likely, promises)
+                # What is farther away could not be among the best either.
+                beaten = promises < _least(together, count // FOUND)
+                if np.count_nonzero(beaten) > SURELY * len(near):
+                    break
+            found, likely = np.append(found, near), together
+        return found, likely
+
+    def _promised(self, short: Vectors, prior: float | None, some: NDArray[np.intp]) -> Vectors:
+        """About what some routes will score, by their prototypes, all of which are looked at."""
         best = np.empty(len(some), dtype=np.float32)
         for start in range(0, len(some), SCANNED):
             part = slice(start, start + SCANNED)
             best[part] = self._nearest_prototypes(short, some[part])
-        return best_of(some, weighed(best, self.sizes[some], prior), count)
+        return promised(best, self.sizes[some], self.lengths[some], prior)
 
     def _nearest_prototypes(self, short: Vectors, some: NDArray[np.intp]) -> Vectors:
         """How near the nearest prototype of each of some routes is, float32 [some]."""
@@ -172,6 +184,11 @@ class Pack:
         near = Compact.held(self.columns.prototypes[spans(firsts, counts)]).dot(short)
         best: Vectors = np.maximum.reduceat(near, np.cumsum(counts) - counts)
         return best
+
+
+def _least(likely: Vectors, place: int) -> float:
+    """The score at a place, counted from the best; below all where there are not so many."""
+    return float(np.partition(likely, -place)[-place]) if len(likely) >= place else -np.inf
 
 
 def classes(sizes: NDArray[np.intp]) -> NDArray[np.intp]:

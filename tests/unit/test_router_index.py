@@ -146,3 +146,18 @@ def test_prototypes_are_the_centroid_and_what_is_far_from_it():
     assert found[0] @ one[: index.COARSE] > 0.99
     np.testing.assert_array_equal(found[1], other[: index.COARSE])
     assert index.prototypes(one[None]).shape == (1, index.COARSE)
+
+
+@pytest.mark.parametrize("groups", [20, 100, 300])
+def test_groups_of_many_rows_are_not_lost_whatever_their_number(groups):
+    """More rows than are compared: what is left out is never the nearest."""
+    draw = np.random.default_rng(groups)
+    themes = draw.normal(size=(groups, 300))
+    made = [
+        Compact.of((theme + 0.3 * draw.normal(size=(200, 300))).astype(np.float32))
+        for theme in themes
+    ]
+    found = Index(made)
+    for group in (0, groups // 2, groups - 1):
+        query = made[group].floats()[0]
+        assert found.nearest(query, 16, 0.1)[0][0] == group

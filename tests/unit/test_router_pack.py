@@ -228,3 +228,16 @@ def test_a_graph_may_be_asked_from_many_threads(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_routes_of_many_examples_are_not_lost_on_disk_either(tmp_path):
+    routes = []
+    for number in range(100):
+        draw = np.random.default_rng(number)
+        theme = draw.normal(size=DIMENSIONS)
+        near = (theme + 0.3 * draw.normal(size=(200, DIMENSIONS))).astype(np.float32)
+        routes.append(Route(f"ada/s-{number:03}", 1, f"sha256:{number}", Compact.of(near)))
+    pack = Pack(write(tmp_path, routes))
+    for number in (0, 50, 99):
+        query = routes[number].vectors[0]
+        assert pack.nearest(query, 16, 0.1, everything(pack))[0][0] == number
