@@ -16,6 +16,7 @@ from router.routing.decision import Decision, base_answers
 from router.routing.encoder import Encoder
 from router.routing.filters import Options
 from router.routing.follower import Follower
+from router.routing.plan import Plan, planned
 from router.routing.policy import Policy
 from router.staging import staged
 
@@ -120,6 +121,22 @@ class Resolver:
         if decision.evidence is not None:
             self._follower.refiner.want(decision.evidence.unprobed)
         return replace(decision, milliseconds=1000 * (time.perf_counter() - begun))
+
+    async def plan(self, turns: Sequence[str], owner: str | None, options: Options) -> Plan | None:
+        """The steps by which several specialists answer the last turn; None where one will do.
+
+        Raises:
+            NotReady: Before the first snapshot.
+        """
+        snapshot = self._follower.snapshot
+        if snapshot is None:
+            raise NotReady("The routes are still being read; try again in a second.")
+        seen, policy = snapshot.seen_by(owner, options.filters), self._policy.asked(options)
+
+        def choose(text: str) -> str | None:
+            return policy.decide(seen, self._encoder, [text]).specialist
+
+        return await self._routing.run(planned, turns[-1] if turns else "", choose)
 
     def version(self, model: str, owner: str | None = None) -> Version:
         """The version that a reference means; blocks on the registry.

@@ -16,6 +16,7 @@ from router.service import Service
 from router.wire.body import parse
 from router.wire.completion import CompletionRequest
 from router.wire.completion_writer import CompletionWriter
+from router.wire.routing_options import refuse_steps
 
 
 def completion_routes(service: Service) -> APIRouter:
@@ -26,6 +27,7 @@ def completion_routes(service: Service) -> APIRouter:
     async def create_completion(request: Request, caller: Asker) -> Response:
         """Continue a text, or several; `max_tokens` is 16 unless it is given."""
         body = parse(await read_json(request), CompletionRequest)
+        refuse_steps(body.routing)
         decision = await decide(service, caller, body, _turns(body))
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = await envelope("text_completion", service, decision, sampling, bool(body.routing))

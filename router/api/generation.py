@@ -1,9 +1,9 @@
 """The way of a request once its body is read: decide, generate, answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from fastapi import Request
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from router.answer import Items, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
-from router.engine import Delta, Generation, Usage
+from router.engine import Delta, Generation, Message, Usage
 from router.keyring import Caller
 from router.metrics import Metrics
 from router.resolver import AUTO
@@ -93,28 +93,35 @@ class Conversation(Asked, Protocol):
         """What is asked of the engine, answered with the given adapter."""
 
 
-async def converse(
-    request: Request,
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An answer that is ready to be read: who gives it, its head, and its items."""
+
+    decision: Decision
+    sampling: Sampling
+    head: Envelope
+    items: Items
+
+
+async def ready(
     service: Service,
     caller: Caller,
     operation: Operation,
     body: Conversation,
-    writer: Callable[[Envelope, Sampling], Writer],
-    count: int = 1,
-) -> Response:
-    """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
-    decision = await decide(service, caller, body, body.turns)
+    decision: Decision,
+    count: int,
+    prompt: tuple[Message, ...] | None = None,
+) -> Ready:
+    """The answer of whoever was decided on, to the conversation or to another prompt."""
     sampling = await service.defaults.complete(body.sampling, decision.digest)
     head = await envelope(operation, service, decision, sampling, bool(body.routing))
-    generation = body.generation(head.id, decision.digest, sampling)
-    items = service.engine.generate(replace(generation, whole=not body.stream))
+    generation = replace(body.generation(head.id, decision.digest, sampling), whole=not body.stream)
+    if prompt is not None:
+        generation = replace(generation, prompt=prompt, continued=False)
     most = (sampling.max_tokens or 0) * count
-    return await respond(
-        request,
-        counted(service, caller, decision, operation, items, most),
-        writer(head, sampling),
-        answer_headers(service, caller, decision),
-        None if body.stream else count,
+    items = service.engine.generate(generation)
+    return Ready(
+        decision, sampling, head, counted(service, caller, decision, operation, items, most)
     )
 
 

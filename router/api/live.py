@@ -21,6 +21,7 @@ from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
 from router.wire.route import RouteRequest
+from router.wire.routing_options import refuse_steps
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ async def _decide(service: Service, authorization: str | None, text: str) -> dic
     except UnicodeEncodeError:
         raise InvalidRequest("The message is no text.", code="invalid_json") from None
     body = parse(raw, RouteRequest)
+    refuse_steps(body.routing)
     decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
     service.hints.answerer(decision)
     service.hints.runners_up(decision)

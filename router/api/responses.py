@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from router.api.authorization import Asker
-from router.api.generation import converse
+from router.api.conversation import converse
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.service import Service

@@ -14,6 +14,7 @@ from router.service import Service
 from router.wire.body import parse
 from router.wire.route import RouteRequest
 from router.wire.routing import routing
+from router.wire.routing_options import refuse_steps
 
 
 def route_routes(service: Service) -> APIRouter:
@@ -24,6 +25,7 @@ def route_routes(service: Service) -> APIRouter:
     async def decide_only(request: Request, caller: Asker) -> dict[str, Any]:
         """Say who would answer, and why; generate nothing."""
         body = parse(await read_json(request), RouteRequest)
+        refuse_steps(body.routing)
         decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
         return await shown(service, caller, decision, body.explain)
 

@@ -418,3 +418,27 @@ def test_nonsense_never_harms_the_server(cluster):
         assert http.get("/healthz").status_code == http.get("/readyz").status_code == 200
         assert "/v1/chat/completions" in http.get("/openapi.json").json()["paths"]
         assert http.get("/docs").status_code == 200
+
+
+def test_several_specialists_answer_one_request_in_steps(client):
+    notes = "tom said he'll call the landlord tomorrow, and lena takes care of the coffee machine"
+    steps = [
+        {"name": "tasks", "model": "demo/action-items"},
+        {"name": "greeting", "model": BASE, "prompt": "Say hello to {request}", "after": []},
+        {"model": BASE, "prompt": "Repeat: {tasks} {greeting}", "after": ["tasks", "greeting"]},
+    ]
+    answer = client.chat.completions.create(
+        model="auto",
+        messages=[{"role": "user", "content": notes}],
+        max_tokens=40,
+        extra_body={"routing": {"steps": steps}},
+    )
+    routing = answer.model_extra["routing"]
+    tasks, greeting = routing["steps"]
+    assert (tasks["specialist"], greeting["specialist"]) == ("demo/action-items", None)
+    assert "tom" in tasks["content"].lower()
+    assert greeting["content"]
+    assert answer.choices[0].message.content
+    spent = [step["usage"]["total_tokens"] for step in routing["steps"]]
+    assert answer.usage.total_tokens > sum(spent) > 0
+    assert not routing["incomplete"]

@@ -96,6 +96,7 @@ def test_only_the_newest_text_is_decided_on(made, url, monkeypatch):
         ("{}", "invalid_value"),
         ('{"input": 1}', "invalid_type"),
         ('{"input": "a", "routing": {"threshold": 3}}', "invalid_value"),
+        ('{"input": "a", "routing": {"compose": true}}', "invalid_value"),
         ("x" * (MOST_CHARACTERS + 1), "body_too_large"),
     ],
     ids=lambda value: str(value)[:20],

@@ -1,0 +1,136 @@
+"""Takes a plan's steps: those that wait for nothing side by side, each as soon as it can be."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from router.answer import Items, collect
+from router.engine import Delta, Generation, Message, Usage
+from router.errors import RouterError
+from router.routing.decision import Decision
+from router.routing.plan import Plan, Step
+
+logger = logging.getLogger(__name__)
+
+NOTHING = Usage(0, 0)
+INTERNAL = "Something went wrong in the server; the request's id is in its log."
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a step ended: with a text, with an error, or not begun because of another's.
+
+    Attributes:
+        step: which it was.
+        decision: who answered; None where it was not begun, or nobody could be found.
+        text: what came of it.
+        finish_reason: why the text ends.
+        usage: what it took.
+        error: a sentence for people; None if there is a text.
+    """
+
+    step: Step
+    decision: Decision | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    usage: Usage = NOTHING
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A generation that is ready to begin, and who gives it."""
+
+    decision: Decision
+    generation: Generation
+    items: Callable[[Generation], Items]
+
+
+Ask = Callable[[Step, str], Awaitable[Asked]]
+"""Makes a step, and the text that it asks, into a generation."""
+
+
+class Steps:
+    """The steps of one request, under way."""
+
+    def __init__(self, plan: Plan, request: str, ask: Ask) -> None:
+        """Take a plan; `ask` makes a step's text into a generation."""
+        self._plan = plan
+        self._request = request
+        self._ask = ask
+        self._tasks: dict[str, asyncio.Task[Result]] = {}
+
+    async def before_last(self) -> list[Result]:
+        """Take all steps but the last; how each ended, in the plan's order."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for step in self._plan.steps[:-1]:
+                    self._tasks[step.name] = group.create_task(self._take(step))
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+        return [task.result() for task in self._tasks.values()]
+
+    async def _take(self, step: Step) -> Result:
+        before = [await self._tasks[name] for name in step.after]
+        lost = [result.step.name for result in before if result.text is None]
+        if lost:
+            return Result(step, error=f"It works on what did not come of {', '.join(lost)}.")
+        results = {result.step.name: result.text or "" for result in before}
+        asked: Asked | None = None
+        try:
+            asked = await self._ask(step, step.text(self._request, results))
+            items = asked.items(replace(asked.generation, whole=True, n=1))
+            [choice], usage = await collect(items, 1)
+        except RouterError as error:
+            return Result(step, asked.decision if asked else None, error=error.message)
+        except Exception:
+            logger.exception("step %s failed", step.name)
+            return Result(step, asked.decision if asked else None, error=INTERNAL)
+        return Result(step, asked.decision, choice.text, choice.finish_reason, usage)
+
+
+def partial(results: Sequence[Result]) -> str:
+    """What came of steps whose followers failed: the texts that no other text was made of."""
+    done = {result.step.name: result.text for result in results if result.text is not None}
+    used = {name for result in results if result.text is not None for name in result.step.after}
+    return "\n\n".join(text for name, text in done.items() if name not in used)
+
+
+def usage_of(results: Sequence[Result]) -> Usage:
+    """What steps took together."""
+    return Usage(
+        sum(result.usage.prompt_tokens for result in results),
+        sum(result.usage.completion_tokens for result in results),
+    )
+
+
+def results_of(results: Sequence[Result]) -> Mapping[str, str]:
+    """The texts, by the names of their steps."""
+    return {result.step.name: result.text for result in results if result.text is not None}
+
+
+async def said(text: str) -> Items:
+    """A text that is there already, as an engine would give it."""
+    yield Delta(0, text, 0, finish_reason="stop")
+    yield NOTHING
+
+
+async def with_usage(items: Items, more: Usage) -> Items:
+    """The same items, with what steps before them took."""
+    try:
+        async for item in items:
+            if isinstance(item, Usage):
+                yield Usage(
+                    item.prompt_tokens + more.prompt_tokens,
+                    item.completion_tokens + more.completion_tokens,
+                )
+            else:
+                yield item
+    finally:
+        await items.aclose()
+
+
+def user(text: str) -> tuple[Message, ...]:
+    """A step's text as a chat."""
+    return (Message("user", text),)

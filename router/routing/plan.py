@@ -1,0 +1,129 @@
+"""A request that several specialists answer together: steps, and which works on whose results."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+
+MOST_STEPS = 8
+REQUEST = "request"
+"""What a step's prompt calls the user's last message."""
+_PLACE = re.compile(r"\{([A-Za-z0-9_-]{1,64})\}")
+_THEN = re.compile(
+    r"\s*(?:[,;.]?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|finally)\b[,:]?|;)\s+", re.I
+)
+"""Between two things that are asked for one after the other."""
+_MATERIAL = re.compile(r":\s*\n|\n\s*\n|:\s+(?=[\"'“])")
+"""Between what is asked for and what it is asked of."""
+
+
+class InvalidPlan(ValueError):
+    """The steps cannot be taken; the message says why, and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One generation.
+
+    Attributes:
+        name: by which other steps speak of it.
+        model: who answers, as in a request.
+        after: the steps whose results it works on.
+        prompt: what is asked, with `{request}` or `{name}` for the request and for results; None
+            asks what the request asks, or gives the results alone.
+    """
+
+    name: str
+    model: str
+    after: tuple[str, ...] = ()
+    prompt: str | None = None
+
+    @property
+    def is_the_request(self) -> bool:
+        """Whether it asks just what the request asks."""
+        return self.prompt is None and not self.after
+
+    def text(self, request: str, results: Mapping[str, str]) -> str:
+        """What is asked, once the results are there."""
+        known = {REQUEST: request, **results}
+        if self.prompt is not None:
+            return _PLACE.sub(lambda found: known.get(found[1], found[0]), self.prompt)
+        return "\n\n".join(results[name] for name in self.after) if self.after else request
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in an order in which they can be taken; the last one gives the answer."""
+
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> "Plan":
+        """The plan of some steps, in any order.
+
+        Raises:
+            InvalidPlan: they do not lead to one answer.
+        """
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        by_name = {step.name: step for step in steps}
+        if len(by_name) < len(steps):
+            raise InvalidPlan("have two of the same name; give each its own")
+        if REQUEST in by_name:
+            raise InvalidPlan(f"must not be called '{REQUEST}', which stands for the request")
+        graph.add_nodes_from(by_name)
+        for step in steps:
+            for name in step.after:
+                if name not in by_name:
+                    raise InvalidPlan(f"have '{step.name}' after '{name}', which is none of them")
+                graph.add_edge(name, step.name)
+        if not nx.is_directed_acyclic_graph(graph):
+            raise InvalidPlan("wait for each other in a circle; let one of them come first")
+        last = [name for name in by_name if not graph.succ[name]]
+        if len(last) != 1:
+            raise InvalidPlan(f"end in {len(last)} places; let one come after {', '.join(last)}")
+        return cls(tuple(by_name[name] for name in nx.lexicographical_topological_sort(graph)))
+
+    @property
+    def last(self) -> Step:
+        """The one that gives the answer."""
+        return self.steps[-1]
+
+
+def split(request: str) -> tuple[list[str], str]:
+    """The things that a request asks for, one after the other, and what it asks them of."""
+    parts = _MATERIAL.split(request, maxsplit=1)
+    asked = [each.strip(" ,.;") for each in _THEN.split(parts[0])]
+    return [each for each in asked if each], parts[1].strip() if len(parts) > 1 else ""
+
+
+def planned(request: str, choose: Callable[[str], str | None]) -> Plan | None:
+    """The plan by which a request is answered; None where one specialist will do.
+
+    Args:
+        request: what the user says.
+        choose: the specialist that fits a text; None where none does.
+    """
+    asked, material = split(request)
+    if not 1 < len(asked) <= MOST_STEPS:
+        return None
+    chosen: list[tuple[str, str]] = []
+    for text in asked:
+        specialist = choose(text)
+        if specialist is None:
+            return None
+        if chosen and chosen[-1][0] == specialist:
+            chosen[-1] = specialist, f"{chosen[-1][1]}, then {text}"
+        else:
+            chosen.append((specialist, text))
+    if len(chosen) < 2:
+        return None
+    steps = [_step(number, *each, material) for number, each in enumerate(chosen)]
+    return Plan.of(steps)
+
+
+def _step(number: int, specialist: str, text: str, material: str) -> Step:
+    if number:
+        before = f"step-{number}"
+        return Step(f"step-{number + 1}", specialist, (before,), f"{text}:\n{{{before}}}")
+    return Step("step-1", specialist, (), f"{text}:\n{material}" if material else text)
