@@ -1,8 +1,8 @@
 """What does a catalogue cost as it grows? Start, registration, decision and memory, at any size.
 
-Homes are filled as registrations would leave them, with adapters as small as they get, and with
-random vectors in the place of the encoder's: what is measured is everything but the encoder. A
-start is one of the real cluster, beside one of an empty home, turn by turn.
+Homes are filled as registrations and a first start would leave them, with adapters as small as they
+get, and with random vectors in the place of the encoder's: what is measured is everything but the
+encoder. A start is one of the real cluster, beside one of an empty home, turn by turn.
 """
 
 import argparse
@@ -157,7 +157,18 @@ def fill(home: Path, spec: BaseSpec, count: int, examples: int) -> None:
             number = int(each.id.rpartition("-")[2])
             store.of_version(each.digest, partial(list, cards[number].examples))
         after = live[-1].id
+    _move_to_disk(registry, home / "cache")
     registry.close()
+
+
+def _move_to_disk(registry: Registry, cache: Path) -> None:
+    """Leave the cache as a replica does that had the time to tidy up."""
+    follower = Follower(registry, RandomVectors(), cache=cache)
+    follower.refresh()
+    while follower.is_tidying:
+        follower.tidy()
+        time.sleep(0.1)
+    follower.stop()
 
 
 def measure(home: Path, spec: BaseSpec, examples: int) -> Measured:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from router.routing.index import NEIGHBOURS
 from router.routing.pack import Pack
 from router.routing.probe import Probe
 from router.routing.probe_store import probe_store
-from router.routing.refiner import Refiner, first_probes
+from router.routing.refiner import RETRY, Refiner, first_probes
 from router.routing.route import Route
 from router.routing.shelf import AT_FIRST, Shelf
 from router.routing.snapshot import Snapshot
@@ -63,6 +64,7 @@ class Follower:
         self._vectors = VectorStore(encoder, cache)
         self._shelf = _shelf(registry, encoder, cache)
         self._interval = interval
+        self._tidy_from = 0.0
         self._snapshot: Snapshot | None = None
         self._reading = Reading(0, 0)
         self._ready = threading.Event()
@@ -131,6 +133,13 @@ class Follower:
             self._snapshot = self._level(read).refined(before.probes)
             self.refiner.wake()
 
+    @property
+    def is_tidying(self) -> bool:
+        """Whether `tidy` has something to do, or waits for what it began."""
+        if self._snapshot is None or self._shelf is None:
+            return False
+        return self._shelf.is_busy(self._snapshot)
+
     def _refine(self, probes: Mapping[str, Probe]) -> None:
         with self._refreshing:
             if self._snapshot is not None:
@@ -140,12 +149,22 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 self.refresh()
-                self.tidy()
+                self._tidy_in_time()
             except StorageError as error:
                 logger.warning("the registry cannot be read, trying again: %s", error)
             except Exception:
                 logger.exception("the snapshot could not be brought up to date, trying again")
             self._stopping.wait(self._interval)
+
+    def _tidy_in_time(self) -> None:
+        """Tidy, but after a failure not before a while has passed: routing needs none of it."""
+        if time.monotonic() < self._tidy_from:
+            return
+        try:
+            self.tidy()
+        except OSError as error:
+            logger.warning("routes are moved to disk later: %s", error)
+            self._tidy_from = time.monotonic() + RETRY
 
     def _first(self) -> Snapshot:
         shelved = self._shelf.read() if self._shelf else None

@@ -34,6 +34,7 @@ LIST = "packs.json"
 LOCK = "lock"
 FULL = 4096
 """Recent routes from which on they are moved to disk."""
+TRIES = 3
 AT_FIRST = 32_768
 """Routes that a first start holds in memory, before it moves them."""
 GROWTH = 8
@@ -76,6 +77,15 @@ class Shelf:
         listed = self._read_list()
         if listed is None or not self._registry.bears(listed["stamp"]):
             return None
+        for _ in range(TRIES):
+            shelved, newer = self._open(listed), self._read_list()
+            if shelved is not None or newer in (None, listed):
+                return shelved
+            # Whoever writes has removed what was listed before.
+            listed = newer
+        return None
+
+    def _open(self, listed: dict[str, Any]) -> Shelved | None:
         try:
             packs = tuple(
                 Pack(self._folder / each["name"], each["gone"]) for each in listed["packs"]
@@ -113,17 +123,22 @@ class Shelf:
         """
         if self._merging is not None:
             return self._merged(self._merging)
-        full = int(np.count_nonzero(snapshot.recent.alive)) >= FULL
-        if not full and not (self._lock and self._due(snapshot.kept)):
+        if not self.is_busy(snapshot):
             return False
         if not self._writes():
             return self._read_list() != self._listed
-        if full:
+        if _is_full(snapshot):
             pack = Pack(packing.write(self._folder, snapshot.recent.routes))
             self.note(snapshot, [*snapshot.kept, pack], skipped)
             return True
         self._merging = _Merging.begin(self._folder, self._due(snapshot.kept))
         return False
+
+    def is_busy(self, snapshot: Snapshot) -> bool:
+        """Whether there is something to do for a snapshot, or it is being done."""
+        if self._merging is not None or _is_full(snapshot):
+            return True
+        return self._lock is not None and bool(self._due(snapshot.kept))
 
     def close(self) -> None:
         """End what is being done, and let others write."""
@@ -191,6 +206,10 @@ class Shelf:
         for folder in self._folder.iterdir():
             if folder.is_dir() and folder.name not in named:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_full(snapshot: Snapshot) -> bool:
+    return int(np.count_nonzero(snapshot.recent.alive)) >= FULL
 
 
 def due(packs: Sequence[Pack]) -> list[Pack]:

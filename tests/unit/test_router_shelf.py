@@ -48,12 +48,12 @@ def fill(registry, count, start=0):
 
 
 def settle(follower):
-    """Tidy until nothing is being put together."""
+    """Tidy until nothing is left to do."""
     waiting = threading.Event()
     for _ in range(int(HANGS / 0.02)):
-        follower.tidy()
-        if follower._shelf._merging is None and not due(follower.snapshot.kept):
+        if not follower.is_tidying:
             return
+        follower.tidy()
         waiting.wait(0.02)
     raise AssertionError("the packs were not put together")
 
@@ -172,6 +172,35 @@ def test_of_two_replicas_one_writes_and_the_other_reads_it(registry, tmp_path):
         second.refresh()
         settle(second)
         assert sizes(second) == [12]
+
+
+def test_a_list_that_is_replaced_while_it_is_read_is_read_again(registry, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    fill(registry, 4)
+    with following(registry, cache) as follower:
+        follower.tidy()
+        folder = follower.snapshot.kept[0].folder
+        read, listed = follower._shelf._read_list, follower._shelf._read_list()
+        older = [listed | {"packs": [{"name": "gone", "gone": []}]}]
+        monkeypatch.setattr(follower._shelf, "_read_list", lambda: older.pop() if older else read())
+        assert [pack.folder for pack in follower._shelf.read().packs] == [folder]
+
+
+def test_a_full_disk_is_told_once_in_a_while_and_stops_no_routing(registry, tmp_path, monkeypatch):
+    with following(registry, tmp_path / "cache") as follower:
+        tried = []
+
+        def full(*_):
+            tried.append(True)
+            raise OSError("no space is left")
+
+        monkeypatch.setattr(shelf.packing, "write", full)
+        fill(registry, 4)
+        for _ in range(3):
+            follower.refresh()
+            follower._tidy_in_time()
+        assert len(tried) == 1
+        assert len(names(follower)) == 4
 
 
 def test_another_registry_is_read_anew(registry, tmp_path):
