@@ -22,7 +22,7 @@ def draw(chart: dict[str, Any], file: str) -> None:
         axes.plot(xs, ys, label=line["name"], **style)
     ticks = sorted({x for line in chart["lines"] for x, _ in line["points"]})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks])
     axes.set_ylim(bottom=0)
     axes.set(title=chart["title"], xlabel=chart["x"], ylabel=chart["y"])
     axes.grid(alpha=0.3)
