@@ -40,6 +40,8 @@ EMBEDDING_THREADS = 1
 MAINTENANCE_THREADS = 1
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
+TYPING = 256
+"""Connections of people who type; each holds one of the places for requests."""
 
 
 class Service:
@@ -89,6 +91,7 @@ class Service:
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
         self.uploads = Gate(UPLOADS)
+        self.typing = Gate(TYPING)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
         self.quotas = Quotas(replicas)
         self.outcomes = Outcomes()

@@ -16,7 +16,14 @@ from registry.scopes import Scope
 from router.api.authorization import allowed
 from router.api.failures import failure
 from router.api.route import shown
-from router.errors import BodyTooLarge, Forbidden, InvalidRequest, RouterError, Unauthorized
+from router.errors import (
+    BodyTooLarge,
+    Forbidden,
+    InvalidRequest,
+    Overloaded,
+    RouterError,
+    Unauthorized,
+)
 from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
@@ -29,7 +36,9 @@ PROTOCOL = "myriad"
 KEY = "myriad-key."
 """Browsers send no headers of a page's choosing; a key comes as the name of a protocol."""
 MOST_CHARACTERS = 200_000
-POLICY_VIOLATION = 1008
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
+IDLE_SECONDS = 600.0
+"""After which a forgotten page gives its place up; it may connect again."""
 
 
 def live_routes(service: Service) -> APIRouter:
@@ -41,14 +50,26 @@ def live_routes(service: Service) -> APIRouter:
         """Decide on the newest of the texts that come, over and over."""
         offered = socket.scope.get("subprotocols", [])
         await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-        newest = Newest()
         with suppress(WebSocketDisconnect):
-            async with asyncio.TaskGroup() as tasks:
-                answering = tasks.create_task(_answer(socket, service, newest))
-                await _read(socket, newest)
-                answering.cancel()
+            try:
+                with service.typing.entered("connections of people who type"):
+                    await _converse(socket, service)
+            except Overloaded as error:
+                await socket.send_json(failure(error).body)
+                await socket.close(TRY_AGAIN_LATER)
 
     return routes
+
+
+async def _converse(socket: WebSocket, service: Service) -> None:
+    newest = Newest()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(_answer(socket, service, newest))
+            await _read(socket, newest)
+            answering.cancel()
+    except* WebSocketDisconnect:
+        pass  # The client went while it was answered.
 
 
 class Newest:
@@ -73,9 +94,14 @@ class Newest:
 
 
 async def _read(socket: WebSocket, newest: Newest) -> None:
-    """Take what comes, until the client goes."""
+    """Take what comes, until the client goes, or says nothing for long."""
     while True:
-        message = await socket.receive()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                message = await socket.receive()
+        except TimeoutError:
+            await socket.close()
+            return
         if message["type"] == "websocket.disconnect":
             return
         text = message.get("text")

@@ -15,6 +15,7 @@ from registry.quota import Quota
 from registry.scopes import Scope
 from router import keyring
 from router.api.live import MOST_CHARACTERS, Newest
+from router.service import TYPING
 
 
 @pytest.fixture
@@ -200,6 +201,39 @@ def test_who_will_likely_be_asked_is_loaded_beforehand_once(made, url):
             digest = ask(socket, WEATHER[0])["digest"]
         other = ask(socket, FRENCH[0])["digest"]
     assert made.engine.prefetched == [(digest, True), (other, True)]
+
+
+def test_only_so_many_may_be_connected_at_once(made, url):
+    made.typing._room = 1
+    with live(url) as first:
+        assert "error" not in ask(first, "a")
+        with live(url) as second:
+            assert json.loads(second.recv(timeout=HANGS))["error"]["code"] == "overloaded"
+            with pytest.raises(ConnectionClosed):
+                second.recv(timeout=HANGS)
+        assert "error" not in ask(first, "b")
+    freed = threading.Event()
+    while made.typing._room == 0:
+        freed.wait(0.01)
+    with live(url) as third:
+        assert "error" not in ask(third, "c")
+
+
+def test_whoever_leaves_without_waiting_is_no_error(made, url, caplog):
+    for _ in range(20):
+        with live(url) as socket:
+            for _ in range(3):
+                socket.send(json.dumps({"input": WEATHER[0]}))
+    left = threading.Event()
+    while made.typing._room < TYPING:
+        left.wait(0.01)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_connection_on_which_nothing_is_said_is_closed(url, monkeypatch):
+    monkeypatch.setattr("router.api.live.IDLE_SECONDS", 0.05)
+    with live(url) as socket, pytest.raises(ConnectionClosed):
+        socket.recv(timeout=HANGS)
 
 
 def test_a_newer_message_takes_the_place_of_one_that_was_not_taken():
