@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from rich.markup import escape
+from rich.text import Text
 
 from deploy.cli.options import (
     AsJson,
@@ -200,12 +200,13 @@ def _drawn(found: dict[str, Any]) -> "Tree":
             for name in shown:
                 inner.add(printable(name))
             if (more := niche.get("count", 0) - len(shown)) > 0:
-                inner.add(f"[dim]{about}{more:,} more[/]")
+                inner.add(Text(f"{about}{more:,} more", style="dim"))
     return drawn
 
 
-def _counted(each: dict[str, Any], about: str) -> str:
-    return f"[bold]{escape(printable(each.get('name')))}[/] [dim]{about}{each.get('count', 0):,}[/]"
+def _counted(each: dict[str, Any], about: str) -> Text:
+    name, count = printable(each.get("name")), f"{about}{each.get('count', 0):,}"
+    return Text.assemble((name, "bold"), " ", (count, "dim"))
 
 
 def send(

@@ -310,6 +310,27 @@ def test_list():
     assert [each["id"] for each in page["data"]] == ["bob/pirate"]
 
 
+def test_tree():
+    drawn = [line.strip("├└─│ ") for line in myriad("specialists", "tree").out.splitlines()]
+    assert drawn[0] == "2 specialists"
+    assert {"ada/coach", "bob/pirate"} < set(drawn)
+    assert any(line.startswith("pay ") for line in drawn)
+    few = myriad("specialists", "tree", "--limit", "0").out
+    assert "ada/coach" not in few
+    assert "more" in few
+    found = json.loads(myriad("specialists", "tree", "--domain", "pay", "--json").out)
+    assert [domain["name"] for domain in found["domains"]] == ["pay"]
+
+
+def test_route_takes_only_who_passes():
+    chosen = myriad("route", RAISE, "--tag", "pay", "--threshold", "0").out
+    assert "ada/coach answers" in chosen
+    assert "bob/pirate" not in chosen
+    nobody = myriad("route", RAISE, "--owner", "eve").out
+    assert "No specialist passes the filters" in nobody
+    assert myriad("route", RAISE, "--threshold", "3").code == 2
+
+
 def test_show():
     ran = myriad("specialists", "show", "ada/coach")
     for text in ("Rehearses salary talks.", "sha256:", "pay", RAISE, "exact_match", "0.900"):
