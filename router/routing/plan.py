@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in an order in which they can be taken; the last one gives the answer."""
+    """Steps in an order in which they can be taken, else as given; the last gives the answer."""
 
     steps: tuple[Step, ...]
 
@@ -82,7 +82,9 @@ class Plan:
         last = [name for name in by_name if not graph.succ[name]]
         if len(last) != 1:
             raise InvalidPlan(f"end in {len(last)} places; let one come after {', '.join(last)}")
-        return cls(tuple(by_name[name] for name in nx.lexicographical_topological_sort(graph)))
+        places = {name: place for place, name in enumerate(by_name)}
+        order = nx.lexicographical_topological_sort(graph, key=places.__getitem__)
+        return cls(tuple(by_name[name] for name in order))
 
     @property
     def last(self) -> Step:

@@ -301,3 +301,8 @@ def test_whoever_leaves_ends_the_steps(made):
         line.close()
         assert made.engine.closed.wait(HANGS)
     assert len(made.engine.aborted) == 1
+
+
+def test_steps_stay_in_the_order_in_which_they_were_given():
+    plan = Plan.of([Step("z", "m"), Step("end", "m", ("a", "z")), Step("a", "m")])
+    assert [step.name for step in plan.steps] == ["z", "a", "end"]
