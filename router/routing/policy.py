@@ -25,6 +25,8 @@ POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
 """Log-odds by which one must be ahead of others not to be compared with them once more."""
+TIED = 3
+"""Digits of log-odds that tell two specialists apart."""
 ASKED_FOR = 0.02
 """Probability from which on a specialist without a probe should have one."""
 TIE = float(np.log(2))
@@ -218,7 +220,8 @@ def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> 
 
 
 def _likeliest_first(pair: tuple[float, Found]) -> tuple[float, str]:
-    return -pair[0], pair[1].route.specialist
+    # Where sums are rounded depends on what stands beside them: those that tie go by their names.
+    return -round(pair[0], TIED), pair[1].route.specialist
 
 
 def _after_duel(odds: list[tuple[float, Found]], vector: Vectors) -> list[tuple[float, Found]]:

@@ -10,6 +10,7 @@ from router.routing.copies import distinct
 from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
 from router.routing.probe import Probe
+from router.routing.refiner import settled
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
 
@@ -286,3 +287,19 @@ def test_where_all_is_anothers_there_is_nothing():
     mine = replace(route("ada/secret", WEATHER), visibility=Visibility.PRIVATE)
     seen = Snapshot(1, [mine], BASE).seen_by("eve")
     assert decide("weather in rome", snapshot=seen).reason == "No specialist is registered."
+
+
+@pytest.mark.parametrize("others", range(6))
+def test_those_that_say_the_same_go_by_their_names_however_sums_are_rounded(others):
+    """Two of one owner's with the same examples, beside more and more others."""
+    texts = [f"offer number {n} is low" for n in range(11)]
+    more = [route(f"bob/n{n}", [f"{word} {n}" for word in WEATHER]) for n in range(others)]
+    for both in (["acme/passing", "acme/coach"], ["acme/coach", "acme/passing"]):
+        made = [route(both[0], texts), *more, route(both[1], texts)]
+        for snapshot in (Snapshot(1, made, BASE), settled(Snapshot(1, made, BASE))):
+            for asked in (*texts, "my offer is low", "number 3 offer"):
+                candidates = decide(asked, snapshot=snapshot).candidates
+                assert [each.specialist for each in candidates[:2]] == [
+                    "acme/coach",
+                    "acme/passing",
+                ]
