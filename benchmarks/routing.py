@@ -194,11 +194,15 @@ def cards(rows: Labelled) -> dict[str, Card]:
 
 def snapshot(made: Mapping[str, Card], encoder: Encoder, general: Vectors) -> Snapshot:
     """What a replica routes by once all cards were registered and it had time to refine."""
-    routes = [
+    return settled(Snapshot(1, routes_of(made, encoder), general, follow_up_probe(general)))
+
+
+def routes_of(made: Mapping[str, Card], encoder: Encoder) -> list[Route]:
+    """The routes of some cards."""
+    return [
         Route(card.id, 1, f"sha256:{card.id}", Compact.of(distinct(encoder.encode(card.routed_by))))
         for card in made.values()
     ]
-    return settled(Snapshot(1, routes, general, follow_up_probe(general)))
 
 
 def decide(

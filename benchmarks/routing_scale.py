@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -29,17 +29,16 @@ from rich.progress import track
 
 from benchmarks.peers import PYTHON
 from benchmarks.report import Row, at_least, at_most, show, write_json
-from benchmarks.routing import Labelled, cards, load
+from benchmarks.routing import Labelled, cards, load, routes_of
 from deploy.encoder import open_encoder
-from registry.card import Card
 from router.routing.compact import Compact
-from router.routing.copies import distinct
 from router.routing.encoder import Encoder, Vectors
 from router.routing.general import base_requests, follow_up_probe, general_requests
 from router.routing.index import CENTRAL_WEIGHT, NEAR_WEIGHT, NEIGHBOURS, score
 from router.routing.pack import Pack
 from router.routing.packing import merge, write
 from router.routing.policy import POOL, Policy
+from router.routing.probe import Probe
 from router.routing.refiner import Refiner, first_probes
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
@@ -99,14 +98,6 @@ def unrelated(pool: Vectors, start: int, count: int) -> Iterator[Route]:
         yield Route(name, 1, f"sha256:{number:064x}", Compact.of(rows), float(number))
 
 
-def specialists(made: dict[str, Card], encoder: Encoder) -> list[Route]:
-    """The labels' own."""
-    return [
-        Route(card.id, 1, f"sha256:{card.id}", Compact.of(distinct(encoder.encode(card.routed_by))))
-        for card in made.values()
-    ]
-
-
 def grow(folder: Path, packs: list[Pack], pool: Vectors, have: int, want: int) -> list[Pack]:
     """The packs of so many more specialists, put together."""
     starts = range(have, want, TOGETHER)
@@ -126,8 +117,8 @@ def measure(folder: str, labels: dict[str, str], test: Labelled) -> Measured:
     pack = Pack(Path(folder))
     current = [Snapshot(1, [], general, follow_up_probe(general), [pack])]
 
-    def give(newer: object) -> None:
-        current[0] = current[0].refined(newer)  # type: ignore[arg-type]
+    def give(newer: Mapping[str, Probe]) -> None:
+        current[0] = current[0].refined(newer)
 
     refiner = Refiner(lambda: current[0], give)
     policy = Policy()
@@ -260,7 +251,7 @@ def run(data: Path, sizes: Sequence[int]) -> Iterator[tuple[int, Measured]]:
     parts = [texts[at : at + 256] for at in range(0, READ, 256)]
     pool = np.concatenate([encoder.encode(p) for p in track(parts, "Reading", console=console)])
     with tempfile.TemporaryDirectory(prefix="myriad-scale-") as folder:
-        packs, have = [Pack(write(Path(folder), specialists(made, encoder)))], 0
+        packs, have = [Pack(write(Path(folder), routes_of(made, encoder)))], 0
         for count in sorted(sizes):
             packs = grow(Path(folder), packs, pool, have, count)
             have = count

@@ -21,6 +21,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from registry.adapter import Adapter, validate
+from registry.apart import told
 from registry.base import BaseSpec
 from registry.content import Buffer
 from registry.errors import InvalidAdapter, StorageError
@@ -32,8 +33,6 @@ SECONDS = 120.0
 _OVERHEAD_BYTES = 1 << 30
 """Address space beside the adapter's own: Python, numpy, and the header as objects."""
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_TOLD = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TMPDIR")
-"""Of the environment; passwords and keys that it may hold are not told."""
 
 
 class Checkers:
@@ -108,8 +107,7 @@ class _Checker:
                 self._process = subprocess.Popen(  # noqa: S603 (this file)
                     [sys.executable, "-m", __name__, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
-                    env={name: os.environ[name] for name in _TOLD if name in os.environ}
-                    | _ONE_THREAD,
+                    env=told() | _ONE_THREAD,
                     stdin=subprocess.DEVNULL,
                 )
         except OSError as error:

@@ -3,18 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.answer import Items, collect
-from router.engine import Delta, Generation, Message, Usage
-from router.errors import RouterError
+from router.engine import Delta, Message, Usage
+from router.errors import INTERNAL, RouterError
 from router.routing.decision import Decision
 from router.routing.plan import Plan, Step
 
 logger = logging.getLogger(__name__)
 
 NOTHING = Usage(0, 0)
-INTERNAL = "Something went wrong in the server; the request's id is in its log."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +38,25 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A generation that is ready to begin, and who gives it."""
+class Underway:
+    """A step that has begun: who takes it, and what comes of it."""
 
     decision: Decision
-    generation: Generation
-    items: Callable[[Generation], Items]
+    items: Items
 
 
-Ask = Callable[[Step, str], Awaitable[Asked]]
-"""Makes a step, and the text that it asks, into a generation."""
+Begin = Callable[[Step, str], Awaitable[Underway]]
+"""Begins a step with the text that it asks."""
 
 
 class Steps:
     """The steps of one request, under way."""
 
-    def __init__(self, plan: Plan, request: str, ask: Ask) -> None:
-        """Take a plan; `ask` makes a step's text into a generation."""
+    def __init__(self, plan: Plan, request: str, begin: Begin) -> None:
+        """Take a plan; `begin` begins a step with its text."""
         self._plan = plan
         self._request = request
-        self._ask = ask
+        self._begin = begin
         self._tasks: dict[str, asyncio.Task[Result]] = {}
 
     async def before_last(self) -> list[Result]:
@@ -76,18 +74,18 @@ class Steps:
         lost = [result.step.name for result in before if result.text is None]
         if lost:
             return Result(step, error=f"It works on what did not come of {', '.join(lost)}.")
-        results = {result.step.name: result.text or "" for result in before}
-        asked: Asked | None = None
+        results = results_of(before)
+        decision: Decision | None = None
         try:
-            asked = await self._ask(step, step.text(self._request, results))
-            items = asked.items(replace(asked.generation, whole=True, n=1))
-            [choice], usage = await collect(items, 1)
+            begun = await self._begin(step, step.text(self._request, results))
+            decision = begun.decision
+            [choice], usage = await collect(begun.items, 1)
         except RouterError as error:
-            return Result(step, asked.decision if asked else None, error=error.message)
+            return Result(step, decision, error=error.message)
         except Exception:
             logger.exception("step %s failed", step.name)
-            return Result(step, asked.decision if asked else None, error=INTERNAL)
-        return Result(step, asked.decision, choice.text, choice.finish_reason, usage)
+            return Result(step, decision, error=INTERNAL)
+        return Result(step, decision, choice.text, choice.finish_reason, usage)
 
 
 def partial(results: Sequence[Result]) -> str:

@@ -23,6 +23,9 @@ Every class survives pickling, since an engine may raise it in another process.
 import math
 from collections.abc import Sequence
 
+INTERNAL = "Something went wrong in the server; the request's id is in its log."
+"""All that anybody is told of what nobody foresaw."""
+
 
 class RouterError(Exception):
     """A refusal that knows its HTTP status and OpenAI's `type`, `param` and `code`.

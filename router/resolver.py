@@ -14,10 +14,11 @@ from router.errors import NotReady, UnknownModel
 from router.pool import Pool
 from router.routing.decision import Decision, base_answers
 from router.routing.encoder import Encoder
-from router.routing.filters import Options
+from router.routing.filters import Filters, Options
 from router.routing.follower import Follower
 from router.routing.plan import Plan, planned
 from router.routing.policy import Policy
+from router.routing.snapshot import Snapshot
 from router.staging import staged
 
 AUTO = "auto"
@@ -112,18 +113,15 @@ class Resolver:
         Raises:
             NotReady: Before the first snapshot.
         """
-        snapshot = self._follower.snapshot
-        if snapshot is None:
-            raise NotReady("The routes are still being read; try again in a second.")
         asked, begun = options or Options(), time.perf_counter()
-        seen, policy = snapshot.seen_by(owner, asked.filters), self._policy.asked(asked)
+        seen, policy = self.seen_by(owner, asked.filters), self._policy.asked(asked)
         decision = await self._routing.run(policy.decide, seen, self._encoder, turns)
         if decision.evidence is not None:
             self._follower.refiner.want(decision.evidence.unprobed)
         return replace(decision, milliseconds=1000 * (time.perf_counter() - begun))
 
-    async def plan(self, turns: Sequence[str], owner: str | None, options: Options) -> Plan | None:
-        """The steps by which several specialists answer the last turn; None where one will do.
+    def seen_by(self, owner: str | None, filters: Filters | None = None) -> Snapshot:
+        """What an owner may use of the current snapshot, as far as it passes the filters.
 
         Raises:
             NotReady: Before the first snapshot.
@@ -131,7 +129,15 @@ class Resolver:
         snapshot = self._follower.snapshot
         if snapshot is None:
             raise NotReady("The routes are still being read; try again in a second.")
-        seen, policy = snapshot.seen_by(owner, options.filters), self._policy.asked(options)
+        return snapshot.seen_by(owner, filters)
+
+    async def plan(self, turns: Sequence[str], owner: str | None, options: Options) -> Plan | None:
+        """The steps by which several specialists answer the last turn; None where one will do.
+
+        Raises:
+            NotReady: Before the first snapshot.
+        """
+        seen, policy = self.seen_by(owner, options.filters), self._policy.asked(options)
 
         def choose(text: str) -> str | None:
             return policy.decide(seen, self._encoder, [text]).specialist

@@ -8,6 +8,14 @@ from contextlib import contextmanager
 import uvicorn
 from patience import HANGS
 
+HANDSHAKE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw==",
+    "sec-websocket-version": "13",
+}
+"""Headers by which a client asks for a WebSocket."""
+
 
 class Server(uvicorn.Server):
     """Says when it listens, and stops at once when it is told to, not at the next tick."""

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from router.api.authorization import Reader
-from router.errors import NotReady
 from router.routing.snapshot import Snapshot
 from router.routing.taxonomy import LOOKED_AT, taxonomy
 from router.service import Service
@@ -26,10 +25,7 @@ def catalogue_routes(service: Service) -> APIRouter:
 
         `domain` shows one only; `limit` says how many specialists a niche lists.
         """
-        snapshot = service.follower.snapshot
-        if snapshot is None:
-            raise NotReady("The routes are still being read; try again in a second.")
-        seen = snapshot.seen_by(caller.owner)
+        seen = service.resolver.seen_by(caller.owner)
         return await service.maintenance.run(_tree, seen, domain, limit)
 
     return routes

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial as bind
 from uuid import uuid4
 
 from fastapi import Request
 from starlette.responses import Response
 
-from router.answer import Items
 from router.api.connection import while_connected
 from router.api.generation import (
     Conversation,
@@ -22,9 +20,9 @@ from router.api.generation import (
     respond,
 )
 from router.composition import (
-    Asked,
     Result,
     Steps,
+    Underway,
     partial,
     results_of,
     said,
@@ -40,9 +38,8 @@ from router.routing.decision import Decision, base_answers
 from router.routing.plan import Plan, Step
 from router.sampling import Sampling
 from router.service import Service
-from router.staging import sticky
 from router.wire.routing import steps_json
-from router.wire.routing_options import RoutingOptions, options_of
+from router.wire.routing_options import RoutingOptions
 from router.wire.writer import Envelope, Writer
 
 
@@ -100,7 +97,7 @@ class Composing:
             RouterError: Nothing came of any step.
         """
         request = self._body.turns[-1] if self._body.turns else ""
-        results = await Steps(plan, request, self._ask).before_last()
+        results = await Steps(plan, request, self._begin).before_last()
         if any(result.text is None for result in results):
             return await self._partial(results)
         text = plan.last.text(request, results_of(results))
@@ -124,27 +121,22 @@ class Composing:
         items = with_usage(said(partial(results)), usage_of(results))
         return Ready(decision, sampling, self._with_steps(head, results), items)
 
-    async def _ask(self, step: Step, text: str) -> Asked:
+    async def _begin(self, step: Step, text: str) -> Underway:
         decision = await self._decide(step, text)
         sampling = await self._service.defaults.complete(self._body.sampling, decision.digest)
         whole = self._body.generation(f"step-{uuid4().hex}", decision.digest, sampling)
         prompt = whole.prompt if step.is_the_request else user(text)
-        generation = Generation(whole.request_id, whole.adapter, prompt, sampling=sampling)
-        return Asked(decision, generation, bind(self._counted, decision, sampling))
-
-    def _counted(self, decision: Decision, sampling: Sampling, generation: Generation) -> Items:
-        items = self._service.engine.generate(generation)
-        most = sampling.max_tokens or 0
-        return counted(self._service, self._caller, decision, self._operation, items, most)
+        generation = Generation(
+            whole.request_id, whole.adapter, prompt, sampling=sampling, whole=True
+        )
+        items, most = self._service.engine.generate(generation), sampling.max_tokens or 0
+        return Underway(
+            decision,
+            counted(self._service, self._caller, decision, self._operation, items, most),
+        )
 
     async def _decide(self, step: Step, text: str) -> Decision:
-        resolver, turns = self._service.resolver, [text]
-        options = options_of(self._body.routing)
-        decision = await resolver.resolve(step.model, turns, self._caller.owner, options)
-        decision = resolver.staged(decision, step.model, sticky(self._body.user, turns))
-        how = "auto" if step.model == AUTO else "name"
-        self._service.metrics.decided(decision, self._service.base, how)
-        return decision
+        return await decide(self._service, self._caller, self._body, [text], step.model)
 
     def _with_steps(self, head: Envelope, results: Sequence[Result]) -> Envelope:
         if not head.routing:

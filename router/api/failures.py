@@ -20,6 +20,7 @@ from registry.errors import (
     UnknownKey,
     UnknownSpecialist,
 )
+from router.errors import INTERNAL as SAID_OF_INTERNAL
 from router.errors import RouterError
 from router.wire.body import refusal
 
@@ -57,7 +58,7 @@ class Failure:
 QUOTA_HEADERS = {"Retry-After": "60"}
 INTERNAL = Failure(
     500,
-    "Something went wrong in the server; the request's id is in its log.",
+    SAID_OF_INTERNAL,
     "server_error",
     code="internal_error",
 )

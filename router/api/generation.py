@@ -51,9 +51,11 @@ class Asked(Protocol):
         """What it asks of `auto`, or whether the answer says who answers."""
 
 
-async def decide(service: Service, caller: Caller, body: Asked, turns: Sequence[str]) -> Decision:
-    """Who answers; counted."""
-    model, options = body.model, options_of(body.routing)
+async def decide(
+    service: Service, caller: Caller, body: Asked, turns: Sequence[str], model: str | None = None
+) -> Decision:
+    """Who answers a request, or a step of it that names another model; counted."""
+    model, options = model or body.model, options_of(body.routing)
     decision = await service.resolver.resolve(model, turns, caller.owner, options)
     decision = service.resolver.staged(decision, model, sticky(body.user, turns))
     service.hints.runners_up(decision)

@@ -13,7 +13,7 @@ from registry.traits import Traits
 from registry.version import Canary
 from registry.view import Visibility
 from router.routing.compact import Compact
-from router.routing.index import prototypes
+from router.routing.index import length_of_mean, prototypes
 from router.routing.route import Route
 
 VISIBILITIES = tuple(Visibility)
@@ -81,7 +81,7 @@ class Columns:
             visibilities=np.array(
                 [VISIBILITIES.index(route.visibility) for route in routes], dtype=np.uint8
             ),
-            lengths=np.array([_length(each) for each in exact], dtype=np.float32),
+            lengths=np.array([length_of_mean(each) for each in exact], dtype=np.float32),
             sizes=np.array([len(route.rows) for route in routes], dtype=np.intp),
             ends=np.cumsum([len(route.rows) for route in routes], dtype=np.int64),
             values=rows.values,
@@ -185,10 +185,6 @@ def _inverted(routes: Sequence[Route]) -> tuple[Any, Any, Any]:
         for mark in route.marks:
             marked.setdefault(mark.encode(), []).append(number)
     return inverted({mark: [np.array(each, np.int32)] for mark, each in marked.items()})
-
-
-def _length(rows: NDArray[np.float32]) -> float:
-    return max(float(np.linalg.norm(rows.mean(axis=0))), 1e-12)
 
 
 def _rest(route: Route) -> bytes:

@@ -245,14 +245,13 @@ class Index:
         for group in groups:
             rows = group.floats()
             starts.append(self._prototypes.append(prototypes(rows)))
-            lengths.append(np.linalg.norm(rows.mean(axis=0)))
+            lengths.append(length_of_mean(rows))
             self._groups.append(group)
         sizes = np.array([len(group) for group in groups], dtype=np.intp)
         self._starts = np.append(self._starts, np.array(starts, dtype=np.intp))
         self.sizes = np.append(self.sizes, sizes)
         self._alive = np.append(self._alive, np.ones(len(groups), dtype=np.bool_))
-        more = np.maximum(np.array(lengths, dtype=np.float32), 1e-12)
-        self.lengths = np.append(self.lengths, more)
+        self.lengths = np.append(self.lengths, np.array(lengths, dtype=np.float32))
         self._end = self._prototypes.end
 
 
@@ -308,6 +307,11 @@ def nearest_rows(rows: Vectors, vector: Vectors, most: int) -> Vectors:
     if len(rows) <= most:
         return rows
     return rows[np.argsort(-(rows @ vector), kind="stable")[:most]]
+
+
+def length_of_mean(rows: Vectors) -> float:
+    """How much some unit rows have one direction: above 0, and 1 where all are alike."""
+    return max(float(np.linalg.norm(rows.mean(axis=0))), 1e-12)
 
 
 def centroid(rows: Vectors) -> Vectors:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from copy import copy
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,9 @@ class Pack:
         """How many vectors the routes in use have."""
         return int(self.sizes[self.alive].sum())
 
-    @property
+    @cached_property
     def lacks_a_graph(self) -> bool:
-        """Whether there is so much that one should be built."""
+        """Whether there is so much that one should be built; asked for at every look."""
         many = [len(names) > SCANNED for names in prototypes_by_class(self.columns)]
         return sum(many) > len(self._graphs)
 
@@ -111,9 +112,7 @@ class Pack:
 
     def centres(self, numbers: NDArray[np.intp]) -> Vectors:
         """The middle of some routes' examples, unit vectors [numbers, COARSE]."""
-        ends = self.columns.prototype_ends
-        firsts = np.where(numbers > 0, ends[numbers - 1], 0)
-        return Compact.held(self.columns.prototypes[firsts]).floats()
+        return Compact.held(self.columns.prototypes[self._firsts(numbers)]).floats()
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]
@@ -178,12 +177,16 @@ class Pack:
 
     def _nearest_prototypes(self, short: Vectors, some: NDArray[np.intp]) -> Vectors:
         """How near the nearest prototype of each of some routes is, float32 [some]."""
-        ends = self.columns.prototype_ends
-        firsts = np.where(some > 0, ends[some - 1], 0)
-        counts = ends[some] - firsts
+        firsts = self._firsts(some)
+        counts = self.columns.prototype_ends[some] - firsts
         near = Compact.held(self.columns.prototypes[spans(firsts, counts)]).dot(short)
         best: Vectors = np.maximum.reduceat(near, np.cumsum(counts) - counts)
         return best
+
+    def _firsts(self, some: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Where the prototypes of some routes begin."""
+        firsts: NDArray[np.int64] = np.where(some > 0, self.columns.prototype_ends[some - 1], 0)
+        return firsts
 
 
 def _least(likely: Vectors, place: int) -> float:

@@ -1,6 +1,6 @@
 """Writes packs: of routes in memory, or, in a process apart, of other packs.
 
-`python -m router.routing.packing FOLDER PACKS` reads what to put together from its standard input.
+`python -m router.routing.packing FOLDER` reads from its standard input what to put together.
 """
 
 import json

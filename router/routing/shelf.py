@@ -9,7 +9,6 @@ and reads what changed since: it costs the same at any size.
 import fcntl
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from registry.apart import told
 from registry.registry import Registry
 from router.routing import packing
 from router.routing.pack import Pack
@@ -39,8 +39,6 @@ AT_FIRST = 32_768
 """Routes that a first start holds in memory, before it moves them."""
 GROWTH = 8
 """How much larger a pack is than all newer ones together, at least, to be left as it is."""
-_TOLD = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TMPDIR")
-"""Of the environment; passwords and keys that it may hold are not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +241,7 @@ class _Merging:
             given.seek(0)
             process = subprocess.Popen(  # noqa: S603 (this interpreter, this folder)
                 [sys.executable, "-m", packing.__name__, str(folder)],
-                env={name: os.environ[name] for name in _TOLD if name in os.environ},
+                env=told(),
                 stdin=given,
                 stdout=subprocess.PIPE,
             )

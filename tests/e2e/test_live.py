@@ -7,6 +7,7 @@ import httpx
 from clusters import Cluster
 from patience import HANGS
 from test_api import upload
+from web import HANDSHAKE
 from websockets.sync.client import connect
 
 LIGHTHOUSE = [
@@ -14,12 +15,6 @@ LIGHTHOUSE = [
     "Is the lighthouse open for visitors on Sunday?",
     "How many steps are there up to the lamp of the lighthouse?",
 ]
-HANDSHAKE = {
-    "connection": "Upgrade",
-    "upgrade": "websocket",
-    "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw==",
-    "sec-websocket-version": "13",
-}
 
 
 def resident(http: httpx.Client) -> float:

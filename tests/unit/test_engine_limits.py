@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from engines import SMALL, engine, make_adapter, run, sequence
+from engines import SMALL, engine, make_adapter, make_adapters, run, sequence
 from safetensors.torch import load_file, save_file
 from tiny import tiny_base
 
@@ -24,8 +24,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapters(base, tmp_path_factory):
-    root = tmp_path_factory.mktemp("adapters")
-    return {str(at): make_adapter(base, root / str(at), seed=at) for at in range(4)}
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), {name: {} for name in "0123"})
 
 
 def test_pages_are_handed_out_once():

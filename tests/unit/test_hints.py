@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from engines import engine, make_adapter, run, sequence
+from engines import engine, make_adapters, run, sequence
 from tiny import tiny_base
 
 from router import hints
@@ -66,8 +66,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapters(base, tmp_path_factory):
-    root = tmp_path_factory.mktemp("adapters")
-    return {str(at): make_adapter(base, root / str(at), seed=at) for at in range(4)}
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), {name: {} for name in "0123"})
 
 
 def settle(made):

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from patience import HANGS
 from served import FRENCH, WEATHER, served, service
+from web import HANDSHAKE
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -127,14 +128,6 @@ def test_what_nobody_foresaw_tells_nothing_and_ends_nothing(made, url, monkeypat
         assert "inside" not in json.dumps(refusal)
         assert ask(socket, WEATHER[0])["specialist"] == "bob/weather"
     assert "the inside" in caplog.text
-
-
-HANDSHAKE = {
-    "connection": "Upgrade",
-    "upgrade": "websocket",
-    "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw==",
-    "sec-websocket-version": "13",
-}
 
 
 @pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}])

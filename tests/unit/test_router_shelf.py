@@ -47,6 +47,14 @@ def fill(registry, count, start=0):
         register(registry, f"ada/n{number}", number, examples=texts)
 
 
+def two_packs(registry, follower):
+    """Six specialists, each three of them moved to disk together."""
+    for start in (0, 3):
+        fill(registry, 3, start)
+        follower.refresh()
+        follower.tidy()
+
+
 def settle(follower):
     """Tidy until nothing is left to do."""
     waiting = threading.Event()
@@ -130,10 +138,7 @@ def test_packs_are_put_together_in_a_process_apart(registry, tmp_path):
 
 def test_what_changes_while_packs_are_put_together_is_not_lost(registry, tmp_path):
     with following(registry, tmp_path / "cache") as follower:
-        for start in (0, 3):
-            fill(registry, 3, start)
-            follower.refresh()
-            follower.tidy()
+        two_packs(registry, follower)
         follower.tidy()
         assert follower._shelf._merging is not None
         registry.retire("ada/n0")
@@ -273,10 +278,7 @@ def test_packs_that_cannot_be_put_together_are_left_as_they_are(
 ):
     monkeypatch.setattr(shelf.packing, "__name__", "no.such.module")
     with following(registry, tmp_path / "cache") as follower:
-        for start in (0, 3):
-            fill(registry, 3, start)
-            follower.refresh()
-            follower.tidy()
+        two_packs(registry, follower)
         follower.tidy()
         follower._shelf._merging._process.wait()
         follower.tidy()
