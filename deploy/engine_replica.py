@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
+from typing import Any
 
+from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
 from deploy.settings import MIB, EngineSettings, Settings
@@ -38,9 +40,10 @@ class EngineReplica:
         )
 
     async def generate(
-        self, generation: Generation
+        self, call: Call
     ) -> AsyncGenerator[Delta | Usage | refusals.RouterError, None]:
         """Stream the answer's deltas and its usage, or a refusal."""
+        generation = call.generation
         try:
             async with aclosing(self._answer(generation)) as items:
                 async for item in items:
@@ -48,10 +51,13 @@ class EngineReplica:
         except errors.EngineError as error:
             yield _refusal(error, param=_param(generation))
 
-    async def prefetch(self, digests: Sequence[str], evicts: bool) -> None:
-        """Have adapters loaded that may be wanted soon."""
-        for digest in digests:
-            self._runner.prefetch(digest, evicts=evicts)
+    async def prefetch(self, digest: str, evicts: bool) -> None:
+        """Have an adapter loaded that may be wanted soon."""
+        self._runner.prefetch(digest, evicts=evicts)
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        """Serve's hook for what `AffinityRouter` goes by."""
+        return self._runner.engine.report().told()
 
     async def stats(self) -> dict[str, int]:
         """Rows, pages and bytes in use."""

@@ -1,17 +1,24 @@
-"""The router's engine, one Serve hop away."""
+"""The router's engine, one Serve hop away: at one of several replicas, any of which may go."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from deploy.call import Call
 from router.engine import Delta, Generation, Usage
 from router.errors import Overloaded, RouterError, Unavailable
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
+MAX_LOSSES = 10
+"""Replicas that one request may lose: it may be what ends them."""
+RETRIES = 0.1
+"""Of all requests, that may be sent again when a replica refuses them: who is refused everywhere
+must not double the work."""
+SAVED_RETRIES = 20.0
 
 
 class RemoteEngine:
@@ -19,26 +26,36 @@ class RemoteEngine:
 
     def __init__(self, handle: Any) -> None:
         self._stream = handle.options(stream=True, method_name="generate")
+        self._prefetch = handle.options(method_name="prefetch")
         self._handle = handle
+        self._retries = SAVED_RETRIES
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        """See `Engine.generate`. A replica lost before the first item is tried once more."""
-        for last_try in (False, True):
-            started = False
+        """See `Engine.generate`. Until the first item there is another try at another replica."""
+        call, losses, started = Call(generation), 0, False
+        self._retries = min(self._retries + RETRIES, SAVED_RETRIES)
+        while True:
             try:
-                async with aclosing(self._items(generation)) as items:
+                async with aclosing(self._items(call)) as items:
                     async for item in items:
                         started = True
                         yield item
-            except RayActorError as error:
-                if started or last_try:
-                    raise Unavailable(1.0, ENGINE_LOST) from error
-            else:
                 return
+            except (Overloaded, Unavailable):
+                if started or call.exhausted or self._retries < 1:
+                    raise
+                self._retries -= 1
+            except RayActorError as error:
+                losses += 1
+                if started or losses > MAX_LOSSES:
+                    raise Unavailable(1.0, ENGINE_LOST) from error
+            call = call.elsewhere()
 
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
-        """See `Engine.prefetch`; all replicas are told."""
-        await self._all("prefetch", list(adapters), evicts)
+        """See `Engine.prefetch`; of each adapter the replica is told that would be asked for it."""
+        with suppress(RayError, RayServeException):
+            for adapter in adapters:
+                await self._prefetch.remote(adapter, evicts)
 
     async def ready(self) -> bool:
         """Whether any replica can answer; one that cannot is being replaced."""
@@ -61,8 +78,8 @@ class RemoteEngine:
             return []
         return answers
 
-    async def _items(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        response = self._stream.remote(generation)
+    async def _items(self, call: Call) -> AsyncGenerator[Delta | Usage, None]:
+        response = self._stream.remote(call)
         try:
             async for item in response:
                 if isinstance(item, RouterError):

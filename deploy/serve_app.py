@@ -4,8 +4,10 @@ import logging
 from typing import Any
 
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 from ray.serve.schema import ApplicationStatus
 
+from deploy.affinity_router import REPORT_SECONDS, AffinityRouter
 from deploy.engine_replica import EngineReplica
 from deploy.router_replica import RouterReplica
 from deploy.settings import Settings
@@ -20,6 +22,9 @@ def build(settings: Settings) -> Any:
         name="engine",
         num_replicas=settings.engine.replicas,
         max_ongoing_requests=4 * (settings.engine.max_rows + settings.engine.max_waiting),
+        request_router_config=RequestRouterConfig(
+            request_router_class=AffinityRouter, request_routing_stats_period_s=REPORT_SECONDS
+        ),
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,

@@ -1,6 +1,7 @@
 """The engine: one base, many adapters, one step at a time. Not thread-safe; see `Runner`."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,9 @@ from specialists.engine.grammar import Grammars
 from specialists.engine.loads import Loads, LocateAdapter
 from specialists.engine.network import Network
 from specialists.engine.networks import open_network
+from specialists.engine.pace import Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool
+from specialists.engine.report import Report, marks
 from specialists.engine.sampler import sample
 from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
@@ -98,7 +101,10 @@ class Engine:
         self.vocabulary = network.vocabulary
         self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
         self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
-        self._loads = Loads(self._slots, locate, network.adapter_bytes, network.load_adapter, wake)
+        self._pace = Pace()
+        self._loads = Loads(
+            self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace
+        )
 
     @classmethod
     def from_folder(
@@ -136,7 +142,10 @@ class Engine:
         if not runs:
             return False
         self._network.clear(self._pool.take_fresh())
+        began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
+        if all(run.count == 1 for run in runs):
+            self._pace.stepped(len(runs), time.monotonic() - began)
         self._advance(runs, logits)
         return True
 
@@ -161,6 +170,21 @@ class Engine:
             "adapter_bytes": self._slots.used,
         }
 
+    def report(self) -> Report:
+        """Load, pace and residents, for whoever sends requests to one of several engines."""
+        step, row = self._pace.step_seconds
+        running = len(self._scheduler.running)
+        return Report(
+            rows=running + len(self._scheduler.waiting),
+            capacity=self._capacity(running),
+            step=step,
+            row=row,
+            load=self._pace.load_seconds,
+            answer=self._pace.answer_tokens,
+            full=self._slots.full,
+            resident=marks(self._slots.resident()),
+        )
+
     def check_integrity(self) -> None:
         """Pages and pins add up.
 
@@ -168,6 +192,12 @@ class Engine:
             AssertionError: something was lost or is held twice.
         """
         self._scheduler.check_integrity()
+
+    def _capacity(self, running: int) -> int:
+        """Rows that a step can hold, if those to come need as many pages as those that run."""
+        used = self._pool.count - self._pool.available
+        fitting = running * self._pool.count // used if used else self._max_rows
+        return max(min(fitting, self._max_rows), 1)
 
     def _advance_loads(self) -> str | None:
         """Move loads on; returns the adapter that finds no room, if there is one."""
@@ -218,6 +248,7 @@ class Engine:
                 text += row.text.flush()
                 finish = FinishReason.STOP if row.text.stopped else finish
             self._scheduler.remove(row)
+            self._pace.answered(row.generated)
         row.emit(Emission(choice, text, finish))
 
     def _finish(self, row: Row, *, ended: bool) -> FinishReason | None:

@@ -1,13 +1,15 @@
 """Loading adapters beside the steps: how large is it, room for it, then the weights."""
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from registry.files import AdapterFiles
+from specialists.engine.pace import Pace
 from specialists.engine.slots import Resident, SlotPool
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ class _Load:
 
     measured: Future[tuple[AdapterFiles, int]]
     loaded: Future[Resident] | None = None
+    began: float = field(default_factory=time.monotonic)
 
 
 class Loads:
@@ -41,6 +44,7 @@ class Loads:
         measure: Callable[[AdapterFiles], int],
         load: Callable[[AdapterFiles], Resident],
         wake: Callable[[], None],
+        pace: Pace,
     ) -> None:
         """Take the parts.
 
@@ -50,12 +54,14 @@ class Loads:
             measure: says how many bytes an adapter will take.
             load: reads them.
             wake: called from the loader's thread when something is done.
+            pace: told how long each load took.
         """
         self._slots = slots
         self._locate = locate
         self._measure = measure
         self._load = load
         self._wake = wake
+        self._pace = pace
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
         self._loads: dict[str, _Load] = {}
         # Each with whether an idle adapter may be evicted for it.
@@ -137,6 +143,7 @@ class Loads:
             load.loaded = self._submit(self._load, files)
         if load.loaded is not None and load.loaded.done():
             self._slots.fill(digest, load.loaded.result())
+            self._pace.loaded(time.monotonic() - load.began)
             del self._loads[digest]
         return True
 

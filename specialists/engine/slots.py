@@ -55,6 +55,11 @@ class SlotPool(Generic[Weights]):
             raise KeyError(digest)
         return weights
 
+    @property
+    def full(self) -> bool:
+        """Whether another adapter of the mean size would make others go."""
+        return self.used + self.used / max(len(self._slots), 1) > self.budget
+
     def pin(self, digest: str) -> None:
         """Keep a resident adapter until it is unpinned as often as it was pinned."""
         self._slots[digest].pins += 1

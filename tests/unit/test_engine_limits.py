@@ -59,6 +59,39 @@ def test_an_answer_ends_where_the_context_does(base):
     assert emissions[-1].finish is FinishReason.LENGTH
 
 
+def test_a_report_tells_load_pace_and_residents(base, adapters):
+    named = {f"sha256:{number:064x}": adapters[str(number)] for number in range(2)}
+    made = engine(
+        base, named, EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=30_000)
+    )
+    assert made.report().rows == 0
+    assert not made.report().full
+    row, _ = sequence(made, [5, 6, 7], next(iter(named)), max_tokens=12)
+    while not made.stats()["running"]:
+        made.step()
+        made._loads.wait()
+    assert made.report().rows == 1
+    # As many rows as this one's pages fit into all pages, and never more than a step holds.
+    assert made.report().capacity == 32
+    run(made)
+    report = made.report()
+    assert report.marks == {0}
+    assert report.full
+    assert report.step > 0
+    assert report.load != 0.1
+    assert report.answer == row.generated == 12
+    made.close()
+
+
+def test_an_engine_short_of_pages_has_room_for_few_rows(base):
+    made = engine(base, {}, EngineOptions(weights="float32", kv_bytes=9 * 4096))
+    sequence(made, list(range(5, 45)), max_tokens=3)
+    made.step()
+    assert made.stats()["pages"] - made.stats()["pages_free"] == 3
+    assert made.report().capacity == made.stats()["pages"] // 3
+    run(made)
+
+
 def test_an_abort_frees_everything_whenever_it_comes(base, adapters):
     for steps in range(6):
         made = engine(base, adapters)

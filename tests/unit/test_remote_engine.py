@@ -2,14 +2,15 @@
 
 import asyncio
 from contextlib import aclosing
+from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from deploy.remote_engine import ENGINE_LOST, RemoteEngine
+from deploy.remote_engine import ENGINE_LOST, MAX_LOSSES, SAVED_RETRIES, RemoteEngine
 from router.engine import Delta, Generation, Usage
-from router.errors import ContextOverflow, Overloaded, Unavailable
+from router.errors import ContextOverflow, Overloaded, RouterError, Unavailable
 
 GENERATION = Generation("r", None, "hi")
 ITEMS = [Delta(0, "a", 1), Delta(0, "b", 1, finish_reason="stop"), Usage(1, 2)]
@@ -29,7 +30,7 @@ class Response:
         item = next(self.items, None)
         if item is None:
             raise StopAsyncIteration
-        if isinstance(item, Exception) and not isinstance(item, ContextOverflow):
+        if isinstance(item, Exception) and not isinstance(item, RouterError):
             raise item
         return item
 
@@ -47,21 +48,30 @@ class Answers:
 
 
 class Handle:
-    """A deployment handle that plays one script per call."""
+    """A deployment handle that plays one script per call, each at a replica of its own."""
 
-    def __init__(self, *scripts, answers=()):
+    def __init__(self, *scripts, answers=(), choices=3):
         self.scripts = list(scripts)
         self.answers = answers
+        self.choices = choices
         self.responses = []
+        self.tried = []
+        self.told = []
 
-    def options(self, **options):
-        assert options == {"stream": True, "method_name": "generate"}
-        return self
+    def options(self, method_name, stream=False):
+        return self if stream else SimpleNamespace(remote=self._prefetch)
 
-    def remote(self, generation):
-        assert generation is GENERATION
+    def remote(self, call):
+        assert call.generation is GENERATION
+        self.tried.append(set(call.tried))
+        call.replica, call.choices = f"r{len(self.responses)}", self.choices
         self.responses.append(Response(self.scripts.pop(0)))
         return self.responses[-1]
+
+    async def _prefetch(self, *hint):
+        self.told.append(hint)
+        if isinstance(self.answers, Exception):
+            raise self.answers
 
     def broadcast(self, method):
         if isinstance(self.answers, Exception):
@@ -82,16 +92,54 @@ def test_what_the_replica_gives_is_passed_on():
     assert handle.responses[0].cancelled
 
 
-def test_a_replica_lost_before_the_first_item_is_tried_once_more():
-    handle = Handle([RayActorError()], ITEMS)
+def test_while_nothing_was_answered_a_lost_replica_costs_nobody_anything():
+    handle = Handle(*[[RayActorError()]] * MAX_LOSSES, ITEMS)
     assert answer(handle) == ITEMS
-    assert len(handle.responses) == 2
+    assert handle.tried[:3] == [set(), {"r0"}, {"r0", "r1"}]
+
+
+@pytest.mark.parametrize("refusal", [Overloaded(), Unavailable()])
+def test_what_one_replica_refuses_another_may_answer(refusal):
+    handle = Handle([refusal], ITEMS)
+    assert answer(handle) == ITEMS
+    assert handle.tried == [set(), {"r0"}]
+
+
+@pytest.mark.parametrize(("choices", "asked"), [(1, 1), (2, 2), (3, 3)])
+def test_what_every_replica_refuses_is_refused(choices, asked):
+    handle = Handle(*[[Overloaded()]] * 9, choices=choices)
+    with pytest.raises(Overloaded):
+        answer(handle)
+    assert len(handle.responses) == asked
+
+
+def test_refusals_do_not_double_the_work():
+    async def refused(engine):
+        with pytest.raises(Overloaded):
+            await anext(engine.generate(GENERATION))
+
+    async def all_refused():
+        for _ in range(400):
+            await refused(engine)
+
+    handle = Handle(*[[Overloaded()]] * 1000)
+    engine = RemoteEngine(handle)
+    asyncio.run(all_refused())
+    again = len(handle.responses) - 400
+    assert again == pytest.approx(SAVED_RETRIES + 40, abs=2)
+
+
+def test_a_hint_goes_where_the_request_would_go():
+    handle = Handle()
+    asyncio.run(RemoteEngine(handle).prefetch(["sha256:a", "sha256:b"], evicts=True))
+    assert handle.told == [("sha256:a", True), ("sha256:b", True)]
+    asyncio.run(RemoteEngine(Handle(answers=RayActorError())).prefetch(["x"], evicts=False))
 
 
 @pytest.mark.parametrize(
-    "scripts", [[[RayActorError()], [RayActorError()]], [[ITEMS[0], RayActorError()]]]
+    "scripts", [[[RayActorError()]] * (MAX_LOSSES + 1), [[ITEMS[0], RayActorError()]]]
 )
-def test_a_replica_lost_twice_or_in_the_middle_is_an_error(scripts):
+def test_replicas_lost_too_often_or_in_the_middle_are_an_error(scripts):
     with pytest.raises(Unavailable, match=ENGINE_LOST):
         answer(Handle(*scripts))
 
@@ -105,7 +153,7 @@ def test_a_replica_lost_twice_or_in_the_middle_is_an_error(scripts):
     ],
 )
 def test_refusals_are_the_routers(error, becomes):
-    handle = Handle([error])
+    handle = Handle([error], choices=1)
     with pytest.raises(becomes):
         answer(handle)
     assert handle.responses[0].cancelled

@@ -1,0 +1,84 @@
+"""Affinity as a request router of Ray Serve: it runs beside every handle to the engines.
+
+What is called with a `Call`, or with an adapter's digest, first goes where that is best.
+"""
+
+from typing import Any
+
+from ray.serve.request_router import (
+    PendingRequest,
+    ReplicaID,
+    RequestRouter,
+    RunningReplica,
+)
+
+from deploy.affinity import Affinity
+from deploy.call import Call
+from specialists.engine.report import Report
+
+REPORT_SECONDS = 1.0
+"""How often Serve's controller asks a replica for its report."""
+
+
+class AffinityRouter(RequestRouter):  # type: ignore[misc]
+    """Sends each `Call` where it is answered soonest, and notes in it where it went."""
+
+    def initialize_state(self, **_settings: Any) -> None:
+        """Serve's hook for the time after the constructor."""
+        self._affinity = Affinity()
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Take in which replicas there are, and their reports."""
+        super().update_replicas(replicas)
+        self._see()
+
+    def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
+        """Do without a replica before the controller has noticed."""
+        super().on_replica_actor_died(replica_id)
+        self._see()
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        """One rank for each replica, the best first."""
+        first = _first(pending_request)
+        adapter = first.generation.adapter if isinstance(first, Call) else first
+        tried = first.tried if isinstance(first, Call) else ()
+        by_name = {each.replica_id.unique_id: each for each in candidate_replicas}
+        ranked = self._affinity.ranked(
+            adapter, lambda name: self._ongoing(by_name.get(name)), tried
+        )
+        return [[by_name[name]] for name in ranked if name in by_name]
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, _result: Any
+    ) -> None:
+        """Remember where a request went."""
+        call = _first(pending_request)
+        if not isinstance(call, Call):
+            return
+        call.replica, call.choices = replica_id.unique_id, len(self._replicas)
+        if call.generation.adapter is not None:
+            self._affinity.sent(call.generation.adapter, replica_id.unique_id)
+
+    def _see(self) -> None:
+        self._affinity.update(
+            {each.unique_id: _report(replica) for each, replica in self._replicas.items()}
+        )
+
+    def _ongoing(self, replica: RunningReplica | None) -> int | None:
+        """Requests at a replica, by what it said of them last and what went there since."""
+        return replica and self._replica_queue_len_cache.get(replica.replica_id)
+
+
+def _first(request: PendingRequest | None) -> Call | str | None:
+    """The first argument, by which it is decided."""
+    first = request.args[0] if request is not None and request.args else None
+    return first if isinstance(first, Call | str) else None
+
+
+def _report(replica: RunningReplica) -> Report | None:
+    told = replica.routing_stats
+    return Report(**told) if told else None

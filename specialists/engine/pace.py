@@ -1,0 +1,82 @@
+"""How fast an engine is, as it measures itself while it works."""
+
+KEPT = 0.99
+"""Of what was measured before, at every new measurement."""
+LEVEL = 4.0
+"""Squared rows: where steps hardly differ in their rows, none of their time is put down to rows."""
+
+
+class Mean:
+    """A mean of which older values count less."""
+
+    def __init__(self, assumed: float) -> None:
+        """Start from what is assumed until something is measured."""
+        self.value = assumed
+        self._weight = 0.0
+
+    def add(self, value: float) -> None:
+        """Take in a value."""
+        self._weight = KEPT * self._weight + 1
+        self.value += (value - self.value) / self._weight
+
+
+class Line:
+    """A line through points of which older ones count less, by least squares with a ridge."""
+
+    def __init__(self) -> None:
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        """Take in a point."""
+        self._weight = KEPT * self._weight + 1
+        gain = 1 / self._weight
+        self._x += gain * (x - self._x)
+        self._y += gain * (y - self._y)
+        self._xx += gain * (x * x - self._xx)
+        self._xy += gain * (x * y - self._xy)
+
+    @property
+    def slope(self) -> float:
+        """What one more of x adds, never less than nothing."""
+        return max((self._xy - self._x * self._y) / (self._xx - self._x**2 + LEVEL), 0.0)
+
+    @property
+    def start(self) -> float:
+        """The value at x = 0, never less than nothing."""
+        return max(self._y - self.slope * self._x, 0.0)
+
+
+class Pace:
+    """What a step, a load and an answer take here. For one thread to write and any to read."""
+
+    def __init__(self) -> None:
+        self._steps = Line()
+        self._load = Mean(0.1)
+        self._answer = Mean(64.0)
+
+    def stepped(self, rows: int, seconds: float) -> None:
+        """A step computed one token for each of so many rows."""
+        self._steps.add(rows, seconds)
+
+    def loaded(self, seconds: float) -> None:
+        """An adapter became resident so long after it was first wanted."""
+        self._load.add(seconds)
+
+    def answered(self, tokens: int) -> None:
+        """An answer ended after so many tokens."""
+        self._answer.add(tokens)
+
+    @property
+    def step_seconds(self) -> tuple[float, float]:
+        """Of a step: without any row, and what each row adds."""
+        return self._steps.start, self._steps.slope
+
+    @property
+    def load_seconds(self) -> float:
+        """Until an adapter is resident."""
+        return self._load.value
+
+    @property
+    def answer_tokens(self) -> float:
+        """Of an answer."""
+        return self._answer.value
