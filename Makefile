@@ -38,7 +38,7 @@ clean:                   ## remove the virtual environments
 	rm -rf $(VENV) $(CLIENTS) $(PEERS)
 
 LOCKS := deploy/locks
-UV := $(BIN)/uv pip install --python $(BIN)/python
+UV := $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python
 LOCKED := --quiet --no-deps --require-hashes --requirement
 
 # Nothing is resolved here: every file is named by version and hash. uv takes a tenth of pip's time,

@@ -144,7 +144,7 @@ class Ours:
         assert isinstance(network, NativeNetwork)
         linears = [linear for layer in network._layers for linear in layer.linears]
         if case.answer > 1:
-            linears.append(network._rest[1])  # the head is computed for one token of a prompt
+            linears.append(network.head)  # computed for one token of a prompt
         weights = sum(int(each.outs * each.ins) for each in linears)
         stored = sum(each.outs * each.ins * (each.bits / 8 + SCALE_BYTES) for each in linears)
         adapters = sum(self._engine._slots[name].nbytes for name in set(case.adapters))

@@ -1,4 +1,4 @@
-"""A base's own advice on sampling: `generation_config.json`, as transformers reads it."""
+"""A base's own advice on generating: `generation_config.json`, as transformers reads it."""
 
 import json
 import logging
@@ -26,6 +26,13 @@ def generation_defaults(folder: Path) -> dict[str, Any]:
     found["repetition_penalty"] = config.get("repetition_penalty")
     found["max_tokens"] = config.get("max_new_tokens")
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def end_tokens(folder: Path) -> set[int]:
+    """The tokens that end an answer, as far as a base's folder says so there."""
+    found = _read(folder / FILE).get("eos_token_id")
+    listed = found if isinstance(found, list) else [found]
+    return {token for token in listed if isinstance(token, int)}
 
 
 def write_generation_defaults(folder: Path, advice: Mapping[str, Any]) -> None:

@@ -72,7 +72,6 @@ class Engine:
         locate: LocateAdapter,
         options: EngineOptions,
         *,
-        context: int,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the weights and the limits.
@@ -82,7 +81,6 @@ class Engine:
             tokenizer: the base's.
             locate: finds an adapter's files.
             options: the limits.
-            context: positions that the base was made for.
             wake: called from another thread when an adapter was loaded.
         """
         self.tokenizer = tokenizer
@@ -99,7 +97,9 @@ class Engine:
             )
         network.allocate(pages)
         self.vocabulary = network.vocabulary
-        self.context = min(options.max_context or context, context, pages * PAGE_TOKENS)
+        self.context = min(
+            options.max_context or network.context, network.context, pages * PAGE_TOKENS
+        )
         self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
         self._pace = Pace()
         self._loads = Loads(
@@ -116,13 +116,9 @@ class Engine:
         wake: Callable[[], None] = lambda: None,
     ) -> "Engine":
         """Load a base in transformers' layout."""
-        from transformers import AutoConfig
-
         device = torch.device(options.device)
         network = open_network(folder, options.weights, device, options.threads)
-        context = AutoConfig.from_pretrained(folder).max_position_embeddings
-        tokenizer = Tokenizer.from_folder(folder)
-        return cls(network, tokenizer, locate, options, context=context, wake=wake)
+        return cls(network, Tokenizer.from_folder(folder), locate, options, wake=wake)
 
     def add(self, row: Row) -> None:
         """Queue a row."""

@@ -90,6 +90,7 @@ class Llama:
     ) -> None:
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
+        self.context = int(config.max_position_embeddings)
         self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
         self.eps = config.rms_norm_eps
         self.dtype, self.device = dtype, device

@@ -19,10 +19,12 @@ class Network(Protocol):
 
     Attributes:
         vocabulary: width of the logits.
+        context: positions that the base was made for.
         page_bytes: bytes of one page over all layers, keys and values together.
     """
 
     vocabulary: int
+    context: int
     page_bytes: int
 
     def allocate(self, pages: int) -> None:

@@ -1,5 +1,6 @@
 """Between text and tokens: chat templates, incremental detokenisation, stop texts."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from specialists.engine.calls import CallFormat, Tool
 from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import ControlTokens
 from specialists.errors import ContextOverflow
+from specialists.generation_config import end_tokens
 
 PLAIN_CHARACTERS = 8
 """Texts of up to so many characters per token of the context are tokenised without a look first."""
@@ -19,6 +21,7 @@ PIECE = 32 * 1024
 CUT_TOKENS = 64
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 class Tokenizer:
@@ -37,14 +40,8 @@ class Tokenizer:
     @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
         """Read tokenizer, template and end-of-text tokens from a folder in transformers' layout."""
-        from transformers import AutoTokenizer, GenerationConfig
-
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        eos = {tokenizer.eos_token_id}
-        if (folder / "generation_config.json").is_file():
-            configured = GenerationConfig.from_pretrained(folder).eos_token_id
-            eos |= {configured} if isinstance(configured, int) else set(configured or ())
-        return cls(tokenizer, frozenset(eos - {None}))
+        tokenizer = _read(folder)
+        return cls(tokenizer, frozenset({tokenizer.eos_token_id, *end_tokens(folder)} - {None}))
 
     @property
     def state(self) -> str:
@@ -195,6 +192,18 @@ class TextStream:
         text, rest = self._held[:length], self._held[length:]
         self._held = "" if drop_rest else rest
         return text
+
+
+def _read(folder: Path) -> Any:
+    """A tokenizer of transformers; one without a class of its own needs far fewer imports."""
+    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    if settings.get("tokenizer_class") in GENERIC and (folder / "tokenizer.json").is_file():
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def _first_stop(text: str, stop: tuple[str, ...]) -> int | None:

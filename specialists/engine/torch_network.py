@@ -22,6 +22,7 @@ class TorchNetwork:
         self._llama = llama
         self._cache = llama.new_cache(0)
         self.vocabulary = len(llama.embedding)
+        self.context = llama.context
         self.page_bytes = page_bytes(len(llama.layers), llama.kv_heads, llama.head_dim, llama.dtype)
 
     @classmethod

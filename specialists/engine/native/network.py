@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 from registry.files import AdapterFiles
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
-from specialists.engine.llama import require_plain, rotary
+from specialists.engine.llama import require_plain
 from specialists.engine.lora import GROUPS
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, pointer
 from specialists.engine.native.checkpoint import Checkpoint
-from specialists.engine.native.held import Held
+from specialists.engine.native.packed import (
+    EMBEDDING,
+    FREQUENCIES,
+    HEAD,
+    LAYER_NORMS,
+    NORM,
+    Packed,
+    keep,
+    packed_file,
+)
 from specialists.engine.native.packing import BLOCK, LANES
 from specialists.engine.pages import PAGE_TOKENS, page_bytes, pages_needed
 from specialists.engine.slots import SlotPool
@@ -43,34 +52,28 @@ def misfit(config: Any) -> str | None:
 class NativeNetwork:
     """A base's packed weights, and its keys and values in binary16."""
 
-    def __init__(self, kernels: Path, config: Any, weights: Checkpoint, threads: int) -> None:
-        """Pack the weights.
+    def __init__(self, kernels: Path, packed: Packed, threads: int) -> None:
+        """Take packed weights.
 
         Args:
             kernels: the compiled library.
-            config: the base's, of transformers.
-            weights: the base's.
+            packed: the base.
             threads: that a step is shared out to.
         """
         self._library = library.load(kernels)
         self._threads = threads
-        self._held = Held()
-        self._shape = _shape(config)
+        self._packed = packed
+        numbers = dict(packed.shape)
+        self.context = int(numbers.pop("context"))
+        self._shape = library.Shape(**numbers)
         self.vocabulary = int(self._shape.vocabulary)
         self.page_bytes = page_bytes(
             self._shape.layers, self._shape.kv_heads, self._shape.head_dim, torch.float16
         )
         self._widths = _widths(self._shape)
-        self._layers = (library.Layer * self._shape.layers)()
-        for number, layer in enumerate(self._layers):
-            self._fill(layer, f"model.layers.{number}.", weights)
-        embedding = self._held.linear(weights.blocks("model.embed_tokens.weight"))
-        untied = "lm_head.weight" in weights and not config.tie_word_embeddings
-        head = self._held.linear(weights.blocks("lm_head.weight")) if untied else embedding
-        norm = self._held.floats(weights.vector("model.norm.weight"))
-        frequencies, scaling = rotary(config)
-        self._shape.rope_scaling = scaling
-        self._rest = (embedding, head, norm, self._held.floats(frequencies.numpy()))
+        self._layers = (library.Layer * self._shape.layers)(
+            *(_layer(packed, number) for number in range(self._shape.layers))
+        )
         self._llama: int | None = None
 
     @classmethod
@@ -83,19 +86,22 @@ class NativeNetwork:
             BaseUnavailable: its config asks for something that is not computed.
             NoKernels: its shape is not one that the kernels compute.
         """
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(folder)
-        require_plain(config)
-        if (problem := misfit(config)) is not None:
-            raise NoKernels(problem)
-        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-        return cls(kernels, config, Checkpoint(folder, heads, bits), threads)
+        file = packed_file(folder, bits)
+        packed = Packed.read(file)
+        if packed is None:
+            packed = _packed(folder, bits)
+            keep(packed, file)
+        return cls(kernels, packed, threads)
 
     def __del__(self) -> None:
         """Free what the library holds."""
         if getattr(self, "_llama", None) is not None:
             self._library.myriad_free(self._llama)
+
+    @property
+    def head(self) -> library.Linear:
+        """What gives the logits, often the embedding once more."""
+        return self._packed.linear(HEAD if HEAD in self._packed.linears else EMBEDDING)
 
     def allocate(self, pages: int) -> None:
         """Make room for the keys and values of that many pages."""
@@ -109,9 +115,15 @@ class NativeNetwork:
             layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
         if self._llama is not None:
             self._library.myriad_free(self._llama)
-        embedding, head, norm, frequencies = self._rest
+        packed = self._packed
         self._llama = self._library.myriad_llama(
-            self._shape, self._layers, embedding, head, norm, frequencies, self._threads
+            self._shape,
+            self._layers,
+            packed.linear(EMBEDDING),
+            self.head,
+            packed.address(NORM),
+            packed.address(FREQUENCIES),
+            self._threads,
         )
 
     def clear(self, pages: list[int]) -> None:
@@ -143,27 +155,22 @@ class NativeNetwork:
         self._library.myriad_step(self._llama, step)
         return logits
 
-    def _fill(self, layer: library.Layer, prefix: str, weights: Checkpoint) -> None:
-        layer.attention_norm = self._held.floats(weights.vector(f"{prefix}input_layernorm.weight"))
-        layer.mlp_norm = self._held.floats(
-            weights.vector(f"{prefix}post_attention_layernorm.weight")
-        )
-        for at, modules in enumerate(GROUPS.values()):
-            names = (f"{prefix}{module}.weight" for module in modules)
-            layer.linears[at] = self._held.linear(weights.blocks(*names))
+
+def _packed(folder: Path, bits: int) -> Packed:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    require_plain(config)
+    if (problem := misfit(config)) is not None:
+        raise NoKernels(problem)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    return Packed.of(config, Checkpoint(folder, heads, bits))
 
 
-def _shape(config: Any) -> library.Shape:
-    return library.Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        kv_heads=config.num_key_value_heads,
-        head_dim=config.head_dim or config.hidden_size // config.num_attention_heads,
-        inner=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        eps=config.rms_norm_eps,
-    )
+def _layer(packed: Packed, number: int) -> library.Layer:
+    norms = (packed.address(f"{number}.{name}") for name in LAYER_NORMS)
+    linears = (packed.linear(f"{number}.{group}") for group in GROUPS)
+    return library.Layer(*norms, (library.Linear * len(GROUPS))(*linears))
 
 
 def _widths(shape: library.Shape) -> dict[str, int]:
