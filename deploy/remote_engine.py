@@ -1,5 +1,6 @@
 """The router's engine, one Serve hop away: at one of several replicas, any of which may go."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
@@ -10,7 +11,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 
 from deploy.call import Call
 from router.engine import Delta, Generation, Usage
-from router.errors import Overloaded, RouterError, Unavailable
+from router.errors import DeadlinePassed, Overloaded, RouterError, Unavailable
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
 MAX_LOSSES = 10
@@ -24,19 +25,47 @@ SAVED_RETRIES = 20.0
 class RemoteEngine:
     """Implements the router's `Engine` over a Serve deployment handle."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, *, places: int, replicas: int, deadline: float) -> None:
+        """Ask the replicas behind a handle.
+
+        Args:
+            handle: the deployment's.
+            places: sequences that a replica takes on.
+            replicas: how many there are; every answer tells anew.
+            deadline: seconds within which an answer must be complete.
+        """
         self._stream = handle.options(stream=True, method_name="generate")
         self._prefetch = handle.options(method_name="prefetch")
         self._handle = handle
         self._retries = SAVED_RETRIES
+        self._places = places
+        self._replicas = replicas
+        self._deadline = deadline
+        self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        """See `Engine.generate`. Until the first item there is another try at another replica."""
+        """See `Engine.generate`.
+
+        What has no place anywhere is refused here, without a hop: this is quick when it must be.
+        """
+        if self._open + generation.n > self._replicas * self._places:
+            raise Overloaded()
+        self._open += generation.n
+        try:
+            async with aclosing(self._answer(generation)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self._open -= generation.n
+
+    async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+        """The items; until the first one there is another try at another replica."""
         call, losses, started = Call(generation), 0, False
+        ends = asyncio.get_running_loop().time() + self._deadline
         self._retries = min(self._retries + RETRIES, SAVED_RETRIES)
         while True:
             try:
-                async with aclosing(self._items(call)) as items:
+                async with aclosing(self._items(call, ends)) as items:
                     async for item in items:
                         started = True
                         yield item
@@ -78,10 +107,11 @@ class RemoteEngine:
             return []
         return answers
 
-    async def _items(self, call: Call) -> AsyncGenerator[Delta | Usage, None]:
+    async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
         response = self._stream.remote(call)
         try:
-            async for item in response:
+            while (item := await self._next(response, ends)) is not None:
+                self._replicas = call.choices or self._replicas
                 if isinstance(item, RouterError):
                     raise item
                 yield item
@@ -92,3 +122,10 @@ class RemoteEngine:
         finally:
             # Without this the replica would go on for a client that has left.
             response.cancel()
+
+    async def _next(self, response: Any, ends: float) -> Any:
+        try:
+            async with asyncio.timeout_at(ends):
+                return await anext(response, None)
+        except TimeoutError as error:
+            raise DeadlinePassed(self._deadline) from error

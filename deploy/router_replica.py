@@ -34,7 +34,12 @@ class RouterReplica:
         self._registry = open_registry(settings, base)
         self._service = Service(
             self._registry,
-            RemoteEngine(engine),
+            RemoteEngine(
+                engine,
+                places=settings.engine.places,
+                replicas=settings.engine.replicas,
+                deadline=settings.router.deadline_seconds,
+            ),
             open_encoder(settings.router.threads),
             base.name,
             sampling=default_sampling(settings, base),

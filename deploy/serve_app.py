@@ -21,7 +21,7 @@ def build(settings: Settings) -> Any:
     engine = serve.deployment(EngineReplica).options(
         name="engine",
         num_replicas=settings.engine.replicas,
-        max_ongoing_requests=4 * (settings.engine.max_rows + settings.engine.max_waiting),
+        max_ongoing_requests=4 * settings.engine.places,
         request_router_config=RequestRouterConfig(
             request_router_class=AffinityRouter, request_routing_stats_period_s=REPORT_SECONDS
         ),

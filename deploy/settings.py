@@ -71,6 +71,11 @@ class EngineSettings(BaseModel):
     )
 
     @property
+    def places(self) -> int:
+        """Sequences that a replica takes on, computed or waiting."""
+        return self.max_rows + self.max_waiting
+
+    @property
     def wants_kernels(self) -> bool:
         """Whether compiled kernels are to compute the base, where they can be had."""
         return self.device == "cpu" and self.weights in ("auto", "int8", "int4")
@@ -94,6 +99,9 @@ class RouterSettings(BaseModel):
     replicas: int = Field(1, ge=1, description="router replicas, each with its own snapshot")
     threads: int = Field(1, ge=1, description="CPU threads of the encoder")
     poll_seconds: float = Field(0.2, gt=0, le=1, description="how often the registry is asked")
+    deadline_seconds: float = Field(
+        600, gt=0, description="for an answer from its request to its end; then 504"
+    )
 
 
 class Settings(BaseSettings):

@@ -15,7 +15,8 @@ RouterError
 └── EngineRefused
     ├── ContextOverflow       400
     ├── Overloaded            429
-    └── Unavailable           503
+    ├── Unavailable           503
+    └── DeadlinePassed        504
 
 Every class survives pickling, since an engine may raise it in another process.
 """
@@ -206,6 +207,19 @@ class Unavailable(EngineRefused):
         super().__init__(message or "No engine can answer at the moment; try again shortly.")
         self.args = (retry_after, message)
         self.retry_after = retry_after
+
+
+class DeadlinePassed(EngineRefused):
+    """The answer was not complete within `seconds`."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The answer was not complete within {seconds:g} s; ask for fewer tokens, or try later."
+        )
+        self.args = (seconds,)
 
 
 def did_you_mean(nearest: Sequence[str]) -> str:

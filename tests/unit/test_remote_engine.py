@@ -10,7 +10,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 
 from deploy.remote_engine import ENGINE_LOST, MAX_LOSSES, SAVED_RETRIES, RemoteEngine
 from router.engine import Delta, Generation, Usage
-from router.errors import ContextOverflow, Overloaded, RouterError, Unavailable
+from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 
 GENERATION = Generation("r", None, "hi")
 ITEMS = [Delta(0, "a", 1), Delta(0, "b", 1, finish_reason="stop"), Usage(1, 2)]
@@ -79,9 +79,13 @@ class Handle:
         return Answers(self.answers)
 
 
-def answer(handle):
+def remote(handle, **limits):
+    return RemoteEngine(handle, **{"places": 1000, "replicas": 1, "deadline": 600.0} | limits)
+
+
+def answer(handle, **limits):
     async def collect():
-        return [item async for item in RemoteEngine(handle).generate(GENERATION)]
+        return [item async for item in remote(handle, **limits).generate(GENERATION)]
 
     return asyncio.run(collect())
 
@@ -123,17 +127,66 @@ def test_refusals_do_not_double_the_work():
             await refused(engine)
 
     handle = Handle(*[[Overloaded()]] * 1000)
-    engine = RemoteEngine(handle)
+    engine = remote(handle)
     asyncio.run(all_refused())
     again = len(handle.responses) - 400
     assert again == pytest.approx(SAVED_RETRIES + 40, abs=2)
 
 
+def test_what_has_no_place_is_refused_without_a_hop():
+    async def three(handle):
+        engine = remote(handle, places=2)
+        async with aclosing(engine.generate(GENERATION)) as first:
+            await anext(first)
+            async with aclosing(engine.generate(GENERATION)) as second:
+                await anext(second)
+                with pytest.raises(Overloaded):
+                    await anext(engine.generate(GENERATION))
+            return [item async for item in engine.generate(GENERATION)]
+
+    handle = Handle(ITEMS, ITEMS, ITEMS, choices=1)
+    assert asyncio.run(three(handle)) == ITEMS
+    assert len(handle.responses) == 3
+
+
+def test_more_replicas_have_more_places():
+    async def after(choices, handle):
+        engine = remote(handle, places=1)
+        assert [item async for item in engine.generate(GENERATION)] == ITEMS
+        async with aclosing(engine.generate(GENERATION)) as first:
+            await anext(first)
+            return [item async for item in engine.generate(GENERATION)]
+
+    assert asyncio.run(after(2, Handle(ITEMS, ITEMS, ITEMS, choices=2))) == ITEMS
+    with pytest.raises(Overloaded):
+        asyncio.run(after(1, Handle(ITEMS, ITEMS, ITEMS, choices=1)))
+
+
+def test_an_answer_that_is_not_complete_in_time_is_given_up():
+    class Endless(Response):
+        async def __anext__(self):
+            return await super().__anext__() if self.pieces else await asyncio.Event().wait()
+
+        @property
+        def pieces(self):
+            return self.items.__length_hint__()
+
+    class Slow(Handle):
+        def remote(self, call):
+            self.responses.append(Endless(ITEMS[:1]))
+            return self.responses[-1]
+
+    handle = Slow()
+    with pytest.raises(DeadlinePassed, match=r"0\.05 s"):
+        answer(handle, deadline=0.05)
+    assert handle.responses[0].cancelled
+
+
 def test_a_hint_goes_where_the_request_would_go():
     handle = Handle()
-    asyncio.run(RemoteEngine(handle).prefetch(["sha256:a", "sha256:b"], evicts=True))
+    asyncio.run(remote(handle).prefetch(["sha256:a", "sha256:b"], evicts=True))
     assert handle.told == [("sha256:a", True), ("sha256:b", True)]
-    asyncio.run(RemoteEngine(Handle(answers=RayActorError())).prefetch(["x"], evicts=False))
+    asyncio.run(remote(Handle(answers=RayActorError())).prefetch(["x"], evicts=False))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +216,7 @@ def test_a_client_that_leaves_cancels_the_work_at_once():
     handle = Handle(ITEMS)
 
     async def leave():
-        async with aclosing(RemoteEngine(handle).generate(GENERATION)) as items:
+        async with aclosing(remote(handle).generate(GENERATION)) as items:
             await anext(items)
         return handle.responses[0].cancelled
 
@@ -174,10 +227,8 @@ def test_figures_are_those_of_all_replicas_that_answer():
     two = Handle(
         answers=[{"running": 2, "pages": 10}, {"running": 1, "pages": 10}, RayActorError()]
     )
-    assert asyncio.run(RemoteEngine(two).stats()) == {"running": 3, "pages": 20, "replicas": 2}
-    assert asyncio.run(RemoteEngine(Handle(answers=RayServeException("x"))).stats()) == {
-        "replicas": 0
-    }
+    assert asyncio.run(remote(two).stats()) == {"running": 3, "pages": 20, "replicas": 2}
+    assert asyncio.run(remote(Handle(answers=RayServeException("x"))).stats()) == {"replicas": 0}
 
 
 @pytest.mark.parametrize(
@@ -191,4 +242,4 @@ def test_figures_are_those_of_all_replicas_that_answer():
     ],
 )
 def test_it_is_ready_while_any_replica_can_answer(answers, ready):
-    assert asyncio.run(RemoteEngine(Handle(answers=answers)).ready()) == ready
+    assert asyncio.run(remote(Handle(answers=answers)).ready()) == ready

@@ -32,6 +32,7 @@ ROUTER = {
     router_errors.ContextOverflow: (router_errors.ContextOverflow(900, 512), 400),
     router_errors.Overloaded: (router_errors.Overloaded(2.5), 429),
     router_errors.Unavailable: (router_errors.Unavailable(), 503),
+    router_errors.DeadlinePassed: (router_errors.DeadlinePassed(600), 504),
 }
 REGISTRY = {
     RegistryError: (RegistryError("m"), 500),
