@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 PEERS := .venv-peers
 
-.PHONY: up setup test check demos peers clean
+.PHONY: up setup test check chaos demos peers clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -21,6 +21,9 @@ check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: setup             ## kill parts of a cluster while it is asked, and ask too much (half an hour)
+	$(BIN)/python -m benchmarks.chaos
 
 demos: setup             ## train the demo specialists again (half an hour)
 	@for folder in examples/*/; do \

@@ -8,12 +8,32 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running `myriad up`."""
+
+    url: str
+    process: int
+
+    def parts(self, title: str) -> list[psutil.Process]:
+        """Its processes that are at work as that, such as "ServeReplica:myriad:engine"."""
+        return [each for each in self.family() if _at_work(_title(each), title)]
+
+    def family(self) -> list[psutil.Process]:
+        """All its processes."""
+        up = psutil.Process(self.process)
+        return [up, *up.children(recursive=True)]
 
 
 @contextmanager
-def running(home: Path, **settings: str) -> Iterator[str]:
-    """Start `myriad up`, and give its URL once it says that it is ready; stop it at the end."""
+def running(home: Path, **settings: str) -> Iterator[Cluster]:
+    """Start `myriad up`, and give it once it says that it is ready; stop it at the end."""
     own = {"MYRIAD_HOME": str(home), "MYRIAD_PORT": str(_free_port())}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -28,10 +48,21 @@ def running(home: Path, **settings: str) -> Iterator[str]:
             if not line:
                 errors.seek(0)
                 raise SystemExit(errors.read().decode())
-            yield json.loads(line)["url"]
+            yield Cluster(json.loads(line)["url"], process.pid)
         finally:
             process.terminate()
             process.wait()
+
+
+def _at_work(found: str, title: str) -> bool:
+    return title in found and not found.endswith((".__init__", ".initialize_and_get_metadata"))
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _free_port() -> int:

@@ -88,13 +88,13 @@ def over_http(rounds: int) -> Iterator[Row]:
     """Decisions a second of one client and of many, turn by turn; the first round warms up."""
     texts = fresh(0)
     found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as home, running(Path(home)) as url:
+    with tempfile.TemporaryDirectory() as home, running(Path(home)) as cluster:
         for _ in range(rounds + 1):
             few, many = (list(itertools.islice(texts, count)) for count in (ASKED // 4, ASKED))
             cases = {"1 client": (few, 1), f"{CLIENTS} clients": (many, CLIENTS)}
             cases |= {f"{CLIENTS} clients, asked before": (many, CLIENTS)}
             for name, (some, clients) in cases.items():
-                rate, took = asyncio.run(asked(url, some, clients))
+                rate, took = asyncio.run(asked(cluster.url, some, clients))
                 found.setdefault(name, []).append(rate)
                 found.setdefault(f"{name}: each", []).append(1000 * statistics.median(took))
     medians = {name: statistics.median(values[1:]) for name, values in found.items()}

@@ -246,8 +246,8 @@ def over_http(home: Path, spec: BaseSpec, rounds: int = 20) -> Row:
     spare: list[float] = []
     home.mkdir()
     with (
-        running(home / "home", MYRIAD_DEMOS="false") as url,
-        httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
+        running(home / "home", MYRIAD_DEMOS="false") as cluster,
+        httpx.Client(base_url=cluster.url, trust_env=False, timeout=60) as http,
     ):
         for number in track(range(rounds), "Registering over HTTP", console=Console(stderr=True)):
             weights = _adapter(spec, 3, seed=number)

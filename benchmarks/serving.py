@@ -158,9 +158,9 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
         registry = open_registry(settings.model_copy(update={"home": home}), base)
         publish(registry, adapters)
         registry.close()
-        with running(home, MYRIAD_DEMOS="false") as url:
+        with running(home, MYRIAD_DEMOS="false") as cluster:
             ours = Ours(base, adapters)
-            return figures(measure(ours, Server(url, ours.never), rounds))
+            return figures(measure(ours, Server(cluster.url, ours.never), rounds))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
+from deploy.scaling import PRESSURE
 from deploy.settings import MIB, EngineSettings, Settings
 from registry.errors import UnknownSpecialist
 from registry.files import AdapterFiles
@@ -30,6 +31,7 @@ class EngineReplica:
     """Answers generations; what it refuses travels as a value, the last and only item."""
 
     def __init__(self, settings: Settings) -> None:
+        settings = settings.with_secrets
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._runner = Runner.from_folder(
@@ -58,6 +60,11 @@ class EngineReplica:
     def record_routing_stats(self) -> dict[str, Any]:
         """Serve's hook for what `AffinityRouter` goes by."""
         return self._runner.engine.report().told()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve's hook for what `scaling.replicas` goes by."""
+        report = self._runner.engine.report()
+        return {PRESSURE: report.rows / report.capacity}
 
     async def stats(self) -> dict[str, int]:
         """Rows, pages and bytes in use."""

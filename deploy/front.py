@@ -1,4 +1,4 @@
-"""What stands before Serve's own proxy: headers by which a client would steer Serve have no power.
+"""What stands before Serve's own proxy; headers by which a client would steer Serve have no power.
 
 Serve's proxy obeys some request headers before the application sees the request: a time-out of the
 client's choosing, work that goes on without a client, a replica picked by an id. They are for those
@@ -7,6 +7,9 @@ who run a cluster, not for those who ask it something.
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deploy.shedding import Shedding
+from deploy.steady import Steady
 
 STEERING = {"x_request_timeout_seconds", "x_request_disconnect_disabled", "x_session_id"}
 PREFIXES = ("serve_", "x_serve_")
@@ -28,7 +31,7 @@ class WithoutSteering:
 
 def middlewares() -> list[Middleware]:
     """What Serve's proxy puts around itself (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH)."""
-    return [Middleware(WithoutSteering)]
+    return [Middleware(WithoutSteering), Middleware(Shedding), Middleware(Steady)]
 
 
 def _steers(name: bytes) -> bool:

@@ -20,16 +20,23 @@ SESSIONS = ".ray"
 SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d+_\d+")
 KEPT_SESSIONS = 3
 """Runs whose logs are kept, so that a supervisor's restart does not erase why the last one died."""
+SERVE_ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.front.middlewares",
+    # A proxy that was lost is missed within a second or two, not within ten or more.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+}
+"""What every node of a cluster needs, wherever it runs."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
-def ray_cluster(home: Path, engines: int) -> Iterator[None]:
+def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
     """Run Ray while the context is open; everything it started is gone after it.
 
     Args:
         home: folder of its token, sockets and logs.
-        engines: replicas that must find room, on however few cores.
+        cpus: that replicas reserve, and that they must find on however few cores.
     """
     os.environ.update(_environment(home))
     folder = private_folder(session_folder(home))
@@ -39,7 +46,7 @@ def ray_cluster(home: Path, engines: int) -> Iterator[None]:
 
     ray.init(
         address="local",
-        num_cpus=max(cores(), engines),
+        num_cpus=max(cores(), cpus),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
@@ -79,9 +86,9 @@ def _environment(home: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(_token(home)),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.front.middlewares",
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        **SERVE_ENVIRONMENT,
     }
 
 

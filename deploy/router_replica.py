@@ -24,6 +24,7 @@ class RouterReplica:
     """One router: its own snapshot, its own encoder, a handle to the engines."""
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
+        settings = settings.with_secrets
         open_to_all = is_loopback(settings.host)
         # Where a key is needed a page that calls us by another name can do nothing.
         hosts = settings.allowed_hosts if open_to_all else settings.allowed_hosts or (ANY,)

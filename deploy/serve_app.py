@@ -4,15 +4,17 @@ import logging
 from typing import Any
 
 from ray import serve
-from ray.serve.config import RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.schema import ApplicationStatus
 
+from deploy import scaling
 from deploy.affinity_router import REPORT_SECONDS, AffinityRouter
 from deploy.engine_replica import EngineReplica
 from deploy.router_replica import RouterReplica
-from deploy.settings import Settings
+from deploy.settings import EngineSettings, Settings, read_settings
 
 APPLICATION = "myriad"
+ROUTER_CPUS = 0.01
 
 
 def build(settings: Settings) -> Any:
@@ -20,24 +22,50 @@ def build(settings: Settings) -> Any:
     gpus = 1 if settings.engine.device.startswith("cuda") else 0
     engine = serve.deployment(EngineReplica).options(
         name="engine",
-        num_replicas=settings.engine.replicas,
+        **_scale(settings.engine),
         max_ongoing_requests=4 * settings.engine.places,
         request_router_config=RequestRouterConfig(
             request_router_class=AffinityRouter, request_routing_stats_period_s=REPORT_SECONDS
         ),
-        ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
-        graceful_shutdown_timeout_s=5,
+        ray_actor_options={"num_cpus": settings.engine.cpus, "num_gpus": gpus},
+        graceful_shutdown_timeout_s=settings.drain_seconds,
         health_check_period_s=5,
     )
     router = serve.deployment(RouterReplica).options(
         name="router",
         num_replicas=settings.router.replicas,
         max_ongoing_requests=1024,
-        ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=5,
+        # Not nothing: a cluster's head has no CPUs, and is to stay without work.
+        ray_actor_options={"num_cpus": ROUTER_CPUS},
+        graceful_shutdown_timeout_s=settings.drain_seconds,
         health_check_period_s=5,
     )
-    return router.bind(settings, engine.bind(settings))
+    kept = settings.without_secrets
+    return router.bind(kept, engine.bind(kept))
+
+
+def application(args: dict[str, Any]) -> Any:
+    """The application for `serve deploy`: settings from the environment, and over them `args`.
+
+    Raises:
+        InvalidSetting: a value cannot be used.
+    """
+    return build(read_settings(**args))
+
+
+def _scale(settings: EngineSettings) -> dict[str, Any]:
+    if settings.max_replicas is None:
+        return {"num_replicas": settings.replicas}
+    policy = AutoscalingPolicy(policy_function=scaling.replicas)
+    config = AutoscalingConfig(
+        min_replicas=settings.replicas,
+        max_replicas=settings.max_replicas,
+        policy=policy,
+        upscale_delay_s=scaling.UP_SECONDS,
+        downscale_delay_s=scaling.DOWN_SECONDS,
+        look_back_period_s=scaling.LOOK_BACK_SECONDS,
+    )
+    return {"autoscaling_config": config}
 
 
 def start(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """All settings: one tree, read once from the environment (prefix `MYRIAD_`)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -26,6 +27,7 @@ from specialists.base import EMBEDDED
 PREFIX = "MYRIAD_"
 NESTING = "__"
 MIB = 1 << 20
+SECRETS = ("database", "api_key")
 
 
 def _split(value: object) -> object:
@@ -54,6 +56,9 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicas: int = Field(1, ge=1, description="engine replicas, each with the base in memory")
+    max_replicas: int | None = Field(
+        None, ge=1, description="up to so many more under load; default: no more"
+    )
     device: str = Field("cpu", description="where the base lives, in torch's terms: cpu, cuda")
     weights: Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"] = Field(
         "auto", description="how the base's weights are held; auto takes the fastest here"
@@ -69,6 +74,22 @@ class EngineSettings(BaseModel):
     max_context: int | None = Field(
         None, ge=32, description="tokens of prompt and answer; default: what the base allows"
     )
+
+    @model_validator(mode="after")
+    def _more_than_least(self) -> "EngineSettings":
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError("max_replicas must not be below replicas")
+        return self
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas that there may be."""
+        return self.max_replicas or self.replicas
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that a replica reserves."""
+        return self.threads or 1
 
     @property
     def places(self) -> int:
@@ -141,10 +162,24 @@ class Settings(BaseSettings):
     retention_days: float = Field(
         RETENTION_DAYS, ge=0, description="days for which a retired specialist can be restored"
     )
+    drain_seconds: float = Field(
+        5, ge=0, description="for answers in flight when a replica is stopped or replaced"
+    )
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()
     router: RouterSettings = RouterSettings()
     sampling: SamplingSettings = SamplingSettings()
+
+    @property
+    def without_secrets(self) -> "Settings":
+        """As they may be kept with the application; replicas read the rest where they run."""
+        return self.model_copy(update=dict.fromkeys(SECRETS))
+
+    @property
+    def with_secrets(self) -> "Settings":
+        """Completed by the secrets of this process's environment."""
+        here = read_settings()
+        return self.model_copy(update={name: getattr(here, name) for name in SECRETS})
 
     @property
     def location(self) -> Location:
@@ -160,14 +195,14 @@ class Settings(BaseSettings):
         return (self.url or f"http://{host}:{self.port}").rstrip("/")
 
 
-def read_settings() -> Settings:
-    """Read the environment.
+def read_settings(**given: Any) -> Settings:
+    """Read the environment; what is given comes before it.
 
     Raises:
         InvalidSetting: a value cannot be used; the message names the variable.
     """
     try:
-        settings = Settings()
+        settings = Settings(**given)
     except ValidationError as error:
         raise InvalidSetting("\n".join(map(_sentence, error.errors()))) from None
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

@@ -57,7 +57,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
             return
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
-        with ray_cluster(settings.home, settings.engine.replicas), stop.caught():
+        with ray_cluster(settings.home, _cpus(settings)), stop.caught():
             _serve(settings, stop, console)
             if not stop.is_set():
                 _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
@@ -79,6 +79,11 @@ def prepare(settings: Settings, console: Console) -> Base:
             with suppress(NoKernels):
                 kernels()
         return base
+
+
+def _cpus(settings: Settings) -> int:
+    """CPUs that all replicas reserve; the routers' shares are one together."""
+    return settings.engine.cpus * settings.engine.most_replicas + 1
 
 
 def _require_keys(settings: Settings) -> None:

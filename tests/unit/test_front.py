@@ -59,4 +59,4 @@ def test_scopes_without_headers_pass():
 def test_serve_takes_it_as_it_is():
     from ray.serve._private.http_util import validate_http_proxy_callback_return
 
-    assert len(validate_http_proxy_callback_return(middlewares())) == 1
+    assert len(validate_http_proxy_callback_return(middlewares())) == 3

@@ -1,0 +1,205 @@
+"""What becomes of requests while parts of the cluster are killed, or asked far too much.
+
+Each case starts a cluster of its own on the embedded base with the demo specialists, and asks it as
+clients do, half of them for streams. `make chaos` runs all of them.
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.cluster import Cluster, running
+from benchmarks.load import Answer, Body, End, Load, ends, percentile, under_load
+from benchmarks.report import Row, at_least, at_most, show, write_json
+from deploy.demos import EXAMPLES
+from deploy.settings import read_settings
+
+ENGINE, ROUTER = "ServeReplica:myriad:engine", "ServeReplica:myriad:router"
+CONTROLLER, PROXY = "ServeController", "ProxyActor"
+KILL_SECONDS = 5.0
+SLOWER_SECONDS = 15.0
+"""For what takes longer to come back than that, and has no second one beside it."""
+REQUESTS, AT_ONCE = 500, 24
+ANSWER = 24
+OVERLOAD, OVERLOAD_SECONDS = 10, 60.0
+REFUSED_SECONDS, GOODPUT = 0.05, 0.9
+
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
+
+
+def bodies(chance: random.Random, tokens: int = ANSWER) -> Iterator[Body]:
+    """Requests to the demos and the base, without end; every second one is a stream."""
+    models = ["SmolLM2-135M-Instruct", *(f"demo/{each.name}" for each in EXAMPLES.iterdir())]
+    stream = False
+    while True:
+        stream = not stream
+        asked = f"Tell me about the number {chance.randrange(10**6)}."
+        yield {
+            "model": chance.choice(models),
+            "messages": [{"role": "user", "content": asked}],
+            "max_tokens": tokens,
+            "stream": stream,
+        }
+
+
+@contextmanager
+def cluster_of(base: Path, **settings: str) -> Iterator[Cluster]:
+    """A cluster with a home of its own that shares the base's weights."""
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, "base").symlink_to(base)
+        with running(Path(home), **settings) as cluster:
+            yield cluster
+
+
+async def killed(
+    cluster: Cluster, load: Load, title: str, requests: int, seconds: float
+) -> list[Answer]:
+    """Requests while a random process of that kind is killed every few seconds."""
+    chance = random.Random(17)
+    endless = bodies(chance)
+    asked = load.all((next(endless) for _ in range(requests)), AT_ONCE)
+    kills = 0
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(asked)
+        while not (await asyncio.wait([asking], timeout=seconds))[0]:
+            if alive := cluster.parts(title):
+                chance.choice(alive).kill()
+                kills += 1
+    console.print(f"  {kills} killed while {requests} were asked", style="dim")
+    return asking.result()
+
+
+def survived(name: str, answers: list[Answer]) -> list[Row]:
+    """How the requests ended; only a stream that had begun may be broken off."""
+    found = ends(answers)
+    for said in {each.said for each in answers if each.end is not End.COMPLETE}:
+        console.print(f"  said: {said}", style="dim", markup=False)
+    unexpected = [
+        each
+        for each in answers
+        if each.end in (End.LOST, End.REFUSED) or (each.end is End.BROKEN and not each.deltas)
+    ]
+    slowest = max(each.seconds for each in answers)
+    return [
+        Row(f"chaos.{name}.complete", found[End.COMPLETE], "requests"),
+        Row(f"chaos.{name}.broken streams", found[End.BROKEN], "requests"),
+        at_most(f"chaos.{name}.failed that had not begun", len(unexpected), "requests", 0),
+        Row(f"chaos.{name}.slowest", slowest, "s"),
+    ]
+
+
+def kill_case(
+    title: str, seconds: float = KILL_SECONDS, **settings: str
+) -> Callable[[Path, int], list[Row]]:
+    """The case in which processes of that kind are killed."""
+
+    def case(base: Path, requests: int) -> list[Row]:
+        with cluster_of(base, **settings) as cluster:
+            answers = under_load(
+                cluster.url, lambda load: killed(cluster, load, title, requests, seconds)
+            )  # fmt: skip
+            name = f"kill {title.split(':')[-1]}"
+            answers_again(cluster)
+            for each in cluster.parts(title):
+                each.kill()
+            return [
+                *survived(name, answers),
+                Row(f"chaos.{name}.all of them: answers again after", answers_again(cluster), "s"),
+            ]
+
+    return case
+
+
+def answers_again(cluster: Cluster) -> float:
+    """Seconds until a request is answered, from now on."""
+
+    async def wait(load: Load) -> float:
+        began = time.perf_counter()
+        body: Body = next(bodies(random.Random(1))) | {"stream": False, "max_tokens": 1}
+        while (await load.ask(body)).end is not End.COMPLETE:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(0.1)
+        return time.perf_counter() - began
+
+    return under_load(cluster.url, wait)
+
+
+def overload(base: Path, _requests: int) -> list[Row]:
+    """Ten times as many requests a second as can be answered, for a minute."""
+    with cluster_of(base, MYRIAD_ENGINE__MAX_WAITING="64") as cluster:
+        peak, best = under_load(cluster.url, _peak)
+        before = _memory(cluster)
+        answers = under_load(cluster.url, lambda load: _flood(load, peak))
+        after = _memory(cluster)
+    done = [each for each in answers if each.end is End.COMPLETE]
+    refused = [each.seconds for each in answers if each.end is End.REFUSED]
+    seconds = max(each.ended for each in answers) - min(each.began for each in answers)
+    goodput = len(done) / seconds
+    console.print(f"  {len(answers)} asked, {dict(ends(answers))}", style="dim", markup=False)
+    return [
+        Row("chaos.overload.peak", peak, "answers/s"),
+        Row("chaos.overload.offered", len(answers) / OVERLOAD_SECONDS, "requests/s"),
+        at_most("chaos.overload.refused, p99", percentile(refused, 0.99), "s", REFUSED_SECONDS),
+        Row("chaos.overload.refused, median", statistics.median(refused), "s"),
+        at_least("chaos.overload.goodput", goodput / peak, "ratio", GOODPUT),
+        at_most("chaos.overload.lost", ends(answers)[End.LOST], "requests", 0),
+        Row("chaos.overload.memory", (after - before) / 2**20, "MiB more"),
+        Row("chaos.overload.answer, median at peak", best, "s"),
+    ]
+
+
+async def _peak(load: Load) -> tuple[float, float]:
+    """Answers a second with every row taken, and how long one takes."""
+    endless = bodies(random.Random(1))
+    await load.all((next(endless) for _ in range(64)), 32)
+    began = time.perf_counter()
+    answers = await load.all((next(endless) for _ in range(192)), 32)
+    took = time.perf_counter() - began
+    return len(answers) / took, statistics.median(each.seconds for each in answers)
+
+
+async def _flood(load: Load, peak: float) -> list[Answer]:
+    end = time.perf_counter() + OVERLOAD_SECONDS
+    return await load.every(
+        1 / (OVERLOAD * peak), bodies(random.Random(2)), lambda: time.perf_counter() > end
+    )
+
+
+def _memory(cluster: Cluster) -> int:
+    return sum(each.memory_full_info().pss for each in cluster.family())
+
+
+CASES: dict[str, Callable[[Path, int], list[Row]]] = {
+    "engine": kill_case(ENGINE, MYRIAD_ENGINE__REPLICAS="2"),
+    "router": kill_case(ROUTER, SLOWER_SECONDS, MYRIAD_ROUTER__REPLICAS="2"),
+    "controller": kill_case(CONTROLLER),
+    "proxy": kill_case(PROXY, SLOWER_SECONDS),
+    "overload": overload,
+}
+
+
+def main() -> None:
+    """Run the cases, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="which; all by default")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of the cases that kill")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for name in arguments.cases or CASES:
+        console.print(f"{name} …")
+        rows += CASES[name](read_settings().home / "base", arguments.requests)
+    show(rows)
+    write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Who was just refused for want of a place is refused at once for a moment, and nobody else."""
+
+import asyncio
+import json
+
+from deploy.shedding import SECONDS, Shedding
+from router.api.failures import failure
+from router.errors import Overloaded, RateLimited
+
+
+class Server:
+    """Refuses, or answers."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.asked = 0
+
+    async def __call__(self, scope, receive, send):
+        self.asked += 1
+        if self.error is not None:
+            response = failure(self.error).response
+            response.headers["x-request-id"] = str(self.asked)
+            await response(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"code":"overloaded"}'})
+
+
+class Front:
+    def __init__(self, server):
+        self.now = 0.0
+        self.server = server
+        self.front = Shedding(server, clock=lambda: self.now)
+
+    def ask(self, key=None, method="POST"):
+        got = []
+
+        async def send(message):
+            got.append(message)
+
+        headers = [] if key is None else [(b"authorization", key.encode())]
+        scope = {"type": "http", "method": method, "path": "/v1/x", "headers": headers}
+        asyncio.run(self.front(scope, None, send))
+        return got[0]["status"], got
+
+
+def test_a_refusal_holds_for_a_moment_and_is_told_as_it_was():
+    front = Front(Server(Overloaded(3)))
+    first, second = front.ask(), front.ask()
+    assert (first[0], second[0], front.server.asked) == (429, 429, 1)
+    assert json.loads(second[1][1]["body"]) == json.loads(first[1][1]["body"])
+    headers = dict(second[1][0]["headers"])
+    assert headers[b"retry-after"] == b"3"
+    assert b"x-request-id" in dict(first[1][0]["headers"])
+    assert b"x-request-id" not in headers
+    front.now = SECONDS + 0.01
+    front.ask()
+    assert front.server.asked == 2
+
+
+def test_others_are_not_refused_for_it():
+    front = Front(Server(Overloaded()))
+    for key in ("Bearer a", "Bearer a", "Bearer b", None):
+        front.ask(key)
+    assert front.server.asked == 3
+
+
+def test_what_reads_is_never_refused_here():
+    front = Front(Server(Overloaded()))
+    front.ask()
+    front.ask(method="GET")
+    assert front.server.asked == 2
+
+
+def test_other_refusals_and_answers_that_look_alike_hold_nobody_up():
+    for server in Server(RateLimited("tokens", 1, 1.0)), Server():
+        front = Front(server)
+        front.ask()
+        front.ask()
+        assert server.asked == 2
+
+
+def test_a_place_that_was_found_is_found_again():
+    front = Front(Server(Overloaded()))
+    front.ask()
+    front.now = 1.0
+    front.server.error = None
+    assert [front.ask()[0] for _ in range(3)] == [200] * 3
+
+
+def test_other_scopes_pass():
+    async def app(scope, receive, send):
+        assert scope == {"type": "lifespan"}
+
+    asyncio.run(Shedding(app)({"type": "lifespan"}, None, None))
