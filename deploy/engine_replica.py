@@ -6,9 +6,12 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
+import psutil
+
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
+from deploy.replica import replica_name
 from deploy.scaling import PRESSURE
 from deploy.settings import MIB, EngineSettings, Settings
 from registry.errors import UnknownSpecialist
@@ -66,9 +69,10 @@ class EngineReplica:
         report = self._runner.engine.report()
         return {PRESSURE: report.rows / report.capacity}
 
-    async def stats(self) -> dict[str, int]:
-        """Rows, pages and bytes in use."""
-        return self._runner.engine.stats()
+    async def stats(self) -> tuple[str, dict[str, float]]:
+        """This replica's name, and its rows, pages, tokens and bytes."""
+        memory = {"memory_bytes": psutil.Process().memory_info().rss}
+        return replica_name(), {**self._runner.engine.stats(), **memory}
 
     async def check_health(self) -> None:
         """Tell Serve to replace this replica when its engine is dead."""

@@ -38,7 +38,7 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
         home: folder of its token, sockets and logs.
         cpus: that replicas reserve, and that they must find on however few cores.
     """
-    os.environ.update(_environment(home))
+    os.environ.update(cluster_environment(home))
     folder = private_folder(session_folder(home))
     forget_old_sessions(folder)
     # Imported here: Ray reads its environment when it is imported.
@@ -81,7 +81,8 @@ def forget_old_sessions(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _environment(home: Path) -> dict[str, str]:
+def cluster_environment(home: Path) -> dict[str, str]:
+    """What every process of a cluster is started with; its token is made if need be."""
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(_token(home)),

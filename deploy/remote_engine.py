@@ -1,7 +1,6 @@
 """The router's engine, one Serve hop away: at one of several replicas, any of which may go."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
@@ -44,12 +43,8 @@ class RemoteEngine:
         self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        """See `Engine.generate`.
-
-        What has no place anywhere is refused here, without a hop: this is quick when it must be.
-        """
-        if self._open + generation.n > self._replicas * self._places:
-            raise Overloaded()
+        """See `Engine.generate`."""
+        self.require_room(generation.n)
         self._open += generation.n
         try:
             async with aclosing(self._answer(generation)) as items:
@@ -57,6 +52,11 @@ class RemoteEngine:
                     yield item
         finally:
             self._open -= generation.n
+
+    def require_room(self, rows: int = 1) -> None:
+        """See `Engine.require_room`; told without a hop, so that it is quick when it must be."""
+        if self._open + rows > self._replicas * self._places:
+            raise Overloaded()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """The items; until the first one there is another try at another replica."""
@@ -90,13 +90,10 @@ class RemoteEngine:
         """Whether any replica can answer; one that cannot is being replaced."""
         return any(not isinstance(each, BaseException) for each in await self._all("check_health"))
 
-    async def stats(self) -> dict[str, int]:
-        """Rows, pages and bytes in use at all replicas together, and how many those are."""
-        found = [each for each in await self._all("stats") if isinstance(each, dict)]
-        total = Counter[str]()
-        for figures in found:
-            total.update(figures)
-        return {**total, "replicas": len(found)}
+    async def stats(self) -> dict[str, dict[str, float]]:
+        """See `Engine.stats`; of each replica that answers."""
+        found = [each for each in await self._all("stats") if isinstance(each, tuple)]
+        return dict(sorted(found))
 
     async def _all(self, method: str, *arguments: object) -> list[Any]:
         """What every running replica answers, an exception in the place of what one cannot."""

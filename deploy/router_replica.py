@@ -7,7 +7,9 @@ from ray import serve
 
 from deploy.encoder import open_encoder
 from deploy.home import default_sampling, open_registry
+from deploy.peers import Peers
 from deploy.remote_engine import RemoteEngine
+from deploy.replica import replica_name
 from deploy.settings import Settings
 from registry.private import private_folder
 from router.api.access import ANY, AccessRules
@@ -48,10 +50,15 @@ class RouterReplica:
             cache=settings.home / "cache",
             opens=open_to_all,
             replicas=settings.router.replicas,
+            peers=Peers(_own_deployment()),
         )
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.
         await self._service.start(patience=FIRST_ROUTES_SECONDS)
+
+    async def exposition(self) -> tuple[str, bytes]:
+        """This replica's name, and its figures."""
+        return replica_name(), self._service.exposition()
 
     def __serve_build_asgi_app__(self) -> Any:
         """Serve asks for the application once the constructor is done."""
@@ -63,3 +70,8 @@ class RouterReplica:
         if hasattr(self, "_service"):
             await self._service.stop()
             self._registry.close()
+
+
+def _own_deployment() -> Any:
+    context = serve.get_replica_context()
+    return serve.get_deployment_handle(context.deployment, context.app_name)

@@ -138,6 +138,14 @@ class Engine(Protocol):
         """
         ...
 
+    def require_room(self) -> None:
+        """Refuse early what would be refused anyway, before anything is done for it.
+
+        Raises:
+            Overloaded: There is no place for anything at the moment.
+        """
+        ...
+
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
         """Have adapters at hand that may be wanted soon; nothing comes of one that cannot be had.
 
@@ -151,6 +159,9 @@ class Engine(Protocol):
         """Whether a generation would be taken on now."""
         ...
 
-    async def stats(self) -> Mapping[str, int]:
-        """How much is in use, by names such as `running`; shown as gauges."""
+    async def stats(self) -> Mapping[str, Mapping[str, float]]:
+        """How much is in use, by names such as `running`, of each engine by its name.
+
+        Those whose names end in "_total" only grow.
+        """
         ...

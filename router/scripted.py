@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from router.engine import Delta, Generation, Usage
+from router.errors import Overloaded
 
 
 class Hold:
@@ -49,6 +50,7 @@ class ScriptedEngine:
         closed: Set once every iterator that was begun has ended or been closed.
         aborted: Request ids of the generations that were not played to their end.
         is_ready: What `ready` answers.
+        full: Whether nothing is taken on.
         prefetched: What was to be at hand, each with whether others may make room.
     """
 
@@ -59,6 +61,7 @@ class ScriptedEngine:
         self.closed = threading.Event()
         self.aborted: list[str] = []
         self.is_ready = True
+        self.full = False
         self.prefetched: list[tuple[str, bool]] = []
         self._open = 0
 
@@ -85,6 +88,11 @@ class ScriptedEngine:
             if not self._open:
                 self.closed.set()
 
+    def require_room(self) -> None:
+        """There is, unless `full` says otherwise."""
+        if self.full:
+            raise Overloaded()
+
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
         """Remember it."""
         self.prefetched += [(adapter, evicts) for adapter in adapters]
@@ -93,6 +101,6 @@ class ScriptedEngine:
         """Whatever `is_ready` says."""
         return self.is_ready
 
-    async def stats(self) -> Mapping[str, int]:
+    async def stats(self) -> Mapping[str, Mapping[str, float]]:
         """How many generations were asked for."""
-        return {"running": len(self.generations)}
+        return {"scripted": {"running": len(self.generations)}}

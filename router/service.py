@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from registry.errors import StorageError
 from registry.limits import Limits
@@ -13,6 +14,7 @@ from router.answer_ids import AnswerIds
 from router.defaults import Defaults
 from router.engine import Engine
 from router.explainer import Explainer
+from router.exposition import gathered
 from router.gate import Gate
 from router.hints import Hints
 from router.keyring import Caller, Keyring
@@ -38,10 +40,19 @@ READING_THREADS = 4
 WRITING_THREADS = 2
 EMBEDDING_THREADS = 1
 MAINTENANCE_THREADS = 1
+ALONE = "router"
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
 TYPING = 256
 """Connections of people who type; each holds one of the places for requests."""
+
+
+class Peers(Protocol):
+    """The other replicas of a service."""
+
+    async def expositions(self) -> Mapping[str, bytes]:
+        """What each replica that can be reached exposes of itself, by its name."""
+        ...
 
 
 class Service:
@@ -61,6 +72,7 @@ class Service:
         cache: Path | None = None,
         opens: bool = True,
         replicas: int = 1,
+        peers: Peers | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -76,6 +88,7 @@ class Service:
             cache: Folder for what takes long to compute at a start; None keeps nothing.
             opens: Whether everybody is let in while no API key was ever made.
             replicas: How many services share the keys' quotas.
+            peers: The other services, whose figures are shown too; None is nobody.
         """
         self.registry = registry
         self.engine = engine
@@ -95,6 +108,7 @@ class Service:
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
         self.quotas = Quotas(replicas)
         self.outcomes = Outcomes()
+        self._peers = peers
         self._answer_ids: AnswerIds | None = None
         self._telling: asyncio.Task[None] | None = None
         self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
@@ -183,8 +197,18 @@ class Service:
             # What was written stands, whatever becomes of the routes.
             logger.warning("routes are brought up to date later: %r", error)
 
-    async def engine_stats(self) -> Mapping[str, int]:
-        """The engine's figures; none when it does not answer."""
+    def exposition(self) -> bytes:
+        """This replica's own figures, in Prometheus' format."""
+        return self.metrics.exposition(self.follower.snapshot, len(self.follower.skipped))
+
+    async def expositions(self) -> bytes:
+        """The figures of all replicas and engines, in Prometheus' format."""
+        peers = await self._peers.expositions() if self._peers is not None else {}
+        routers = peers or {ALONE: self.exposition()}
+        return gathered(dict(sorted(routers.items())), await self._engine_stats())
+
+    async def _engine_stats(self) -> Mapping[str, Mapping[str, float]]:
+        """The engines' figures; none when they do not answer."""
         try:
             return await asyncio.wait_for(self.engine.stats(), READY_SECONDS)
         except Exception as error:

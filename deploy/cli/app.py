@@ -10,6 +10,7 @@ from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
 from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
+from deploy.cli.deploying import app as deploying
 from deploy.cli.doctor import doctor
 from deploy.cli.feedback import feedback
 from deploy.cli.keys import app as keys
@@ -37,6 +38,7 @@ app.add_typer(specialists, name="specialists")
 app.add_typer(registry, name="registry")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
+app.add_typer(deploying, name="deploy")
 
 
 def _say_version(asked: bool) -> None:

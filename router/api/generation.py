@@ -54,7 +54,12 @@ class Asked(Protocol):
 async def decide(
     service: Service, caller: Caller, body: Asked, turns: Sequence[str], model: str | None = None
 ) -> Decision:
-    """Who answers a request, or a step of it that names another model; counted."""
+    """Who answers a request, or a step of it that names another model; counted.
+
+    Raises:
+        Overloaded: There is no place for an answer.
+    """
+    service.engine.require_room()
     model, options = model or body.model, options_of(body.routing)
     decision = await service.resolver.resolve(model, turns, caller.owner, options)
     decision = service.resolver.staged(decision, model, sticky(body.user, turns))
@@ -171,15 +176,18 @@ async def respond(
 
 
 async def measured(items: Items, operation: Operation, metrics: Metrics) -> Items:
-    """The same items, with the time to the first and the tokens of all recorded."""
-    began: float | None = time.perf_counter()
+    """The same items, with the time to the first, the pace and the tokens of all recorded."""
+    began, first, at_first = time.perf_counter(), 0.0, 0
     async with aclosing(items):
         async for item in items:
-            if began is not None:
-                metrics.started(operation, time.perf_counter() - began)
-                began = None
+            if not first:
+                first = time.perf_counter()
+                metrics.started(operation, first - began)
+                at_first = item.tokens if isinstance(item, Delta) else 0
             if isinstance(item, Usage):
                 metrics.used(operation, item)
+                if (rest := item.completion_tokens - at_first) > 0:
+                    metrics.paced(operation, (time.perf_counter() - first) / rest)
             yield item
 
 

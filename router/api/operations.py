@@ -39,11 +39,7 @@ def operation_routes(service: Service) -> APIRouter:
 
     @routes.get("/metrics")
     async def metrics(_: Observer) -> Response:
-        """This replica's metrics in Prometheus' text format."""
-        stats = await service.engine_stats()
-        exposition = service.metrics.exposition(
-            service.follower.snapshot, stats, len(service.follower.skipped)
-        )
-        return Response(exposition, media_type=CONTENT_TYPE)
+        """The metrics of all replicas in Prometheus' text format."""
+        return Response(await service.expositions(), media_type=CONTENT_TYPE)
 
     return routes

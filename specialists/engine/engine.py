@@ -102,6 +102,7 @@ class Engine:
         )
         self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
         self._pace = Pace()
+        self._steps = self._prompted = self._generated = 0
         self._loads = Loads(
             self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace
         )
@@ -164,6 +165,11 @@ class Engine:
             "pages": self._pool.count,
             "adapters_resident": len(self._slots.resident()),
             "adapter_bytes": self._slots.used,
+            "adapter_loads_total": self._pace.loads,
+            "adapter_evictions_total": self._slots.evicted,
+            "prompt_tokens_total": self._prompted,
+            "generated_tokens_total": self._generated,
+            "steps_total": self._steps,
         }
 
     def report(self) -> Report:
@@ -213,6 +219,9 @@ class Engine:
 
     def _advance(self, runs: list[Run], logits: torch.Tensor) -> None:
         ends = [run.row for run in runs if run.samples]
+        self._steps += 1
+        self._generated += len(ends)
+        self._prompted += sum(map(_prompt_tokens, runs))
         for run in runs:
             run.row.computed += run.count
         # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
@@ -259,3 +268,9 @@ class Engine:
     def _fail(self, row: Row, error: EngineError) -> None:
         self._scheduler.remove(row)
         row.emit(Emission(None, "", error=error))
+
+
+def _prompt_tokens(run: Run) -> int:
+    """How many of a run's tokens are of its prompt."""
+    row = run.row
+    return min(run.count, max(row.prompt_length - row.computed, 0))

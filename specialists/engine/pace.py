@@ -53,6 +53,8 @@ class Pace:
         self._steps = Line()
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
+        self.loads = 0
+        """Adapters that became resident."""
 
     def stepped(self, rows: int, seconds: float) -> None:
         """A step computed one token for each of so many rows."""
@@ -60,6 +62,7 @@ class Pace:
 
     def loaded(self, seconds: float) -> None:
         """An adapter became resident so long after it was first wanted."""
+        self.loads += 1
         self._load.add(seconds)
 
     def answered(self, tokens: int) -> None:

@@ -42,6 +42,8 @@ class SlotPool(Generic[Weights]):
         self.budget = budget
         self.used = 0
         """Bytes of all slots."""
+        self.evicted = 0
+        """Adapters that made room for others."""
         self._slots: OrderedDict[str, Slot[Weights]] = OrderedDict()
 
     def __contains__(self, digest: str) -> bool:
@@ -91,6 +93,7 @@ class SlotPool(Generic[Weights]):
             return False
         for victim in victims:
             self.release(victim)
+        self.evicted += len(victims)
         self._slots[digest] = Slot(nbytes)
         self.used += nbytes
         return True

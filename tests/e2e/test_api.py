@@ -45,7 +45,7 @@ def upload(http, specialist, *, examples=(), weights=None, config=None, card=Non
 def engine_rows(http) -> float | None:
     """Rows that the engine computes or has waiting; None when it is too busy to tell /metrics."""
     lines = http.get("/metrics").text.splitlines()
-    wanted = ("myriad_engine_running ", "myriad_engine_waiting ")
+    wanted = ("myriad_engine_running{", "myriad_engine_waiting{")
     found = [float(line.split()[-1]) for line in lines if line.startswith(wanted)]
     return sum(found) if len(found) == len(wanted) else None
 

@@ -22,7 +22,7 @@ def resident(http: httpx.Client) -> float:
     deadline = time.monotonic() + HANGS
     while time.monotonic() < deadline:
         for line in http.get("/metrics").text.splitlines():
-            if line.startswith("myriad_engine_adapters_resident "):
+            if line.startswith("myriad_engine_adapters_resident{"):
                 return float(line.split()[-1])
     raise AssertionError("the engine does not tell its figures")
 

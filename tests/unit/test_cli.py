@@ -27,7 +27,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "registry", "audit", "keys")
+LOCAL = ("setup", "up", "registry", "audit", "keys", "deploy")
 SPECIALISTS = (
     *("register", "list", "tree", "show", "retire", "restore", "visibility", "release"),
     *("export", "import"),
@@ -53,6 +53,7 @@ def test_the_commands_are_those_that_were_promised():
         *(f"registry {verb}" for verb in ("backup", "restore", "verify", "gc")),
         *("audit list", "audit verify"),
         *("keys create", "keys list", "keys revoke"),
+        "deploy render",
     }
 
 
@@ -70,7 +71,9 @@ def test_every_command_that_asks_a_server_takes_its_address(path):
     assert "--url" in {option for param in COMMANDS[path].params for option in param.opts}
 
 
-@pytest.mark.parametrize("words", [(), ("specialists",), ("registry",), ("audit",), ("keys",)])
+@pytest.mark.parametrize(
+    "words", [(), ("specialists",), ("registry",), ("audit",), ("keys",), ("deploy",)]
+)
 def test_alone_it_shows_help(words):
     ran = myriad(*words)
     assert ran.code == 0

@@ -225,10 +225,12 @@ def test_a_client_that_leaves_cancels_the_work_at_once():
 
 def test_figures_are_those_of_all_replicas_that_answer():
     two = Handle(
-        answers=[{"running": 2, "pages": 10}, {"running": 1, "pages": 10}, RayActorError()]
+        answers=[("b", {"running": 2, "pages": 10}), ("a", {"running": 1}), RayActorError()]
     )
-    assert asyncio.run(remote(two).stats()) == {"running": 3, "pages": 20, "replicas": 2}
-    assert asyncio.run(remote(Handle(answers=RayServeException("x"))).stats()) == {"replicas": 0}
+    found = asyncio.run(remote(two).stats())
+    assert found == {"a": {"running": 1}, "b": {"running": 2, "pages": 10}}
+    assert list(found) == ["a", "b"]
+    assert asyncio.run(remote(Handle(answers=RayServeException("x"))).stats()) == {}
 
 
 @pytest.mark.parametrize(

@@ -377,3 +377,15 @@ def test_auto_waits_for_the_first_snapshot_but_names_do_not(tmp_path: Path):
             assert caught.value.response.headers["retry-after"] == "1"
             named = client.chat.completions.create(model="ada/french", messages=FORECAST)
             assert named.model == "ada/french"
+
+
+@pytest.mark.parametrize("model", ["auto", "ada/french", BASE])
+def test_what_has_no_place_is_refused_before_anything_is_decided(client, engine, running, model):
+    engine.full = True
+    try:
+        with pytest.raises(openai.RateLimitError) as refusal:
+            client.chat.completions.create(model=model, messages=[{"role": "user", "content": "x"}])
+    finally:
+        engine.full = False
+    assert refusal.value.code == "overloaded"
+    assert int(refusal.value.response.headers["retry-after"]) >= 1

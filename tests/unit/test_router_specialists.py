@@ -355,17 +355,20 @@ def test_metrics_count_by_route_template_and_decision(client):
     ]:
         labels = (
             f'http_request_method="{method}",http_response_status_code="{status}",'
-            f'http_route="{route_}"'
+            f'http_route="{route_}",replica="router"'
         )
         assert f"http_server_request_duration_seconds_count{{{labels}}} 1.0" in counted
-    assert 'myriad_decisions_total{by="auto",specialist="bob/weather"} 1.0' in text
-    assert f'myriad_decisions_total{{by="name",specialist="{BASE}"}} 1.0' in text
-    labels = 'gen_ai_operation_name="text_completion",gen_ai_token_type="output"'
+    assert 'myriad_decisions_total{by="auto",replica="router",specialist="bob/weather"} 1.0' in text
+    assert f'myriad_decisions_total{{by="name",replica="router",specialist="{BASE}"}} 1.0' in text
+    labels = 'gen_ai_operation_name="text_completion",gen_ai_token_type="output",replica="router"'
     assert f"gen_ai_client_token_usage_sum{{{labels}}} 2.0" in text
-    assert 'time_to_first_token_seconds_count{gen_ai_operation_name="chat"} 1.0' in text
-    assert "myriad_snapshot_generation 2.0" in text
-    assert "myriad_snapshot_specialists 2.0" in text
-    assert "myriad_snapshot_examples 8.0" in text
+    assert (
+        'time_to_first_token_seconds_count{gen_ai_operation_name="chat",replica="router"} 1.0'
+        in text
+    )
+    assert 'myriad_snapshot_generation{replica="router"} 2.0' in text
+    assert 'myriad_snapshot_specialists{replica="router"} 2.0' in text
+    assert 'myriad_snapshot_examples{replica="router"} 8.0' in text
 
 
 def test_a_decision_shows_the_examples_that_speak_for_it_but_no_private_ones(client):

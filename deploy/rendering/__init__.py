@@ -1,0 +1,1 @@
+"""Files that carry the same application to Docker, Kubernetes or any Ray cluster."""

@@ -1,0 +1,107 @@
+"""Rendered files, and what they all depend on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.errors import InvalidSetting
+from deploy.settings import SECRETS, Settings
+
+Manifest = dict[str, Any]
+LOCAL = {"home", "host", "port", "url", "demos"}
+"""Settings that a cluster has its own of."""
+HOME = "/var/lib/myriad"
+PORT = 8000
+ANYWHERE = "0.0.0.0"  # noqa: S104 (of a pod or a container, behind what protects it)
+DRAIN_SECONDS = 120.0
+"""What a cluster gives answers in flight, unless the settings say otherwise."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is rendered for.
+
+    Attributes:
+        settings: as they were read.
+        name: of everything that is made.
+        image: the container image.
+        secret: the Kubernetes secret that holds what nobody else may read.
+        redis: where the cluster's state is kept, `host:port`; None runs one for it.
+    """
+
+    settings: Settings
+    name: str = "myriad"
+    image: str = "myriad:latest"
+    secret: str = "myriad"  # noqa: S105 (a name)
+    redis: str | None = None
+
+    def in_pods(self, threads: int) -> "Target":
+        """As it is in pods, which have so many CPUs for an engine and time to end answers."""
+        engine = self.settings.engine.model_copy(
+            update={"threads": self.settings.engine.threads or threads}
+        )
+        drain = self.settings.drain_seconds
+        if "drain_seconds" not in self.settings.model_fields_set:
+            drain = DRAIN_SECONDS
+        told = {"engine": engine, "drain_seconds": drain, "host": ANYWHERE, "port": PORT}
+        return replace(self, settings=self.settings.model_copy(update=told))
+
+    @property
+    def own(self) -> Manifest:
+        """The settings that differ from their defaults, without secrets."""
+        found: Manifest = self.settings.model_dump(
+            mode="json", exclude_defaults=True, exclude={*SECRETS, *LOCAL}
+        )
+        return found
+
+
+def ray_version() -> str:
+    """The Ray that the image holds, and that a cluster must be told of."""
+    return version("ray")
+
+
+def require_shared(settings: Settings) -> None:
+    """Refuse to spread over machines what only one of them would have.
+
+    Raises:
+        InvalidSetting: the registry, or its files, would be in a folder of one machine.
+    """
+    for field, meant in ("database", "postgresql://…"), ("files", "s3://…"):
+        if getattr(settings, field) is None:
+            raise InvalidSetting(
+                f"MYRIAD_{field.upper()} is needed where several machines share a registry: "
+                f"set it to {meant}"
+            )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what people read: no aliases, and texts of many lines as they are."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 (PyYAML's hook)
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def in_yaml(*documents: Manifest) -> str:
+    """Documents of one file."""
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+def write(files: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write the files, by their paths in a folder; others in it stay."""
+    paths = [folder / name for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return paths

@@ -1,0 +1,341 @@
+"""Manifests for KubeRay: a head without work, workers that scale, state that outlives them."""
+
+from collections.abc import Mapping
+
+from deploy.ray_cluster import SERVE_ENVIRONMENT
+from deploy.rendering.files import (
+    ANYWHERE,
+    HOME,
+    PORT,
+    Manifest,
+    Target,
+    in_yaml,
+    ray_version,
+    require_shared,
+)
+from deploy.rendering.monitoring import monitoring_files
+from deploy.rendering.serve import serve_config
+
+GIB = 1024
+REDIS_PORT, DASHBOARD_PORT = 6379, 8265
+REDIS_IMAGE = "redis:7.4.7-alpine"
+RAY, OPERATOR = "ray.io/v1", "kuberay-operator"
+USER = 10001
+ROUTER_CPUS, ROUTER_MIB = 2, 4 * GIB
+HEAD_CPUS, HEAD_MIB = 2, 4 * GIB
+ENGINE_CPUS, ENGINE_SPARE_MIB = 4, 4 * GIB
+CLOSED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def kubernetes_files(target: Target) -> dict[str, str]:
+    """All manifests, and a kustomization that names them; `kubectl apply -k` takes the folder.
+
+    Raises:
+        InvalidSetting: the settings are for one machine alone.
+    """
+    require_shared(target.settings)
+    target = target.in_pods(ENGINE_CPUS)
+    manifests = {
+        "rayservice.yaml": [ray_service(target)],
+        "settings.yaml": [settings_map(target)],
+        "network.yaml": network_policies(target),
+        "disruption.yaml": [disruption_budget(target, part) for part in ("router", "engine")],
+        "tidy.yaml": [tidy(target)],
+    }
+    if target.redis is None:
+        manifests["redis.yaml"] = redis(target)
+    files = {name: in_yaml(*documents) for name, documents in manifests.items()}
+    files |= monitoring_files(target)
+    return files | {
+        "kustomization.yaml": in_yaml(kustomization(target, files)),
+        "README.md": readme(target),
+    }
+
+
+def ray_service(target: Target) -> Manifest:
+    """The RayService: the application, and the cluster that it runs on."""
+    settings = target.settings
+    return _object(
+        target,
+        RAY,
+        "RayService",
+        target.name,
+        spec={
+            "serveConfigV2": in_yaml(serve_config(target)),
+            "excludeHeadPodFromServeSvc": True,
+            "upgradeStrategy": {"type": "NewCluster"},
+            "rayClusterConfig": {
+                "rayVersion": ray_version(),
+                "enableInTreeAutoscaling": settings.engine.max_replicas is not None,
+                "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": 300},
+                "authOptions": {"mode": "token"},
+                "gcsFaultToleranceOptions": _gcs(target),
+                "headGroupSpec": {
+                    # Nothing is scheduled there: what the head does must not wait for answers.
+                    "rayStartParams": {"num-cpus": "0", "dashboard-host": ANYWHERE},
+                    "template": _pod(target, "head", HEAD_CPUS, HEAD_MIB),
+                },
+                "workerGroupSpecs": [_routers(target), _engines(target)],
+            },
+        },
+    )
+
+
+def settings_map(target: Target) -> Manifest:
+    """What commands that run in the pods need to know; secrets come from the secret."""
+    data = {"MYRIAD_HOME": HOME, "MYRIAD_DEMOS": "false", "MYRIAD_PORT": str(PORT)}
+    data["MYRIAD_HOST"] = ANYWHERE
+    data["MYRIAD_FILES"] = str(target.settings.files)
+    data["MYRIAD_BASE"] = target.settings.base
+    data |= SERVE_ENVIRONMENT
+    return _object(target, "v1", "ConfigMap", f"{target.name}-settings", data=data)
+
+
+def network_policies(target: Target) -> list[Manifest]:
+    """Who may reach what: pods each other, everybody the API, the operator the dashboard."""
+    pods = {"matchLabels": {"app.kubernetes.io/name": target.name}}
+    everywhere: Manifest = {"namespaceSelector": {}}
+    operator = everywhere | {"podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR}}}
+    ingress = [
+        {"from": [{"podSelector": pods}]},
+        {"from": [everywhere], "ports": [_port(PORT)]},
+        {"from": [operator], "ports": [_port(DASHBOARD_PORT), _port(PORT)]},
+    ]
+    policies = [_policy(target, target.name, pods, ingress)]
+    if target.redis is None:
+        store = {"matchLabels": {"app.kubernetes.io/name": f"{target.name}-redis"}}
+        allowed = [{"from": [{"podSelector": pods}], "ports": [_port(REDIS_PORT)]}]
+        policies.append(_policy(target, f"{target.name}-redis", store, allowed))
+    return policies
+
+
+def disruption_budget(target: Target, part: str) -> Manifest:
+    """Maintenance takes one pod at a time."""
+    labels = _labels(target, part)
+    return _object(
+        target,
+        "policy/v1",
+        "PodDisruptionBudget",
+        f"{target.name}-{part}",
+        spec={"maxUnavailable": 1, "selector": {"matchLabels": labels}},
+    )
+
+
+def tidy(target: Target) -> Manifest:
+    """What a server on one machine does itself once a day: give up what was retired long ago."""
+    container = {
+        "name": "tidy",
+        "image": target.image,
+        "command": ["myriad", "registry", "gc"],
+        "envFrom": _environment(target),
+        "resources": _resources(1, GIB),
+        "securityContext": CLOSED,
+    }
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    template = {"metadata": {"labels": _labels(target, "tidy")}, "spec": pod}
+    return _object(
+        target,
+        "batch/v1",
+        "CronJob",
+        f"{target.name}-tidy",
+        spec={
+            "schedule": "17 3 * * *",
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {"spec": {"backoffLimit": 1, "template": template}},
+        },
+    )
+
+
+def redis(target: Target) -> list[Manifest]:
+    """Where the cluster's state outlives its head."""
+    name = f"{target.name}-redis"
+    labels = {"app.kubernetes.io/name": name}
+    container = {
+        "name": "redis",
+        "image": REDIS_IMAGE,
+        "args": ["--appendonly", "yes", "--dir", "/data", "--requirepass", "$(REDIS_PASSWORD)"],
+        "env": [{"name": "REDIS_PASSWORD", "valueFrom": _secret(target, "REDIS_PASSWORD")}],
+        "ports": [{"name": "redis", "containerPort": REDIS_PORT}],
+        "readinessProbe": {"tcpSocket": {"port": REDIS_PORT}, "periodSeconds": 5},
+        "livenessProbe": {"tcpSocket": {"port": REDIS_PORT}, "periodSeconds": 10},
+        "resources": _resources(1, GIB),
+        "securityContext": CLOSED | {"runAsUser": 999},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "4Gi"}},
+        },
+    }
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"securityContext": {"fsGroup": 999}, "containers": [container]},
+    }
+    spec = {
+        "serviceName": name,
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": template,
+        "volumeClaimTemplates": [claim],
+    }
+    ports = [{"name": "redis", "port": REDIS_PORT}]
+    return [
+        _object(target, "v1", "Service", name, spec={"selector": labels, "ports": ports}),
+        _object(target, "apps/v1", "StatefulSet", name, spec=spec),
+    ]
+
+
+def kustomization(target: Target, files: Mapping[str, str]) -> Manifest:
+    """Names every file, so that an overlay can build on them."""
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(name for name in files if name.endswith(".yaml")),
+        "images": [_image(target.image)],
+    }
+
+
+def readme(target: Target) -> str:
+    """What is to be done once, by hand."""
+    name, secret = target.name, target.secret
+    return f"""# {name} on Kubernetes
+
+Rendered by `myriad deploy render kubernetes`; render it anew rather than changing it, or build an
+overlay on its kustomization. KubeRay 1.5.1 or newer must be installed.
+
+1. The secret, with the database, the password of Redis, and what reaches the files:
+
+   ```sh
+   kubectl create secret generic {secret} \\
+     --from-literal=MYRIAD_DATABASE=postgresql://user:password@host/name \\
+     --from-literal=REDIS_PASSWORD="$(openssl rand -hex 24)" \\
+     --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=...
+   ```
+
+2. The cluster: `kubectl apply -k .`
+
+3. The first API keys, without which nobody is let in: one that may do everything, and one that
+   Prometheus reads the metrics with (put it into the secret as METRICS_KEY):
+
+   ```sh
+   pod=$(kubectl get pod -l app.kubernetes.io/component=router -o name | head -n 1)
+   kubectl exec "$pod" -- myriad keys create admin --scope admin
+   kubectl exec "$pod" -- myriad keys create prometheus --scope metrics
+   ```
+
+4. The API is the service `{name}-serve-svc`, port {PORT}.
+"""
+
+
+def _gcs(target: Target) -> Manifest:
+    address = target.redis or f"{target.name}-redis:{REDIS_PORT}"
+    return {
+        "redisAddress": address,
+        "redisPassword": {"valueFrom": _secret(target, "REDIS_PASSWORD")},
+    }
+
+
+def _routers(target: Target) -> Manifest:
+    count = target.settings.router.replicas
+    return {
+        "groupName": "routers",
+        "replicas": count,
+        "minReplicas": count,
+        "maxReplicas": count,
+        "rayStartParams": {"num-cpus": "1"},
+        "template": _pod(target, "router", ROUTER_CPUS, ROUTER_MIB),
+    }
+
+
+def _engines(target: Target) -> Manifest:
+    engine = target.settings.engine
+    memory = ENGINE_SPARE_MIB + engine.kv_mib + engine.slot_mib
+    gpus = 1 if engine.device.startswith("cuda") else 0
+    return {
+        "groupName": "gpu-engines" if gpus else "cpu-engines",
+        "replicas": engine.replicas,
+        "minReplicas": engine.replicas,
+        "maxReplicas": engine.most_replicas,
+        "rayStartParams": {},
+        "template": _pod(target, "engine", engine.cpus + 1, memory, gpus),
+    }
+
+
+def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manifest:
+    container = {
+        "name": f"ray-{part}",
+        "image": target.image,
+        "envFrom": _environment(target),
+        "resources": _resources(cpus, mib, gpus),
+        "securityContext": CLOSED,
+    }
+    if part == "head":
+        ports = {"gcs-server": REDIS_PORT, "dashboard": DASHBOARD_PORT, "serve": PORT}
+        container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
+    return {
+        "metadata": {"labels": _labels(target, part)},
+        "spec": {
+            "terminationGracePeriodSeconds": int(target.settings.drain_seconds) + 30,
+            "topologySpreadConstraints": [_spread(target, part)],
+            "containers": [container],
+        },
+    }
+
+
+def _spread(target: Target, part: str) -> Manifest:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _labels(target, part)},
+    }
+
+
+def _environment(target: Target) -> list[Manifest]:
+    return [
+        {"configMapRef": {"name": f"{target.name}-settings"}},
+        {"secretRef": {"name": target.secret}},
+    ]
+
+
+def _secret(target: Target, key: str) -> Manifest:
+    return {"secretKeyRef": {"name": target.secret, "key": key}}
+
+
+def _resources(cpus: int, mib: int, gpus: int = 0) -> Manifest:
+    amounts = {"cpu": str(cpus), "memory": f"{mib}Mi"}
+    if gpus:
+        amounts["nvidia.com/gpu"] = str(gpus)
+    return {"requests": amounts, "limits": dict(amounts)}
+
+
+def _labels(target: Target, part: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/component": part}
+
+
+def _image(image: str) -> dict[str, str]:
+    name, _, tag = image.rpartition(":")
+    return {"name": image.partition("@")[0] if "@" in image else name or tag, "newTag": tag}
+
+
+def _port(number: int) -> Manifest:
+    return {"protocol": "TCP", "port": number}
+
+
+def _policy(target: Target, name: str, pods: Manifest, ingress: list[Manifest]) -> Manifest:
+    spec = {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress}
+    return _object(target, "networking.k8s.io/v1", "NetworkPolicy", name, spec=spec)
+
+
+def _object(target: Target, api: str, kind: str, name: str, **rest: object) -> Manifest:
+    labels = {"app.kubernetes.io/part-of": target.name}
+    head = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "labels": labels}}
+    return head | rest
