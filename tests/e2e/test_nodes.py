@@ -1,0 +1,171 @@
+"""The rendered application on a cluster of several nodes, one of which is lost; so is its state."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import openai
+import postgres
+import psutil
+import pytest
+import yaml
+from clusters import free_port
+from patience import HANGS
+from test_cluster import MESSAGES
+
+from deploy.demos import EXAMPLES, register_demos
+from deploy.home import open_registry
+from deploy.ray_cluster import cluster_environment
+from deploy.settings import read_settings
+from specialists.base import EMBEDDED, locate_base
+
+ROOT = Path(__file__).resolve().parents[2]
+REDIS = Path("/usr/bin/redis-server")
+pytestmark = [
+    pytest.mark.skipif(not postgres.is_installed(), reason="no PostgreSQL is installed"),
+    pytest.mark.skipif(not REDIS.exists(), reason="no Redis is installed"),
+]
+
+
+@contextmanager
+def ended(command, **options):
+    """A process, and at the end neither it nor any that it has started."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        family = []
+        try:
+            yield process
+            family = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            for each in family:
+                if each.is_running():
+                    each.kill()
+
+
+@pytest.fixture(scope="module")
+def environment(prepared_home, tmp_path_factory):
+    """What every part of the cluster is started with."""
+    home, store = tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("store")
+    (home / "base").symlink_to(prepared_home / "base")
+    redis, port = free_port(), free_port()
+    # Ray's sockets need a short path.
+    with postgres.server() as database, tempfile.TemporaryDirectory(prefix="ray") as short:
+        own = {
+            "MYRIAD_HOME": str(home),
+            "MYRIAD_PORT": str(port),
+            "MYRIAD_DATABASE": database,
+            "MYRIAD_FILES": store.as_uri(),
+            "MYRIAD_ENGINE__REPLICAS": "2",
+            "MYRIAD_ROUTER__REPLICAS": "2",
+            "RAY_REDIS_ADDRESS": f"127.0.0.1:{redis}",
+            "RAY_external_storage_namespace": "nodes",
+            "RAY_TMPDIR": short,
+            "PYTHONPATH": str(ROOT),
+        }
+        yield os.environ | cluster_environment(home) | own
+
+
+@pytest.fixture(scope="module")
+def registered(environment):
+    """The demos, in the registry that all nodes share."""
+    settings = read_settings(
+        home=environment["MYRIAD_HOME"],
+        database=environment["MYRIAD_DATABASE"],
+        files=environment["MYRIAD_FILES"],
+    )
+    registry = open_registry(settings, locate_base(EMBEDDED, settings.home))
+    register_demos(registry, settings.home)
+    registry.close()
+
+
+@pytest.fixture(scope="module")
+def nodes(environment, registered, tmp_path_factory):
+    """Head, state, and two workers; yields what carries out a command."""
+    folder = tmp_path_factory.mktemp("redis")
+    port = environment["RAY_REDIS_ADDRESS"].rpartition(":")[2]
+    redis = [str(REDIS), "--port", port, "--bind", "127.0.0.1", "--dir", str(folder)]
+    script = [sys.executable, str(Path(__file__).with_name("nodes.py")), "2"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
+    with ended(redis, stdout=subprocess.DEVNULL), ended(script, **pipes) as cluster:
+        address = cluster.stdout.readline().strip()
+        assert address, "the cluster did not start"
+
+        def do(command):
+            cluster.stdin.write(f"{command}\n")
+            cluster.stdin.flush()
+            assert cluster.stdout.readline() == "done\n"
+
+        do.address = address
+        yield do
+
+
+@pytest.fixture(scope="module")
+def url(nodes, environment, tmp_path_factory):
+    """The application, as `myriad deploy render serve` writes it and `serve run` runs it."""
+    out = tmp_path_factory.mktemp("rendered")
+    render = [sys.executable, "-m", "deploy.cli", "deploy", "render", "serve", "--out", str(out)]
+    subprocess.run(render, env=environment, check=True, capture_output=True)
+    config = yaml.safe_load((out / "serve.yaml").read_text())
+    # All nodes are on this machine, which has each port once.
+    config["proxy_location"] = "HeadOnly"
+    (out / "serve.yaml").write_text(yaml.safe_dump(config))
+    run = [str(Path(sys.executable).with_name("serve")), "run", str(out / "serve.yaml")]
+    with (out / "log").open("wb") as log:
+        options = {"env": environment, "stdout": log, "stderr": log}
+        with ended([*run, "--address", nodes.address], **options) as process:
+            base = f"http://127.0.0.1:{environment['MYRIAD_PORT']}"
+            ready(base, process)
+            yield base
+
+
+def ready(url, process=None):
+    deadline = time.monotonic() + HANGS
+    while time.monotonic() < deadline:
+        assert process is None or process.poll() is None, "it has ended"
+        try:
+            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("it does not get ready")
+
+
+def ask(url, number):
+    specialists = sorted(each.name for each in EXAMPLES.iterdir() if each.is_dir())
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=HANGS) as client:
+        answer = client.chat.completions.create(
+            model=f"demo/{specialists[number % len(specialists)]}", messages=MESSAGES, max_tokens=16
+        )
+    return answer.choices[0].message.content
+
+
+def test_what_is_rendered_answers_on_several_nodes_and_outlives_one_of_them(nodes, url):
+    assert ask(url, 0) is not None
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask, url, number) for number in range(24)]
+        asked[2].result()
+        nodes("kill worker")
+        assert all(each.result() is not None for each in asked)
+    nodes("add worker")
+
+
+def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url):
+    with ThreadPoolExecutor(4) as pool:
+        nodes("kill state")
+        asked = [pool.submit(ask, url, number) for number in range(8)]
+        assert all(each.result() is not None for each in asked)
+        nodes("start state")
+    ready(url)
+    assert ask(url, 3) is not None
