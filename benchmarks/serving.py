@@ -9,8 +9,9 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -41,6 +42,7 @@ class Server:
     url: str
     never: Mapping[int, float]
     """A bias against what ends answers: all have the same length."""
+    _asked: Iterator[int] = field(default_factory=count)
 
     async def streams(self, case: Case, *, stream: bool = True) -> float:
         """Seconds that the case's rows take, each a request of its own."""
@@ -80,7 +82,8 @@ class Server:
     def _body(self, case: Case, row: int) -> dict[str, object]:
         adapter = case.adapters[row % len(case.adapters)]
         body: dict[str, object] = {"model": f"{OWNER}/{adapter}", "max_tokens": case.answer}
-        body["prompt"] = prompt_of(row, case.prompt)
+        # Each time another one: nothing of it was computed before.
+        body["prompt"] = prompt_of(row + ROWS * next(self._asked), case.prompt)
         return body | {"temperature": 0, "logit_bias": self._bias}
 
     async def _answer(self, http: httpx.AsyncClient, body: dict[str, object]) -> None:

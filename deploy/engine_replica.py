@@ -86,7 +86,7 @@ class EngineReplica:
             self._registry.close()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        self._runner.require_room(generation.n)
+        self._runner.require_room(generation.n, generation.tenant)
         tokenizer = self._runner.engine.tokenizer
         request = Request(
             id=generation.request_id,
@@ -98,15 +98,17 @@ class EngineReplica:
             params=_params(generation),
             grammar=await self._grammar(generation),
             whole=generation.whole,
+            tenant=generation.tenant,
         )
         calls = tokenizer.calls if generation.tool_use else None
-        deltas, written = Deltas(tokenizer, calls, generation.n), 0
+        deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0
         async with aclosing(self._runner.generate(request)) as answers:
             async for emissions in answers:
+                cached = cached or emissions[0][1].cached
                 for delta in deltas.of(emissions):
                     written += delta.tokens
                     yield delta
-        yield Usage(len(request.prompt), written)
+        yield Usage(len(request.prompt), written, cached)
 
     async def _grammar(self, generation: Generation) -> Grammar | None:
         if generation.schema is None and generation.tool_use is None:

@@ -11,6 +11,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from deploy.call import Call
 from router.engine import Delta, Generation, Usage
 from router.errors import DeadlinePassed, Overloaded, RouterError, Unavailable
+from specialists.engine.places import Places
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
 MAX_LOSSES = 10
@@ -37,25 +38,21 @@ class RemoteEngine:
         self._prefetch = handle.options(method_name="prefetch")
         self._handle = handle
         self._retries = SAVED_RETRIES
-        self._places = places
-        self._replicas = replicas
+        self._places = Places(places * replicas)
+        self._of_one = places
         self._deadline = deadline
-        self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """See `Engine.generate`."""
-        self.require_room(generation.n)
-        self._open += generation.n
-        try:
+        self.require_room(generation.tenant, generation.n)
+        with self._places.taken(generation.tenant, generation.n):
             async with aclosing(self._answer(generation)) as items:
                 async for item in items:
                     yield item
-        finally:
-            self._open -= generation.n
 
-    def require_room(self, rows: int = 1) -> None:
+    def require_room(self, tenant: str | None, rows: int = 1) -> None:
         """See `Engine.require_room`; told without a hop, so that it is quick when it must be."""
-        if self._open + rows > self._replicas * self._places:
+        if not self._places.room(tenant, rows):
             raise Overloaded()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
@@ -108,7 +105,8 @@ class RemoteEngine:
         response = self._stream.remote(call)
         try:
             while (item := await self._next(response, ends)) is not None:
-                self._replicas = call.choices or self._replicas
+                if call.choices:
+                    self._places.limit = call.choices * self._of_one
                 if isinstance(item, RouterError):
                     raise item
                 yield item

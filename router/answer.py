@@ -83,7 +83,7 @@ async def generate_all(engine: Engine, generations: Sequence[Generation]) -> Ite
                 yield replace(item, index=item.index + offsets[at])
     if len(usages) < len(sources):
         raise cut_short()
-    yield Usage(sum(u.prompt_tokens for u in usages), sum(u.completion_tokens for u in usages))
+    yield sum(usages, Usage(0, 0))
 
 
 async def _merged(sources: Sequence[Items]) -> AsyncGenerator[tuple[int, Delta | Usage], None]:

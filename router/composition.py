@@ -97,10 +97,7 @@ def partial(results: Sequence[Result]) -> str:
 
 def usage_of(results: Sequence[Result]) -> Usage:
     """What steps took together."""
-    return Usage(
-        sum(result.usage.prompt_tokens for result in results),
-        sum(result.usage.completion_tokens for result in results),
-    )
+    return sum((result.usage for result in results), NOTHING)
 
 
 def results_of(results: Sequence[Result]) -> Mapping[str, str]:
@@ -118,13 +115,7 @@ async def with_usage(items: Items, more: Usage) -> Items:
     """The same items, with what steps before them took."""
     try:
         async for item in items:
-            if isinstance(item, Usage):
-                yield Usage(
-                    item.prompt_tokens + more.prompt_tokens,
-                    item.completion_tokens + more.completion_tokens,
-                )
-            else:
-                yield item
+            yield item + more if isinstance(item, Usage) else item
     finally:
         await items.aclose()
 

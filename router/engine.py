@@ -1,7 +1,7 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Literal, Protocol
 
 from router.sampling import Sampling
@@ -73,6 +73,7 @@ class Generation:
             tools; None leaves them free.
         tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
+        tenant: Whose request it is: what is computed for it is used again for nobody else.
         whole: Whether nobody reads before all is there: one delta for each continuation will do.
     """
 
@@ -85,6 +86,7 @@ class Generation:
     schema: str | None = None
     tool_use: ToolUse | None = None
     logprobs: int | None = None
+    tenant: str | None = None
     whole: bool = False
 
 
@@ -121,10 +123,21 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of the prompt (counted once) and of all continuations; always the last item."""
+    """Tokens of the prompt (counted once) and of all continuations; always the last item.
+
+    Attributes:
+        prompt_tokens: Of the prompt.
+        completion_tokens: Of all continuations.
+        cached_tokens: Those of the prompt that did not have to be computed.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """What both took together."""
+        return Usage(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 class Engine(Protocol):
@@ -138,11 +151,11 @@ class Engine(Protocol):
         """
         ...
 
-    def require_room(self) -> None:
+    def require_room(self, tenant: str | None) -> None:
         """Refuse early what would be refused anyway, before anything is done for it.
 
         Raises:
-            Overloaded: There is no place for anything at the moment.
+            Overloaded: There is no place for anything of this tenant's at the moment.
         """
         ...
 

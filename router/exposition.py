@@ -18,6 +18,7 @@ TITLES = {
     "adapter_loads_total": "Adapters that were loaded.",
     "adapter_evictions_total": "Adapters that made room for others.",
     "prompt_tokens_total": "Tokens of prompts that were computed.",
+    "cached_tokens_total": "Tokens of prompts that were known already.",
     "generated_tokens_total": "Tokens that were generated.",
     "steps_total": "Steps that were computed.",
     "memory_bytes": "Memory of the process.",

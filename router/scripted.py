@@ -88,7 +88,7 @@ class ScriptedEngine:
             if not self._open:
                 self.closed.set()
 
-    def require_room(self) -> None:
+    def require_room(self, tenant: str | None) -> None:  # noqa: ARG002 (see Engine)
         """There is, unless `full` says otherwise."""
         if self.full:
             raise Overloaded()

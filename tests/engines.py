@@ -63,6 +63,7 @@ def sequence(
     prompt: list[int],
     adapter: str | None = None,
     grammar: Grammar | None = None,
+    tenant: str | None = None,
     **params,
 ) -> tuple[Row, list[Emission]]:
     """A greedy sequence, and the list that its emissions go to."""
@@ -78,6 +79,7 @@ def sequence(
         emit=emissions.append,
         random=Random(settings.seed),
         grammar=grammar,
+        tenant=tenant,
     )
     made.add(row)
     return row, emissions

@@ -32,7 +32,7 @@ def completion_routes(service: Service) -> APIRouter:
         sampling = await service.defaults.complete(body.sampling, decision.digest)
         head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
         generations = [
-            replace(each, whole=not body.stream)
+            replace(each, whole=not body.stream, tenant=caller.owner)
             for each in body.generations(head.id, decision.digest, sampling)
         ]
         items = generate_all(service.engine, generations)

@@ -127,7 +127,12 @@ class Composing:
         whole = self._body.generation(f"step-{uuid4().hex}", decision.digest, sampling)
         prompt = whole.prompt if step.is_the_request else user(text)
         generation = Generation(
-            whole.request_id, whole.adapter, prompt, sampling=sampling, whole=True
+            whole.request_id,
+            whole.adapter,
+            prompt,
+            sampling=sampling,
+            tenant=self._caller.owner,
+            whole=True,
         )
         items, most = self._service.engine.generate(generation), sampling.max_tokens or 0
         return Underway(

@@ -59,7 +59,7 @@ async def decide(
     Raises:
         Overloaded: There is no place for an answer.
     """
-    service.engine.require_room()
+    service.engine.require_room(caller.owner)
     model, options = model or body.model, options_of(body.routing)
     decision = await service.resolver.resolve(model, turns, caller.owner, options)
     decision = service.resolver.staged(decision, model, sticky(body.user, turns))
@@ -122,7 +122,11 @@ async def ready(
     """The answer of whoever was decided on, to the conversation or to another prompt."""
     sampling = await service.defaults.complete(body.sampling, decision.digest)
     head = await envelope(operation, service, decision, sampling, bool(body.routing))
-    generation = replace(body.generation(head.id, decision.digest, sampling), whole=not body.stream)
+    generation = replace(
+        body.generation(head.id, decision.digest, sampling),
+        whole=not body.stream,
+        tenant=caller.owner,
+    )
     if prompt is not None:
         generation = replace(generation, prompt=prompt, continued=False)
     most = (sampling.max_tokens or 0) * count

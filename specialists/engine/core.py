@@ -93,6 +93,7 @@ class Emission:
     text: str
     finish: FinishReason | None = None
     error: EngineError | None = None
+    cached: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -109,6 +110,9 @@ class Row:
         prompt_length: tokens of the prompt.
         grammar: what the answer must look like; None leaves it free.
         served: the step that last computed some of it.
+        tenant: whose request it is; nobody else shares what was computed for it.
+        keys: of its complete pages, as far as they were needed.
+        cached: tokens of the prompt that did not have to be computed.
         emit: called from the engine's thread with every emission.
     """
 
@@ -125,6 +129,9 @@ class Row:
     computed: int = 0
     pinned: bool = False
     served: int = 0
+    tenant: str | None = None
+    keys: list[bytes] = field(default_factory=list)
+    cached: int = 0
 
     @property
     def generated(self) -> int:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,6 @@ class Engine:
         self._network = network
         self._pool = PagePool(pages)
         self._slots: SlotPool[Any] = SlotPool(options.slot_bytes)
-        self._scheduler = Scheduler(self._pool, self._slots, options.max_rows, options.step_tokens)
         self._max_rows = options.max_rows
         if pages < LEAST_PAGES:
             raise BaseUnavailable(
@@ -102,6 +100,9 @@ class Engine:
         )
         self.grammars = Grammars(tokenizer.state, tokenizer.eos, self.vocabulary)
         self._pace = Pace()
+        self._scheduler = Scheduler(
+            self._pool, self._slots, options.max_rows, options.step_tokens, self._pace
+        )
         self._steps = self._prompted = self._generated = 0
         self._loads = Loads(
             self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace
@@ -141,8 +142,7 @@ class Engine:
         self._network.clear(self._pool.take_fresh())
         began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
-        if all(run.count == 1 for run in runs):
-            self._pace.stepped(len(runs), time.monotonic() - began)
+        self._measure(runs, time.monotonic() - began)
         self._advance(runs, logits)
         return True
 
@@ -168,6 +168,7 @@ class Engine:
             "adapter_loads_total": self._pace.loads,
             "adapter_evictions_total": self._slots.evicted,
             "prompt_tokens_total": self._prompted,
+            "cached_tokens_total": self._scheduler.cached,
             "generated_tokens_total": self._generated,
             "steps_total": self._steps,
         }
@@ -195,6 +196,14 @@ class Engine:
         """
         self._scheduler.check_integrity()
 
+    def _measure(self, runs: list[Run], seconds: float) -> None:
+        prompts = [run.count for run in runs if run.count > 1]
+        rows = len(runs) - len(prompts)
+        if prompts:
+            self._pace.prompted(sum(prompts), rows, seconds)
+        else:
+            self._pace.stepped(rows, seconds)
+
     def _capacity(self, running: int) -> int:
         """Rows that a step can hold, if those to come need as many pages as those that run."""
         used = self._pool.count - self._pool.available
@@ -203,10 +212,10 @@ class Engine:
 
     def _advance_loads(self) -> str | None:
         """Move loads on; returns the adapter that finds no room, if there is one."""
-        waiting = self._scheduler.waiting
+        waiting = self._scheduler.next_rows(len(self._scheduler.waiting))
         awaited = dict.fromkeys(row.adapter for row in waiting if row.adapter)
         free_rows = max(self._max_rows - len(self._scheduler.running), 1)
-        soon = [row.adapter for row in islice(waiting, free_rows) if row.adapter]
+        soon = [row.adapter for row in waiting[:free_rows] if row.adapter]
         progress = self._loads.advance(awaited, soon)
         for digest, error in progress.failed.items():
             self._refuse_adapter(digest, error)
@@ -222,8 +231,7 @@ class Engine:
         self._steps += 1
         self._generated += len(ends)
         self._prompted += sum(map(_prompt_tokens, runs))
-        for run in runs:
-            run.row.computed += run.count
+        self._scheduler.computed(runs)
         # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
         finite = logits.sum(dim=-1).isfinite()
         if not finite.all():
@@ -254,7 +262,7 @@ class Engine:
                 finish = FinishReason.STOP if row.text.stopped else finish
             self._scheduler.remove(row)
             self._pace.answered(row.generated)
-        row.emit(Emission(choice, text, finish))
+        row.emit(Emission(choice, text, finish, cached=row.cached))
 
     def _finish(self, row: Row, *, ended: bool) -> FinishReason | None:
         if ended or row.text.stopped:

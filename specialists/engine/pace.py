@@ -2,6 +2,8 @@
 
 KEPT = 0.99
 """Of what was measured before, at every new measurement."""
+SLOWDOWN = 1.8
+"""Of a step, that a row may suffer from others' prompts, or from another tenant's rows."""
 LEVEL = 4.0
 """Squared rows: where steps hardly differ in their rows, none of their time is put down to rows."""
 
@@ -53,12 +55,32 @@ class Pace:
         self._steps = Line()
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
+        self._prompt = Mean(0.0)
         self.loads = 0
         """Adapters that became resident."""
 
     def stepped(self, rows: int, seconds: float) -> None:
         """A step computed one token for each of so many rows."""
         self._steps.add(rows, seconds)
+
+    def prompted(self, tokens: int, rows: int, seconds: float) -> None:
+        """A step computed so many tokens of prompts beside one for each of so many rows."""
+        spare = seconds - self._decoding(rows)
+        if spare > 0:
+            self._prompt.add(spare / tokens)
+
+    def prompt_tokens_beside(self, rows: int) -> int | None:
+        """Tokens of prompts that keep a step of so many rows within `SLOWDOWN`; None is unknown."""
+        if not rows or not self._prompt.value:
+            return None
+        return int((SLOWDOWN - 1) * self._decoding(rows) / self._prompt.value)
+
+    def rows_beside(self, rows: int) -> int | None:
+        """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""
+        start, slope = self.step_seconds
+        if not slope:
+            return None
+        return int((SLOWDOWN * (start + slope * rows) - start) / slope)
 
     def loaded(self, seconds: float) -> None:
         """An adapter became resident so long after it was first wanted."""
@@ -68,6 +90,10 @@ class Pace:
     def answered(self, tokens: int) -> None:
         """An answer ended after so many tokens."""
         self._answer.add(tokens)
+
+    def _decoding(self, rows: int) -> float:
+        start, slope = self.step_seconds
+        return start + slope * rows if rows else 0.0
 
     @property
     def step_seconds(self) -> tuple[float, float]:

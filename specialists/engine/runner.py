@@ -17,6 +17,7 @@ from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.grammar import Grammar
 from specialists.engine.loads import LocateAdapter
+from specialists.engine.places import Places
 from specialists.errors import (
     ContextOverflow,
     EngineStopped,
@@ -52,6 +53,7 @@ class Request:
         params: how tokens are chosen; each row draws its own random numbers from the seed.
         grammar: what each answer must look like, at its beginning; None leaves them free.
         whole: whether nothing is wanted before all answers are complete.
+        tenant: whose request it is; nobody else shares what is computed for it.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Request:
     params: SamplingParams
     grammar: Grammar | None = None
     whole: bool = False
+    tenant: str | None = None
 
 
 class Runner:
@@ -77,8 +80,8 @@ class Runner:
         """
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.engine = make_engine(lambda: self._inbox.put(_nothing))
-        self._limit = max_waiting
-        self._open = self._streaming = 0
+        self._places = Places(max_waiting)
+        self._streaming = 0
         self._stopping = False
         self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -122,16 +125,15 @@ class Runner:
         mailbox = _Mailbox(request.n, whole=request.whole)
         rows = [self._row(request, number, mailbox) for number in range(request.n)]
         streaming = 0 if request.whole else request.n
-        self._open += request.n
         self._streaming += streaming
         try:
-            self._tell(rows, self.engine.add)
-            # Told after the thread's last look, nobody would ever answer.
-            self._require_alive()
-            async for emissions in _coalesced(mailbox, self._pause):
-                yield emissions
+            with self._places.taken(request.tenant, request.n):
+                self._tell(rows, self.engine.add)
+                # Told after the thread's last look, nobody would ever answer.
+                self._require_alive()
+                async for emissions in _coalesced(mailbox, self._pause):
+                    yield emissions
         finally:
-            self._open -= request.n
             self._streaming -= streaming
             self._tell(rows, self.engine.abort)
 
@@ -145,7 +147,7 @@ class Runner:
         self._inbox.put(_nothing)
         self._thread.join()
 
-    def require_room(self, rows: int) -> None:
+    def require_room(self, rows: int, tenant: str | None = None) -> None:
         """Refuse early, before any work is done for a request.
 
         Raises:
@@ -153,7 +155,7 @@ class Runner:
             Overloaded: too many requests are waiting.
         """
         self._require_alive()
-        if self._open + rows > self._limit:
+        if not self._places.room(tenant, rows):
             raise Overloaded(retry_after=1)
 
     def _require_alive(self) -> None:
@@ -161,7 +163,7 @@ class Runner:
             raise EngineStopped("the engine is shutting down")
 
     def _check(self, request: Request) -> None:
-        self.require_room(request.n)
+        self.require_room(request.n, request.tenant)
         if not request.prompt:
             raise InvalidPrompt("the prompt is empty")
         if len(request.prompt) >= self.engine.context:
@@ -184,6 +186,7 @@ class Runner:
             emit=lambda emission: mailbox.put((number, emission)),
             random=random,
             grammar=request.grammar.copy() if request.grammar else None,
+            tenant=request.tenant,
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

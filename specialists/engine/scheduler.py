@@ -1,10 +1,13 @@
 """Which rows the next step computes, and how many tokens of each."""
 
-from collections import deque
+from collections import Counter, deque
+from itertools import islice
 from typing import Any
 
 from specialists.engine.core import Row, Run
-from specialists.engine.pages import PagePool, pages_needed
+from specialists.engine.pace import Pace
+from specialists.engine.pages import PAGE_TOKENS, PagePool, page_keys, pages_needed
+from specialists.engine.shares import GENERATED, Shares, shared
 from specialists.engine.slots import SlotPool
 
 PROMPT_SHARE = 8
@@ -20,19 +23,33 @@ class Scheduler:
     """
 
     def __init__(
-        self, pages: PagePool, slots: SlotPool[Any], max_rows: int, max_tokens: int
+        self,
+        pages: PagePool,
+        slots: SlotPool[Any],
+        max_rows: int,
+        max_tokens: int,
+        pace: Pace,
     ) -> None:
         self._pages = pages
         self._slots = slots
         self._max_rows = max_rows
         self._max_tokens = max_tokens
+        self._pace = pace
+        self._shares = Shares()
         self.waiting: deque[Row] = deque()
         self.running: list[Row] = []
         self._step = 0
+        self.cached = 0
+        """Tokens that did not have to be computed, of all rows."""
 
     def add(self, row: Row) -> None:
         """Queue a new row."""
+        self._shares.arrives(row.tenant, {each.tenant for each in [*self.running, *self.waiting]})
         self.waiting.append(row)
+
+    def next_rows(self, count: int) -> list[Row]:
+        """The waiting rows that are admitted first, as things stand."""
+        return list(islice(self._shares.ordered(self.waiting), count))
 
     def remove(self, row: Row) -> None:
         """Take a row out, wherever it is, and free all that it holds."""
@@ -46,7 +63,9 @@ class Scheduler:
         """The next step's runs: decoding rows first, then prompts, within the token budget.
 
         Where the budget does not reach for all, the rows that were passed over longest come first,
-        and prompts keep a share, so that no row waits for another's end.
+        and prompts keep a share, so that no row waits for another's end. Prompts take so little of
+        a step that who is reading an answer hardly notices them, and so do the rows of a tenant
+        with many beside those of one with few.
 
         Args:
             crowded_out: the adapter that finds no room, if there is one.
@@ -56,10 +75,23 @@ class Scheduler:
         decoding = sorted((row for row in self.running if not _is_prompt(row)), key=_last_served)
         prompts = sorted(filter(_is_prompt, self.running), key=_last_served)
         kept_back = min(sum(map(_remaining, prompts)), max(self._max_tokens // PROMPT_SHARE, 1))
-        runs = self._runs(decoding, self._max_tokens - kept_back)
-        spent = sum(run.count for run in runs)
-        runs += self._runs(prompts, self._max_tokens - spent)
+        runs = self._runs(self._fair(decoding), self._max_tokens - kept_back)
+        left = self._max_tokens - sum(run.count for run in runs)
+        runs += self._runs(self._by_share(prompts), min(left, self._prompt_tokens(len(runs))))
         return [run for run in runs if run.row in self.running]
+
+    def computed(self, runs: list[Run]) -> None:
+        """Note what a step has computed, and let others share the pages that it filled."""
+        for run in runs:
+            row, before = run.row, run.row.computed // PAGE_TOKENS
+            row.computed += run.count
+            self._shares.count(row.tenant, GENERATED if run.count == 1 else run.count)
+            full = row.computed // PAGE_TOKENS
+            if full == before:
+                continue
+            row.keys = page_keys(_scope(row), row.tokens, row.keys)
+            for at in range(before, full):
+                self._pages.publish(row.pages[at], row.keys[at])
 
     def check_integrity(self) -> None:
         """Pages and pins are exactly those of the running rows.
@@ -87,31 +119,87 @@ class Scheduler:
                 budget -= count
         return runs
 
+    def _fair(self, decoding: list[Row]) -> list[Row]:
+        """Of several tenants' rows those that a step takes, so that few are not slowed by many."""
+        rows = Counter(row.tenant for row in decoding)
+        if len(rows) < 2:
+            return decoding
+        places = self._pace.rows_beside(min(rows.values()))
+        return decoding if places is None else shared(decoding, max(places, len(rows)))
+
+    def _by_share(self, prompts: list[Row]) -> list[Row]:
+        if len({row.tenant for row in prompts}) < 2:
+            return prompts
+        return sorted(prompts, key=lambda row: self._shares.served(row.tenant))
+
+    def _prompt_tokens(self, rows: int) -> int:
+        """Tokens of prompts that a step with so many decoding rows takes."""
+        most = self._pace.prompt_tokens_beside(rows)
+        return self._max_tokens if most is None else max(most, PAGE_TOKENS)
+
     def _admit(self, crowded_out: str | None) -> None:
-        """Move waiting rows whose adapter is resident into the batch, oldest first.
+        """Move waiting rows whose adapter is resident into the batch, by shares, oldest first.
 
         Those whose adapter is still being loaded are passed over. One whose adapter finds no room
         lets nobody past, so that pins drain and its turn comes.
         """
-        passed: list[Row] = []
-        # Pages come as prompts are computed: those that are still to come are promised already.
-        reserved = sum(_needed(row) - len(row.pages) for row in self.running)
-        while self.waiting and len(self.running) < self._max_rows:
-            row = self.waiting.popleft()
+        underway, served = self._underway(), set[str | None]()
+        for row in self._shares.ordered(self.waiting):
+            if row.tenant in served:
+                continue
+            if len(self.running) >= self._max_rows and not self._make_room(row):
+                served.add(row.tenant)
+                continue
             if row.adapter is not None and row.adapter not in self._slots:
-                passed.append(row)
                 if row.adapter == crowded_out:
                     break
                 continue
-            needed = _needed(row)
-            if reserved + needed > self._pages.available:
-                passed.append(row)
+            row.pages = self._pages.take(_prompt_keys(row))
+            if _next_key(row) in underway:
+                # Somebody computes what it goes on with: it is there in a moment.
+                self._pages.free(row.pages)
+                continue
+            if not self._has_pages(row):
+                self._pages.free(row.pages)
                 break
-            reserved += needed
             self._start(row)
-        self.waiting.extendleft(reversed(passed))
+            underway.update(row.keys[len(row.pages) :])
+
+    def _has_pages(self, row: Row) -> bool:
+        """Whether there are pages for a row, beside those that are promised to others."""
+        while self._promised() + _needed(row) - len(row.pages) > self._pages.available:
+            if not self._make_room(row):
+                return False
+        return True
+
+    def _promised(self) -> int:
+        """Pages that are still to come as prompts are computed."""
+        return sum(_needed(row) - len(row.pages) for row in self.running)
+
+    def _make_room(self, row: Row) -> bool:
+        """Let the youngest row of the tenant with most step back for one of a tenant with few."""
+        rows = Counter(each.tenant for each in self.running)
+        most = max(rows, key=rows.__getitem__, default=row.tenant)
+        if rows[most] < rows[row.tenant] + 2:
+            return False
+        self._step_back(next(each for each in reversed(self.running) if each.tenant == most))
+        return True
+
+    def _underway(self) -> set[bytes]:
+        """Keys of the pages that prompts will have filled, but have not so far."""
+        return {
+            key
+            for row in self.running
+            if _is_prompt(row)
+            for key in row.keys[row.computed // PAGE_TOKENS :]
+        }
 
     def _start(self, row: Row) -> None:
+        row.computed = len(row.pages) * PAGE_TOKENS
+        self.cached += row.computed
+        if not row.generated:
+            row.cached = row.computed
+        self.waiting.remove(row)
         if row.adapter is not None:
             self._slots.pin(row.adapter)
             row.pinned = True
@@ -139,6 +227,23 @@ class Scheduler:
         if row.pinned and row.adapter is not None:
             self._slots.unpin(row.adapter)
             row.pinned = False
+
+
+def _scope(row: Row) -> bytes:
+    """What keys and values depend on beside tokens, and who may share them."""
+    return f"{row.adapter or ''}\0{row.tenant or ''}".encode()
+
+
+def _prompt_keys(row: Row) -> list[bytes]:
+    """Keys of the pages that could be shared: at least one token must be computed."""
+    row.keys = page_keys(_scope(row), row.tokens, row.keys)
+    return row.keys[: (len(row.tokens) - 1) // PAGE_TOKENS]
+
+
+def _next_key(row: Row) -> bytes | None:
+    """The key of the first page of a prompt that is not shared."""
+    keys = _prompt_keys(row)
+    return keys[len(row.pages)] if len(row.pages) < len(keys) else None
 
 
 def _is_prompt(row: Row) -> bool:

@@ -59,6 +59,7 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
         "prompt_tokens": 4,
         "completion_tokens": 4,
         "total_tokens": 8,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
     routing = answer.model_extra["routing"]
     assert set(routing) == {

@@ -1,0 +1,68 @@
+"""Who is served next: the tenant that was served least, so that none starves beside another.
+
+Each tenant has a counter of the tokens that were computed for it (virtual token counters: Sheng et
+al., Fairness in Serving Large Language Models, 2024). One that comes back after a pause starts
+level with those that are there: nothing is saved up.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+
+from specialists.engine.core import Row
+
+GENERATED = 2.0
+"""What a generated token counts, where one of a prompt counts one: it takes a step of its own."""
+REMEMBERED = 10_000
+
+Tenant = str | None
+
+
+class Shares:
+    """The counters."""
+
+    def __init__(self) -> None:
+        self._served: dict[Tenant, float] = {}
+
+    def served(self, tenant: Tenant) -> float:
+        """What was computed for a tenant, in tokens of prompts."""
+        return self._served.get(tenant, 0.0)
+
+    def count(self, tenant: Tenant, tokens: float) -> None:
+        """Note what was computed for a tenant."""
+        self._served[tenant] = self.served(tenant) + tokens
+
+    def arrives(self, tenant: Tenant, present: Collection[Tenant]) -> None:
+        """Level a tenant with those that are present, if it was not; call it for every row."""
+        if tenant in present:
+            return
+        least = min(map(self.served, present), default=0.0)
+        self._served[tenant] = max(self.served(tenant), least)
+        if len(self._served) > REMEMBERED:
+            self._served = {each: self._served[each] for each in (*present, tenant)}
+
+    def ordered(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Rows as they should be served: the oldest of whoever was served least, again and again.
+
+        What is counted meanwhile is heeded.
+        """
+        queues: dict[Tenant, deque[Row]] = {}
+        for row in rows:
+            queues.setdefault(row.tenant, deque()).append(row)
+        while queues:
+            tenant = min(queues, key=self.served)
+            yield queues[tenant].popleft()
+            if not queues[tenant]:
+                del queues[tenant]
+
+
+def shared(rows: Iterable[Row], places: int) -> list[Row]:
+    """The first rows of each tenant, in so many places: who wants few has them, others share."""
+    queues: dict[Tenant, list[Row]] = {}
+    for row in rows:
+        queues.setdefault(row.tenant, []).append(row)
+    found: list[Row] = []
+    smallest_first = sorted(queues.values(), key=len)
+    for at, queue in enumerate(smallest_first):
+        share = max((places - len(found)) // (len(smallest_first) - at), 1)
+        found += queue[:share]
+    return found
