@@ -198,11 +198,7 @@ class Engine:
 
     def _measure(self, runs: list[Run], seconds: float) -> None:
         prompts = [run.count for run in runs if run.count > 1]
-        rows = len(runs) - len(prompts)
-        if prompts:
-            self._pace.prompted(sum(prompts), rows, seconds)
-        else:
-            self._pace.stepped(rows, seconds)
+        self._pace.stepped(len(runs) - len(prompts), sum(prompts), seconds)
 
     def _capacity(self, running: int) -> int:
         """Rows that a step can hold, if those to come need as many pages as those that run."""

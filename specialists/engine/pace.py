@@ -1,11 +1,14 @@
 """How fast an engine is, as it measures itself while it works."""
 
-KEPT = 0.99
-"""Of what was measured before, at every new measurement."""
-SLOWDOWN = 1.8
+KEPT = 0.98
+"""Of what was measured before, at every new measurement of the same."""
+SLOWDOWN = 1.6
 """Of a step, that a row may suffer from others' prompts, or from another tenant's rows."""
-LEVEL = 4.0
-"""Squared rows: where steps hardly differ in their rows, none of their time is put down to rows."""
+NOTICED_SECONDS = 0.04
+"""A shorter step is noticed by nobody who reads: 25 tokens a second are too many for that."""
+LEAST_PROMPT = 64
+"""Tokens of prompts that a step without readers computes however long they take: fewer cost nearly
+as much."""
 
 
 class Mean:
@@ -22,65 +25,105 @@ class Mean:
         self.value += (value - self.value) / self._weight
 
 
-class Line:
-    """A line through points of which older ones count less, by least squares with a ridge."""
+class Steps:
+    """What a step takes by its rows, measured apart for one, two, up to four, eight, … of them."""
 
     def __init__(self) -> None:
-        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+        self._found: dict[int, tuple[Mean, Mean]] = {}
 
-    def add(self, x: float, y: float) -> None:
-        """Take in a point."""
-        self._weight = KEPT * self._weight + 1
-        gain = 1 / self._weight
-        self._x += gain * (x - self._x)
-        self._y += gain * (y - self._y)
-        self._xx += gain * (x * x - self._xx)
-        self._xy += gain * (x * y - self._xy)
+    def add(self, rows: int, seconds: float) -> None:
+        """A step computed one token for each of so many rows."""
+        means = self._found.setdefault(_class(rows), (Mean(0.0), Mean(0.0)))
+        for mean, value in zip(means, (rows, seconds), strict=True):
+            mean.add(value)
+
+    def seconds(self, rows: int) -> float | None:
+        """What a step of so many rows takes, by those like it or else by all; None is unknown."""
+        if not self._found:
+            return None
+        start, slope = self.line
+        if self.knows(rows):
+            measured, took = self._found[_class(rows)]
+            return took.value + slope * (rows - measured.value)
+        return start + slope * rows
+
+    def knows(self, rows: int) -> bool:
+        """Whether steps of about so many rows were measured."""
+        return _class(rows) in self._found
 
     @property
-    def slope(self) -> float:
-        """What one more of x adds, never less than nothing."""
-        return max((self._xy - self._x * self._y) / (self._xx - self._x**2 + LEVEL), 0.0)
+    def line(self) -> tuple[float, float]:
+        """What a step takes without any row, and what each adds: by the fewest and by the most."""
+        points = sorted((rows.value, seconds.value) for rows, seconds in self._found.values())
+        if not points:
+            return 0.0, 0.0
+        (few, quick), (many, slow) = points[0], points[-1]
+        slope = max((slow - quick) / (many - few), 0.0) if many > few else 0.0
+        return max(quick - slope * few, 0.0), slope
 
-    @property
-    def start(self) -> float:
-        """The value at x = 0, never less than nothing."""
-        return max(self._y - self.slope * self._x, 0.0)
+    def within(self, seconds: float) -> int | None:
+        """The most rows that were measured to take no longer; None if all that were do not."""
+        few, quick = 0.0, 0.0
+        for many, slow in sorted((rows.value, took.value) for rows, took in self._found.values()):
+            if slow > seconds:
+                return int(few + (many - few) * (seconds - quick) / (slow - quick))
+            few, quick = many, slow
+        return None
 
 
 class Pace:
     """What a step, a load and an answer take here. For one thread to write and any to read."""
 
     def __init__(self) -> None:
-        self._steps = Line()
+        self._steps = Steps()
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
-        self._prompt = Mean(0.0)
+        self._prompt: Mean | None = None
         self.loads = 0
         """Adapters that became resident."""
 
-    def stepped(self, rows: int, seconds: float) -> None:
-        """A step computed one token for each of so many rows."""
-        self._steps.add(rows, seconds)
+    def stepped(self, rows: int, prompt: int, seconds: float) -> None:
+        """A step computed a token of each of so many rows, and so many of prompts.
 
-    def prompted(self, tokens: int, rows: int, seconds: float) -> None:
-        """A step computed so many tokens of prompts beside one for each of so many rows."""
-        spare = seconds - self._decoding(rows)
-        if spare > 0:
-            self._prompt.add(spare / tokens)
+        Of steps that do both what is known better is taken as it is, and the rest is the other's.
+        """
+        if not prompt:
+            self._steps.add(rows, seconds)
+            return
+        if rows and not self._steps.knows(rows):
+            if self._prompt is not None:
+                self._steps.add(rows, max(seconds - prompt * self._prompt.value, 0.0))
+            return
+        decoding = (rows and self._steps.seconds(rows)) or 0.0
+        if seconds > decoding:
+            self._prompt = self._prompt or Mean(0.0)
+            self._prompt.add((seconds - decoding) / prompt)
 
-    def prompt_tokens_beside(self, rows: int) -> int | None:
-        """Tokens of prompts that keep a step of so many rows within `SLOWDOWN`; None is unknown."""
-        if not rows or not self._prompt.value:
+    def patience(self, rows: int, *, strict: bool) -> float | None:
+        """Seconds that whoever reads so many rows lets a step take for others; None is unknown.
+
+        Args:
+            rows: of one tenant.
+            strict: whether a step that is not noticed is one too many as well.
+        """
+        own = self._steps.seconds(rows)
+        if own is None:
             return None
-        return int((SLOWDOWN - 1) * self._decoding(rows) / self._prompt.value)
+        return SLOWDOWN * own if strict else max(SLOWDOWN * own, NOTICED_SECONDS)
+
+    def prompt_tokens(self, patience: float | None, rows: int) -> int | None:
+        """Tokens of prompts that fit a step beside so many rows; None is unknown."""
+        if self._prompt is None or (rows and patience is None):
+            return None
+        if not rows:
+            return max(int(NOTICED_SECONDS / self._prompt.value), LEAST_PROMPT)
+        decoding = self._steps.seconds(rows) or 0.0
+        return max(int(((patience or 0.0) - decoding) / self._prompt.value), 1)
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""
-        start, slope = self.step_seconds
-        if not slope:
-            return None
-        return int((SLOWDOWN * (start + slope * rows) - start) / slope)
+        own = self._steps.seconds(rows)
+        return None if own is None else self._steps.within(SLOWDOWN * own)
 
     def loaded(self, seconds: float) -> None:
         """An adapter became resident so long after it was first wanted."""
@@ -91,14 +134,10 @@ class Pace:
         """An answer ended after so many tokens."""
         self._answer.add(tokens)
 
-    def _decoding(self, rows: int) -> float:
-        start, slope = self.step_seconds
-        return start + slope * rows if rows else 0.0
-
     @property
     def step_seconds(self) -> tuple[float, float]:
         """Of a step: without any row, and what each row adds."""
-        return self._steps.start, self._steps.slope
+        return self._steps.line
 
     @property
     def load_seconds(self) -> float:
@@ -109,3 +148,8 @@ class Pace:
     def answer_tokens(self) -> float:
         """Of an answer."""
         return self._answer.value
+
+
+def _class(rows: int) -> int:
+    """Numbers of rows that are measured together: 1, 2, 3 to 4, 5 to 8, and so on."""
+    return (rows - 1).bit_length()

@@ -76,8 +76,12 @@ class Scheduler:
         prompts = sorted(filter(_is_prompt, self.running), key=_last_served)
         kept_back = min(sum(map(_remaining, prompts)), max(self._max_tokens // PROMPT_SHARE, 1))
         runs = self._runs(self._fair(decoding), self._max_tokens - kept_back)
-        left = self._max_tokens - sum(run.count for run in runs)
-        runs += self._runs(self._by_share(prompts), min(left, self._prompt_tokens(len(runs))))
+        reading, left, spent = len(runs), self._max_tokens - len(runs), 0
+        for tenant, rows in self._by_share(prompts):
+            most = self._pace.prompt_tokens(self._patience(tenant, decoding), reading)
+            added = self._runs(rows, (left if most is None else min(left, most)) - spent)
+            spent += sum(run.count for run in added)
+            runs += added
         return [run for run in runs if run.row in self.running]
 
     def computed(self, runs: list[Run]) -> None:
@@ -113,7 +117,7 @@ class Scheduler:
         runs = []
         for row in rows:
             count = min(_remaining(row), budget)
-            if count and row in self.running and self._grow(row, count):
+            if count > 0 and row in self.running and self._grow(row, count):
                 runs.append(Run(row, count))
                 row.served = self._step
                 budget -= count
@@ -121,21 +125,28 @@ class Scheduler:
 
     def _fair(self, decoding: list[Row]) -> list[Row]:
         """Of several tenants' rows those that a step takes, so that few are not slowed by many."""
-        rows = Counter(row.tenant for row in decoding)
+        rows = Counter(row.tenant for row in self.running)
         if len(rows) < 2:
             return decoding
         places = self._pace.rows_beside(min(rows.values()))
         return decoding if places is None else shared(decoding, max(places, len(rows)))
 
-    def _by_share(self, prompts: list[Row]) -> list[Row]:
-        if len({row.tenant for row in prompts}) < 2:
-            return prompts
-        return sorted(prompts, key=lambda row: self._shares.served(row.tenant))
+    def _by_share(self, prompts: list[Row]) -> list[tuple[str | None, list[Row]]]:
+        """Prompts by their tenants, whoever was served least first."""
+        tenants = sorted({row.tenant for row in prompts}, key=self._shares.served)
+        return [(each, [row for row in prompts if row.tenant == each]) for each in tenants]
 
-    def _prompt_tokens(self, rows: int) -> int:
-        """Tokens of prompts that a step with so many decoding rows takes."""
-        most = self._pace.prompt_tokens_beside(rows)
-        return self._max_tokens if most is None else max(most, PAGE_TOKENS)
+    def _patience(self, tenant: str | None, decoding: list[Row]) -> float | None:
+        """Seconds that a step may take for a tenant's prompts, by those who read meanwhile.
+
+        Whoever was served less than this tenant is not slowed down where it could be avoided.
+        """
+        own = self._shares.served(tenant)
+        known = [
+            self._pace.patience(rows, strict=self._shares.served(reader) < own)
+            for reader, rows in Counter(row.tenant for row in decoding).items()
+        ]
+        return min((each for each in known if each is not None), default=None)
 
     def _admit(self, crowded_out: str | None) -> None:
         """Move waiting rows whose adapter is resident into the batch, by shares, oldest first.

@@ -2,7 +2,7 @@
 
 Each tenant has a counter of the tokens that were computed for it (virtual token counters: Sheng et
 al., Fairness in Serving Large Language Models, 2024). One that comes back after a pause starts
-level with those that are there: nothing is saved up.
+nearly level with those that are there: so much is saved up that a short request comes first.
 """
 
 from collections import deque
@@ -12,6 +12,8 @@ from specialists.engine.core import Row
 
 GENERATED = 2.0
 """What a generated token counts, where one of a prompt counts one: it takes a step of its own."""
+SAVED = 512.0
+"""What may be saved up in a pause."""
 REMEMBERED = 10_000
 
 Tenant = str | None
@@ -35,8 +37,11 @@ class Shares:
         """Level a tenant with those that are present, if it was not; call it for every row."""
         if tenant in present:
             return
+        if not present:
+            # Nobody had to wait for what was computed so far.
+            self._served.clear()
         least = min(map(self.served, present), default=0.0)
-        self._served[tenant] = max(self.served(tenant), least)
+        self._served[tenant] = max(self.served(tenant), least - SAVED)
         if len(self._served) > REMEMBERED:
             self._served = {each: self._served[each] for each in (*present, tenant)}
 
