@@ -89,6 +89,13 @@ class Bench:
         self._engine.add(row)
         return answer
 
+    @property
+    def costs(self) -> tuple[float, float, float, float]:
+        """Seconds of a step, of each row in it, of a load, and of a prompt's token, as measured."""
+        pace = self._engine._pace
+        prompt = pace._prompt.value if pace._prompt is not None else 0.0
+        return (*pace.step_seconds, pace.load_seconds, prompt)
+
     def fresh(self, tokens: int) -> list[int]:
         """A prompt that nobody had before."""
         chance = Random(next(self._numbers))

@@ -1,12 +1,13 @@
 """Which engine replica answers a generation: the one where it is likely complete soonest.
 
-A replica's cost is a number of seconds: until a row is free, until the adapter is resident, and for
-the answer itself beside those that run there, all as the replicas measured them. Equal costs are
-told apart by rendezvous hashing (Thaler and Ravishankar, 1998), which gives every adapter an order
-of the replicas of its own. So an adapter has a home without anybody having chosen it; one that is
-asked for so often that its home is slower than a load elsewhere spreads to the next in its order,
-and when it is asked for less the copies are no longer used and make room. A replica that comes or
-goes changes the home of those adapters alone whose home it becomes or was.
+A replica's cost is a number of seconds: until a row is free, until the adapter is resident (behind
+others that were sent there and have to be loaded), and for the answer itself beside those that run
+there, all as the replicas measured them. Equal costs are told apart by rendezvous hashing (Thaler
+and Ravishankar, 1998), which gives every adapter an order of the replicas of its own. So an adapter
+has a home without anybody having chosen it; one that is asked for so often that its home is slower
+than a load elsewhere spreads to the next in its order, and when it is asked for less the copies are
+no longer used and make room. A replica that comes or goes changes the home of those adapters alone
+whose home it becomes or was.
 """
 
 import hashlib
@@ -48,27 +49,37 @@ class Affinity:
         self._reports: dict[str, Report] = {}
         self._names: list[str] = []
         self._hashes = np.empty(0, np.uint64)
-        self._holders: dict[int, set[str]] = {}
+        self._holders: defaultdict[int, set[str]] = defaultdict(set)
         self._sent: OrderedDict[tuple[int, str], float] = OrderedDict()
+        # When all that was sent to a replica will be loaded: it loads one after the other.
+        self._loaded: dict[str, float] = {}
         self._pace = _pace([])
 
     def update(self, reports: Mapping[str, Report | None]) -> None:
-        """Take in which replicas there are, and what each said last; None has said nothing yet."""
+        """Take in which replicas there are, and what each said last; None has said nothing yet.
+
+        The work is that of the changes: with many replicas one of them changes all the time.
+        """
+        before = self._reports
         self._reports = {name: report or Report() for name, report in reports.items()}
+        for name in before.keys() | self._reports.keys():
+            old, new = before.get(name), self._reports.get(name)
+            if old != new:
+                self._hold(
+                    name, old.marks if old else frozenset(), new.marks if new else frozenset()
+                )
         self._pace = _pace([report for report in reports.values() if report is not None])
         if self._names != list(self._reports):
             self._names = list(self._reports)
             self._hashes = np.array([_hashed(name) for name in self._names], np.uint64)
-        holders: dict[int, set[str]] = defaultdict(set)
-        for name, report in self._reports.items():
-            for each in report.marks:
-                holders[each].add(name)
-        self._holders = dict(holders)
 
     def sent(self, adapter: str, replica: str) -> None:
         """A request for an adapter went to a replica, where it will soon be resident."""
-        self._sent[mark(adapter), replica] = self._clock() + SENT_SECONDS
-        self._sent.move_to_end((mark(adapter), replica))
+        key, now = mark(adapter), self._clock()
+        if replica not in self._holding(key):
+            self._loaded[replica] = max(self._loaded.get(replica, 0.0), now) + self._pace.load
+        self._sent[key, replica] = now + SENT_SECONDS
+        self._sent.move_to_end((key, replica))
         while len(self._sent) > SENT:
             self._sent.popitem(last=False)
 
@@ -96,6 +107,14 @@ class Affinity:
         best = sorted((name for name in order if name in near), key=near.__getitem__) + costly
         return sorted(best, key=lambda name: name in tried)
 
+    def _hold(self, name: str, old: frozenset[int], new: frozenset[int]) -> None:
+        for each in new - old:
+            self._holders[each].add(name)
+        for each in old - new:
+            self._holders[each].discard(name)
+            if not self._holders[each]:
+                del self._holders[each]
+
     def _holding(self, key: int) -> set[str]:
         now = self._clock()
         held = self._holders.get(key, set())
@@ -110,8 +129,12 @@ class Affinity:
         answer = pace.answer * (pace.step + pace.row * beside)
         waiting = (rows + 1 - beside) / report.capacity * answer
         # What is evicted for it will have to be loaded again.
-        load = 0.0 if holds else pace.load * (2 if report.full else 1)
+        load = 0.0 if holds else pace.load * (2 if report.full else 1) + self._backlog(name)
         return answer + waiting + load
+
+    def _backlog(self, name: str) -> float:
+        """Seconds until a replica can begin another load."""
+        return max(self._loaded.get(name, 0.0) - self._clock(), 0.0)
 
 
 def _pace(reports: list[Report]) -> _Pace:

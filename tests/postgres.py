@@ -17,24 +17,49 @@ def is_installed() -> bool:
     return bool(FOLDERS) or shutil.which("postgres") is not None
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """Start one in a folder of its own, and give the URL of its first database.
+class Server:
+    """One in a folder of its own, that can be killed and started again.
 
     It sorts names as English does, not by their bytes: who relies on those is found out.
     """
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        data = Path(folder, "data")
+
+    def __init__(self, folder: str) -> None:
+        self._data, self._folder = Path(folder, "data"), folder
+        self.url = f"postgresql://{USER}@/postgres?host={folder}"
         _give(Path(folder))
         locale = ["--locale-provider=icu", "--icu-locale=en", "--locale=C.UTF-8"]
-        _run("initdb", "--no-sync", "--username", USER, "--auth=trust", *locale, str(data))
-        options = f"-c fsync=off -c listen_addresses='' -c unix_socket_directories={folder}"
-        log = str(Path(folder, "log"))
-        _run("pg_ctl", "--wait", "--pgdata", str(data), "--log", log, "--options", options, "start")
+        auth = ["--username", USER, "--auth=trust"]
+        _run("initdb", "--no-sync", *auth, *locale, str(self._data))
+        self.start()
+
+    def start(self) -> None:
+        """Start it; returns when it answers."""
+        options = f"-c fsync=off -c listen_addresses='' -c unix_socket_directories={self._folder}"
+        log = str(Path(self._folder, "log"))
+        words = ["--wait", "--pgdata", str(self._data), "--log", log, "--options", options]
+        _run("pg_ctl", *words, "start")
+
+    def kill(self) -> None:
+        """Stop it as a crash would."""
+        _run("pg_ctl", "--wait", "--pgdata", str(self._data), "--mode=immediate", "stop")
+
+
+@contextmanager
+def controlled() -> Iterator[Server]:
+    """Start one, and stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        made = Server(folder)
         try:
-            yield f"postgresql://{USER}@/postgres?host={folder}"
+            yield made
         finally:
-            _run("pg_ctl", "--wait", "--pgdata", str(data), "--mode=immediate", "stop")
+            made.kill()
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Start one, and give the URL of its first database."""
+    with controlled() as made:
+        yield made.url
 
 
 def _run(command: str, *words: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 MARK_BYTES = 8
 """Of a digest, which tell it from all others well enough to send a request by."""
 MARKS = 1024
@@ -37,9 +39,7 @@ class Report:
     @property
     def marks(self) -> frozenset[int]:
         """The marks, see `mark`."""
-        told = self.resident
-        starts = range(0, len(told), MARK_BYTES)
-        return frozenset(int.from_bytes(told[at : at + MARK_BYTES], "big") for at in starts)
+        return frozenset(np.frombuffer(self.resident, f">u{MARK_BYTES}").tolist())
 
     def told(self) -> dict[str, Any]:
         """As plain values: those that pass it on need to know nothing of engines."""

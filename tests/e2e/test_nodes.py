@@ -18,6 +18,7 @@ import pytest
 import yaml
 from clusters import free_port
 from patience import HANGS
+from test_api import upload
 from test_cluster import MESSAGES
 
 from deploy.demos import EXAMPLES, register_demos
@@ -54,17 +55,23 @@ def ended(command, **options):
 
 
 @pytest.fixture(scope="module")
-def environment(prepared_home, tmp_path_factory):
+def database():
+    with postgres.controlled() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def environment(prepared_home, database, tmp_path_factory):
     """What every part of the cluster is started with."""
     home, store = tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("store")
     (home / "base").symlink_to(prepared_home / "base")
     redis, port = free_port(), free_port()
     # Ray's sockets need a short path.
-    with postgres.server() as database, tempfile.TemporaryDirectory(prefix="ray") as short:
+    with tempfile.TemporaryDirectory(prefix="ray") as short:
         own = {
             "MYRIAD_HOME": str(home),
             "MYRIAD_PORT": str(port),
-            "MYRIAD_DATABASE": database,
+            "MYRIAD_DATABASE": database.url,
             "MYRIAD_FILES": store.as_uri(),
             "MYRIAD_ENGINE__REPLICAS": "2",
             "MYRIAD_ROUTER__REPLICAS": "2",
@@ -169,3 +176,29 @@ def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url):
         nodes("start state")
     ready(url)
     assert ask(url, 3) is not None
+
+
+def test_answers_go_on_without_the_database_and_writes_are_refused_until_it_is_back(
+    nodes, url, database
+):
+    card = {"id": "acme/late", "description": "Registered late."}
+    with httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http:
+        database.kill()
+        assert ask(url, 0) is not None
+        chosen = http.post("/v1/route", json={"input": "They offered 58k, I hoped for 65k."})
+        assert chosen.json()["specialist"] == "demo/salary-coach"
+        refused = upload(http, "acme/late", card=card)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            503,
+            "storage_unavailable",
+        )
+        database.start()
+        deadline = time.monotonic() + HANGS
+        while upload(http, "acme/late", card=card).status_code not in (200, 201):
+            assert time.monotonic() < deadline
+        # Every router learns of it.
+        agreed = 0
+        while agreed < 10:
+            known = http.get("/v1/models/acme/late").status_code == 200
+            agreed = agreed + 1 if known else 0
+            assert time.monotonic() < deadline

@@ -146,3 +146,32 @@ def test_a_report_tells_the_last_adapters_in_few_bytes():
 @pytest.mark.parametrize("count", [1, 2, 512])
 def test_one_replica_and_many(count):
     assert len(knowing(idle(count)).ranked(DIGESTS[0])) == count
+
+
+def test_loads_that_are_under_way_are_waited_for():
+    """A replica loads one adapter after the other: who sent it many sends the next elsewhere."""
+    now = [0.0]
+    affinity = knowing(idle(2), clock=lambda: now[0])
+    mine = [each for each in DIGESTS if affinity.ranked(each)[0] == "r0"]
+    for each in mine[:3]:
+        affinity.sent(each, "r0")
+    assert affinity.ranked(mine[3])[0] == "r1"
+    now[0] = 3 * PACE.load + 0.01
+    assert affinity.ranked(mine[3])[0] == "r0"
+
+
+def test_what_changes_is_followed_as_if_it_were_read_anew():
+    moves = [
+        {"a": replace(PACE, resident=marks(DIGESTS[:3])), "b": None},
+        {"a": replace(PACE, resident=marks(DIGESTS[2:5])), "b": PACE},
+        {"b": replace(PACE, resident=marks(DIGESTS[2:3])), "c": PACE},
+        {"c": replace(PACE, resident=marks(DIGESTS[:2]))},
+    ]
+    followed = Affinity()
+    for reports in moves:
+        followed.update(reports)
+        anew = knowing(reports)
+        assert [followed.ranked(each) for each in DIGESTS[:6]] == [
+            anew.ranked(each) for each in DIGESTS[:6]
+        ]
+        assert followed._holders == anew._holders
