@@ -6,7 +6,6 @@ clients do, half of them for streams. `make chaos` runs all of them.
 
 import argparse
 import asyncio
-import random
 import statistics
 import sys
 import tempfile
@@ -14,14 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
+import httpx
 from rich.console import Console
 
 from benchmarks.cluster import Cluster, running
 from benchmarks.load import Answer, Body, End, Load, ends, percentile, under_load
 from benchmarks.report import Row, at_least, at_most, show, write_json
+from deploy.cli.figures import Figures
+from deploy.client import Client
 from deploy.demos import EXAMPLES
 from deploy.settings import read_settings
+from registry.files import AdapterFiles
+from specialists.base import EMBEDDED
 
 ENGINE, ROUTER = "ServeReplica:myriad:engine", "ServeReplica:myriad:router"
 CONTROLLER, PROXY = "ServeController", "ProxyActor"
@@ -32,11 +37,14 @@ REQUESTS, AT_ONCE = 500, 24
 ANSWER = 24
 OVERLOAD, OVERLOAD_SECONDS = 10, 60.0
 REFUSED_SECONDS, GOODPUT = 0.05, 0.9
+SETTLED_SECONDS, IDLE_SECONDS = 30.0, 60.0
+CHURNING = 60
+"""Specialists that are asked for in turn; about a third of them fit the slots."""
 
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
 
 
-def bodies(chance: random.Random, tokens: int = ANSWER) -> Iterator[Body]:
+def bodies(chance: Random, tokens: int = ANSWER) -> Iterator[Body]:
     """Requests to the demos and the base, without end; every second one is a stream."""
     models = ["SmolLM2-135M-Instruct", *(f"demo/{each.name}" for each in EXAMPLES.iterdir())]
     stream = False
@@ -64,7 +72,7 @@ async def killed(
     cluster: Cluster, load: Load, title: str, requests: int, seconds: float
 ) -> list[Answer]:
     """Requests while a random process of that kind is killed every few seconds."""
-    chance = random.Random(17)
+    chance = Random(17)
     endless = bodies(chance)
     asked = load.all((next(endless) for _ in range(requests)), AT_ONCE)
     kills = 0
@@ -124,7 +132,7 @@ def answers_again(cluster: Cluster) -> float:
 
     async def wait(load: Load) -> float:
         began = time.perf_counter()
-        body: Body = next(bodies(random.Random(1))) | {"stream": False, "max_tokens": 1}
+        body: Body = next(bodies(Random(1))) | {"stream": False, "max_tokens": 1}
         while (await load.ask(body)).end is not End.COMPLETE:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.1)
         return time.perf_counter() - began
@@ -158,7 +166,7 @@ def overload(base: Path, _requests: int) -> list[Row]:
 
 async def _peak(load: Load) -> tuple[float, float]:
     """Answers a second with every row taken, and how long one takes."""
-    endless = bodies(random.Random(1))
+    endless = bodies(Random(1))
     await load.all((next(endless) for _ in range(64)), 32)
     began = time.perf_counter()
     answers = await load.all((next(endless) for _ in range(192)), 32)
@@ -169,8 +177,73 @@ async def _peak(load: Load) -> tuple[float, float]:
 async def _flood(load: Load, peak: float) -> list[Answer]:
     end = time.perf_counter() + OVERLOAD_SECONDS
     return await load.every(
-        1 / (OVERLOAD * peak), bodies(random.Random(2)), lambda: time.perf_counter() > end
+        1 / (OVERLOAD * peak), bodies(Random(2)), lambda: time.perf_counter() > end
     )
+
+
+def idle(base: Path, _requests: int) -> list[Row]:
+    """What a cluster takes that nobody asks, beyond the base's weights."""
+    with cluster_of(base, MYRIAD_DEMOS="false") as cluster:
+        time.sleep(SETTLED_SECONDS)
+        before, began = _cpu(cluster), time.perf_counter()
+        time.sleep(IDLE_SECONDS)
+        busy = (_cpu(cluster) - before) / (time.perf_counter() - began)
+        memory = _memory(cluster)
+    weights = sum(each.stat().st_size for each in base.glob(f"{EMBEDDED}/kernels-*.packed"))
+    return [
+        at_most("idle.memory beyond the weights", (memory - weights) / 1e9, "GB", 1.6),
+        at_most("idle.of one core", busy, "share", 0.08),
+    ]
+
+
+def soak(base: Path, requests: int) -> list[Row]:
+    """Many adapters in few slots, asked for one after the other: does anything grow?"""
+    small = {"MYRIAD_ENGINE__SLOT_MIB": "16", "MYRIAD_DEMOS": "false"}
+    with cluster_of(base, **small) as cluster:
+        names = _churning(cluster.url)
+        chance = Random(5)
+        under_load(cluster.url, lambda load: _ask_any(load, names, chance, requests // 2))
+        before, files = _memory(cluster), _files(cluster)
+        under_load(cluster.url, lambda load: _ask_any(load, names, chance, requests))
+        grown = (_memory(cluster) - before) / 1e6 / (requests / 1000)
+        opened = _files(cluster) - files
+        engine = Figures.read(httpx.get(f"{cluster.url}/metrics", trust_env=False).text)
+    held = engine.total("pages") - engine.total("pages_free")
+    return [
+        Row("soak.adapters loaded", engine.total("adapter_loads_total"), "loads"),
+        at_most("soak.memory", grown, "MB per 1,000 requests", 1.0),
+        at_most("soak.files left open", opened, "files", 0),
+        at_most("soak.rows and pages left", held + engine.total("running"), "", 0),
+    ]
+
+
+def _churning(url: str) -> list[str]:
+    """Specialists of the same weights, each an adapter of its own to the engine."""
+    folder = EXAMPLES / "salary-coach" / "adapter"
+    with Client(url) as client:
+        for number in range(CHURNING):
+            card = {"id": f"soak/s{number}", "description": f"Number {number}."}
+            files = AdapterFiles.in_folder(folder)
+            client.register(card, files.config, files.weights)
+    return [f"soak/s{number}" for number in range(CHURNING)]
+
+
+async def _ask_any(load: Load, names: list[str], chance: Random, count: int) -> None:
+    turns = [{"role": "user", "content": f"Number {number}?"} for number in range(count)]
+    bodies: Iterator[Body] = (
+        {"model": chance.choice(names), "messages": [turn], "max_tokens": 4} for turn in turns
+    )
+    answers = await load.all(bodies, 8)
+    assert ends(answers) == {End.COMPLETE: count}, ends(answers)
+
+
+def _cpu(cluster: Cluster) -> float:
+    times = [each.cpu_times() for each in cluster.family()]
+    return sum(each.user + each.system for each in times)
+
+
+def _files(cluster: Cluster) -> int:
+    return sum(each.num_fds() for each in cluster.family())
 
 
 def _memory(cluster: Cluster) -> int:
@@ -183,6 +256,8 @@ CASES: dict[str, Callable[[Path, int], list[Row]]] = {
     "controller": kill_case(CONTROLLER),
     "proxy": kill_case(PROXY, SLOWER_SECONDS),
     "overload": overload,
+    "idle": idle,
+    "soak": soak,
 }
 
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from registry.private import private_folder
@@ -55,7 +55,11 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
         _temp_dir=str(folder),
     )
     try:
-        yield
+        # Ray prints there what it has in its logs too, and waits for whoever reads it: a supervisor
+        # may read our one line and nothing else.
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+            ray.shutdown()
     finally:
         ray.shutdown()
 

@@ -1,6 +1,7 @@
 """The router's engine, one Serve hop away: at one of several replicas, any of which may go."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
@@ -14,8 +15,8 @@ from router.errors import DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.places import Places
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
-MAX_LOSSES = 10
-"""Replicas that one request may lose: it may be what ends them."""
+MAX_LOSSES, QUICK_SECONDS = 10, 2.0
+"""Replicas that one request may lose so soon after it was sent: it may be what ends them."""
 RETRIES = 0.1
 """Of all requests, that may be sent again when a replica refuses them: who is refused everywhere
 must not double the work."""
@@ -61,6 +62,7 @@ class RemoteEngine:
         ends = asyncio.get_running_loop().time() + self._deadline
         self._retries = min(self._retries + RETRIES, SAVED_RETRIES)
         while True:
+            sent = time.monotonic()
             try:
                 async with aclosing(self._items(call, ends)) as items:
                     async for item in items:
@@ -72,7 +74,7 @@ class RemoteEngine:
                     raise
                 self._retries -= 1
             except RayActorError as error:
-                losses += 1
+                losses += time.monotonic() - sent < QUICK_SECONDS
                 if started or losses > MAX_LOSSES:
                     raise Unavailable(1.0, ENGINE_LOST) from error
             call = call.elsewhere()

@@ -2,11 +2,12 @@
 
 import json
 import logging
+import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
 from threading import Thread
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 from rich.console import Console
@@ -46,7 +47,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         StartFailed: the cluster did not become ready.
         BaseUnavailable: the base's weights cannot be had.
     """
-    started = time.monotonic()
+    started, results = time.monotonic(), sys.stdout
     stop = StopSignal()
     with stop.caught(), only_one(settings.home):
         _require_keys(settings)
@@ -60,7 +61,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         with ray_cluster(settings.home, _cpus(settings)), stop.caught():
             _serve(settings, stop, console)
             if not stop.is_set():
-                _announce(settings, base, console, time.monotonic() - started, as_json=as_json)
+                seconds = time.monotonic() - started
+                _announce(settings, base, console, seconds, results if as_json else None)
                 tidy = Thread(target=_tidy, args=(settings, stop), name="gc", daemon=True)
                 tidy.start()
             stop.wait()
@@ -139,12 +141,13 @@ def _stage(http: httpx.Client, settings: Settings) -> tuple[bool, dict[str, Any]
 
 
 def _announce(
-    settings: Settings, base: Base, console: Console, seconds: float, *, as_json: bool
+    settings: Settings, base: Base, console: Console, seconds: float, results: TextIO | None
 ) -> None:
+    """Say that it is ready, to people or, with somewhere for results, to programs."""
     url = settings.server_url
-    if as_json:
+    if results is not None:
         event = {"event": "ready", "url": url, "base": base.name, "seconds": round(seconds, 1)}
-        print(json.dumps(event), flush=True)  # noqa: T201 (the command's output)
+        print(json.dumps(event), flush=True, file=results)
         return
     console.print(_ready(url, seconds), soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,10 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.results = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        # Named, not looked up at every line: a running cluster has another standard output.
+        self.results = Console(
+            file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
         self.notes = Console(
             stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True
         )

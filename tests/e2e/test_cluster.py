@@ -1,6 +1,7 @@
 """Two engine replicas: each adapter has its place, and who loses its replica does not notice."""
 
 import itertools
+import select
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,3 +62,5 @@ def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(two_e
             engines(two_engines)[0].kill()
         assert all(each.result() is not None for each in asked)
     assert done == 40
+    # What Ray says of it is in its logs: whoever reads one line of ours is not written to for ever.
+    assert select.select([two_engines.process.stdout], [], [], 0)[0] == []

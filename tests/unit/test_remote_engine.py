@@ -102,6 +102,12 @@ def test_while_nothing_was_answered_a_lost_replica_costs_nobody_anything():
     assert handle.tried[:3] == [set(), {"r0"}, {"r0", "r1"}]
 
 
+def test_replicas_that_were_lost_long_after_are_not_the_requests_doing(monkeypatch):
+    now = iter(range(0, 10**6, 5))
+    monkeypatch.setattr("deploy.remote_engine.time.monotonic", lambda: next(now))
+    assert answer(Handle(*[[RayActorError()]] * 5 * MAX_LOSSES, ITEMS)) == ITEMS
+
+
 @pytest.mark.parametrize("refusal", [Overloaded(), Unavailable()])
 def test_what_one_replica_refuses_another_may_answer(refusal):
     handle = Handle([refusal], ITEMS)

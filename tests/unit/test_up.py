@@ -1,4 +1,5 @@
 import io
+import sys
 
 from rich.console import Console
 from tiny_adapter import card, config, weights
@@ -13,8 +14,8 @@ from specialists.base import Base
 SETTINGS = Settings(port=8123)
 
 
-def announced(console, base, **options):
-    _announce(SETTINGS, base, console, 12.3, **{"as_json": False} | options)
+def announced(console, base, results=None):
+    _announce(SETTINGS, base, console, 12.3, results)
 
 
 def test_without_a_terminal_people_read_plain_text(capsys, tmp_path):
@@ -32,7 +33,7 @@ def test_on_a_terminal_it_has_colour(tmp_path):
 
 
 def test_programs_read_one_line_of_json(capsys, tmp_path):
-    announced(Output(as_json=True).progress, Base("tiny", tmp_path), as_json=True)
+    announced(Output(as_json=True).progress, Base("tiny", tmp_path), sys.stdout)
     assert capsys.readouterr().out == (
         '{"event": "ready", "url": "http://127.0.0.1:8123", "base": "tiny", "seconds": 12.3}\n'
     )
