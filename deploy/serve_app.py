@@ -10,8 +10,9 @@ from ray.serve.schema import ApplicationStatus
 from deploy import scaling
 from deploy.affinity_router import REPORT_SECONDS, AffinityRouter
 from deploy.engine_replica import EngineReplica
+from deploy.errors import InvalidSetting
 from deploy.router_replica import RouterReplica
-from deploy.settings import EngineSettings, Settings, read_settings
+from deploy.settings import SECRETS, EngineSettings, Settings, read_settings
 
 APPLICATION = "myriad"
 ROUTER_CPUS = 0.01
@@ -48,8 +49,10 @@ def application(args: dict[str, Any]) -> Any:
     """The application for `serve deploy`: settings from the environment, and over them `args`.
 
     Raises:
-        InvalidSetting: a value cannot be used.
+        InvalidSetting: a value cannot be used, or is one that such a config would give away.
     """
+    if told := [f"MYRIAD_{name.upper()}" for name in SECRETS if name in args]:
+        raise InvalidSetting(f"{', '.join(told)} belongs into the environment of every node")
     return build(read_settings(**args))
 
 

@@ -18,6 +18,8 @@ SECONDS = 0.1
 CALLERS = 10_000
 OWN_HEADERS = (b"x-request-id",)
 """Of a response alone, and not of others that are like it."""
+GENERATING = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+"""What needs a place; all else is passed on."""
 MARK = f'"code":"{Overloaded.code}"'.encode()
 
 
@@ -31,7 +33,7 @@ class Shedding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it as its caller was refused a moment ago."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] not in GENERATING:
             await self._app(scope, receive, send)
             return
         caller = _caller(scope)

@@ -22,6 +22,7 @@ from deploy.rendering.files import Target, in_yaml, write
 from deploy.rendering.kubernetes import kubernetes_files
 from deploy.rendering.monitoring import PANELS, RULES, dashboard
 from deploy.rendering.serve import require_known, serve_config, serve_files
+from deploy.serve_app import application
 from deploy.settings import read_settings
 from router.exposition import gathered
 from router.metrics import Metrics
@@ -178,6 +179,13 @@ def test_serve_takes_the_config_and_passes_over_nothing(target, settings):
     assert callable(getattr(import_module(module), name))
     rest = {"home": settings.home, "database": settings.database, "api_key": settings.api_key}
     assert read_settings(**application.args, **rest) == settings
+
+
+def test_secrets_are_not_taken_from_a_config():
+    with pytest.raises(InvalidSetting, match="MYRIAD_DATABASE belongs into the environment"):
+        application({"database": "postgresql://u@h/n"})
+    with pytest.raises(InvalidSetting, match="MYRIAD_ENGINE__REPLICA"):
+        application({"engine": {"replica": 2}})
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,14 @@ class Front:
         self.server = server
         self.front = Shedding(server, clock=lambda: self.now)
 
-    def ask(self, key=None, method="POST"):
+    def ask(self, key=None, path="/v1/chat/completions"):
         got = []
 
         async def send(message):
             got.append(message)
 
         headers = [] if key is None else [(b"authorization", key.encode())]
-        scope = {"type": "http", "method": method, "path": "/v1/x", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
         asyncio.run(self.front(scope, None, send))
         return got[0]["status"], got
 
@@ -65,11 +65,12 @@ def test_others_are_not_refused_for_it():
     assert front.server.asked == 3
 
 
-def test_what_reads_is_never_refused_here():
+def test_what_needs_no_place_is_never_refused_here():
     front = Front(Server(Overloaded()))
     front.ask()
-    front.ask(method="GET")
-    assert front.server.asked == 2
+    front.ask(path="/v1/specialists")
+    front.ask(path="/v1/route")
+    assert front.server.asked == 3
 
 
 def test_other_refusals_and_answers_that_look_alike_hold_nobody_up():
