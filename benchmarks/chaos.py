@@ -37,6 +37,8 @@ REQUESTS, AT_ONCE = 500, 24
 ANSWER = 24
 OVERLOAD, OVERLOAD_SECONDS = 10, 60.0
 REFUSED_SECONDS, GOODPUT = 0.05, 0.9
+SMALL_CACHE = {"MYRIAD_ENGINE__KV_MIB": "128"}
+"""What was computed is kept until its room is needed: with little of it nothing grows later."""
 SETTLED_SECONDS, IDLE_SECONDS = 30.0, 60.0
 CHURNING = 60
 """Specialists that are asked for in turn; about a third of them fit the slots."""
@@ -142,7 +144,7 @@ def answers_again(cluster: Cluster) -> float:
 
 def overload(base: Path, _requests: int) -> list[Row]:
     """Ten times as many requests a second as can be answered, for a minute."""
-    with cluster_of(base, MYRIAD_ENGINE__MAX_WAITING="64") as cluster:
+    with cluster_of(base, MYRIAD_ENGINE__MAX_WAITING="64", **SMALL_CACHE) as cluster:
         peak, best = under_load(cluster.url, _peak)
         before = _memory(cluster)
         answers = under_load(cluster.url, lambda load: _flood(load, peak))
@@ -199,7 +201,7 @@ def idle(base: Path, _requests: int) -> list[Row]:
 def soak(base: Path, requests: int) -> list[Row]:
     """Many adapters in few slots, asked for one after the other: does anything grow?"""
     small = {"MYRIAD_ENGINE__SLOT_MIB": "16", "MYRIAD_DEMOS": "false"}
-    with cluster_of(base, **small) as cluster:
+    with cluster_of(base, **small, **SMALL_CACHE) as cluster:
         names = _churning(cluster.url)
         chance = Random(5)
         under_load(cluster.url, lambda load: _ask_any(load, names, chance, requests // 2))

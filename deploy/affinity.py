@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from specialists.engine.report import Report, mark
 
 NEAR = 8
-"""Replicas, the first in the adapter's order, that are looked at beside those that hold it."""
+"""Replicas, the first in the adapter's order, that are looked at beside those that hold it; and as
+many more as hold it, so that what is asked for everywhere finds no end."""
 SENT_SECONDS = 10.0
 """For so long an adapter counts as resident where it was asked for, whatever reports say."""
 SENT = 10_000
@@ -99,9 +100,9 @@ class Affinity:
         key = random.getrandbits(64) if adapter is None else mark(adapter)
         order = [self._names[at] for at in np.argsort(_mixed(self._hashes ^ np.uint64(key)))]
         holders = set(order) if adapter is None else self._holding(key)
-        near = {name: self._seconds(name, rows(name), name in holders) for name in order[:NEAR]}
-        if adapter is not None:
-            near |= {name: self._seconds(name, rows(name), True) for name in holders}
+        first = order[: NEAR if adapter is None else NEAR + len(holders)]
+        looked_at = first if adapter is None else {*first, *holders}
+        near = {name: self._seconds(name, rows(name), name in holders) for name in looked_at}
         # Sorting is stable: what costs the same stays in the adapter's order.
         costly = [name for name in order if name not in near]
         best = sorted((name for name in order if name in near), key=near.__getitem__) + costly

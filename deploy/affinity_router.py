@@ -43,6 +43,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """One rank for each replica, the best first."""
+        if pending_request is not None:
+            # Where none takes it, it is offered again after a pause, and not at once for ever.
+            pending_request.routing_context.should_backoff = True
         first = _first(pending_request)
         adapter = first.generation.adapter if isinstance(first, Call) else first
         tried = first.tried if isinstance(first, Call) else ()
@@ -62,6 +65,21 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         call.replica, call.choices = replica_id.unique_id, len(self._replicas)
         if call.generation.adapter is not None:
             self._affinity.sent(call.generation.adapter, replica_id.unique_id)
+
+    def _fulfill_next_pending_request(
+        self, replica: RunningReplica, request_metadata: Any = None
+    ) -> None:
+        """Give a request the replica that was chosen for it.
+
+        Serve looks for it by an id that all calls of one HTTP request share, and finds but one.
+        """
+        for pending in self._pending_requests_to_fulfill:
+            if pending.metadata is request_metadata and not pending.future.done():
+                self._cancel_routing_task_for_pending_request(pending)
+                self._record_queue_wait_time(pending)
+                pending.future.set_result(replica)
+                self._remove_pending_request_from_indices(pending)
+                return
 
     def _see(self) -> None:
         self._affinity.update(

@@ -74,6 +74,17 @@ def test_a_hot_adapter_spreads_when_a_load_is_quicker_and_comes_home_when_it_coo
     assert affinity.ranked(hot, rows.__getitem__)[0] == places[0]
 
 
+def test_what_everybody_asks_for_spreads_as_far_as_there_are_replicas():
+    count = 5 * NEAR
+    affinity, rows = knowing(idle(count)), dict.fromkeys(idle(count), 0)
+    for _ in range(count * PACE.capacity):
+        chosen = affinity.ranked(DIGESTS[0], rows.__getitem__)[0]
+        affinity.sent(DIGESTS[0], chosen)
+        rows[chosen] += 1
+    assert max(rows.values()) <= PACE.capacity + 4
+    assert min(rows.values()) > 0
+
+
 def test_whoever_has_no_room_left_comes_after_those_who_have():
     full = {**idle(2), "r0": replace(PACE, rows=8, resident=marks(DIGESTS))}
     assert knowing(full).ranked(DIGESTS[0])[0] == "r1"
