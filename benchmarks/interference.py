@@ -107,6 +107,10 @@ class Bench:
             if not self._engine.step():
                 self._engine._loads.wait()
 
+    def finish(self, *answers: Answer) -> None:
+        """Step until all of these have ended."""
+        self.step(lambda: all(each.ended for each in answers))
+
     def streams(self) -> list[Answer]:
         """Sixteen answers that are under way."""
         made = [self.ask(self.fresh(32), ANSWER) for _ in range(STREAMS)]
@@ -120,10 +124,10 @@ def beside(bench: Bench, prompt: list[int], adapter: str | None = None) -> tuple
     bench.step(lambda: min(len(each.times) for each in streams) > ANSWER // 4)
     usual = [gap for each in streams for gap in each.gaps()]
     asked = bench.ask(prompt, 1, adapter)
-    bench.step(lambda: asked.ended)
+    bench.finish(asked)
     now = time.perf_counter()
     gaps = [gap for each in streams for gap in each.gaps(asked.began, now)]
-    bench.step(lambda: all(each.ended for each in streams))
+    bench.finish(*streams)
     usual_p99 = percentile(usual, 0.99)
     return asked.first, statistics.median(usual), usual_p99, percentile(gaps, 0.99), max(gaps)
 
@@ -132,7 +136,7 @@ def cold_adapter(bench: Bench, names: Iterator[str]) -> Iterator[Figure]:
     """An adapter that is not resident, against one that is."""
     warm = next(names)
     prepared = bench.ask(bench.fresh(8), 1, warm)
-    bench.step(lambda: prepared.ended)
+    bench.finish(prepared)
     rounds = [
         (beside(bench, bench.fresh(32), warm), beside(bench, bench.fresh(32), next(names)))
         for _ in range(5)
@@ -147,7 +151,7 @@ def long_prompt(bench: Bench) -> Iterator[Figure]:
     """1,500 tokens of a prompt."""
     rounds = [beside(bench, bench.fresh(PROMPT)) for _ in range(3)]
     alone = bench.ask(bench.fresh(PROMPT), 1)
-    bench.step(lambda: alone.ended)
+    bench.finish(alone)
     ratio = statistics.median(each[3] / each[2] for each in rounds)
     yield at_most("long prompt.others' gap, p99", ratio, "times", 2)
     yield Figure("long prompt.first token", statistics.median(each[0] for each in rounds), "s")
@@ -161,7 +165,7 @@ def prefix(bench: Bench) -> Iterator[Figure]:
         system, firsts = bench.fresh(SYSTEM), []
         for _ in range(2):
             asked = bench.ask([*system, *bench.fresh(8)], 1)
-            bench.step(lambda asked=asked: asked.ended)  # type: ignore[misc]
+            bench.finish(asked)
             firsts.append(asked.first)
         shares.append(firsts[1] / firsts[0])
     yield at_most("shared prefix.second prefill", statistics.median(shares), "share", 0.1)
@@ -172,7 +176,7 @@ def flood(bench: Bench) -> Iterator[Figure]:
 
     def light() -> Answer:
         asked = bench.ask(bench.fresh(LIGHT_PROMPT), LIGHT_ANSWER, tenant="light")
-        bench.step(lambda: asked.ended)
+        bench.finish(asked)
         return asked
 
     solo = [light() for _ in range(20)]
@@ -181,7 +185,7 @@ def flood(bench: Bench) -> Iterator[Figure]:
     while not all(each.times for each in many[FLOOD // 2 :]) and len(among) < 60:
         among.append(light())
     flooding = sum(len(each.times) for each in many) / sum(each.seconds for each in among)
-    bench.step(lambda: all(each.ended for each in many))
+    bench.finish(*many)
 
     def p99(answers: list[Answer]) -> float:
         return percentile([each.seconds for each in answers], 0.99)
@@ -204,8 +208,7 @@ def run(base: Base) -> list[Figure]:
         }
         bench = Bench(base, adapters)
         for _ in range(2):
-            warmed = bench.streams()
-            bench.step(lambda: all(each.ended for each in warmed))  # noqa: B023
+            bench.finish(*bench.streams())
         cases = cold_adapter(bench, iter(names)), long_prompt(bench), prefix(bench), flood(bench)
         return [figure for case in cases for figure in case]
 

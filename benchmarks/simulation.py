@@ -399,12 +399,12 @@ def measured() -> Costs:
         bench = Bench(base, adapters)
         for rows in (1, 2, 4, 8, 16, 32):
             answers = [bench.ask(bench.fresh(PROMPT), 48) for _ in range(rows)]
-            bench.step(lambda answers=answers: all(each.ended for each in answers))  # type: ignore[misc]
+            bench.finish(*answers)
         streams = bench.streams()
         for name in adapters:
             cold = bench.ask(bench.fresh(8), 1, name)
-            bench.step(lambda cold=cold: cold.ended)  # type: ignore[misc]
-        bench.step(lambda: all(each.ended for each in streams))
+            bench.finish(cold)
+        bench.finish(*streams)
         step, row, load, prompt = bench.costs
         return Costs(step, row, load, prompt)
 

@@ -99,10 +99,11 @@ class Affinity:
         """
         key = random.getrandbits(64) if adapter is None else mark(adapter)
         order = [self._names[at] for at in np.argsort(_mixed(self._hashes ^ np.uint64(key)))]
-        holders = set(order) if adapter is None else self._holding(key)
-        first = order[: NEAR if adapter is None else NEAR + len(holders)]
-        looked_at = first if adapter is None else {*first, *holders}
-        near = {name: self._seconds(name, rows(name), name in holders) for name in looked_at}
+        holders = set[str]() if adapter is None else self._holding(key)
+        near = {
+            name: self._seconds(name, rows(name), adapter is None or name in holders)
+            for name in {*order[: NEAR + len(holders)], *holders}
+        }
         # Sorting is stable: what costs the same stays in the adapter's order.
         costly = [name for name in order if name not in near]
         best = sorted((name for name in order if name in near), key=near.__getitem__) + costly

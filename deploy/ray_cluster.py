@@ -54,14 +54,13 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),
     )
-    try:
-        # Ray prints there what it has in its logs too, and waits for whoever reads it: a supervisor
-        # may read our one line and nothing else.
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    # Ray prints there what it has in its logs too, and waits for whoever reads it: a supervisor may
+    # read our one line and nothing else.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
             yield
+        finally:
             ray.shutdown()
-    finally:
-        ray.shutdown()
 
 
 def session_folder(home: Path) -> Path:

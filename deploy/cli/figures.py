@@ -11,7 +11,7 @@ GAUGES = {
 }
 DECISIONS = "myriad_decisions_total"
 TOKENS = "gen_ai_client_token_usage_sum"
-ROUTERS, ENGINES = "myriad_router_replicas", "myriad_engine_replicas"
+ROUTERS = "myriad_router_replicas"
 ENGINE = "myriad_engine_"
 REPLICA = "replica"
 

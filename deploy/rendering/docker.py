@@ -1,9 +1,8 @@
 """An image, and one machine that runs it."""
 
-from deploy.rendering.files import ANYWHERE, HOME, PORT, Manifest, Target, in_yaml
+from deploy.rendering.files import ANYWHERE, HOME, PORT, USER, Manifest, Target, in_yaml
 
 PYTHON_IMAGE = "python:3.11.14-slim-bookworm"
-USER = 10001
 IGNORED = (".git", ".venv*", "**/__pycache__", "tests", "benchmarks", "*.egg-info", ".*_cache")
 
 

@@ -16,6 +16,8 @@ LOCAL = {"home", "host", "port", "url", "demos"}
 """Settings that a cluster has its own of."""
 HOME = "/var/lib/myriad"
 PORT = 8000
+USER = 10001
+"""Whom the image runs as."""
 ANYWHERE = "0.0.0.0"  # noqa: S104 (of a pod or a container, behind what protects it)
 DRAIN_SECONDS = 120.0
 """What a cluster gives answers in flight, unless the settings say otherwise."""
@@ -91,6 +93,13 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+
+
+def labelled(target: Target, api: str, kind: str, name: str, **rest: object) -> Manifest:
+    """An object of Kubernetes' that is known as a part of what is rendered."""
+    labels = {"app.kubernetes.io/part-of": target.name}
+    head = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "labels": labels}}
+    return head | rest
 
 
 def in_yaml(*documents: Manifest) -> str:

@@ -7,9 +7,11 @@ from deploy.rendering.files import (
     ANYWHERE,
     HOME,
     PORT,
+    USER,
     Manifest,
     Target,
     in_yaml,
+    labelled,
     ray_version,
     require_shared,
 )
@@ -20,7 +22,6 @@ GIB = 1024
 REDIS_PORT, DASHBOARD_PORT = 6379, 8265
 REDIS_IMAGE = "redis:7.4.7-alpine"
 RAY, OPERATOR = "ray.io/v1", "kuberay-operator"
-USER = 10001
 ROUTER_CPUS, ROUTER_MIB = 2, 4 * GIB
 HEAD_CPUS, HEAD_MIB = 2, 4 * GIB
 ENGINE_CPUS, ENGINE_SPARE_MIB = 4, 4 * GIB
@@ -61,7 +62,7 @@ def kubernetes_files(target: Target) -> dict[str, str]:
 def ray_service(target: Target) -> Manifest:
     """The RayService: the application, and the cluster that it runs on."""
     settings = target.settings
-    return _object(
+    return labelled(
         target,
         RAY,
         "RayService",
@@ -94,7 +95,7 @@ def settings_map(target: Target) -> Manifest:
     data["MYRIAD_FILES"] = str(target.settings.files)
     data["MYRIAD_BASE"] = target.settings.base
     data |= SERVE_ENVIRONMENT
-    return _object(target, "v1", "ConfigMap", f"{target.name}-settings", data=data)
+    return labelled(target, "v1", "ConfigMap", f"{target.name}-settings", data=data)
 
 
 def network_policies(target: Target) -> list[Manifest]:
@@ -118,7 +119,7 @@ def network_policies(target: Target) -> list[Manifest]:
 def disruption_budget(target: Target, part: str) -> Manifest:
     """Maintenance takes one pod at a time."""
     labels = _labels(target, part)
-    return _object(
+    return labelled(
         target,
         "policy/v1",
         "PodDisruptionBudget",
@@ -139,7 +140,7 @@ def tidy(target: Target) -> Manifest:
     }
     pod = {"restartPolicy": "Never", "containers": [container]}
     template = {"metadata": {"labels": _labels(target, "tidy")}, "spec": pod}
-    return _object(
+    return labelled(
         target,
         "batch/v1",
         "CronJob",
@@ -188,8 +189,8 @@ def redis(target: Target) -> list[Manifest]:
     }
     ports = [{"name": "redis", "port": REDIS_PORT}]
     return [
-        _object(target, "v1", "Service", name, spec={"selector": labels, "ports": ports}),
-        _object(target, "apps/v1", "StatefulSet", name, spec=spec),
+        labelled(target, "v1", "Service", name, spec={"selector": labels, "ports": ports}),
+        labelled(target, "apps/v1", "StatefulSet", name, spec=spec),
     ]
 
 
@@ -332,10 +333,4 @@ def _port(number: int) -> Manifest:
 
 def _policy(target: Target, name: str, pods: Manifest, ingress: list[Manifest]) -> Manifest:
     spec = {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress}
-    return _object(target, "networking.k8s.io/v1", "NetworkPolicy", name, spec=spec)
-
-
-def _object(target: Target, api: str, kind: str, name: str, **rest: object) -> Manifest:
-    labels = {"app.kubernetes.io/part-of": target.name}
-    head = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "labels": labels}}
-    return head | rest
+    return labelled(target, "networking.k8s.io/v1", "NetworkPolicy", name, spec=spec)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from deploy.rendering.files import Manifest, Target, in_yaml
+from deploy.rendering.files import Manifest, Target, in_yaml, labelled
 
 MONITORING = "monitoring.coreos.com/v1"
 SECONDS_BUCKET = "gen_ai_server_time_to_first_token_seconds_bucket"
@@ -84,7 +84,7 @@ def scrape(target: Target) -> Manifest:
     }
     service = {"matchLabels": {"ray.io/serve": f"{target.name}-serve"}}
     spec = {"selector": service, "endpoints": [endpoint]}
-    return _object(target, MONITORING, "ServiceMonitor", spec)
+    return labelled(target, MONITORING, "ServiceMonitor", target.name, spec=spec)
 
 
 def rules(target: Target) -> Manifest:
@@ -100,15 +100,15 @@ def rules(target: Target) -> Manifest:
         for name, (expression, lasting, severity, meaning) in RULES.items()
     ]
     spec = {"groups": [{"name": target.name, "rules": alerts}]}
-    return _object(target, MONITORING, "PrometheusRule", spec)
+    return labelled(target, MONITORING, "PrometheusRule", target.name, spec=spec)
 
 
 def dashboard_map(target: Target) -> Manifest:
     """The dashboard, under the label that Grafana's sidecar looks for."""
-    made = _object(target, "v1", "ConfigMap", None)
-    made["metadata"]["name"] = f"{target.name}-dashboard"
+    data = {f"{target.name}.json": json.dumps(dashboard(), indent=1)}
+    made = labelled(target, "v1", "ConfigMap", f"{target.name}-dashboard", data=data)
     made["metadata"]["labels"]["grafana_dashboard"] = "1"
-    return made | {"data": {f"{target.name}.json": json.dumps(dashboard(), indent=1)}}
+    return made
 
 
 def dashboard() -> Manifest:
@@ -135,9 +135,3 @@ def _panels() -> Iterator[Manifest]:
             "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
             "targets": [{"refId": "A", "expr": expression}],
         }
-
-
-def _object(target: Target, api: str, kind: str, spec: Manifest | None) -> Manifest:
-    labels = {"app.kubernetes.io/part-of": target.name}
-    made = {"apiVersion": api, "kind": kind, "metadata": {"name": target.name, "labels": labels}}
-    return made if spec is None else made | {"spec": spec}

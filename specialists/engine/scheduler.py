@@ -165,8 +165,9 @@ class Scheduler:
                 if row.adapter == crowded_out:
                     break
                 continue
-            row.pages = self._pages.take(_prompt_keys(row))
-            if _next_key(row) in underway:
+            keys = _prompt_keys(row)
+            row.pages = self._pages.take(keys)
+            if len(row.pages) < len(keys) and keys[len(row.pages)] in underway:
                 # Somebody computes what it goes on with: it is there in a moment.
                 self._pages.free(row.pages)
                 continue
@@ -249,12 +250,6 @@ def _prompt_keys(row: Row) -> list[bytes]:
     """Keys of the pages that could be shared: at least one token must be computed."""
     row.keys = page_keys(_scope(row), row.tokens, row.keys)
     return row.keys[: (len(row.tokens) - 1) // PAGE_TOKENS]
-
-
-def _next_key(row: Row) -> bytes | None:
-    """The key of the first page of a prompt that is not shared."""
-    keys = _prompt_keys(row)
-    return keys[len(row.pages)] if len(row.pages) < len(keys) else None
 
 
 def _is_prompt(row: Row) -> bool:
