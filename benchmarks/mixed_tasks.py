@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 from openai import AsyncOpenAI
@@ -26,8 +26,10 @@ from deploy.settings import Settings, read_settings
 from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base, locate_base
 from specialists.training import data
+from specialists.training.effort import Effort
 from specialists.training.evaluate import same_answer
-from specialists.training.finetune import Recipe, finetune
+from specialists.training.finetune import finetune
+from specialists.training.recipe import recipe_for
 
 OWNER = "mixed-tasks"
 EXAMPLES = 128
@@ -71,8 +73,9 @@ def main() -> None:
     base = locate_base(settings.base, settings.home)
     tasks = read_tasks(arguments.data)
     _require_server(url)
-    recipe = Recipe(rank=arguments.rank, epochs=arguments.epochs)
-    adapters = {task.name: _train(task, base, recipe, _folder(settings)) for task in tasks}
+    adapters = {
+        task.name: _train(task, base, arguments.effort, _folder(settings)) for task in tasks
+    }
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
         for task in tasks:
             _register(http, task, adapters[task.name])
@@ -101,8 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder per task")
     parser.add_argument("--url", help="the cluster; default: the one that MYRIAD_PORT names")
-    parser.add_argument("--rank", type=int, default=16, help="of the adapters")
-    parser.add_argument("--epochs", type=int, default=3, help="passes over the training rows")
+    parser.add_argument("--effort", choices=get_args(Effort), default="standard")
     parser.add_argument("--keep", action="store_true", help="leave the specialists registered")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     return parser.parse_args()
@@ -120,8 +122,9 @@ def _require_server(url: str) -> None:
         raise SystemExit(message) from None
 
 
-def _train(task: Task, base: Base, recipe: Recipe, root: Path) -> Path:
+def _train(task: Task, base: Base, effort: Effort, root: Path) -> Path:
     """The task's adapter; one that was trained earlier from the same rows is used again."""
+    recipe = recipe_for(len(task.train), effort)
     content = json.dumps([row.model_dump() for row in task.train]) + repr(recipe) + base.name
     folder = root / f"{task.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     if (folder / WEIGHTS).exists():

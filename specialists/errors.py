@@ -9,7 +9,8 @@ SpecialistsError
 │   ├── Overloaded         the waiting queue is full; try again later
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
-└── TrainingDataError      a row of the training data cannot be used
+├── TrainingDataError      a row of the training data cannot be used
+└── TrainingStopped        a run was asked to end before it was done
 """
 
 
@@ -81,3 +82,7 @@ class NoKernels(SpecialistsError):
 
 class TrainingDataError(SpecialistsError):
     """A row of the training data cannot be used; the message names the file and the line."""
+
+
+class TrainingStopped(SpecialistsError):
+    """A run of training was asked to end before it was done; it can be gone on with."""

@@ -1,11 +1,11 @@
 """`myriad train`: from chat rows to a specialist in service."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output
 from deploy.cli.specialists import evaluation, registered, send
 from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
+from specialists.training.effort import Effort
 
 if TYPE_CHECKING:
     from deploy.progress import Told
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from specialists.base import Base
     from specialists.training.data import Row
     from specialists.training.evaluate import Score
-    from specialists.training.finetune import Progress, Recipe, Trained
+    from specialists.training.finetune import Progress, Trained
+    from specialists.training.recipe import Recipe
 
+UNFINISHED = "unfinished.safetensors"
+"""In the folder of the result: where a training that was cut off goes on from."""
 
 Data = Annotated[
     Path,
@@ -50,9 +54,16 @@ def train(
     description: Annotated[
         str | None, typer.Option(help="What it is for; needed when there is no card.")
     ] = None,
-    rank: Annotated[int, typer.Option(min=1, max=256, help="Size of the adapter.")] = 16,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows.")] = 3,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Length of each step.")] = 1e-3,
+    effort: Annotated[Effort, typer.Option(help="How much of it.")] = "standard",
+    rank: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Size of the adapter; default: 16.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the rows; default: by --effort.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Length of each step; default: 0.001.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes the result repeatable.")] = 0,
     folder: Folder = None,
     publish: Annotated[
@@ -82,7 +93,8 @@ def train(
     with _quiet():
         base = _prepare(settings, output)
         _require_same(base.name, served)
-        recipe = _recipe(rank, epochs, learning_rate, seed)
+        wanted = {"rank": rank, "epochs": epochs, "learning_rate": learning_rate}
+        recipe = _recipe(len(task.rows), effort, seed, wanted)
         trained = _make(base, task, target, recipe, output)
         digest = _digest(base, settings)
         final = complete(draft, base.name, digest, task.learnt, task.rows, trained, publish=publish)
@@ -148,10 +160,13 @@ def _prepare(settings: "Settings", output: Output) -> "Base":
         return prepare_base(settings.base, settings.home, tell)
 
 
-def _recipe(rank: int, epochs: int, learning_rate: float, seed: int) -> "Recipe":
-    from specialists.training.finetune import Recipe
+def _recipe(
+    rows: int, effort: Effort, seed: int, wanted: "Mapping[str, int | float | None]"
+) -> "Recipe":
+    from specialists.training.recipe import recipe_for
 
-    return Recipe(rank=rank, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    said: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    return replace(recipe_for(rows, effort, seed), **said)
 
 
 def _digest(base: "Base", settings: "Settings") -> str:
@@ -164,10 +179,14 @@ def _make(
     base: "Base", task: Task, target: Path, recipe: "Recipe", output: Output
 ) -> "list[Score]":
     """Train, write the adapter, and score it."""
+    from specialists.training.checkpoint import InFile
     from specialists.training.finetune import finetune
 
+    unfinished = target / UNFINISHED
     with output.told() as tell:
-        trained = finetune(base, task.rows, target, recipe, _reporter(tell, output))
+        report = _reporter(tell, output)
+        trained = finetune(base, task.rows, target, recipe, report, keeper=InFile(unfinished))
+    unfinished.unlink(missing_ok=True)
     _tell_trained(trained, output)
     return _evaluate(base, task, target, output)
 

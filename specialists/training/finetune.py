@@ -1,8 +1,13 @@
-"""Fine-tuning: a LoRA adapter from chat rows, as a plain PEFT folder."""
+"""Fine-tuning: a LoRA adapter from chat rows, as a plain PEFT folder.
 
+A run can be stopped after any step, or killed, and gone on with to the same weights: what it is
+at a step stands in its checkpoint, and which rows a step learns from follows from the seed alone.
+"""
+
+import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,33 +18,15 @@ from torch.nn import functional as F
 
 from specialists.base import Base
 from specialists.engine.text import Tokenizer
-from specialists.errors import TrainingDataError
-from specialists.hardware import choose_dtype
+from specialists.errors import TrainingDataError, TrainingStopped
+from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
 from specialists.training.data import Example, Row, encode
+from specialists.training.lora_network import save_adapter, with_adapter
+from specialists.training.packing import Packed, packs
+from specialists.training.recipe import Recipe
 
-CPU = torch.device("cpu")
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an adapter is trained; the defaults suit a few hundred short rows.
-
-    Attributes:
-        rank: of every adapted linear.
-        epochs: passes over the rows.
-        learning_rate: at its peak, after the warm-up; it then falls along a cosine.
-        batch_size: rows per step.
-        max_tokens: longer rows are left out.
-        seed: of initialisation and order.
-    """
-
-    rank: int = 16
-    epochs: int = 3
-    learning_rate: float = 1e-3
-    batch_size: int = 8
-    max_tokens: int = 1024
-    seed: int = 0
+SECONDS_BETWEEN = 30
+"""From one checkpoint to the next: what a killed run does again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +37,19 @@ class Progress:
         step: from 1.
         steps: in all.
         loss: mean negative log-likelihood per learnt token of this step's rows, in nats.
-        tokens_per_second: of the whole chat, prompts included.
+        accuracy: share of this step's learnt tokens that were the likeliest.
+        tokens_per_second: of the whole chats, prompts included.
         seconds_left: an estimate.
+        validation_loss: as `loss`, over the validation rows; known at the end of an epoch.
     """
 
     step: int
     steps: int
     loss: float
+    accuracy: float
     tokens_per_second: float
     seconds_left: float
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,126 +60,269 @@ class Trained:
         folder: `adapter_config.json` and `adapter_model.safetensors`.
         rows: that were learnt from.
         left_out: rows longer than the recipe allows.
+        steps: that were made; fewer than planned when validation stopped it.
+        best_step: after which step its weights were as they are.
         loss: mean of the last tenth of the steps.
-        seconds: that it took.
+        validation_loss: of its weights; None without validation rows.
+        tokens: that were read while it was trained.
+        seconds: that it took, since it was begun or gone on with.
     """
 
     folder: Path
     rows: int
     left_out: int
+    steps: int
+    best_step: int
     loss: float
+    validation_loss: float | None
+    tokens: int
     seconds: float
 
 
 def finetune(
-    base: Base, rows: list[Row], folder: Path, recipe: Recipe, report: Callable[[Progress], None]
+    base: Base,
+    rows: Sequence[Row],
+    folder: Path,
+    recipe: Recipe,
+    report: Callable[[Progress], None],
+    *,
+    validation: Sequence[Row] = (),
+    parent: Path | None = None,
+    keeper: Keeper | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train an adapter on the assistant's turns of `rows` and write it to `folder`.
 
+    Args:
+        base: what it is an adapter of.
+        rows: what is learnt.
+        folder: where the result goes.
+        recipe: how it is learnt.
+        report: told after each step.
+        validation: rows that say after which epoch it was best, and when it is enough.
+        parent: folder of an adapter to go on from, in the place of a new one.
+        keeper: of its checkpoints; a run that it knows is gone on with.
+        stop: asked after each step whether to end here, with a checkpoint.
+
     Raises:
         TrainingDataError: no row is short enough.
+        TrainingStopped: `stop` said so.
     """
     tokenizer = Tokenizer.from_folder(base.folder)
-    encoded = [encode(row, tokenizer, recipe.max_tokens) for row in rows]
-    examples = [example for example in encoded if example is not None]
+    examples = _encoded(rows, tokenizer, recipe.max_tokens)
     if not examples:
         raise TrainingDataError(f"every row is longer than {recipe.max_tokens} tokens")
-    torch.manual_seed(recipe.seed)
-    network = _with_lora(base, recipe)
+    held = _encoded(validation, tokenizer, recipe.max_tokens)
+    run = _Run(with_adapter(base, recipe, parent), examples, held, recipe)
+    keeper = keeper or Forgetful()
+    run.go_on_from(keeper.read())
     started = time.monotonic()
-    losses = [_reported(progress, report) for progress in _train(network, examples, recipe)]
-    _save(network, base, folder)
-    tail = losses[-max(len(losses) // 10, 1) :]
-    return Trained(
-        folder=folder,
-        rows=len(examples),
-        left_out=len(rows) - len(examples),
-        loss=sum(tail) / len(tail),
-        seconds=time.monotonic() - started,
-    )
+    _steps(run, report, keeper, stop)
+    run.take_best()
+    save_adapter(run.network, base, folder)
+    return _trained(run, folder, len(rows), time.monotonic() - started)
 
 
-def _with_lora(base: Base, recipe: Recipe) -> Any:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    dtype = choose_dtype("auto", CPU)
-    bare = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=2 * recipe.rank,
-        target_modules=list(ALL_LINEAR),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(bare, config)
+def _encoded(rows: Sequence[Row], tokenizer: Tokenizer, limit: int) -> list[Example]:
+    encoded = (encode(row, tokenizer, limit) for row in rows)
+    return [example for example in encoded if example is not None]
 
 
-def _train(network: Any, examples: list[Example], recipe: Recipe) -> Iterator[Progress]:
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
-    batches = list(_batches(examples, recipe))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, len(batches)))
-    network.train()
-    started, tokens = time.monotonic(), 0
-    for step, batch in enumerate(batches, 1):
-        loss = _loss(network, batch)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        tokens += sum(len(example.tokens) for example in batch)
-        passed = time.monotonic() - started
-        left = passed / step * (len(batches) - step)
-        yield Progress(step, len(batches), loss.item(), tokens / passed, left)
+def _steps(
+    run: "_Run", report: Callable[[Progress], None], keeper: Keeper, stop: Callable[[], bool]
+) -> None:
+    started, kept, before = time.monotonic(), time.monotonic(), run.now.step
+    tokens = 0
+    while not run.done:
+        step = run.step()
+        tokens += step.tokens
+        now = time.monotonic()
+        made, left = run.now.step - before, run.steps - run.now.step
+        rate, seconds_left = tokens / (now - started), (now - started) / made * left
+        report(
+            Progress(
+                run.now.step, run.steps, step.loss, step.accuracy, rate, seconds_left, step.held
+            )
+        )
+        stopped = stop()
+        if stopped or now - kept > SECONDS_BETWEEN:
+            keeper.write(run.checkpoint().to_bytes())
+            kept = now
+        if stopped:
+            raise TrainingStopped(f"stopped after step {run.now.step} of {run.steps}")
 
 
-def _batches(examples: list[Example], recipe: Recipe) -> Iterator[list[Example]]:
-    """Shuffled batches of rows of similar length, so that little is spent on padding."""
-    random = Random(recipe.seed)  # noqa: S311 (no secret is made)
-    for _ in range(recipe.epochs):
-        order = sorted(examples, key=lambda example: len(example.tokens) + 8 * random.random())
-        batches = [
-            order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)
-        ]
-        random.shuffle(batches)
-        yield from batches
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one step came to; `held` is the validation loss, where an epoch ended."""
+
+    loss: float
+    accuracy: float
+    tokens: int
+    held: float | None
 
 
-def _rate(step: int, steps: int) -> float:
+class _Run:
+    """A network in training, and how far it is."""
+
+    def __init__(
+        self, network: Any, examples: list[Example], held: list[Example], recipe: Recipe
+    ) -> None:
+        self.network = network.train()
+        self.examples = examples
+        self._held = held
+        self._recipe = recipe
+        self._named = {
+            name: weight for name, weight in network.named_parameters() if weight.requires_grad
+        }
+        self._optimizer = torch.optim.AdamW(
+            self._named.values(), lr=recipe.learning_rate, weight_decay=0.0
+        )
+        self.steps = recipe.steps(len(examples))
+        self.epoch_steps = recipe.steps_per_epoch(len(examples))
+        self.now = Checkpoint(_digest(examples, held, recipe))
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made, or the last epochs brought nothing."""
+        return self.now.step >= self.steps or self._without_gain() >= self._recipe.patience
+
+    @property
+    def best_step(self) -> int:
+        """After which step the best weights were taken."""
+        if not self.now.validation:
+            return self.now.step
+        return (_best(self.now.validation) + 1) * self.epoch_steps
+
+    def _without_gain(self) -> int:
+        losses = self.now.validation
+        return len(losses) - 1 - _best(losses) if losses else 0
+
+    def step(self) -> _Step:
+        """Learn from one batch; at the end of an epoch, look at the validation rows."""
+        batch = self._batch()
+        loss, accuracy, tokens = self._learn(batch)
+        self.now.step += 1
+        self.now.tokens += tokens
+        self.now.losses.append(loss)
+        ended = self.now.step % self.epoch_steps == 0
+        held = self._validate() if ended and self._held else None
+        return _Step(loss, accuracy, tokens, held)
+
+    def _batch(self) -> list[Example]:
+        epoch, at = divmod(self.now.step, self.epoch_steps)
+        order = list(self.examples)
+        Random(f"{self._recipe.seed} {epoch}").shuffle(order)  # noqa: S311 (no secret is made)
+        size = self._recipe.batch_size
+        return order[at * size : (at + 1) * size]
+
+    def _learn(self, batch: list[Example]) -> tuple[float, float, int]:
+        """Mean loss and accuracy over the learnt tokens, and tokens in all."""
+        learnt = sum(sum(example.learnt[1:]) for example in batch)
+        loss, right, tokens = 0.0, 0, 0
+        for packed in packs(batch):
+            part, hits = _loss(self.network, packed)
+            torch.autograd.backward(part / learnt)
+            loss, right, tokens = loss + part.item(), right + hits, tokens + packed.whole
+        torch.nn.utils.clip_grad_norm_(self._named.values(), 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * learning_rate_share(
+                self.now.step, self.steps
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss / learnt, right / learnt, tokens
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        self.network.eval()
+        parts = [(_loss(self.network, packed)[0].item(), packed) for packed in packs(self._held)]
+        self.network.train()
+        loss = sum(part for part, _ in parts) / sum(len(packed.targets) for _, packed in parts)
+        self.now.validation.append(loss)
+        if _best(self.now.validation) == len(self.now.validation) - 1:
+            self.now.best = _copied(self._named)
+        return loss
+
+    def checkpoint(self) -> Checkpoint:
+        """All that this run is now."""
+        states = {name: self._optimizer.state[weight] for name, weight in self._named.items()}
+        self.now.weights = _copied(self._named)
+        self.now.first = {name: state["exp_avg"] for name, state in states.items()}
+        self.now.second = {name: state["exp_avg_sq"] for name, state in states.items()}
+        return self.now
+
+    def go_on_from(self, content: bytes | None) -> None:
+        """Be what a checkpoint says; one of another run, or damaged, says nothing."""
+        try:
+            found = Checkpoint.from_bytes(content or b"")
+        except ValueError:
+            return
+        if found.run != self.now.run:
+            return
+        self.now = found
+        self._take(found.weights)
+        for name, weight in self._named.items():
+            self._optimizer.state[weight] = {
+                "step": torch.tensor(float(found.step)),
+                "exp_avg": found.first[name],
+                "exp_avg_sq": found.second[name],
+            }
+
+    def take_best(self) -> None:
+        """Put the best weights into the network, where validation says which they are."""
+        self._take(self.now.best)
+
+    @torch.no_grad()
+    def _take(self, weights: Weights) -> None:
+        for name, tensor in weights.items():
+            self._named[name].copy_(tensor)
+
+
+def _copied(weights: Weights) -> Weights:
+    return {name: weight.detach().clone() for name, weight in weights.items()}
+
+
+def _best(losses: list[float]) -> int:
+    return min(range(len(losses)), key=losses.__getitem__)
+
+
+def _digest(examples: list[Example], held: list[Example], recipe: Recipe) -> str:
+    content = repr((recipe, examples, held)).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def learning_rate_share(step: int, steps: int) -> float:
+    """The share of the peak learning rate in a step, counted from 0."""
     warmup = max(steps // 20, 1)
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
-def _loss(network: Any, batch: list[Example]) -> torch.Tensor:
-    """Mean cross-entropy over the learnt tokens; logits are computed for those alone."""
-    width = max(len(example.tokens) for example in batch)
-    tokens = torch.zeros(len(batch), width, dtype=torch.long)
-    present = torch.zeros(len(batch), width, dtype=torch.long)
-    learnt = torch.zeros(len(batch), width, dtype=torch.bool)
-    for row, example in enumerate(batch):
-        length = len(example.tokens)
-        tokens[row, :length] = torch.tensor(example.tokens)
-        present[row, :length] = 1
-        learnt[row, :length] = torch.tensor(example.learnt)
+def _loss(network: Any, packed: Packed) -> tuple[torch.Tensor, int]:
+    """Summed cross-entropy of the learnt tokens, and how many of them were the likeliest."""
     llama = network.get_base_model()
-    hidden = llama.model(input_ids=tokens, attention_mask=present).last_hidden_state
-    # A token is predicted from the place before it.
-    logits = llama.lm_head(hidden[:, :-1][learnt[:, 1:]])
-    return F.cross_entropy(logits.float(), tokens[:, 1:][learnt[:, 1:]])
+    hidden = llama.model(
+        input_ids=packed.tokens, attention_mask=packed.mask, position_ids=packed.positions
+    ).last_hidden_state
+    # Logits are computed where a token is learnt, and nowhere else.
+    logits = llama.lm_head(hidden[0, packed.sources]).float()
+    right = int((logits.argmax(dim=-1) == packed.targets).sum())
+    return F.cross_entropy(logits, packed.targets, reduction="sum"), right
 
 
-def _save(network: Any, base: Base, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    network.peft_config["default"].base_model_name_or_path = base.name
-    # PEFT would ask a hub whether the vocabulary grew; only linears are trained here.
-    network.to(torch.bfloat16).save_pretrained(folder, save_embedding_layers=False)
-    # PEFT leaves a model card of its own, with nothing in it.
-    (folder / "README.md").unlink(missing_ok=True)
-
-
-def _reported(progress: Progress, report: Callable[[Progress], None]) -> float:
-    report(progress)
-    return progress.loss
+def _trained(run: _Run, folder: Path, rows: int, seconds: float) -> Trained:
+    losses = run.now.losses
+    tail = losses[-max(len(losses) // 10, 1) :]
+    return Trained(
+        folder=folder,
+        rows=len(run.examples),
+        left_out=rows - len(run.examples),
+        steps=run.now.step,
+        best_step=run.best_step,
+        loss=sum(tail) / len(tail),
+        validation_loss=min(run.now.validation, default=None),
+        tokens=run.now.tokens,
+        seconds=seconds,
+    )

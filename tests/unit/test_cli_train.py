@@ -9,6 +9,7 @@ from tiny import tiny_base
 from deploy.cli.train import figures
 from registry.base import BaseSpec
 from registry.card import Card
+from specialists.training import finetune
 from specialists.training.finetune import Progress
 
 PAIRS = [("fox at dawn", "hello"), ("fox at dusk", "bye"), ("fox at noon", "jumps")]
@@ -112,6 +113,36 @@ def test_options_reach_the_recipe(tmp_path):
     assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["r"] == 2
 
 
+def test_more_effort_makes_more_passes():
+    def steps(*words: str) -> list[int]:
+        ran = train("--description", "x", "--output", "out", "--no-register", "--json", *words)
+        events = [json.loads(line) for line in ran.out.splitlines()]
+        return [event["steps"] for event in events if event["event"] == "step"][:1]
+
+    assert steps("--effort", "quick", "--epochs", "1") == [1]
+    assert steps("--effort", "quick") == [20]
+    assert train("--effort", "much").code == 2
+
+
+def test_what_was_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    words = ("--description", "x", "--output", "out", "--no-register", "--epochs", "4")
+    monkeypatch.setattr(finetune, "SECONDS_BETWEEN", -1)
+
+    def cut(step: Progress) -> str:
+        if step.step == 3:
+            raise KeyboardInterrupt
+        return figures(step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deploy.cli.train.figures", cut)
+        train(*words)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["unfinished.safetensors"]
+    ran = train(*words)
+    assert "Training 3/4" in ran.out
+    assert "Training 2/4" not in ran.out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == FILES
+
+
 def untrained(tmp_path, *words: str):
     """A run that must end before anything was trained."""
     ran = train(*words)
@@ -176,7 +207,7 @@ def test_a_server_that_leaves_costs_no_training(tmp_path, monkeypatch):
 
 
 def test_a_step_tells_its_loss_its_speed_and_what_is_left():
-    step = Progress(step=3, steps=7, loss=1.25, tokens_per_second=210.4, seconds_left=83.6)
+    step = Progress(3, 7, loss=1.25, accuracy=0.5, tokens_per_second=210.4, seconds_left=83.6)
     assert figures(step) == "loss 1.250, 210 tokens/s, 1:24 left"
 
 

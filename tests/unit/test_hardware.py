@@ -12,7 +12,8 @@ from specialists.engine.engine import EngineOptions
 from specialists.errors import NoKernels
 from specialists.training import evaluate as evaluation
 from specialists.training.data import Message, Row
-from specialists.training.finetune import Recipe, finetune
+from specialists.training.finetune import finetune
+from specialists.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 PRODUCTS = {

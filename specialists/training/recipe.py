@@ -1,0 +1,52 @@
+"""Recipes: how an adapter is trained, chosen by how much there is to learn from."""
+
+import math
+from dataclasses import dataclass
+
+from specialists.training.effort import Effort
+
+EPOCHS: dict[Effort, int] = {"quick": 2, "standard": 4, "thorough": 8}
+FEWEST_STEPS: dict[Effort, int] = {"quick": 30, "standard": 80, "thorough": 160}
+"""Of few rows more passes are made, so that there are at least so many steps."""
+MOST_EPOCHS = 20
+LARGE_BATCHES = 2000
+"""Rows from which batches are twice as large."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an adapter is trained; the defaults suit a few hundred short rows.
+
+    Attributes:
+        rank: of every adapted linear.
+        epochs: passes over the rows.
+        learning_rate: at its peak, after the warm-up; it then falls along a cosine.
+        batch_size: rows per step.
+        max_tokens: longer rows are left out.
+        patience: epochs without a better validation loss after which it is enough.
+        seed: of initialisation and order.
+    """
+
+    rank: int = 16
+    epochs: int = 4
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    max_tokens: int = 1024
+    patience: int = 2
+    seed: int = 0
+
+    def steps(self, rows: int) -> int:
+        """Steps of optimisation over so many rows."""
+        return self.epochs * self.steps_per_epoch(rows)
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Steps of optimisation for one pass over so many rows."""
+        return math.ceil(rows / self.batch_size)
+
+
+def recipe_for(rows: int, effort: Effort = "standard", seed: int = 0) -> Recipe:
+    """What suits so many rows, with as much effort as is asked for."""
+    batch = 16 if rows >= LARGE_BATCHES else 8
+    passes = math.ceil(FEWEST_STEPS[effort] / max(1, math.ceil(rows / batch)))
+    epochs = min(MOST_EPOCHS, max(EPOCHS[effort], passes))
+    return Recipe(epochs=epochs, batch_size=batch, seed=seed)
