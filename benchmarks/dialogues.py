@@ -17,13 +17,13 @@ from rich.progress import track
 
 from benchmarks.report import Row, at_least, show, write_json
 from benchmarks.routing import ERRORS, Labelled, cards, chats, snapshot
-from deploy.cli.cards import MAX_EXAMPLES
 from deploy.demos import EXAMPLES
 from deploy.encoder import open_encoder
 from router.routing.batching import Batched
 from router.routing.general import base_requests
 from router.routing.policy import Policy
 from router.routing.view import routing_view
+from specialists.training.card import MAX_EXAMPLES
 
 FOLLOW_UPS: dict[str, list[str]] = json.loads(
     Path(__file__).with_suffix(".json").read_text("utf-8")

@@ -27,8 +27,8 @@ from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base, locate_base
 from specialists.training import data
 from specialists.training.effort import Effort
-from specialists.training.evaluate import same_answer
 from specialists.training.finetune import finetune
+from specialists.training.metrics import same_answer
 from specialists.training.recipe import recipe_for
 
 OWNER = "mixed-tasks"
@@ -189,7 +189,7 @@ async def _outcome(client: AsyncOpenAI, base: str, task: Task, row: data.Row) ->
         )
         text = completion.choices[0].message.content or ""
         routing = (completion.model_extra or {})["routing"]
-        return same_answer(text, row.answer.content), routing["specialist"]
+        return bool(same_answer(text, row.answer.content)), routing["specialist"]
 
     bare, _ = await answer(base)
     routed, chosen = await answer("auto")

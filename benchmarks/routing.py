@@ -31,7 +31,6 @@ from rich.table import Table
 
 from benchmarks.peers import PYTHON
 from benchmarks.report import Row, at_least, at_most, write_json
-from deploy.cli.cards import MAX_EXAMPLES, spread
 from deploy.encoder import open_encoder
 from registry.card import Card
 from router.routing.compact import Compact
@@ -44,6 +43,7 @@ from router.routing.refiner import settled
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
 from router.routing.view import routing_view
+from specialists.training.card import MAX_EXAMPLES, spread
 
 OWNER = "bench"
 REFUSED = 0.04

@@ -30,7 +30,8 @@ from specialists.engine.slots import SlotPool
 from specialists.engine.text import TextStream, Tokenizer
 from specialists.training.data import Row as Chat
 from specialists.training.data import read_rows
-from specialists.training.evaluate import answer_greedily, same_answer, token_f1
+from specialists.training.evaluate import answer_greedily
+from specialists.training.metrics import same_answer, token_f1
 
 CPU = torch.device("cpu")
 TEXT = Path(__file__).parents[1] / "docs" / "specialists.md"

@@ -1,10 +1,13 @@
 """The router on Ray Serve: the HTTP API in front of the engine replicas."""
 
 import tempfile
+from functools import partial
 from typing import Any
 
 from ray import serve
 
+from deploy import trainer_task
+from deploy.dispatcher import Dispatcher
 from deploy.encoder import open_encoder
 from deploy.home import default_sampling, open_registry
 from deploy.peers import Peers
@@ -55,6 +58,10 @@ class RouterReplica:
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.
         await self._service.start(patience=FIRST_ROUTES_SECONDS)
+        self._dispatcher = Dispatcher(
+            self._registry.queue, partial(trainer_task.start, settings), settings.training.jobs
+        )
+        self._dispatcher.start()
 
     async def exposition(self) -> tuple[str, bytes]:
         """This replica's name, and its figures."""
@@ -67,6 +74,8 @@ class RouterReplica:
 
     async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""
+        if hasattr(self, "_dispatcher"):
+            self._dispatcher.stop()
         if hasattr(self, "_service"):
             await self._service.stop()
             self._registry.close()

@@ -125,6 +125,15 @@ class RouterSettings(BaseModel):
     )
 
 
+class TrainingSettings(BaseModel):
+    """The trainers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    jobs: int = Field(1, ge=0, description="fine-tuning jobs trained at once; 0 trains none here")
+    threads: int | None = Field(None, ge=1, description="CPU threads of each; default: the cores")
+
+
 class Settings(BaseSettings):
     """Where Myriad keeps its state, where it listens, what it serves."""
 
@@ -168,6 +177,7 @@ class Settings(BaseSettings):
     demos: bool = Field(True, description="register the demo specialists of `examples/` at start")
     engine: EngineSettings = EngineSettings()
     router: RouterSettings = RouterSettings()
+    training: TrainingSettings = TrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
 
     @property

@@ -28,6 +28,7 @@ from registry.leases import leased
 from registry.location import Location
 from registry.manifest import Manifest, digest
 from registry.private import make_home
+from registry.queries import of_training
 from registry.tables import bases, specialists, versions
 
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -211,7 +212,7 @@ def _named(file: Path) -> tuple[list[str], int]:
 def _blobs_of(connection: Connection) -> list[str]:
     kept = versions.c.purged.is_(None)
     config, weights = (select(each).where(kept) for each in (versions.c.config, versions.c.weights))
-    return sorted(connection.scalars(config.union(weights)))
+    return sorted(connection.scalars(config.union(weights, *of_training())))
 
 
 def _require_empty(location: Location) -> None:

@@ -11,8 +11,15 @@ from registry.listing import listing
 from registry.tables import leases, metadata
 
 _AT_ONCE = 1000
-_NUMBERED = ("versions", "moves", "leases")
-"""Tables whose numbers PostgreSQL counts itself."""
+_NUMBERED = {
+    "versions": "id",
+    "moves": "id",
+    "leases": "id",
+    "files": "seq",
+    "jobs": "seq",
+    "job_events": "id",
+}
+"""Tables, and their columns whose numbers PostgreSQL counts itself."""
 
 
 def into_file(database: Database, file: Path) -> None:
@@ -52,7 +59,7 @@ def _copy(source: Connection, target: Connection) -> None:
 
 def _count_on(connection: Connection) -> None:
     """Let PostgreSQL number the next rows after those that were copied with their numbers."""
-    for name in _NUMBERED:
-        sequence = f"pg_get_serial_sequence('{name}', 'id')"
-        most = f"(SELECT coalesce(max(id), 0) + 1 FROM {name})"  # noqa: S608 (our own names)
+    for name, column in _NUMBERED.items():
+        sequence = f"pg_get_serial_sequence('{name}', '{column}')"
+        most = f"(SELECT coalesce(max({column}), 0) + 1 FROM {name})"  # noqa: S608 (our own names)
         connection.execute(text(f"SELECT setval({sequence}, {most}, false)"))

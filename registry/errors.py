@@ -4,6 +4,7 @@
     ├── UnknownSpecialist     nothing is registered under this reference
     ├── UnknownAnswer         no version gave an answer of this id
     ├── UnknownKey            there is no API key of this id
+    ├── UnknownObject         there is no file or job of this id
     ├── InvalidInput          what the caller sent cannot be used; the message says how to mend it
     │   ├── InvalidReference
     │   ├── InvalidCard
@@ -11,6 +12,7 @@
     ├── NotOwned              somebody else's specialists are not theirs to change
     ├── QuotaExceeded         the key may not be used for more
     ├── Conflict              what was asked for no longer fits what is there
+    ├── Lost                  a job is no longer its holder's
     ├── UnreadableCard        a stored card that this release cannot read
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
     ├── BaseChanged           a base's name stands for other weights than before
@@ -61,6 +63,15 @@ class UnknownKey(RegistryError):
     def __init__(self, identity: str) -> None:
         super().__init__(f"There is no key {identity[:64]!a}.")
         self.args = (identity,)
+
+
+class UnknownObject(RegistryError):
+    """There is no object of this `kind` (`file`, `job`) and id, or it is another owner's."""
+
+    def __init__(self, kind: str, identity: str) -> None:
+        super().__init__(f"There is no {kind} {identity[:64]!a}.")
+        self.kind = kind
+        self.args = (kind, identity)
 
 
 class InvalidInput(RegistryError):
@@ -127,6 +138,10 @@ class Conflict(RegistryError):
         super().__init__(message)
         self.code = code
         self.args = (message, code)
+
+
+class Lost(RegistryError):
+    """The job is no longer this holder's: it was cancelled, paused or given to another."""
 
 
 class UnreadableCard(RegistryError):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MAX_DATA_BYTES = 256 * 1024 * 1024
+"""Of a file of rows to learn from."""
 MAX_CARD_BYTES = 4 * 1024 * 1024
 
 

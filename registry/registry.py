@@ -15,14 +15,17 @@ from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
 from registry.collection import Collected, collect_from
 from registry.content import Buffer
+from registry.data_files import DataFiles
 from registry.database import Database
 from registry.digests import digest_bytes
 from registry.errors import InvalidCard, NotOwned, RegistryError
 from registry.files import AdapterFiles
+from registry.jobs import Jobs
 from registry.keys import Keys
 from registry.lineage import Lineage
 from registry.location import Location
 from registry.manifest import Manifest, canonical, digest
+from registry.queue import Queue
 from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, parse_id, require_alias
 from registry.trials import Trials
@@ -57,6 +60,12 @@ class Registry(Catalogue):
         """Who may use it."""
         self.trials = Trials(database)
         """How answers fare."""
+        self.data = DataFiles(database, blobs, owner, quota)
+        """What people sent to be trained on."""
+        self.jobs = Jobs(database, self._view, quota)
+        """Trainings that were asked for."""
+        self.queue = Queue(database, blobs, base.name)
+        """The same, for those who train."""
         self._base = base
         self._limits = limits
         self._quota = quota
@@ -152,6 +161,11 @@ class Registry(Catalogue):
             created = records.register(connection, card, manifest, wanted, self._view)
             row = connection.execute(queries.version(digest(manifest))).one()
         return self._version(row), created
+
+    @property
+    def base_spec(self) -> BaseSpec:
+        """The base whose adapters are registered here."""
+        return self._base
 
     def warnings(self, config: bytes, weights: Buffer) -> list[str]:
         """What the owner of an adapter that was registered had better know."""

@@ -233,5 +233,66 @@ changes = Table(
     Column("created", DateTime, nullable=False),  # UTC
 )
 
+# What people sent to be trained on, and what trainings left.
+files = Table(
+    "files",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", line(40), nullable=False, unique=True),
+    Column("owner", line(64)),  # null: nobody's in particular
+    Column("name", line(256), nullable=False),
+    Column("purpose", line(32), nullable=False),
+    Column("content", line(71), nullable=False, index=True),  # a blob
+    Column("nbytes", BigInteger, nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Index("ix_files_owner_seq", "owner", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Trainings that were asked for, and how far they are.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", line(40), nullable=False, unique=True),
+    Column("owner", line(64)),  # null: nobody's in particular
+    Column("actor", line(64)),  # the key that asked for it
+    Column("quota", Text, nullable=False),  # JSON, the key's
+    Column("base", line(256), nullable=False),
+    Column("specialist", line(129), nullable=False),
+    Column("task", Text, nullable=False),  # JSON
+    Column("training", line(71), nullable=False, index=True),  # a blob
+    Column("validation", line(71), index=True),  # a blob
+    Column("status", line(16), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("began", DateTime),  # UTC
+    Column("ended", DateTime),  # UTC
+    Column("expected", DateTime),  # UTC, when it may be done
+    Column("holder", line(64)),  # who trains
+    Column("until", DateTime),  # UTC, when the holder is given up unless it is heard of
+    Column("attempts", Integer, nullable=False, server_default="0"),  # since the last checkpoint
+    Column("checkpoint", line(71), index=True),  # a blob
+    Column("outcome", Text, nullable=False, server_default="{}"),  # JSON
+    Column("error", Text),  # JSON
+    Index("ix_jobs_owner_seq", "owner", "seq"),
+    Index("ix_jobs_status_seq", "status", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# What there is to tell of trainings.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("job", ForeignKey(jobs.c.seq), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("level", line(8), nullable=False),
+    Column("kind", line(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", Text, nullable=False, server_default="{}"),  # JSON
+    Index("ix_job_events_job_id", "job", "id"),
+    sqlite_autoincrement=True,
+)
+
 # Every live specialist in the order of its id, straight from an index.
 Index("ix_aliases_alias_specialist", aliases.c.alias, aliases.c.specialist)

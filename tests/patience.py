@@ -1,3 +1,14 @@
 """How long a test waits for what must come: only a hang ends it, never a slow machine."""
 
+import time
+from collections.abc import Callable
+
 HANGS = 900.0
+
+
+def until(holds: Callable[[], object], every: float = 0.2) -> None:
+    """Look again and again until something holds."""
+    deadline = time.monotonic() + HANGS
+    while not holds():
+        assert time.monotonic() < deadline, "it hangs"
+        time.sleep(every)

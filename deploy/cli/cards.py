@@ -1,28 +1,21 @@
-"""Cards as files: found beside an adapter, completed after training, written."""
+"""Cards as files: found beside an adapter, and written there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
-from registry.card import Card, Dataset, Example, Origins
+from registry.card import Card, Dataset
 from registry.card_text import read_fields
 from registry.digests import digest_file
 from registry.private import private_file
-
-if TYPE_CHECKING:
-    from specialists.training.data import Row
-    from specialists.training.evaluate import Score
 
 FILES = ("card.yaml", "card.yml", "card.json")
 MODEL_CARD = "README.md"
 LONGEST_TAG, MOST_TAGS, LONGEST_DESCRIPTION = 64, 32, 2000
 PRIVATE = "private_examples.yaml"
 """Beside a card: requests that serve routing and are shown to nobody."""
-MAX_EXAMPLES = 160
-_EXAMPLE = TypeAdapter[str](Example)
 
 
 def find_card(folder: Path) -> Path | None:
@@ -94,47 +87,6 @@ def load_card(
     return Card.of({"id": specialist, **named})
 
 
-def complete(
-    card: Card,
-    base: str,
-    base_digest: str,
-    learnt: Dataset,
-    rows: "list[Row]",
-    scores: "list[Score]",
-    *,
-    publish: bool = False,
-) -> Card:
-    """The card after training: made for `base`, with example requests, scores and its data set.
-
-    Training requests fill the author's examples up to MAX_EXAMPLES. What people asked is theirs:
-    such requests are private, unless they are to be published.
-    """
-    evaluation = [
-        {
-            "metric": score.metric,
-            "value": score.value,
-            "base_value": score.base_value,
-            "rows": score.rows,
-            "data": score.data,
-        }
-        for score in scores
-    ]
-    fields = card.model_dump(exclude_defaults=True)
-    fields |= {"base": base, "base_digest": base_digest}
-    requests = [row.first_request for row in rows if row.first_request not in card.routed_by]
-    field = "examples" if publish else "private_examples"
-    own: tuple[str, ...] = getattr(card, field)
-    room = MAX_EXAMPLES - len(card.examples) - len(card.private_examples)
-    fields[field] = [*own, *spread(requests, room)]
-    if evaluation:
-        fields["evaluation"] = evaluation
-    origins = card.origins or Origins()
-    if learnt.digest not in {each.digest for each in origins.datasets}:
-        origins = origins.model_copy(update={"datasets": (*origins.datasets, learnt)})
-    fields["origins"] = origins.model_dump(exclude_defaults=True)
-    return Card.of(fields)
-
-
 def dataset(file: Path, rows: int) -> Dataset:
     """A file of training rows, by its content."""
     return Dataset(name=file.name, digest=digest_file(file), rows=rows)
@@ -153,18 +105,3 @@ def write_card(card: Card, folder: Path) -> None:
 
 def _yaml(fields: dict[str, Any]) -> str:
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=96)
-
-
-def spread(requests: list[str], most: int) -> list[str]:
-    """Up to `most` distinct requests that a card takes, evenly spread over all."""
-    distinct = [request for request in dict.fromkeys(requests) if _fits(request)]
-    count = max(0, min(len(distinct), most))
-    return [distinct[place * len(distinct) // count] for place in range(count)]
-
-
-def _fits(request: str) -> bool:
-    try:
-        _EXAMPLE.validate_python(request)
-    except ValidationError:
-        return False
-    return True

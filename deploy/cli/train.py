@@ -79,7 +79,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a specialist on your chats and put it into service."""
-    from deploy.cli.cards import complete, load_card, write_card
+    from deploy.cli.cards import load_card, write_card
     from deploy.settings import read_settings
 
     output = Output(as_json)
@@ -95,9 +95,9 @@ def train(
         _require_same(base.name, served)
         wanted = {"rank": rank, "epochs": epochs, "learning_rate": learning_rate}
         recipe = _recipe(len(task.rows), effort, seed, wanted)
-        trained = _make(base, task, target, recipe, output)
+        scores = _make(base, task, target, recipe, output)
         digest = _digest(base, settings)
-        final = complete(draft, base.name, digest, task.learnt, task.rows, trained, publish=publish)
+        final = _complete(draft, base.name, digest, task, scores, publish=publish)
         write_card(final, target)
     if register:
         _register(final, target, url, output)
@@ -208,22 +208,39 @@ def figures(step: "Progress") -> str:
 def _tell_trained(trained: "Trained", output: Output) -> None:
     left_out = f", {trained.left_out} too long" if trained.left_out else ""
     output.show(
-        {"event": "trained", **asdict(trained), "folder": str(trained.folder)},
+        {"event": "trained", **_figures_of(trained)},
         f"Trained on {trained.rows} rows{left_out} in {trained.seconds:.0f} s, "
         f"loss {trained.loss:.3f}: {trained.folder}",
     )
 
 
+def _figures_of(trained: "Trained") -> dict[str, Any]:
+    """What programs are told of it; the curve went by step by step."""
+    found = asdict(trained) | {"folder": str(trained.folder)}
+    return {name: value for name, value in found.items() if name not in ("losses", "validation")}
+
+
 def _evaluate(base: "Base", task: Task, target: Path, output: Output) -> "list[Score]":
+    from registry.digests import digest_file
+    from registry.files import AdapterFiles
     from specialists.training.evaluate import evaluate
 
     if task.heldout_file is None:
         return []
     with output.told("scoring") as tell:
-        scores = evaluate(base, target, task.heldout_file, task.heldout, tell)
+        files, data = AdapterFiles.in_folder(target), digest_file(task.heldout_file)
+        scores = evaluate(base, files, task.heldout, data, tell)
     rows = [asdict(score) for score in scores]
     output.show({"event": "scored", "scores": rows}, *evaluation(rows))
     return scores
+
+
+def _complete(
+    card: "Card", base: str, digest: str, task: Task, scores: "list[Score]", *, publish: bool
+) -> "Card":
+    from specialists.training.card import complete
+
+    return complete(card, base, digest, task.learnt, task.rows, scores, publish=publish)
 
 
 def _register(card: "Card", folder: Path, url: str | None, output: Output) -> None:

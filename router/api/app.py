@@ -12,9 +12,11 @@ from router.api.canary import canary_routes
 from router.api.catalogue import catalogue_routes
 from router.api.chat import chat_routes
 from router.api.completions import completion_routes
+from router.api.data_files import data_file_routes
 from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
 from router.api.feedback import feedback_routes
+from router.api.jobs import job_routes
 from router.api.keys import key_routes
 from router.api.lenient import Lenient
 from router.api.lineage import lineage_routes
@@ -34,6 +36,7 @@ from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
 from router.wire.feedback import FeedbackRequest
+from router.wire.job import JobRequest
 from router.wire.key import KeyRequest
 from router.wire.maintenance import GcRequest
 from router.wire.response import ResponseRequest
@@ -78,6 +81,8 @@ def create_app(
         alias_routes,
         canary_routes,
         lineage_routes,
+        data_file_routes,
+        job_routes,
         key_routes,
         feedback_routes,
         audit_routes,
@@ -100,6 +105,7 @@ def create_app(
         VisibilityRequest,
         ScoresRequest,
         KeyRequest,
+        JobRequest,
         GcRequest,
         FeedbackRequest,
     )

@@ -18,6 +18,7 @@ from registry.errors import (
     StorageError,
     UnknownAnswer,
     UnknownKey,
+    UnknownObject,
     UnknownSpecialist,
 )
 from router.errors import INTERNAL as SAID_OF_INTERNAL
@@ -96,6 +97,8 @@ def _of_registry(error: RegistryError) -> Failure:
             return Failure(404, error.message, INVALID, "id", "answer_not_found")
         case UnknownKey():
             return Failure(404, error.message, INVALID, None, "key_not_found")
+        case UnknownObject():
+            return Failure(404, error.message, INVALID, "id", f"{error.kind}_not_found")
         case UnknownSpecialist():
             return Failure(404, error.message, INVALID, None, "specialist_not_found")
         case InvalidInput():

@@ -1,25 +1,20 @@
 """A registration's multipart body: a card and an adapter's two files, nothing else."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import PurePosixPath
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from registry.card import Card
-from registry.content import Buffer
 from registry.files import CONFIG, WEIGHTS
 from registry.limits import MAX_CARD_BYTES, Limits
 from registry.registry import Registry, Version
 from registry.view import Visibility
-from router.api.connection import bounded
+from router.api.multipart import Part, content, read_form
 from router.errors import InvalidRequest
-
-MAX_PARTS = 8
 
 SLOTS: Mapping[str, str] = {
     "card": "card",
@@ -31,9 +26,6 @@ SLOTS: Mapping[str, str] = {
     "adapter_model": WEIGHTS,
     WEIGHTS: WEIGHTS,
 }
-
-
-Part = str | UploadFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,8 @@ async def uploaded(request: Request, limits: Limits) -> AsyncIterator[Upload]:
         BodyTooLarge: It is over the sum of the limits.
         InvalidRequest: It is no multipart, or a part is missing, unknown or there twice.
     """
-    form = await _form(request, limits)
+    total = limits.max_bytes + limits.max_config_bytes + 2 * MAX_CARD_BYTES
+    form = await read_form(request, total, "the registration: a card and the adapter's files")
     try:
         parts = _parts(form)
         for slot in ("card", CONFIG, WEIGHTS):
@@ -84,42 +77,6 @@ async def uploaded(request: Request, limits: Limits) -> AsyncIterator[Upload]:
         yield Upload(parts["card"], parts[CONFIG], parts[WEIGHTS])
     finally:
         await form.close()
-
-
-@contextmanager
-def content(part: Part) -> Iterator[Buffer]:
-    """A part's bytes: those of a file are mapped, so that they take no memory of their own."""
-    if isinstance(part, str):
-        yield part.encode()
-        return
-    with suppress(AttributeError):
-        # A spooled file that is small is in memory until it is asked to go to the disk.
-        part.file.rollover()  # type: ignore[attr-defined]
-    if not part.size:
-        yield b""
-        return
-    # Not closed here: arrays may still look into it. It ends with the last of them.
-    yield mmap(part.file.fileno(), 0, access=ACCESS_READ)
-
-
-async def _form(request: Request, limits: Limits) -> FormData:
-    kind = request.headers.get("content-type", "")
-    if not kind.lower().startswith("multipart/form-data"):
-        message = "Send the registration as multipart/form-data: a card and the adapter's files."
-        raise InvalidRequest(message, param="content-type", code="invalid_content_type")
-    total = limits.max_bytes + limits.max_config_bytes + 2 * MAX_CARD_BYTES
-    parser = MultiPartParser(
-        request.headers,
-        bounded(request, total),
-        max_files=MAX_PARTS,
-        max_fields=MAX_PARTS,
-        max_part_size=MAX_CARD_BYTES,
-    )
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        message = f"The multipart body cannot be read: {error.message}"
-        raise InvalidRequest(message, code="invalid_multipart") from error
 
 
 def _parts(form: FormData) -> dict[str, Part]:

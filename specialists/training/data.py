@@ -94,16 +94,33 @@ class Example:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """Read a file of rows: JSON lines, or one JSON array, in any of the forms of `formats`.
+    """Read a file of rows: see `rows_of`.
 
     Raises:
         TrainingDataError: the file cannot be read or is empty, or rows cannot be used; it names
             all of them.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingDataError(f"{file} cannot be read as UTF-8 text: {error}") from error
+        content = file.read_bytes()
+    except OSError as error:
+        raise TrainingDataError(f"{file} cannot be read: {error}") from error
+    return rows_of(content, str(file))
+
+
+def rows_of(content: bytes, name: str) -> list[Row]:
+    """The rows of JSON lines, or of one JSON array, in any of the forms of `formats`.
+
+    Args:
+        content: of a file, in UTF-8.
+        name: the file's, for what is said of it.
+
+    Raises:
+        TrainingDataError: it is empty, or rows cannot be used; it names all of them.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
     rows, problems = [], []
     for where, value in _values(text):
         try:
@@ -111,9 +128,9 @@ def read_rows(file: Path) -> list[Row]:
         except ValueError as error:
             problems.append(f"{where}: {error}")
     if problems:
-        raise TrainingDataError(_all(file, problems, len(rows)))
+        raise TrainingDataError(_all(name, problems, len(rows)))
     if not rows:
-        raise TrainingDataError(f"{file} has no rows")
+        raise TrainingDataError(f"{name} has no rows")
     return rows
 
 
@@ -155,11 +172,11 @@ def _problem(error: ErrorDetails) -> str:
     return f"'{path}' {in_words(error)}" if path else in_words(error)
 
 
-def _all(file: Path, problems: list[str], good: int) -> str:
+def _all(name: str, problems: list[str], good: int) -> str:
     shown = [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
     rest = len(problems) - len(shown)
     more = [f"  and {rest:,} more"] if rest else []
-    head = f"{file}: {len(problems):,} of {len(problems) + good:,} rows cannot be used:"
+    head = f"{name}: {len(problems):,} of {len(problems) + good:,} rows cannot be used:"
     return "\n".join([head, *shown, *more])
 
 

@@ -1,14 +1,14 @@
-"""Held-out scores of an adapter and of the bare base, answered by the engine itself."""
+"""Held-out scores of adapters and of the bare base, answered by the engine itself."""
 
 import asyncio
-import hashlib
-import math
-import re
-from collections import Counter
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -21,106 +21,132 @@ from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.hardware import choose_dtype
-from specialists.training.data import Row, encode
+from specialists.training.data import Example, Row, encode
+from specialists.training.metrics import Estimate, mean, metrics_for, perplexity
+from specialists.training.packing import pack
 
 CPU = torch.device("cpu")
 ROOM = 8
 """Tokens that an answer may have beyond its reference before it is cut."""
+BASE = "base"
+"""What the bare base is called among those that are scored."""
+PERPLEXITY = "perplexity"
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of the specialist, and the bare base's beside it.
+    """One metric of a specialist, and the bare base's beside it.
 
     Attributes:
-        metric: `exact_match` (share of greedy answers equal to the reference), `token_f1` (mean
-            overlap of words with the reference, Rajpurkar et al. 2016), or `perplexity` (exp of
-            the mean negative log-likelihood of the reference's tokens; lower is better).
+        metric: `exact_match`, `token_f1`, `json_valid`, `field_accuracy` (all of `metrics.py`), or
+            `perplexity` (exp of the mean negative log-likelihood of the reference's tokens; lower
+            is better).
         value: the specialist's.
+        low: where its 95% interval over samples of rows begins.
+        high: where that ends.
         base_value: the bare base's.
+        before_value: that of the version which is in service, if it was scored too.
         rows: held-out rows.
-        data: digest of the held-out file.
+        data: digest of the held-out rows.
     """
 
     metric: str
     value: float
+    low: float
+    high: float
     base_value: float
+    before_value: float | None
     rows: int
     data: str
 
 
 def evaluate(
-    base: Base, adapter: Path, heldout: Path, rows: list[Row], report: Progress = silent
+    base: Base,
+    adapter: AdapterFiles,
+    rows: Sequence[Row],
+    data: str,
+    report: Progress = silent,
+    before: AdapterFiles | None = None,
 ) -> list[Score]:
-    """Score an adapter folder on the held-out rows that fit the base's context.
+    """Score an adapter on the held-out rows that fit the base's context.
 
     Args:
         base: what the adapter was trained for.
-        adapter: its folder.
-        heldout: the file that the rows come from.
+        adapter: its files.
         rows: what is asked, and what should be answered.
+        data: the digest of the rows.
         report: told after each answer and each likelihood.
+        before: what is in service so far.
 
     Raises:
-        TrainingDataError: none does.
+        TrainingDataError: no row fits.
     """
-    rows = _that_fit(base, rows)
-    if not rows:
-        raise TrainingDataError(f"every row of {heldout} is longer than the base's context")
-    data = f"sha256:{hashlib.sha256(heldout.read_bytes()).hexdigest()}"
-    wanted, bare, answers = asyncio.run(_answers(base, adapter, rows, report))
-    bare_surprise, surprise = (_perplexity(base, each, rows, report) for each in (None, adapter))
-    scores = [
-        ("exact_match", _mean(same_answer, answers, wanted), _mean(same_answer, bare, wanted)),
-        ("token_f1", _mean(token_f1, answers, wanted), _mean(token_f1, bare, wanted)),
-        ("perplexity", surprise, bare_surprise),
+    scored = {"specialist": adapter} | ({"before": before} if before is not None else {})
+    found = figures(base, scored, rows, report)
+    return [
+        Score(
+            metric,
+            value=own["specialist"].value,
+            low=own["specialist"].low,
+            high=own["specialist"].high,
+            base_value=own[BASE].value,
+            before_value=own["before"].value if "before" in own else None,
+            rows=len(rows),
+            data=data,
+        )
+        for metric, own in found.items()
     ]
-    return [Score(metric, own, bares, len(rows), data) for metric, own, bares in scores]
 
 
-def _that_fit(base: Base, rows: list[Row]) -> list[Row]:
+def figures(
+    base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
+) -> dict[str, dict[str, Estimate]]:
+    """Every metric of every adapter and of the bare base, by name.
+
+    Raises:
+        TrainingDataError: no row fits the base's context.
+    """
+    fitting = _that_fit(base, rows)
+    if not fitting:
+        raise TrainingDataError("every held-out row is longer than the base's context")
+    wanted, answers = asyncio.run(_answers(base, adapters, fitting, report))
+    found = {
+        metric: {
+            name: mean([score(*pair) for pair in zip(texts, wanted, strict=True)])
+            for name, texts in answers.items()
+        }
+        for metric, score in metrics_for(wanted).items()
+    }
+    return found | {PERPLEXITY: _perplexities(base, adapters, fitting, report)}
+
+
+def _that_fit(base: Base, rows: Sequence[Row]) -> list[Row]:
     tokenizer = Tokenizer.from_folder(base.folder)
     limit = AutoConfig.from_pretrained(base.folder).max_position_embeddings - ROOM
     return [row for row in rows if encode(row, tokenizer, limit) is not None]
 
 
-def same_answer(answer: str, reference: str) -> bool:
-    """Equality of answers up to white space at the ends."""
-    return answer.strip() == reference.strip()
-
-
-def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of precision and recall over words, in lower case."""
-    got, wanted = (Counter(re.findall(r"\w+", text.lower())) for text in (answer, reference))
-    shared = sum((got & wanted).values())
-    return 2 * shared / (sum(got.values()) + sum(wanted.values())) if shared else 0.0
-
-
-def _mean(score: Callable[[str, str], float], answers: list[str], wanted: list[str]) -> float:
-    return sum(map(score, answers, wanted)) / len(wanted)
-
-
 async def _answers(
-    base: Base, adapter: Path, rows: list[Row], report: Progress
-) -> tuple[list[str], list[str], list[str]]:
-    """The answers wanted, and greedy ones of base and adapter, both in the same batches."""
-    files = AdapterFiles.in_folder(adapter)
+    base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The answers wanted, and greedy ones of the base and each adapter, in the same batches."""
+    names = (BASE, *adapters)
     runner = Runner.from_folder(
-        base.folder, lambda _: files, EngineOptions(), max_waiting=2 * len(rows)
+        base.folder, adapters.__getitem__, EngineOptions(), max_waiting=len(names) * len(rows)
     )
     tokenizer = runner.engine.tokenizer
     try:
-        asked = [(digest, row) for digest in (None, "adapter") for row in rows]
         done = count(1)
 
-        async def answered(digest: str | None, row: Row) -> str:
-            text = await answer_greedily(runner, digest, row)
-            report("Answering held-out rows", next(done), len(asked))
+        async def answered(name: str, row: Row) -> str:
+            text = await answer_greedily(runner, None if name == BASE else name, row)
+            report("Answering held-out rows", next(done), len(names) * len(rows))
             return text
 
-        texts = await asyncio.gather(*(answered(*pair) for pair in asked))
+        asked = ((name, row) for name in names for row in rows)
+        texts = iter(await asyncio.gather(*(answered(*pair) for pair in asked)))
         wanted = [tokenizer.said(row.answer) for row in rows]
-        return wanted, texts[: len(rows)], texts[len(rows) :]
+        return wanted, {name: [next(texts) for _ in rows] for name in names}
     finally:
         runner.close()
 
@@ -137,25 +163,60 @@ async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
     return text
 
 
-@torch.inference_mode()
-def _perplexity(base: Base, adapter: Path | None, rows: list[Row], report: Progress) -> float:
-    from peft import PeftModel
+def _perplexities(
+    base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
+) -> dict[str, Estimate]:
+    """Of the references, by the base and by each adapter that PEFT can load."""
     from transformers import AutoModelForCausalLM
 
-    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
-    if adapter is not None:
-        network = PeftModel.from_pretrained(network, adapter)
     tokenizer = Tokenizer.from_folder(base.folder)
-    doing = "Reading references as the " + ("base" if adapter is None else "specialist")
-    total, tokens = 0.0, 0
-    for number, row in enumerate(rows, 1):
-        example = encode(row, tokenizer, network.config.max_position_embeddings)
-        if example is not None:
-            logits = network(torch.tensor([example.tokens])).logits[0, :-1].float()
-            targets = torch.tensor(example.tokens[1:])
-            losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-            learnt = torch.tensor(example.learnt[1:])
-            total += float(losses[learnt].sum())
-            tokens += int(learnt.sum())
-        report(doing, number, len(rows))
-    return math.exp(total / tokens)
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+    limit = network.config.max_position_embeddings
+    encoded = (encode(row, tokenizer, limit) for row in rows)
+    examples = [example for example in encoded if example is not None]
+    found = {BASE: _perplexity(network, examples, f"Reading references as the {BASE}", report)}
+    for name, files in adapters.items():
+        with _adapted(network, files) as adapted:
+            doing = f"Reading references as {_article(name)}"
+            found[name] = _perplexity(adapted, examples, doing, report)
+    return found
+
+
+def _article(name: str) -> str:
+    return "it was before" if name == "before" else f"the {name}"
+
+
+@contextmanager
+def _adapted(network: Any, files: AdapterFiles) -> Iterator[Any]:
+    """The network with an adapter, and afterwards without it; PEFT wants files in a folder."""
+    from peft import PeftModel
+
+    with tempfile.TemporaryDirectory() as folder:
+        there = AdapterFiles.in_folder(Path(folder))
+        shutil.copyfile(files.config, there.config)
+        shutil.copyfile(files.weights, there.weights)
+        adapted = PeftModel.from_pretrained(network, folder)
+    try:
+        yield adapted.get_base_model()
+    finally:
+        adapted.unload()
+
+
+@torch.inference_mode()
+def _perplexity(llama: Any, examples: Sequence[Example], doing: str, report: Progress) -> Estimate:
+    surprises: list[float] = []
+    tokens: list[int] = []
+    for number, example in enumerate(examples, 1):
+        losses = token_losses(llama, example)
+        surprises.append(float(losses.sum()))
+        tokens.append(len(losses))
+        report(doing, number, len(examples))
+    return perplexity(surprises, tokens)
+
+
+def token_losses(llama: Any, example: Example) -> torch.Tensor:
+    """Negative log-likelihood, in nats, of each learnt token: [learnt tokens]."""
+    packed = pack([example])
+    hidden = llama.model(input_ids=packed.tokens).last_hidden_state[0, packed.sources]
+    logits = llama.lm_head(hidden).float()
+    return torch.nn.functional.cross_entropy(logits, packed.targets, reduction="none")

@@ -7,7 +7,7 @@ at a step stands in its checkpoint, and which rows a step learns from follows fr
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,6 +20,7 @@ from specialists.base import Base
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
+from specialists.training.courtesy import between_layers
 from specialists.training.data import Example, Row, encode
 from specialists.training.lora_network import save_adapter, with_adapter
 from specialists.training.packing import Packed, packs
@@ -66,6 +67,8 @@ class Trained:
         validation_loss: of its weights; None without validation rows.
         tokens: that were read while it was trained.
         seconds: that it took, since it was begun or gone on with.
+        losses: of every step.
+        validation: the validation losses, by the steps after which they were found.
     """
 
     folder: Path
@@ -77,6 +80,8 @@ class Trained:
     validation_loss: float | None
     tokens: int
     seconds: float
+    losses: Sequence[float]
+    validation: Mapping[int, float]
 
 
 def finetune(
@@ -90,6 +95,7 @@ def finetune(
     parent: Path | None = None,
     keeper: Keeper | None = None,
     stop: Callable[[], bool] = lambda: False,
+    pause: Callable[[], None] | None = None,
 ) -> Trained:
     """Train an adapter on the assistant's turns of `rows` and write it to `folder`.
 
@@ -103,6 +109,7 @@ def finetune(
         parent: folder of an adapter to go on from, in the place of a new one.
         keeper: of its checkpoints; a run that it knows is gone on with.
         stop: asked after each step whether to end here, with a checkpoint.
+        pause: called before each layer is computed; it may take its time.
 
     Raises:
         TrainingDataError: no row is short enough.
@@ -113,7 +120,10 @@ def finetune(
     if not examples:
         raise TrainingDataError(f"every row is longer than {recipe.max_tokens} tokens")
     held = _encoded(validation, tokenizer, recipe.max_tokens)
-    run = _Run(with_adapter(base, recipe, parent), examples, held, recipe)
+    network = with_adapter(base, recipe, parent)
+    if pause is not None:
+        between_layers(network, pause)
+    run = _Run(network, examples, held, recipe)
     keeper = keeper or Forgetful()
     run.go_on_from(keeper.read())
     started = time.monotonic()
@@ -325,4 +335,8 @@ def _trained(run: _Run, folder: Path, rows: int, seconds: float) -> Trained:
         validation_loss=min(run.now.validation, default=None),
         tokens=run.now.tokens,
         seconds=seconds,
+        losses=losses,
+        validation={
+            epoch * run.epoch_steps: loss for epoch, loss in enumerate(run.now.validation, 1)
+        },
     )

@@ -1,6 +1,11 @@
-"""From a file of chats to a live specialist, with one command, on the real base."""
+"""From a file of chats to a live specialist, with one command or a job, on the real base."""
 
 import json
+import os
+import signal
+
+import psutil
+from patience import until
 
 TOWNS = ["Arlen", "Bexley", "Corwen", "Dunmore", "Elgin", "Fulbeck", "Garvald", "Hexham"]
 
@@ -43,3 +48,48 @@ def test_a_file_of_chats_becomes_a_live_specialist(cluster, client, tmp_path):
     assert answer.choices[0].message.content.startswith("TIDE")
     assert (cluster.home / "trained" / "harbour" / "tides" / "card.yaml").is_file()
     assert cluster.command("specialists", "retire", "harbour/tides", "--yes").returncode == 0
+
+
+def test_a_job_makes_a_specialist_and_outlives_its_trainer(cluster, client):
+    """With OpenAI's client alone; the process that trains is killed half way."""
+    lines = rows("When is high tide at {}?")
+    data = "".join(json.dumps(row) + "\n" for row in lines).encode()
+    file = client.files.create(file=("tides.jsonl", data), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model="SmolLM2-135M-Instruct",
+        training_file=file.id,
+        suffix="high-tides",
+        seed=1,
+        hyperparameters={"n_epochs": 10, "batch_size": 8, "learning_rate_multiplier": 3},
+    )
+
+    def steps() -> list[int]:
+        events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
+        return [event.data["step"] for event in events if event.type == "metrics"][::-1]
+
+    until(lambda: len(steps()) >= 2)
+    os.kill(trainer(cluster), signal.SIGKILL)
+    ended = ("succeeded", "failed", "cancelled")
+    until(lambda: client.fine_tuning.jobs.retrieve(job.id).status in ended)
+    done = client.fine_tuning.jobs.retrieve(job.id)
+    assert done.status == "succeeded", done.error
+    assert steps()[-1] == 10
+    # There was no checkpoint yet: it began anew.
+    assert steps().count(1) == 2
+    answer = client.chat.completions.create(
+        model=done.fine_tuned_model,
+        messages=[{"role": "user", "content": "When is high tide at Corwen?"}],
+        temperature=0,
+        max_tokens=12,
+    )
+    assert answer.choices[0].message.content == "TIDE CORWEN"
+    assert done.fine_tuned_model == "local/high-tides"
+    until(lambda: trainer(cluster) is None)
+    command = ("specialists", "retire", "local/high-tides", "--yes")
+    assert cluster.command(*command).returncode == 0
+
+
+def trainer(cluster) -> int | None:
+    """The process of the cluster that trains."""
+    found = psutil.Process(cluster.process.pid).children(recursive=True)
+    return next((each.pid for each in found if "ray::train" in " ".join(each.cmdline())), None)

@@ -4,9 +4,7 @@ import pytest
 import typer
 
 from deploy.cli.cards import (
-    MAX_EXAMPLES,
     PRIVATE,
-    complete,
     dataset,
     find_card,
     load_card,
@@ -14,12 +12,13 @@ from deploy.cli.cards import (
 )
 from registry.card import Card, Dataset
 from registry.errors import InvalidCard
+from specialists.training.card import MAX_EXAMPLES, complete
 from specialists.training.data import Message, Row
 from specialists.training.evaluate import Score
 
 DIGEST = "sha256:" + "7" * 64
 LEARNT = Dataset(name="chats.jsonl", digest=DIGEST, rows=3)
-SCORE = Score("exact_match", 0.5, 0.25, 4, "sha256:0")
+SCORE = Score("exact_match", 0.5, 0.3, 0.7, 0.25, None, 4, "sha256:0")
 
 
 def rows(*requests: str) -> list[Row]:

@@ -17,6 +17,7 @@ from deploy.settings import (
     RouterSettings,
     SamplingSettings,
     Settings,
+    TrainingSettings,
 )
 from router.api.app import create_app
 from router.exposition import TITLES, gathered
@@ -33,6 +34,7 @@ def settings():
         "engine": EngineSettings,
         "router": RouterSettings,
         "sampling": SamplingSettings,
+        "training": TrainingSettings,
     }
     for name, field in Settings.model_fields.items():
         if name not in nested:

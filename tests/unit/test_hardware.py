@@ -6,6 +6,7 @@ from engines import engine, make_adapter, run, sequence
 from tiny import tiny_base
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from registry.files import AdapterFiles
 from specialists import hardware
 from specialists.engine import networks
 from specialists.engine.engine import EngineOptions
@@ -69,9 +70,9 @@ def test_training_multiplies_in_bfloat16_only_where_it_is_computed(fast, base, t
 
 
 def test_scoring_multiplies_in_bfloat16_only_where_it_is_computed(fast, base, tmp_path):
-    adapter = make_adapter(base, tmp_path, seed=1)
+    adapters = {"specialist": AdapterFiles.in_folder(make_adapter(base, tmp_path, seed=1))}
     with Products() as products:
-        evaluation._perplexity(base, adapter, ROWS, lambda *_: None)
+        evaluation._perplexities(base, adapters, ROWS, lambda *_: None)
     assert products.dtypes
     assert (torch.bfloat16 in products.dtypes) == fast
 
@@ -110,10 +111,8 @@ def test_a_containers_quota_bounds_the_cores(quota, cores, monkeypatch, tmp_path
 
 def test_scoring_tells_how_far_it_is(base, tmp_path):
     told = []
-    heldout = tmp_path / "held.jsonl"
-    heldout.write_text("the rows themselves are given")
-    adapter = make_adapter(base, tmp_path / "adapter", seed=1)
-    evaluation.evaluate(base, adapter, heldout, ROWS, lambda *step: told.append(step))
+    adapter = AdapterFiles.in_folder(make_adapter(base, tmp_path / "adapter", seed=1))
+    evaluation.evaluate(base, adapter, ROWS, "sha256:x", lambda *step: told.append(step))
     assert [step[1:] for step in told if step[0].startswith("Answering")] == [
         (number, 6) for number in range(1, 7)
     ]

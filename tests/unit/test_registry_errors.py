@@ -12,6 +12,8 @@ EVERY = [
     errors.InvalidCard("bad", field="tags[1]"),
     errors.InvalidAdapter("bad", file="adapter_model.safetensors", tensor="x"),
     errors.UnknownKey("abc"),
+    errors.UnknownObject("file", "file-abc"),
+    errors.Lost("The job is paused."),
     errors.UnknownAnswer("chatcmpl-x"),
     errors.NotOwned("ada/coach", "bob"),
     errors.QuotaExceeded("specialists", 3),

@@ -43,6 +43,8 @@ REGISTRY = {
     registry_errors.InvalidAdapter: (registry_errors.InvalidAdapter("m", "f", "t"), 400),
     registry_errors.UnknownAnswer: (registry_errors.UnknownAnswer("x"), 404),
     registry_errors.UnknownKey: (registry_errors.UnknownKey("x"), 404),
+    registry_errors.UnknownObject: (registry_errors.UnknownObject("file", "x"), 404),
+    registry_errors.Lost: (registry_errors.Lost("x"), 500),
     registry_errors.NotOwned: (registry_errors.NotOwned("a/b", "c"), 403),
     registry_errors.QuotaExceeded: (registry_errors.QuotaExceeded("bytes", 9), 429),
     registry_errors.Conflict: (registry_errors.Conflict("m", "c"), 409),

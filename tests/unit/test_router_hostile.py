@@ -197,7 +197,7 @@ def test_uploads_beyond_those_that_are_read_at_once_are_told_to_come_again(tmp_p
         entered = threading.Semaphore(0)
         reading = connection.bounded
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("router.api.upload.bounded", lambda *args: (
+            patch.setattr("router.api.multipart.bounded", lambda *args: (
                 entered.release(), reading(*args)
             )[1])  # fmt: skip
             for _ in range(4):

@@ -1,0 +1,50 @@
+"""Starts trainers while there are jobs: between jobs none takes any memory."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from registry.errors import StorageError
+from registry.queue import Queue
+from router.pool import Pool
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+
+Start = Callable[[str], Awaitable[None]]
+"""Starts a trainer of a given name; done when the trainer is."""
+
+
+class Dispatcher:
+    """One per router; the queue lets no more jobs be trained at once than the settings say."""
+
+    def __init__(self, queue: Queue, start: Start, most: int) -> None:
+        self._queue = queue
+        self._start = start
+        self._most = most
+        self._reading = Pool("queue", 1)
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look for jobs."""
+        if self._most:
+            self._looking = asyncio.create_task(self._look())
+
+    def stop(self) -> None:
+        """Look no more; a trainer that runs ends with the process that started it."""
+        if self._looking is not None:
+            self._looking.cancel()
+        self._reading.close()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if await self._reading.run(self._queue.waits, self._most):
+                    await self._start(f"trainer-{uuid4().hex[:12]}")
+            except StorageError as error:
+                logger.warning("the queue of jobs cannot be read: %s", error)
+            except Exception as error:
+                logger.warning("a trainer was lost: %r", error)

@@ -1,0 +1,62 @@
+"""Training as a Ray task: a process that does one job after the other, behind everything else."""
+
+import os
+import warnings
+from contextlib import closing
+from typing import Any
+
+import ray
+
+from deploy.home import open_registry
+from deploy.settings import Settings
+from specialists.base import locate_base
+from specialists.hardware import cores
+
+CPUS = 0.1
+"""What a trainer reserves. Not nothing: a cluster's head has no CPUs, to stay without work."""
+
+
+def train(settings: Settings, holder: str) -> None:
+    """Do jobs until there is none left."""
+    _quiet()
+    import torch
+
+    from specialists.training.trainer import Trainer
+
+    torch.set_num_threads(settings.training.threads or cores())
+    settings = settings.with_secrets
+    base = locate_base(settings.base, settings.home)
+    with closing(open_registry(settings, base)) as registry:
+        trainer = Trainer(registry, base, holder, settings.training.jobs, behind_everything)
+        while trainer.work():
+            pass
+
+
+def behind_everything() -> None:
+    """Let a thread, and all that it starts, run only where nobody else wants to.
+
+    Niceness alone does not do: a core that is lent for a few milliseconds holds up a step of the
+    engine that the other cores have done their part of. Measured beside one stream on two cores, a
+    trainer of niceness 19 left it a third of its speed, an idle one two thirds.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
+
+
+def _quiet() -> None:
+    """Keep bars that nobody sees out of the log."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+
+
+def start(settings: Settings, holder: str) -> Any:
+    """Begin to train somewhere in the cluster; what is returned can be awaited."""
+    # One that is killed is started again, and goes on with the job that it held; one that is done
+    # gives its memory back.
+    task: Any = ray.remote(num_cpus=CPUS, max_retries=-1, max_calls=1)(train)
+    return task.remote(settings.without_secrets, holder)

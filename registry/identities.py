@@ -1,0 +1,12 @@
+"""Ids of files and jobs, in the form of OpenAI's."""
+
+import secrets
+import string
+
+_LETTERS = string.ascii_letters + string.digits
+_LENGTH = 24
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody had before, such as `file-…`."""
+    return f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(_LENGTH))}"

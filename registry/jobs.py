@@ -1,0 +1,373 @@
+"""Jobs: trainings that somebody asked for, and what became of them.
+
+    queued → validating_files → running → succeeded
+                    │              └────→ failed
+                    └───────────────────→ failed
+    paused ⇄ queued; whatever has not ended may be cancelled, whatever is not done paused
+
+This is the side of those who ask; those who train are at `queue.py`. What is asked of a job that
+is being trained takes effect when its trainer next reports.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
+
+from registry.clock import now
+from registry.database import Database
+from registry.errors import Conflict, QuotaExceeded, UnknownObject
+from registry.identities import new_id
+from registry.quota import UNLIMITED, Quota, read
+from registry.reference import parse_id
+from registry.tables import files, job_events, jobs
+from registry.view import View
+
+MOST_WAITING = 100
+"""Jobs of one owner that have not ended."""
+
+
+class Status(StrEnum):
+    """How far a job is."""
+
+    QUEUED = "queued"
+    VALIDATING = "validating_files"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNDER_WAY = (Status.QUEUED, Status.VALIDATING, Status.RUNNING)
+ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+Level = Literal["info", "warn", "error"]
+Kind = Literal["message", "metrics"]
+
+
+class Task(BaseModel):
+    """What is to be done.
+
+    Attributes:
+        model: what is trained on from, as it was asked for.
+        parent: the digest of that version; None for the base.
+        training_file: its id.
+        training_name: its name.
+        validation_file: its id, if there is one.
+        validation_name: its name.
+        method: `supervised` or `dpo`.
+        hyperparameters: those that were asked for; the rest is chosen.
+        effort: by which the rest is chosen.
+        seed: makes it repeatable.
+        suffix: as it was asked for.
+        description: of the specialist; None takes that of its version in service.
+        metadata: whatever the asker wants to find there again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    parent: str | None = None
+    training_file: str
+    training_name: str = ""
+    validation_file: str | None = None
+    validation_name: str = ""
+    method: Literal["supervised", "dpo"] = "supervised"
+    hyperparameters: dict[str, float] = {}
+    effort: Literal["quick", "standard", "thorough"] = "standard"
+    seed: int = 0
+    suffix: str | None = None
+    description: str | None = None
+    metadata: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training; moments are in UTC.
+
+    Attributes:
+        id: `ftjob-…`.
+        seq: its number.
+        owner: whose it is.
+        actor: the key that asked for it.
+        quota: that key's.
+        specialist: what it will be a version of.
+        task: what was asked for.
+        training: the blob of the rows.
+        validation: the blob of the rows that it is judged by, if they were given.
+        status: how far it is.
+        created: when it was asked for.
+        began: when it was first trained.
+        ended: when it was done, whatever the end.
+        expected: when it may be done.
+        checkpoint: the blob from which it goes on.
+        outcome: what came of it, by name.
+        error: why it failed: `code`, `message`, `param`.
+    """
+
+    id: str
+    seq: int
+    owner: str | None
+    actor: str | None
+    quota: Quota
+    specialist: str
+    task: Task
+    training: str
+    validation: str | None
+    status: Status
+    created: datetime
+    began: datetime | None
+    ended: datetime | None
+    expected: datetime | None
+    checkpoint: str | None
+    outcome: Mapping[str, Any]
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that there is to tell of a job."""
+
+    id: str
+    created: datetime
+    level: Level
+    kind: Kind
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Jobs:
+    """The jobs that a view shows. Thread-safe; every method may raise StorageError."""
+
+    def __init__(self, database: Database, view: View, quota: Quota = UNLIMITED) -> None:
+        self._database = database
+        self._view = view
+        self._quota = quota
+
+    def create(self, specialist: str, task: Task, actor: str | None = None) -> Job:
+        """Ask for a training.
+
+        Raises:
+            InvalidReference: that is no specialist's id.
+            NotOwned: it would be another owner's.
+            UnknownObject: a file is not there.
+            QuotaExceeded: the owner has as many jobs waiting as they may have.
+        """
+        self._view.require_own(parse_id(specialist))
+        values: dict[str, Any] = {
+            "id": new_id("ftjob"),
+            "owner": self._view.owner,
+            "actor": actor,
+            "quota": self._quota.written(),
+            "base": self._view.base,
+            "specialist": specialist,
+            "status": Status.QUEUED,
+            "created": now(),
+        }
+        with self._database.write() as connection:
+            self._require_room(connection)
+            rows = self._file(connection, task.training_file)
+            values["training"] = rows.content
+            names = {"training_name": rows.name}
+            if task.validation_file is not None:
+                held = self._file(connection, task.validation_file)
+                values["validation"] = held.content
+                names["validation_name"] = held.name
+            named = task.model_copy(update=names)
+            values["task"] = named.model_dump_json(exclude_defaults=True)
+            connection.execute(insert(jobs).values(values))
+            row = connection.execute(select(jobs).where(jobs.c.id == values["id"])).one()
+            tell(connection, row.seq, "info", f"Created fine-tuning job: {row.id}")
+        return to_job(row)
+
+    def get(self, identity: str) -> Job:
+        """A job by its id.
+
+        Raises:
+            UnknownObject: there is none.
+        """
+        with self._database.read() as connection:
+            return to_job(self._row(connection, identity))
+
+    def list(
+        self, limit: int, after: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> tuple[Sequence[Job], bool]:
+        """Some jobs, the latest first, and whether there are more.
+
+        Args:
+            limit: of how many.
+            after: the id of the last one of the page before.
+            metadata: what a job's must hold, to be among them.
+
+        Raises:
+            UnknownObject: there is no job `after` which to go on.
+        """
+        with self._database.read() as connection:
+            wanted = self._seen()
+            if after is not None:
+                wanted &= jobs.c.seq < self._row(connection, after).seq
+            statement = select(jobs).where(wanted).order_by(jobs.c.seq.desc())
+            found: list[Job] = []
+            for row in connection.execute(statement.execution_options(yield_per=100)):
+                job = to_job(row)
+                if (metadata or {}).items() <= job.task.metadata.items():
+                    found.append(job)
+                if len(found) > limit:
+                    break
+        return found[:limit], len(found) > limit
+
+    def cancel(self, identity: str) -> Job:
+        """End a job that has not ended.
+
+        Raises:
+            UnknownObject: there is none.
+            Conflict: it has ended.
+        """
+        return self._move(identity, (*UNDER_WAY, Status.PAUSED), Status.CANCELLED)
+
+    def pause(self, identity: str) -> Job:
+        """Let a job wait until it is resumed; it will go on from where it is.
+
+        Raises:
+            UnknownObject: there is none.
+            Conflict: it has ended, or is paused.
+        """
+        return self._move(identity, UNDER_WAY, Status.PAUSED)
+
+    def resume(self, identity: str) -> Job:
+        """Let a paused job go on.
+
+        Raises:
+            UnknownObject: there is none.
+            Conflict: it is not paused.
+        """
+        return self._move(identity, (Status.PAUSED,), Status.QUEUED)
+
+    def events(
+        self, identity: str, limit: int, after: str | None = None
+    ) -> tuple[Sequence[Event], bool]:
+        """Some of what there is to tell of a job, the latest first, and whether there is more.
+
+        Raises:
+            UnknownObject: there is no such job, or no event `after` which to go on.
+        """
+        with self._database.read() as connection:
+            wanted = job_events.c.job == self._row(connection, identity).seq
+            if after is not None:
+                wanted &= job_events.c.id < _number(after)
+            statement = select(job_events).where(wanted).order_by(job_events.c.id.desc())
+            rows = connection.execute(statement.limit(limit + 1)).all()
+        return [_event(row) for row in rows[:limit]], len(rows) > limit
+
+    def _move(self, identity: str, before: Sequence[Status], after: Status) -> Job:
+        with self._database.write() as connection:
+            row = self._row(connection, identity)
+            if row.status not in before:
+                message = f"The job is {row.status} and cannot be made {after} any more."
+                raise Conflict(message, "invalid_status")
+            move(connection, row.seq, after)
+            tell(connection, row.seq, "info", f"The job is {after}.")
+            return to_job(self._row(connection, identity))
+
+    def _row(self, connection: Connection, identity: str) -> Row[Any]:
+        named = jobs.c.id == identity, self._seen()
+        row = connection.execute(select(jobs).where(*named)).one_or_none()
+        if row is None:
+            raise UnknownObject("job", identity)
+        return row
+
+    def _seen(self) -> ColumnElement[bool]:
+        owner = self._view.owner
+        return (jobs.c.base == self._view.base) & (
+            true() if owner is None else jobs.c.owner == owner
+        )
+
+    def _file(self, connection: Connection, identity: str) -> Row[Any]:
+        owner = self._view.owner
+        mine = true() if owner is None else files.c.owner == owner
+        row = connection.execute(select(files).where(files.c.id == identity, mine)).one_or_none()
+        if row is None:
+            raise UnknownObject("file", identity)
+        return row
+
+    def _require_room(self, connection: Connection) -> None:
+        waiting = jobs.c.ended.is_(None), self._seen()
+        if (connection.scalar(select(func.count()).where(*waiting)) or 0) >= MOST_WAITING:
+            raise QuotaExceeded("unfinished jobs", MOST_WAITING)
+
+
+def new_seed() -> int:
+    """A seed for whoever gave none."""
+    return secrets.randbelow(2**31)
+
+
+def move(connection: Connection, seq: int, status: Status, **more: object) -> None:
+    """Say how far a job is."""
+    ended = {"ended": now(), "expected": None} if status in ENDED else {}
+    values = {"status": status, **ended, **more}
+    connection.execute(update(jobs).where(jobs.c.seq == seq).values(values))
+
+
+def tell(
+    connection: Connection,
+    seq: int,
+    level: Level,
+    message: str,
+    kind: Kind = "message",
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Add something to a job's events."""
+    values = {
+        "job": seq,
+        "created": now(),
+        "level": level,
+        "kind": kind,
+        "message": message,
+        "data": json.dumps(data or {}),
+    }
+    connection.execute(insert(job_events).values(values))
+
+
+def to_job(row: Row[Any]) -> Job:
+    """A row of the table as a job."""
+    return Job(
+        id=row.id,
+        seq=row.seq,
+        owner=row.owner,
+        actor=row.actor,
+        quota=read(row.quota),
+        specialist=row.specialist,
+        task=Task.model_validate_json(row.task),
+        training=row.training,
+        validation=row.validation,
+        status=Status(row.status),
+        created=row.created.replace(tzinfo=UTC),
+        began=_aware(row.began),
+        ended=_aware(row.ended),
+        expected=_aware(row.expected),
+        checkpoint=row.checkpoint,
+        outcome=json.loads(row.outcome),
+        error=None if row.error is None else json.loads(row.error),
+    )
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _event(row: Row[Any]) -> Event:
+    created, data = row.created.replace(tzinfo=UTC), json.loads(row.data)
+    return Event(f"ftevent-{row.id}", created, row.level, row.kind, row.message, data)
+
+
+def _number(event: str) -> int:
+    prefix, _, digits = event.rpartition("-")
+    if prefix != "ftevent" or not digits.isascii() or not digits.isdecimal() or len(digits) > 18:
+        raise UnknownObject("event", event)
+    return int(digits)

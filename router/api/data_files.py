@@ -1,0 +1,107 @@
+"""`/v1/files`: what specialists are made from, and what their making left."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import FileResponse
+
+from registry.data_files import PURPOSE, DataFile, DataFiles
+from registry.limits import MAX_DATA_BYTES
+from router.api.authorization import Writer
+from router.api.multipart import content, read_form
+from router.api.schema import request_body
+from router.errors import InvalidRequest
+from router.service import Service
+from router.wire.data_file import page, shown
+
+UPLOAD_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"type": "string", "enum": [PURPOSE]},
+    },
+}
+FORM_BYTES = 1 << 16
+"""Room for what a form says beside its file."""
+
+
+def data_file_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(prefix="/v1/files", tags=["fine-tuning"])
+
+    @routes.post("", openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA))
+    async def upload(request: Request, caller: Writer) -> dict[str, Any]:
+        """Send a file of rows to learn from."""
+        files = service.seen_by(caller).data
+        with service.uploads.entered("uploads"):
+            form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
+            try:
+                part = _file(form)
+                return shown(await service.writing.run(_keep, files, part))
+            finally:
+                await form.close()
+
+    @routes.get("")
+    async def list_files(
+        caller: Writer,
+        purpose: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        after: str | None = None,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> dict[str, Any]:
+        """A page of your files, the latest first."""
+        files, oldest_first = service.seen_by(caller).data, order == "asc"
+
+        def some() -> tuple[Any, bool]:
+            return files.list(limit, after, purpose, oldest_first=oldest_first)
+
+        found, more = await service.reading.run(some)
+        return page([shown(file) for file in found], more=more)
+
+    @routes.get("/{identity}")
+    async def show(identity: str, caller: Writer) -> dict[str, Any]:
+        """What is known of a file."""
+        return shown(await service.reading.run(service.seen_by(caller).data.get, identity))
+
+    @routes.get("/{identity}/content")
+    async def download(identity: str, caller: Writer) -> FileResponse:
+        """A file as it was sent."""
+        files = service.seen_by(caller).data
+        file = await service.reading.run(files.get, identity)
+        path = await service.reading.run(files.path, identity)
+        return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+
+    @routes.delete("/{identity}")
+    async def remove(identity: str, caller: Writer) -> dict[str, Any]:
+        """Forget a file; a training that is under way goes on with it."""
+        await service.writing.run(service.seen_by(caller).data.remove, identity)
+        return {"id": identity, "object": "file", "deleted": True}
+
+    return routes
+
+
+def _file(form: FormData) -> UploadFile:
+    """The file of a form.
+
+    Raises:
+        InvalidRequest: There is none, or it is for another purpose than is served.
+    """
+    for name in form:
+        if name not in ("file", "purpose") and not name.startswith("expires_after"):
+            message = f"The part {name[:64]!a} is not taken; send file and purpose."
+            raise InvalidRequest(message, param=name[:64], code="unknown_parameter")
+    if form.get("purpose") != PURPOSE:
+        message = f"Say what the file is for: the purpose that is served is '{PURPOSE}'."
+        raise InvalidRequest(message, param="purpose")
+    part = form.get("file")
+    if not isinstance(part, UploadFile):
+        message = "The part 'file' is missing; send a file of rows."
+        raise InvalidRequest(message, param="file", code="missing_required_parameter")
+    return part
+
+
+def _keep(files: DataFiles, part: UploadFile) -> DataFile:
+    with content(part) as rows:
+        return files.add(part.filename or "", rows)

@@ -1,0 +1,136 @@
+"""`/v1/fine_tuning/jobs`: ask for specialists to be made, and see how it goes."""
+
+import secrets
+import string
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from registry.errors import InvalidReference
+from registry.jobs import Job, Task, new_seed
+from registry.reference import parse_id
+from router.api.authorization import Writer
+from router.api.json_body import read_json
+from router.api.schema import json_body
+from router.errors import InvalidRequest
+from router.keyring import Caller
+from router.service import Service
+from router.wire.body import parse
+from router.wire.data_file import page
+from router.wire.job import JobRequest, checkpoint, event, shown
+
+NOBODY = "local"
+"""Whose specialists they are where nobody has a name: without keys, or with an admin's."""
+_LETTERS = string.ascii_lowercase + string.digits
+
+
+def job_routes(service: Service) -> APIRouter:
+    """The routes, served by `service`."""
+    routes = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"])
+
+    @routes.post("", openapi_extra=json_body(JobRequest))
+    async def create(request: Request, caller: Writer) -> dict[str, Any]:
+        """Have a specialist trained; once it is, `fine_tuned_model` answers."""
+        body = parse(await read_json(request), JobRequest)
+        return shown(await service.writing.run(_create, service, caller, body))
+
+    @routes.get("")
+    async def list_jobs(
+        request: Request,
+        caller: Writer,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of your jobs, the latest first; `metadata[key]=value` chooses among them."""
+        jobs, wanted = service.seen_by(caller).jobs, _metadata(request)
+        found, more = await service.reading.run(jobs.list, limit, after, wanted)
+        return page([shown(job) for job in found], more=more)
+
+    @routes.get("/{identity}")
+    async def show(identity: str, caller: Writer) -> dict[str, Any]:
+        """How far a job is."""
+        return shown(await service.reading.run(service.seen_by(caller).jobs.get, identity))
+
+    @routes.post("/{identity}/cancel")
+    async def cancel(identity: str, caller: Writer) -> dict[str, Any]:
+        """End a job; what it has learnt so far is lost."""
+        return shown(await service.writing.run(service.seen_by(caller).jobs.cancel, identity))
+
+    @routes.post("/{identity}/pause")
+    async def pause(identity: str, caller: Writer) -> dict[str, Any]:
+        """Let a job wait."""
+        return shown(await service.writing.run(service.seen_by(caller).jobs.pause, identity))
+
+    @routes.post("/{identity}/resume")
+    async def resume(identity: str, caller: Writer) -> dict[str, Any]:
+        """Let a paused job go on from where it is."""
+        return shown(await service.writing.run(service.seen_by(caller).jobs.resume, identity))
+
+    @routes.get("/{identity}/events")
+    async def events(
+        identity: str,
+        caller: Writer,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """What there is to tell of a job, the latest first."""
+        jobs = service.seen_by(caller).jobs
+        found, more = await service.reading.run(jobs.events, identity, limit, after)
+        return page([event(told) for told in found], more=more)
+
+    @routes.get("/{identity}/checkpoints")
+    async def checkpoints(
+        identity: str, caller: Writer, limit: Annotated[int, Query(ge=1, le=100)] = 10
+    ) -> dict[str, Any]:
+        """The versions that a job left."""
+        job = await service.reading.run(service.seen_by(caller).jobs.get, identity)
+        found = [checkpoint(job, each) for each in job.outcome.get("checkpoints", [])]
+        return page(found[:limit], more=len(found) > limit)
+
+    return routes
+
+
+def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
+    """Note what is asked for; blocks on the registry.
+
+    Raises:
+        InvalidRequest: No specialist can have that name.
+        UnknownModel: There is nothing of that name to train on from.
+    """
+    model = body.model
+    parent = None if model == service.base else service.resolver.version(model, caller.owner)
+    task = Task(
+        model=model,
+        parent=None if parent is None else parent.digest,
+        training_file=body.training_file,
+        validation_file=body.validation_file,
+        hyperparameters=body.wanted,
+        effort=body.effort,
+        seed=new_seed() if body.seed is None else body.seed,
+        suffix=body.suffix,
+        description=body.description,
+        metadata=body.metadata,
+    )
+    return service.seen_by(caller).jobs.create(_named(body, caller.owner), task, caller.key)
+
+
+def _named(body: JobRequest, owner: str | None) -> str:
+    """The specialist that is to be made."""
+    if body.specialist is not None:
+        field, identity = "specialist", body.specialist
+    else:
+        drawn = "ft-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
+        field, identity = "suffix", f"{owner or NOBODY}/{(body.suffix or drawn).lower()}"
+    try:
+        return parse_id(identity).id
+    except InvalidReference as error:
+        raise InvalidRequest(error.message, param=field) from error
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    """What `metadata[key]=value` asks for."""
+    return {
+        name.removeprefix("metadata[").removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }

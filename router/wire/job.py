@@ -1,0 +1,163 @@
+"""Fine-tuning jobs in the words of OpenAI's API.
+
+https://platform.openai.com/docs/api-reference/fine-tuning. Beyond it a job may say which
+`specialist` it makes, with which `description`, and with how much `effort`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from registry.jobs import Event, Job
+from router.wire.base import Body, ModelName, Text
+
+Auto = Literal["auto"]
+Identity = Annotated[Text, Field(min_length=1, max_length=64)]
+Value = Annotated[Text, Field(max_length=512)]
+MOST_METADATA, LONGEST_KEY = 16, 64
+
+
+def _small(metadata: dict[str, str]) -> dict[str, str]:
+    if len(metadata) > MOST_METADATA or any(len(key) > LONGEST_KEY for key in metadata):
+        message = f"holds at most {MOST_METADATA} keys of at most {LONGEST_KEY} characters"
+        raise PydanticCustomError("invalid_value", message)
+    return metadata
+
+
+Metadata = Annotated[dict[Text, Value], AfterValidator(_small)]
+
+
+class HyperparametersRequest(Body):
+    """How it is trained; `auto` is chosen by what there is to learn from."""
+
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
+    learning_rate_multiplier: (
+        Annotated[float, Field(gt=0, le=100, allow_inf_nan=False, strict=False)] | Auto
+    ) = Field("auto", description="Of the learning rate 0.001.")
+    rank: Annotated[int, Field(ge=1, le=256)] | Auto = Field("auto", description="Of the adapter.")
+
+    @property
+    def said(self) -> dict[str, float]:
+        """Those that were not left to be chosen."""
+        return {name: value for name, value in self if value != "auto"}
+
+
+class SupervisedRequest(Body):
+    """Learning from answers as they should be."""
+
+    hyperparameters: HyperparametersRequest = HyperparametersRequest()
+
+
+class MethodRequest(Body):
+    """How it learns."""
+
+    type: Literal["supervised"]
+    supervised: SupervisedRequest = SupervisedRequest()
+
+
+class JobRequest(Body):
+    """A training that is asked for."""
+
+    unsupported: ClassVar = {"integrations": ([],)}
+
+    model: ModelName
+    training_file: Identity
+    validation_file: Identity | None = None
+    suffix: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="The specialist's name."
+    )
+    specialist: Annotated[Text, Field(max_length=160)] | None = Field(
+        None, description="`owner/name`, in the place of a suffix."
+    )
+    description: Annotated[Text, Field(min_length=1, max_length=2000)] | None = Field(
+        None, description="What the specialist is for."
+    )
+    effort: Literal["quick", "standard", "thorough"] = "standard"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    method: MethodRequest | None = None
+    hyperparameters: HyperparametersRequest = HyperparametersRequest()
+    metadata: Metadata = Field(default_factory=dict)
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """The hyperparameters that were asked for, wherever they stand."""
+        of_method = self.method.supervised.hyperparameters.said if self.method else {}
+        return self.hyperparameters.said | of_method
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """A job, as far as it is."""
+    used = {
+        name: _whole(job.outcome.get("hyperparameters", {}).get(name, value))
+        for name, value in (_AUTO | job.task.hyperparameters).items()
+    }
+    return {
+        "id": job.id,
+        "object": "fine_tuning.job",
+        "created_at": int(job.created.timestamp()),
+        "finished_at": _seconds(job.ended) if job.status == "succeeded" else None,
+        "estimated_finish": _seconds(job.expected),
+        "model": job.task.model,
+        "specialist": job.specialist,
+        "fine_tuned_model": job.outcome.get("model"),
+        "organization_id": job.owner or "",
+        "status": job.status,
+        "training_file": job.task.training_file,
+        "validation_file": job.task.validation_file,
+        "hyperparameters": used,
+        "method": {"type": job.task.method, job.task.method: {"hyperparameters": used}},
+        "effort": job.task.effort,
+        "seed": job.task.seed,
+        "user_provided_suffix": job.task.suffix,
+        "trained_tokens": job.outcome.get("trained_tokens"),
+        "result_files": job.outcome.get("result_files", []),
+        "evaluation": job.outcome.get("evaluation", []),
+        "integrations": [],
+        "metadata": job.task.metadata,
+        "error": job.error,
+    }
+
+
+def event(told: Event) -> dict[str, Any]:
+    """Something that there is to tell of a job."""
+    return {
+        "id": told.id,
+        "object": "fine_tuning.job.event",
+        "created_at": int(told.created.timestamp()),
+        "level": told.level,
+        "type": told.kind,
+        "message": told.message,
+        "data": dict(told.data),
+    }
+
+
+def checkpoint(job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
+    """A version that a job left."""
+    return {
+        "id": f"ftckpt-{job.id.removeprefix('ftjob-')}-{found['step']}",
+        "object": "fine_tuning.job.checkpoint",
+        "created_at": _seconds(job.ended),
+        "fine_tuning_job_id": job.id,
+        "fine_tuned_model_checkpoint": found["model"],
+        "step_number": found["step"],
+        "metrics": found["metrics"],
+    }
+
+
+_AUTO: dict[str, Any] = {
+    "n_epochs": "auto",
+    "batch_size": "auto",
+    "learning_rate_multiplier": "auto",
+}
+
+
+def _whole(value: Any) -> Any:
+    """A number as it would be written: JSON made numbers of all kinds floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _seconds(moment: Any) -> int | None:
+    return None if moment is None else int(moment.timestamp())
