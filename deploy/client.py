@@ -223,6 +223,34 @@ class Client:
         """Bring a retired specialist back as it was."""
         return self._object("POST", f"/v1/specialists/{specialist}/restore")
 
+    def send(self, file: Path) -> Json:
+        """Send a file of rows to learn from."""
+        with file.open("rb") as content:
+            files = {"file": (file.name, content, "application/octet-stream")}
+            purpose = {"purpose": "fine-tune"}
+            return self._object("POST", "/v1/files", files=files, data=purpose)
+
+    def create_job(self, fields: Mapping[str, Any]) -> Json:
+        """Have a specialist trained."""
+        return self._object("POST", "/v1/fine_tuning/jobs", json=fields)
+
+    def jobs(self, limit: int) -> Json:
+        """The latest jobs, as a list object."""
+        return self._object("GET", "/v1/fine_tuning/jobs", params={"limit": limit})
+
+    def job(self, job: str) -> Json:
+        """How far a job is, and what came of it."""
+        return self._object("GET", f"/v1/fine_tuning/jobs/{job}")
+
+    def change_job(self, job: str, verb: str) -> Json:
+        """Cancel, pause or resume a job."""
+        return self._object("POST", f"/v1/fine_tuning/jobs/{job}/{verb}")
+
+    def job_events(self, job: str, limit: int, after: str | None = None) -> Json:
+        """What there is to tell of a job, the latest first, as a list object."""
+        query: dict[str, Any] = {"limit": limit} | ({} if after is None else {"after": after})
+        return self._object("GET", f"/v1/fine_tuning/jobs/{job}/events", params=query)
+
     def models(self) -> list[Json]:
         """All that may be named as `model`."""
         listed = self._object("GET", "/v1/models").get("data", [])

@@ -6,7 +6,8 @@ DeployError
 ├── PortTaken        something else listens where we should
 ├── StartFailed      the cluster did not become ready
 ├── ServerUnreachable  no Myriad answers at the URL
-└── ServerRefused    Myriad answered with an error
+├── ServerRefused    Myriad answered with an error
+└── JobFailed        a job that was followed did not come to its end
 """
 
 
@@ -47,3 +48,10 @@ class ServerRefused(DeployError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class JobFailed(DeployError):
+    """A job that was followed did not come to its end."""
+
+    def __init__(self, job: str, status: str) -> None:
+        super().__init__(f"{job} {status if status == 'failed' else f'was {status}'}")

@@ -10,9 +10,11 @@ from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
 from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
+from deploy.cli.data import app as data
 from deploy.cli.deploying import app as deploying
 from deploy.cli.doctor import doctor
 from deploy.cli.feedback import feedback
+from deploy.cli.jobs import app as jobs
 from deploy.cli.keys import app as keys
 from deploy.cli.keys import login
 from deploy.cli.lineage import lineage
@@ -35,6 +37,8 @@ for verb in (promote, rollback, canary, gate, score, aliases):
 specialists.command()(export)
 specialists.command("import")(import_)
 app.add_typer(specialists, name="specialists")
+app.add_typer(jobs, name="jobs")
+app.add_typer(data, name="data")
 app.add_typer(registry, name="registry")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")

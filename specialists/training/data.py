@@ -81,6 +81,14 @@ class Row(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file holds: rows with their places, and what is wrong with the others."""
+
+    rows: list[tuple[str, Row]]
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A row as tokens.
 
@@ -117,21 +125,32 @@ def rows_of(content: bytes, name: str) -> list[Row]:
     Raises:
         TrainingDataError: it is empty, or rows cannot be used; it names all of them.
     """
+    found = read(content, name)
+    if found.problems:
+        raise TrainingDataError(_all(name, found.problems, len(found.rows)))
+    return [row for _, row in found.rows]
+
+
+def read(content: bytes, name: str) -> Reading:
+    """The same, row by row: what can be used, and what cannot.
+
+    Raises:
+        TrainingDataError: it is no text, or empty.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
-    rows, problems = [], []
+    rows: list[tuple[str, Row]] = []
+    problems: list[str] = []
     for where, value in _values(text):
         try:
-            rows.append(_row(value))
+            rows.append((where, _row(value)))
         except ValueError as error:
             problems.append(f"{where}: {error}")
-    if problems:
-        raise TrainingDataError(_all(name, problems, len(rows)))
-    if not rows:
+    if not rows and not problems:
         raise TrainingDataError(f"{name} has no rows")
-    return rows
+    return Reading(rows, problems)
 
 
 def _values(text: str) -> Iterator[tuple[str, object]]:

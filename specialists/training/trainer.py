@@ -183,6 +183,8 @@ class _Making:
     def _split(self) -> Split:
         job, queue = self._job, self._registry.queue
         rows = rows_of(queue.content(job.training), job.task.training_name)
+        if again := len(rows) - len(set(rows)):
+            self._pulse.tell(f"{again} rows stand there more than once.", "warn")
         if job.validation is None:
             split = hold_out(rows, job.task.seed)
             if split.held:

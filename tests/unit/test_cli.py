@@ -27,7 +27,8 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "registry", "audit", "keys", "deploy")
+LOCAL = ("setup", "up", "registry", "audit", "keys", "deploy", "data")
+JOB_CHANGES = ("cancel", "pause", "resume")
 SPECIALISTS = (
     *("register", "list", "tree", "show", "retire", "restore", "visibility", "release"),
     *("export", "import"),
@@ -53,6 +54,8 @@ def test_the_commands_are_those_that_were_promised():
         *(f"registry {verb}" for verb in ("backup", "restore", "verify", "gc")),
         *("audit list", "audit verify"),
         *("keys create", "keys list", "keys revoke"),
+        *(f"jobs {verb}" for verb in ("create", "follow", "list", "show", *JOB_CHANGES)),
+        "data check",
         "deploy render",
     }
 
@@ -166,6 +169,9 @@ ASKING = {
     "specialists export": ["a/b@1", "x.tar"],
     "feedback": ["chatcmpl-x", "good"],
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
+    "jobs create": ["a/b", "--data", "rows.jsonl"],
+    "jobs list": [],
+    **{f"jobs {verb}": ["ftjob-x"] for verb in ("follow", "show", *JOB_CHANGES)},
 }
 
 

@@ -1,0 +1,103 @@
+"""`myriad data`: rows, looked at before they are trained on."""
+
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from deploy.cli.options import AsJson, group
+from deploy.cli.output import Output, add_row, facts, printable, table
+from specialists.training.effort import Effort
+
+if TYPE_CHECKING:
+    from specialists.training.inspection import Findings
+
+app = group("Look at rows before they are trained on.")
+
+SHOWN = 20
+"""Places of a kind that are named."""
+PREVIEW = 2000
+"""Characters of a row that are shown."""
+BAR = 40
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Rows to learn from.")],
+    validation: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Rows to judge the result by."),
+    ] = None,
+    effort: Annotated[Effort, typer.Option(help="How much of it is planned.")] = "standard",
+    as_json: AsJson = False,
+) -> None:
+    """Say all that is wrong with a file of rows, and what would be learnt from it, how long."""
+    from deploy.home import base_spec
+    from deploy.settings import read_settings
+    from specialists.base import locate_base
+    from specialists.engine.text import Tokenizer
+    from specialists.training.data import encode, read, read_rows
+    from specialists.training.inspection import inspect, pieces
+
+    output, settings = Output(as_json), read_settings()
+    base = locate_base(settings.base, settings.home)
+    spec, tokenizer = base_spec(settings, base), Tokenizer.from_folder(base.folder)
+    reading = read(file.read_bytes(), str(file))
+    held = read_rows(validation) if validation else []
+    parameters = spec.layers * sum(map(prod, spec.modules.values()))
+    found = inspect(reading, tokenizer, parameters, effort, held)
+    encoded = (encode(row, tokenizer, found.recipe.max_tokens) for _, row in reading.rows)
+    first = next((example for example in encoded if example is not None), None)
+    preview = [] if first is None else list(pieces(first, tokenizer))
+    shown = [{"text": text, "learnt": learnt} for text, learnt in preview]
+    output.show(asdict(found) | {"preview": shown}, *_views(found, preview))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _views(found: "Findings", preview: list[tuple[str, bool]]) -> list[RenderableType]:
+    minutes, seconds = divmod(round(found.seconds), 60)
+    recipe = found.recipe
+    pairs: dict[str, object] = {
+        "rows": f"{found.rows:,}",
+        "tokens": f"{found.tokens:,}, of which {found.learnt:,} are learnt",
+        "training": f"{recipe.epochs} passes in batches of {recipe.batch_size}, about "
+        f"{minutes}:{seconds:02} here",
+        "cannot be used": _some(found.problems, "\n"),
+        "repeated": _some(found.repeated),
+        "other answers before": _some(found.contradictions),
+        "also in validation": _some(found.leaked),
+        f"over {recipe.max_tokens} tokens": _some(found.too_long),
+    }
+    return [facts(pairs), Text(), _histogram(found.lengths), Text(), *_preview(preview)]
+
+
+def _some(places: list[str], between: str = ", ") -> str | None:
+    if not places:
+        return None
+    rest = len(places) - SHOWN
+    more = [f"and {rest:,} more"] if rest > 0 else []
+    return f"{len(places):,}: " + between.join(["", *places[:SHOWN], *more]).removeprefix(", ")
+
+
+def _histogram(lengths: dict[int | None, int]) -> RenderableType:
+    grid = table("tokens up to", "rows", "")
+    most = max(lengths.values(), default=1)
+    for bound, count in lengths.items():
+        add_row(grid, bound or "more", count, "█" * max(1, BAR * count // most))
+    return grid
+
+
+def _preview(pieces: list[tuple[str, bool]]) -> list[RenderableType]:
+    """The first row; what is learnt stands in «» too, for whoever sees no colours."""
+    if not pieces:
+        return []
+    text = Text()
+    for written, learnt in pieces:
+        shown = printable(written[:PREVIEW])
+        text.append(f"«{shown}»" if learnt else shown, style="bold green" if learnt else "dim")
+    return [Text("The first row; what is learnt is in «»:"), text]
