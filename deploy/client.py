@@ -226,9 +226,9 @@ class Client:
     def send(self, file: Path) -> Json:
         """Send a file of rows to learn from."""
         with file.open("rb") as content:
-            files = {"file": (file.name, content, "application/octet-stream")}
+            sent = {"file": (file.name, content, "application/octet-stream")}
             purpose = {"purpose": "fine-tune"}
-            return self._object("POST", "/v1/files", files=files, data=purpose)
+            return self._object("POST", "/v1/files", files=sent, data=purpose)
 
     def create_job(self, fields: Mapping[str, Any]) -> Json:
         """Have a specialist trained."""

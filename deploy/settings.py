@@ -27,7 +27,7 @@ from specialists.base import EMBEDDED
 PREFIX = "MYRIAD_"
 NESTING = "__"
 MIB = 1 << 20
-SECRETS = ("database", "api_key")
+SECRETS = ("database", "api_key", "teacher_key")
 
 
 def _split(value: object) -> object:
@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         None, description="key that the commands send; default: the one that `login` saved"
+    )
+    teacher_key: SecretStr | None = Field(
+        None, description="key that `distill` sends to the teacher; default: none"
     )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
     retention_days: float = Field(

@@ -67,12 +67,18 @@ class Dataset(BaseModel):
 
 
 class Teacher(BaseModel):
-    """A model whose answers a specialist learnt from."""
+    """A model whose answers a specialist learnt from.
+
+    `tokens` are those that it read and wrote for that, `rejected` is the share of its answers that
+    was left out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Line
     license: Line | None = None
+    tokens: NonNegativeInt | None = None
+    rejected: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class Origins(BaseModel):

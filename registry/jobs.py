@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
 
+from registry.card import Teacher
 from registry.clock import now
 from registry.database import Database
 from registry.errors import Conflict, QuotaExceeded, UnknownObject
@@ -67,6 +68,7 @@ class Task(BaseModel):
         seed: makes it repeatable.
         suffix: as it was asked for.
         description: of the specialist; None takes that of its version in service.
+        teacher: whose answers the rows are, if they are a model's.
         metadata: whatever the asker wants to find there again.
     """
 
@@ -84,6 +86,7 @@ class Task(BaseModel):
     seed: int = 0
     suffix: str | None = None
     description: str | None = None
+    teacher: Teacher | None = None
     metadata: dict[str, str] = {}
 
 

@@ -10,7 +10,9 @@ SpecialistsError
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
 ├── TrainingDataError      a row of the training data cannot be used
-└── TrainingStopped        a run was asked to end before it was done
+├── TrainingStopped        a run was asked to end before it was done
+├── BudgetSpent            a teacher may be asked no more
+└── TeacherFailed          a teacher did not answer, or refused to
 """
 
 
@@ -86,3 +88,11 @@ class TrainingDataError(SpecialistsError):
 
 class TrainingStopped(SpecialistsError):
     """A run of training was asked to end before it was done; it can be gone on with."""
+
+
+class BudgetSpent(SpecialistsError):
+    """The tokens that a teacher may take are spent."""
+
+
+class TeacherFailed(SpecialistsError):
+    """A teacher did not answer, however often it was asked, or refused to."""

@@ -12,6 +12,7 @@ from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
 from deploy.cli.data import app as data
 from deploy.cli.deploying import app as deploying
+from deploy.cli.distill import distill
 from deploy.cli.doctor import doctor
 from deploy.cli.feedback import feedback
 from deploy.cli.jobs import app as jobs
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, login, status, doctor, chat, route, feedback, train, lineage):
+for command in (setup, up, login, status, doctor, chat, route, feedback, train, distill, lineage):
     app.command()(command)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)

@@ -57,10 +57,7 @@ def create(
         asked |= {"model": model or client.base(), "training_file": client.send(data)["id"]}
         if heldout is not None:
             asked["validation_file"] = client.send(heldout)["id"]
-        job = client.create_job(asked)
-        output.show({"event": "created", "job": job}, f"Job {job['id']} makes {name}.")
-        if wait:
-            _follow(client, job["id"], output)
+        followed(client, asked, output, wait=wait)
 
 
 @app.command()
@@ -110,6 +107,18 @@ def pause(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
 def resume(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Let a paused job go on from where it is."""
     _change(job, "resume", url, as_json)
+
+
+def followed(client: "Client", asked: dict[str, Any], output: Output, *, wait: bool = True) -> None:
+    """Create a job, and follow it to its end if that is to be waited for.
+
+    Raises:
+        JobFailed: it was not trained to its end.
+    """
+    job = client.create_job(asked)
+    output.show({"event": "created", "job": job}, f"Job {job['id']} makes {asked['specialist']}.")
+    if wait:
+        _follow(client, job["id"], output)
 
 
 def _change(job: str, verb: str, url: str | None, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from registry.card import Teacher as Taught
 from registry.errors import InvalidReference
 from registry.jobs import Job, Task, new_seed
 from registry.reference import parse_id
@@ -109,6 +110,7 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         seed=new_seed() if body.seed is None else body.seed,
         suffix=body.suffix,
         description=body.description,
+        teacher=None if body.teacher is None else Taught(**body.teacher.model_dump()),
         metadata=body.metadata,
     )
     return service.seen_by(caller).jobs.create(_named(body, caller.owner), task, caller.key)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from registry.jobs import Event, Job
-from router.wire.base import Body, ModelName, Text
+from router.wire.base import Body, ModelName, Share, Text
 
 Auto = Literal["auto"]
 Identity = Annotated[Text, Field(min_length=1, max_length=64)]
@@ -58,6 +58,15 @@ class MethodRequest(Body):
     supervised: SupervisedRequest = SupervisedRequest()
 
 
+class TeacherRequest(Body):
+    """A model whose answers are learnt from; it stands in the specialist's lineage."""
+
+    name: Annotated[Text, Field(min_length=1, max_length=256)]
+    license: Annotated[Text, Field(min_length=1, max_length=256)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    rejected: Share | None = None
+
+
 class JobRequest(Body):
     """A training that is asked for."""
 
@@ -75,6 +84,7 @@ class JobRequest(Body):
     description: Annotated[Text, Field(min_length=1, max_length=2000)] | None = Field(
         None, description="What the specialist is for."
     )
+    teacher: TeacherRequest | None = Field(None, description="Whose answers the rows are.")
     effort: Literal["quick", "standard", "thorough"] = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     method: MethodRequest | None = None

@@ -24,7 +24,8 @@ class Recipe:
         batch_size: rows per step.
         max_tokens: longer rows are left out.
         patience: epochs without a better validation loss after which it is enough.
-        seed: of initialisation and order.
+        noise: added to the embeddings while training, as NEFTune's alpha (Jain et al. 2023).
+        seed: of initialisation, order and noise.
     """
 
     rank: int = 16
@@ -33,6 +34,7 @@ class Recipe:
     batch_size: int = 8
     max_tokens: int = 1024
     patience: int = 2
+    noise: float = 0.0
     seed: int = 0
 
     def steps(self, rows: int) -> int:

@@ -326,10 +326,12 @@ class _Making:
 
 
 def _origins(job: Job) -> Origins:
-    if job.task.parent is None:
-        return Origins(job=job.id)
-    parent = f"{parse_reference(job.task.model).id}@{job.task.parent}"
-    return Origins(parents=(parent,), job=job.id)
+    task = job.task
+    teachers = () if task.teacher is None else (task.teacher,)
+    if task.parent is None:
+        return Origins(teachers=teachers, job=job.id)
+    parent = f"{parse_reference(task.model).id}@{task.parent}"
+    return Origins(parents=(parent,), teachers=teachers, job=job.id)
 
 
 def _recipe(task: Task, rows: int) -> Recipe:

@@ -48,6 +48,7 @@ def test_the_commands_are_those_that_were_promised():
             "route",
             "feedback",
             "train",
+            "distill",
             "lineage",
         ),
         *(f"specialists {verb}" for verb in SPECIALISTS),

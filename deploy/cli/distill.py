@@ -1,0 +1,144 @@
+"""`myriad distill`: what a larger model can do, in a specialist."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from deploy.cli.jobs import followed
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
+from deploy.cli.output import Output, facts
+from specialists.training.effort import Effort
+
+if TYPE_CHECKING:
+    from deploy.settings import Settings
+    from specialists.training.distillation import Distilled, Wanted
+
+ROWS, NOTEBOOK = "rows.jsonl", "answers.jsonl"
+
+
+def distill(
+    specialist: SpecialistId,
+    teacher: Annotated[
+        str, typer.Option(metavar="URL", help="Its OpenAI base URL, such as https://host/v1.")
+    ],
+    teacher_model: Annotated[str, typer.Option(help="Its name there.")],
+    brief: Annotated[
+        str | None,
+        typer.Option(help="Instructions, or a file of them, that the specialist shall follow."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Requests to answer, one per line."),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Requests; default: those in --prompts, or 200."),
+    ] = None,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Tokens that the teacher may read and write.")
+    ] = 500_000,
+    judge: Annotated[
+        bool, typer.Option(help="Have the teacher judge its answers, and leave poor ones out.")
+    ] = True,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="Terms of the teacher's answers.")
+    ] = None,
+    effort: Annotated[Effort, typer.Option(help="How much training.")] = "standard",
+    train: Annotated[bool, typer.Option(help="Train on the rows, on the server.")] = True,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a model think of requests and answer them, and train a specialist on the answers."""
+    from deploy.settings import read_settings
+    from specialists.training.distillation import Wanted
+
+    output, settings, name = Output(as_json), read_settings(), id_of(specialist)
+    told, asked = _brief(brief), _requests(prompts)
+    if told is None and not asked:
+        raise typer.BadParameter("say what it shall do: --brief TEXT, or --prompts FILE")
+    wanted = Wanted(told, count or len(asked) or 200, judged=judge)
+    folder = settings.home / "distilled" / name
+    with output.told("asking") as tell:
+        found = asyncio.run(
+            _distilled(settings, (teacher, teacher_model, budget), wanted, asked, folder, tell)
+        )
+    rows = folder / ROWS
+    rows.write_bytes(found.rows)
+    output.show({"event": "distilled", **_facts(found), "rows": str(rows)}, *_views(found, rows))
+    if not train:
+        return
+    learnt: dict[str, Any] = {"name": teacher_model, "license": license_, "tokens": found.tokens}
+    learnt["rejected"] = round(found.rejection_rate, 4)
+    given = {"specialist": name, "description": told and told[:2000], "effort": effort}
+    with connect(url) as client:
+        sent = {"model": client.base(), "training_file": client.send(rows)["id"]}
+        followed(client, given | sent | {"teacher": learnt}, output)
+
+
+async def _distilled(
+    settings: "Settings",
+    whom: tuple[str, str, int],
+    wanted: "Wanted",
+    requests: list[str],
+    folder: Path,
+    tell: Any,
+) -> "Distilled":
+    from specialists.training.distillation import distil
+    from specialists.training.teacher import Notebook, Teacher
+
+    url, model, budget = whom
+    key = settings.teacher_key.get_secret_value() if settings.teacher_key else None
+    notebook = Notebook(folder / NOTEBOOK)
+    async with Teacher(url, model, notebook, key=key, budget=budget) as teacher:
+
+        def report(doing: str, done: int, of: int) -> None:
+            tell(doing, done, of, f"{teacher.spent:,} of {budget:,} tokens")
+
+        return await distil(teacher, wanted, requests, report)
+
+
+def _brief(text: str | None) -> str | None:
+    """The instructions as given, or what the file of that name holds."""
+    if text is None:
+        return None
+    try:
+        found = Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
+    except (OSError, ValueError):
+        found = text
+    if not found.strip():
+        raise typer.BadParameter("the brief is empty")
+    return found.strip()
+
+
+def _requests(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file} cannot be read as UTF-8 text: {error}") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _facts(found: "Distilled") -> dict[str, Any]:
+    return {
+        "kept": found.kept,
+        "rejected": found.rejected,
+        "tokens": found.tokens,
+        "stopped": found.stopped,
+    }
+
+
+def _views(found: "Distilled", rows: Path) -> list[RenderableType]:
+    rejected = ", ".join(f"{count} {reason}" for reason, count in found.rejected.items())
+    pairs: dict[str, object] = {
+        "kept": f"{found.kept:,} answers",
+        "left out": rejected or None,
+        "the teacher took": f"{found.tokens:,} tokens",
+        "stopped": found.stopped,
+        "rows": rows,
+    }
+    return [facts(pairs)]

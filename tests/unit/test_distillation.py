@@ -1,0 +1,273 @@
+"""Distillation from a teacher over HTTP: one that is good, slow, broken, or talks nonsense."""
+
+import asyncio
+import json
+import re
+from contextlib import contextmanager
+
+import pytest
+from cli_world import live, myriad
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from tiny import tiny_base
+from web import serve
+
+from registry.base import BaseSpec
+from registry.jobs import Status
+from specialists.errors import TeacherFailed, TrainingDataError
+from specialists.training import teacher as teachers
+from specialists.training.distillation import Wanted, distil
+from specialists.training.teacher import Notebook, Teacher
+from specialists.training.trainer import Trainer
+
+BRIEF = "Answer with the colour of what is asked about."
+
+
+def said(text, finish="stop", tokens=10):
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return JSONResponse({"choices": [choice], "usage": {"total_tokens": tokens}})
+
+
+class Scripted:
+    """A teacher who thinks of requests by number, answers each, and grades by its length."""
+
+    def __init__(self):
+        self.asked = []
+        self.keys = set()
+        self.answer = lambda request: said(f"the colour of {request}")
+        self.grade = lambda _prompt: said("5")
+        self.think = lambda known: said(
+            "\n".join(f"{n}. thing {n}" for n in range(known, known + 20))
+        )
+        self.app = FastAPI()
+        self.app.post("/v1/chat/completions")(self.chat)
+
+    def numbered(self, first):
+        return said("\n".join(f"{n}. thing {n}" for n in range(first, first + 20)))
+
+    async def chat(self, request: Request):
+        body = await request.json()
+        self.keys.add(request.headers.get("authorization"))
+        self.asked.append(body)
+        prompt = body["messages"][-1]["content"]
+        if prompt.startswith("Think of"):
+            known = [int(n) for n in re.findall(r"^thing (\d+)$", prompt, re.M)]
+            return self.think(max(known, default=-1) + 1)
+        if prompt.startswith("An assistant has these instructions"):
+            return self.grade(prompt)
+        return self.answer(prompt)
+
+
+@pytest.fixture
+def scripted():
+    return Scripted()
+
+
+@pytest.fixture
+def url(scripted, monkeypatch):
+    monkeypatch.setattr(teachers, "FIRST_WAIT_SECONDS", 0.001)
+    with serve(scripted.app) as url:
+        yield f"{url}/v1"
+
+
+@pytest.fixture
+def run(url, tmp_path):
+    def ran(wanted, requests=(), budget=100_000, **options):
+        async def asking():
+            notebook = Notebook(tmp_path / "answers.jsonl")
+            async with Teacher(url, "large", notebook, budget=budget, **options) as teacher:
+                return await distil(teacher, wanted, requests, lambda *_: None)
+
+        return asyncio.run(asking())
+
+    return ran
+
+
+def pairs(found):
+    rows = [json.loads(line)["messages"] for line in found.rows.splitlines()]
+    return [(turns[0]["content"], turns[1]["content"]) for turns in rows]
+
+
+def test_requests_are_thought_of_answered_and_kept(run, scripted):
+    found = run(Wanted(BRIEF, 30), key="secret")
+    assert pairs(found) == [(f"thing {n}", f"the colour of thing {n}") for n in range(30)]
+    assert (found.kept, found.rejected, found.stopped) == (30, {}, None)
+    assert found.tokens == 10 * len(scripted.asked) == 10 * (2 + 30 + 30)
+    assert scripted.keys == {"Bearer secret"}
+    answered = [body["messages"] for body in scripted.asked if len(body["messages"]) == 2]
+    assert all(turns[0] == {"role": "system", "content": BRIEF} for turns in answered)
+
+
+def test_what_was_answered_is_not_asked_again(run, scripted, tmp_path):
+    first = run(Wanted(BRIEF, 30))
+    count = len(scripted.asked)
+    assert run(Wanted(BRIEF, 30)) == first
+    assert len(scripted.asked) == count
+    # Cut off in the middle of a line: that answer alone is asked for again.
+    notes = tmp_path / "answers.jsonl"
+    notes.write_text(notes.read_text()[:-20])
+    assert run(Wanted(BRIEF, 30)).rows == first.rows
+    assert len(scripted.asked) == count + 1
+    assert run(Wanted(BRIEF, 30)).rows == first.rows
+    assert len(scripted.asked) == count + 1
+
+
+def test_given_requests_are_answered_without_a_brief(run, scripted):
+    found = run(Wanted(None, 3, judged=False), ["the sky", "THE SKY?", "grass", "snow"])
+    assert [request for request, _ in pairs(found)] == ["the sky", "grass", "snow"]
+    assert [len(body["messages"]) for body in scripted.asked] == [1, 1, 1]
+
+
+def test_what_is_not_good_is_left_out_and_counted(run, scripted):
+    answers = {
+        "a": said(" "),
+        "b": said("and so on", "length"),
+        "c": said("poor"),
+        "d": said("good"),
+    }
+    scripted.answer = lambda request: answers[request]
+    scripted.grade = lambda prompt: said("2/5" if "poor" in prompt else "I give it a 5")
+    found = run(Wanted(None, 4), ["a", "b", "c", "d"])
+    assert pairs(found) == [("d", "good")]
+    assert found.rejected == {"empty": 1, "cut short": 1, "judged poor": 1}
+    assert found.rejection_rate == 0.75
+
+
+def test_a_budget_is_kept_and_what_it_bought_is_used(run, scripted):
+    found = run(Wanted(None, 40, judged=False), [f"thing {n}" for n in range(40)], budget=100)
+    # As many as are asked at once may go beyond it.
+    assert 10 <= found.kept < 10 + teachers.AT_ONCE
+    assert f"{40 - found.kept} of 40" in found.stopped
+    more = run(Wanted(None, 40, judged=False), [f"thing {n}" for n in range(40)], budget=10_000)
+    assert (more.kept, more.stopped) == (40, None)
+    assert len(scripted.asked) == 40
+
+
+def test_a_budget_of_nothing_buys_nothing(run, scripted):
+    with pytest.raises(TrainingDataError, match="the budget was spent before 1 of 1"):
+        run(Wanted(None, 1), ["a"], budget=0)
+    with pytest.raises(TrainingDataError, match="budget of 0 tokens is spent"):
+        run(Wanted(BRIEF, 1), budget=0)
+    assert scripted.asked == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda: JSONResponse({"error": {"message": "busy"}}, 503),
+        lambda: JSONResponse({}, 429, {"retry-after": "0"}),
+        lambda: JSONResponse({}, 429, {"retry-after": "soon"}),
+        lambda: PlainTextResponse("<html>"),
+        lambda: JSONResponse({"choices": []}),
+        lambda: JSONResponse({"choices": [{"message": {"content": None}}]}),
+        lambda: JSONResponse([1]),
+    ],
+)
+def test_faults_are_outlasted(run, scripted, fault):
+    faults = iter([fault(), fault()])
+    scripted.answer = lambda _request: next(faults, None) or said("blue")
+    assert pairs(run(Wanted(None, 1, judged=False), ["the sky"])) == [("the sky", "blue")]
+    assert len(scripted.asked) == 3
+
+
+def test_a_teacher_that_never_answers_is_given_up(run, scripted):
+    scripted.answer = lambda _request: PlainTextResponse("<html>", 502)
+    with pytest.raises(TrainingDataError, match="nothing was learnt from the teacher: 1 no answer"):
+        run(Wanted(None, 1), ["the sky"])
+    assert len(scripted.asked) == teachers.TRIES
+
+
+def test_a_refusal_is_not_asked_again_and_told(run, scripted):
+    scripted.think = lambda _known: JSONResponse({"error": {"message": "no such model"}}, 404)
+    with pytest.raises(TeacherFailed, match="refused: 404, no such model"):
+        run(Wanted(BRIEF, 1))
+    assert len(scripted.asked) == 1
+
+
+def test_a_slow_teacher_is_asked_again(run, scripted):
+    slow = iter([True])
+
+    async def chat(request: Request):
+        if next(slow, False):
+            await asyncio.sleep(30)
+        return said("blue")
+
+    scripted.app.router.routes.clear()
+    scripted.app.post("/v1/chat/completions")(chat)
+    found = run(Wanted(None, 1, judged=False), ["the sky"], seconds=0.5)
+    assert pairs(found) == [("the sky", "blue")]
+
+
+def test_a_teacher_that_thinks_of_nothing_new_is_asked_no_more(run, scripted):
+    scripted.think = lambda _known: said("- thing one\n* thing two\n3) Thing, ONE!\n\n")
+    found = run(Wanted(BRIEF, 10, judged=False))
+    assert [request for request, _ in pairs(found)] == ["thing one", "thing two"]
+    assert len(scripted.asked) == 1 + 3 + 2
+
+
+@contextmanager
+def trained_on(tmp_path, monkeypatch):
+    """A server whose jobs are done as soon as they are asked for."""
+    base = tiny_base(tmp_path / "tiny-llama")
+    spec = BaseSpec.from_folder(base.folder, base.name)
+    with live(tmp_path / "server", spec) as server:
+        monkeypatch.setenv("MYRIAD_URL", server.url)
+        monkeypatch.setenv("MYRIAD_HOME", str(tmp_path / "home"))
+        follow = "deploy.cli.jobs._follow"
+        from deploy.cli import jobs
+
+        after = jobs._follow
+
+        def done(*words):
+            assert Trainer(server.registry, base, "me").work()
+            after(*words)
+
+        monkeypatch.setattr(follow, done)
+        yield server
+
+
+def test_from_a_brief_to_a_specialist_with_one_command(url, scripted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYRIAD_TEACHER_KEY", "mine")
+    (tmp_path / "brief.txt").write_text(BRIEF)
+    words = ["eve/colours", "--teacher", url, "--teacher-model", "large", "--brief", "brief.txt"]
+    more = ["--count", "24", "--license", "llama3.1", "--effort", "quick"]
+    with trained_on(tmp_path, monkeypatch) as server:
+        ran = myriad("distill", *words, *more)
+        assert ran.code == 0, ran.err + ran.out
+        for text in ("Asking the teacher 24/24", "24 answers", "tokens", "succeeded"):
+            assert text in ran.out
+        assert scripted.keys == {"Bearer mine"}
+        job = server.registry.jobs.list(1)[0][0]
+        assert job.status == Status.SUCCEEDED
+        made = server.registry.versions("eve/colours")
+        [teacher] = server.registry.card(made[0].digest).origins.teachers
+        assert (teacher.name, teacher.license, teacher.rejected) == ("large", "llama3.1", 0.0)
+        assert teacher.tokens == 10 * len(scripted.asked)
+        assert server.registry.card(made[0].digest).description == BRIEF
+
+
+def test_rows_alone_need_no_server(url, tmp_path, monkeypatch):
+    monkeypatch.setenv("MYRIAD_HOME", str(tmp_path))
+    (tmp_path / "asked.txt").write_text("the sky\n\ngrass\n")
+    words = ["eve/colours", "--teacher", url, "--teacher-model", "large", "--no-train", "--json"]
+    ran = myriad("distill", *words, "--prompts", str(tmp_path / "asked.txt"))
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out.splitlines()[-1])
+    assert (found["event"], found["kept"]) == ("distilled", 2)
+    assert len((tmp_path / "distilled/eve/colours/rows.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what it shall do"),
+        (["--brief", " "], "the brief is empty"),
+        (["--brief", "x", "--budget", "0"], "budget of 0 tokens is spent"),
+    ],
+)
+def test_what_cannot_be_distilled_is_refused(url, tmp_path, monkeypatch, words, said):
+    monkeypatch.setenv("MYRIAD_HOME", str(tmp_path))
+    ran = myriad("distill", "a/b", "--teacher", url, "--teacher-model", "x", *words)
+    assert ran.code != 0
+    assert said in ran.err
