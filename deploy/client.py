@@ -44,6 +44,7 @@ class Client:
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         address = _address(url)
         self.url = str(address).rstrip("/")
+        self.key: str | None = None
         self._http = httpx.Client(
             base_url=address,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -76,6 +77,7 @@ class Client:
         if not key.isascii() or not key.isprintable():
             raise InvalidSetting("that is no API key: it begins with mk_, in one line")
         self._http.headers["authorization"] = f"Bearer {key}"
+        self.key = key
 
     def close(self) -> None:
         """Close the connections."""

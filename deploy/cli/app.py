@@ -14,6 +14,7 @@ from deploy.cli.data import app as data
 from deploy.cli.deploying import app as deploying
 from deploy.cli.distill import distill
 from deploy.cli.doctor import doctor
+from deploy.cli.evaluation import eval_
 from deploy.cli.feedback import feedback
 from deploy.cli.jobs import app as jobs
 from deploy.cli.keys import app as keys
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for command in (setup, up, login, status, doctor, chat, route, feedback, train, distill, lineage):
     app.command()(command)
+app.command("eval")(eval_)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
 specialists.command()(export)

@@ -231,7 +231,7 @@ class _Run:
         learnt = sum(sum(example.learnt[1:]) for example in batch)
         loss, right, tokens = 0.0, 0, 0
         for packed in packs(batch):
-            part, hits = _loss(self.network, packed, self._noise(packed))
+            part, hits = _loss(self.network, packed)
             torch.autograd.backward(part / learnt)
             loss, right, tokens = loss + part.item(), right + hits, tokens + packed.whole
         torch.nn.utils.clip_grad_norm_(self._named.values(), 1.0)
@@ -242,15 +242,6 @@ class _Run:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss / learnt, right / learnt, tokens
-
-    def _noise(self, packed: Packed) -> torch.Tensor | None:
-        """Uniform noise for each token's embedding: [1, T, hidden], the same for the same step."""
-        if not self._recipe.noise:
-            return None
-        hidden = self.network.config.hidden_size
-        drawn = torch.Generator().manual_seed(hash((self._recipe.seed, self.now.step)) % 2**63)
-        uniform = 2 * torch.rand(1, packed.tokens.shape[1], hidden, generator=drawn) - 1
-        return uniform * self._recipe.noise / math.sqrt(packed.length * hidden)
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -319,16 +310,11 @@ def learning_rate_share(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
-def _loss(
-    network: Any, packed: Packed, noise: torch.Tensor | None = None
-) -> tuple[torch.Tensor, int]:
+def _loss(network: Any, packed: Packed) -> tuple[torch.Tensor, int]:
     """Summed cross-entropy of the learnt tokens, and how many of them were the likeliest."""
     llama = network.get_base_model()
-    embedded = llama.model.embed_tokens(packed.tokens)
     hidden = llama.model(
-        inputs_embeds=embedded if noise is None else embedded + noise.to(embedded.dtype),
-        attention_mask=packed.mask,
-        position_ids=packed.positions,
+        input_ids=packed.tokens, attention_mask=packed.mask, position_ids=packed.positions
     ).last_hidden_state
     # Logits are computed where a token is learnt, and nowhere else.
     logits = llama.lm_head(hidden[0, packed.sources]).float()

@@ -27,7 +27,6 @@ class Packed:
         sources: [N], where each learnt token is predicted: at the token before it.
         targets: [N], the learnt tokens.
         whole: tokens of the rows, were they apart.
-        length: of a row, on average.
     """
 
     tokens: torch.Tensor
@@ -36,7 +35,6 @@ class Packed:
     sources: torch.Tensor
     targets: torch.Tensor
     whole: int
-    length: float
 
 
 def packs(examples: Sequence[Example]) -> Iterator[Packed]:
@@ -54,7 +52,6 @@ def packs(examples: Sequence[Example]) -> Iterator[Packed]:
 def pack(examples: Sequence[Example]) -> Packed:
     """Examples in one sequence: what they share, then the rest of each."""
     shared = _shared(examples)
-    whole = sum(len(example.tokens) for example in examples)
     tokens = examples[0].tokens[:shared]
     positions, branches = list(range(shared)), [0] * shared
     sources: list[int] = []
@@ -75,8 +72,7 @@ def pack(examples: Sequence[Example]) -> Packed:
         mask=_mask(torch.tensor(branches)),
         sources=torch.tensor(sources),
         targets=torch.tensor(targets),
-        whole=whole,
-        length=whole / len(examples),
+        whole=sum(len(example.tokens) for example in examples),
     )
 
 

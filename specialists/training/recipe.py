@@ -24,8 +24,7 @@ class Recipe:
         batch_size: rows per step.
         max_tokens: longer rows are left out.
         patience: epochs without a better validation loss after which it is enough.
-        noise: added to the embeddings while training, as NEFTune's alpha (Jain et al. 2023).
-        seed: of initialisation, order and noise.
+        seed: of initialisation and order.
     """
 
     rank: int = 16
@@ -34,7 +33,6 @@ class Recipe:
     batch_size: int = 8
     max_tokens: int = 1024
     patience: int = 2
-    noise: float = 0.0
     seed: int = 0
 
     def steps(self, rows: int) -> int:

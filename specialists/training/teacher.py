@@ -44,12 +44,15 @@ class Answer:
 
 
 class Notebook:
-    """Answers by their questions, in a file of JSON lines; one that was cut short is left out."""
+    """Answers by their questions, in a file of JSON lines; one that was cut short is left out.
 
-    def __init__(self, file: Path) -> None:
+    Without a file they are kept in memory alone.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._known: dict[str, Answer] = {}
-        written = file.read_text() if file.is_file() else ""
+        written = file.read_text() if file is not None and file.is_file() else ""
         self._is_cut = bool(written) and not written.endswith("\n")
         for line in written.splitlines():
             try:
@@ -71,6 +74,8 @@ class Notebook:
     def note(self, question: str, answer: Answer) -> None:
         """Keep an answer."""
         self._known[question] = answer
+        if self._file is None:
+            return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"question": question, **asdict(answer)})
         with self._file.open("a") as file:
@@ -88,7 +93,7 @@ class Teacher:
         notebook: Notebook,
         *,
         key: str | None = None,
-        budget: int,
+        budget: int | None = None,
         seconds: float = 120.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -99,7 +104,7 @@ class Teacher:
             model: whom to ask.
             notebook: what was answered before.
             key: what is sent as the API key.
-            budget: tokens of prompts and answers, those in the notebook among them.
+            budget: tokens of prompts and answers, those in the notebook among them; None for any.
             seconds: for one answer.
             transport: for tests.
         """
@@ -139,7 +144,7 @@ class Teacher:
             known = self._notebook.find(question)
             if known is not None:
                 return known
-            if self.spent >= self._budget:
+            if self._budget is not None and self.spent >= self._budget:
                 raise BudgetSpent(f"the budget of {self._budget:,} tokens is spent")
             answer = await self._answered(body)
             self._notebook.note(question, answer)
@@ -161,12 +166,13 @@ class Teacher:
                 wait = max(wait, _retry_after(response))
                 continue
             if not response.is_success:
-                raise TeacherFailed(f"the teacher refused: {_refusal(response)}")
+                raise TeacherFailed(f"{self.model} refused: {_refusal(response)}")
             answer = _read(response)
             if answer is not None:
                 return answer
             said = "an answer that is none of OpenAI's"
-        raise TeacherFailed(f"the teacher did not answer in {TRIES} tries; the last time: {said}")
+        message = f"{self.model} did not answer in {TRIES} tries; the last time: {said}"
+        raise TeacherFailed(message)
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -49,6 +49,7 @@ def test_the_commands_are_those_that_were_promised():
             "feedback",
             "train",
             "distill",
+            "eval",
             "lineage",
         ),
         *(f"specialists {verb}" for verb in SPECIALISTS),
@@ -172,6 +173,7 @@ ASKING = {
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
     "jobs create": ["a/b", "--data", "rows.jsonl"],
     "jobs list": [],
+    "eval": ["a/b", "--data", "rows.jsonl"],
     **{f"jobs {verb}": ["ftjob-x"] for verb in ("follow", "show", *JOB_CHANGES)},
 }
 

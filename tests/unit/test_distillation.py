@@ -189,7 +189,7 @@ def test_a_slow_teacher_is_asked_again(run, scripted):
 
     async def chat(request: Request):
         if next(slow, False):
-            await asyncio.sleep(30)
+            await asyncio.sleep(2)
         return said("blue")
 
     scripted.app.router.routes.clear()
