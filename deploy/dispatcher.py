@@ -12,6 +12,8 @@ from router.pool import Pool
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+REST_SECONDS = 10.0
+"""After a trainer was lost: what failed at once would fail again at once."""
 
 Start = Callable[[str], Awaitable[None]]
 """Starts a trainer of a given name; done when the trainer is."""
@@ -26,6 +28,7 @@ class Dispatcher:
         self._most = most
         self._reading = Pool("queue", 1)
         self._looking: asyncio.Task[None] | None = None
+        self._trainers: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to look for jobs."""
@@ -34,17 +37,29 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Look no more; a trainer that runs ends with the process that started it."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in (self._looking, *self._trainers):
+            if task is not None:
+                task.cancel()
         self._reading.close()
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                if await self._reading.run(self._queue.waits, self._most):
-                    await self._start(f"trainer-{uuid4().hex[:12]}")
-            except StorageError as error:
-                logger.warning("the queue of jobs cannot be read: %s", error)
-            except Exception as error:
-                logger.warning("a trainer was lost: %r", error)
+            if len(self._trainers) < self._most and await self._waits():
+                trainer = asyncio.create_task(self._train())
+                self._trainers.add(trainer)
+                trainer.add_done_callback(self._trainers.discard)
+
+    async def _waits(self) -> bool:
+        try:
+            return await self._reading.run(self._queue.waits, self._most)
+        except StorageError as error:
+            logger.warning("the queue of jobs cannot be read: %s", error)
+            return False
+
+    async def _train(self) -> None:
+        try:
+            await self._start(f"trainer-{uuid4().hex[:12]}")
+        except Exception as error:
+            logger.warning("a trainer was lost: %r", error)
+            await asyncio.sleep(REST_SECONDS)

@@ -14,6 +14,8 @@ from specialists.errors import TrainingDataError
 from specialists.training.formats import as_chat
 
 SHOWN_PROBLEMS = 50
+LONGEST_TOKEN = 256
+"""Characters: texts that are too long by that measure are not even cut into tokens."""
 
 
 class Call(BaseModel):
@@ -205,6 +207,8 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
     The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
     the border between them no token may merge, since none does when the base answers.
     """
+    if sum(len(turn.content) for turn in row.messages) > limit * LONGEST_TOKEN:
+        return None
     tokens: list[int] = []
     learnt: list[bool] = []
     read = ""

@@ -28,6 +28,7 @@ class Queue:
 def started(queue, most, monkeypatch, fails=()):
     """The trainers that are started while the queue has answers."""
     monkeypatch.setattr(dispatcher, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(dispatcher, "REST_SECONDS", 0.0)
     holders = []
 
     async def start(holder):
@@ -51,6 +52,28 @@ def test_a_trainer_is_started_whenever_a_job_waits(monkeypatch):
     holders = started(queue, 2, monkeypatch)
     assert len(set(holders)) == 2
     assert set(queue.most) == {2}
+
+
+def test_as_many_train_at_once_as_may(monkeypatch):
+    monkeypatch.setattr(dispatcher, "LOOK_SECONDS", 0.0)
+    holders, both = [], asyncio.Event()
+
+    async def start(holder):
+        holders.append(holder)
+        if len(holders) == 2:
+            both.set()
+        await asyncio.Event().wait()
+
+    async def run():
+        made = Dispatcher(Queue(*[True] * 50), start, 2)
+        made.start()
+        await asyncio.wait_for(both.wait(), 60)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        made.stop()
+
+    asyncio.run(run())
+    assert len(holders) == 2
 
 
 def test_what_fails_is_tried_again(monkeypatch):

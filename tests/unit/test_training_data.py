@@ -69,6 +69,11 @@ def test_a_row_over_the_limit_is_left_out(tokenizer):
     assert encode(Row.model_validate({"messages": TURNS}), tokenizer, 8) is None
 
 
+def test_a_row_that_is_far_too_long_is_not_even_cut_into_tokens():
+    turns = [TURNS[1], {"role": "assistant", "content": "x" * 50_000_000}]
+    assert encode(Row.model_validate({"messages": turns}), None, 1024) is None
+
+
 CHAT = json.dumps({"messages": TURNS})
 
 
