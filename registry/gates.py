@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from registry.card import Card, Evaluation, Short
 
-LOWER_IS_BETTER = {"perplexity", "loss", "error_rate"}
+LOWER_IS_BETTER = {"perplexity", "divergence", "loss", "error_rate"}
 MOST = 16
 
 
@@ -18,7 +18,7 @@ class Gate(BaseModel):
         metric: as in the card's evaluation.
         at_least: a number; `base`, for what the bare base scored on the same rows; `current`, for
             what the version scored on the same data that the alias points to now, if it points to
-            any. Of perplexity, loss and error_rate the smaller is the better.
+            any. Of perplexity, divergence, loss and error_rate the smaller is the better.
         tolerance: by how much it may be worse.
     """
 

@@ -69,6 +69,8 @@ class Task(BaseModel):
         suffix: as it was asked for.
         description: of the specialist; None takes that of its version in service.
         teacher: whose answers the rows are, if they are a model's.
+        instruction: what the base was told when it gave them: the specialist learns to answer
+            without it as the base does with it. None learns the answers as they are.
         metadata: whatever the asker wants to find there again.
     """
 
@@ -87,6 +89,7 @@ class Task(BaseModel):
     suffix: str | None = None
     description: str | None = None
     teacher: Teacher | None = None
+    instruction: str | None = None
     metadata: dict[str, str] = {}
 
 

@@ -22,9 +22,16 @@ ROWS, NOTEBOOK = "rows.jsonl", "answers.jsonl"
 def distill(
     specialist: SpecialistId,
     teacher: Annotated[
-        str, typer.Option(metavar="URL", help="Its OpenAI base URL, such as https://host/v1.")
-    ],
-    teacher_model: Annotated[str, typer.Option(help="Its name there.")],
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Its OpenAI base URL, such as https://host/v1; default: the base that is served, "
+            "whose thoughts are learnt and not its words alone.",
+        ),
+    ] = None,
+    teacher_model: Annotated[
+        str, typer.Option(help="Its name there; it is needed for a URL.")
+    ] = "",
     brief: Annotated[
         str | None,
         typer.Option(help="Instructions, or a file of them, that the specialist shall follow."),
@@ -41,8 +48,13 @@ def distill(
         int, typer.Option(min=0, help="Tokens that the teacher may read and write.")
     ] = 500_000,
     judge: Annotated[
-        bool, typer.Option(help="Have the teacher judge its answers, and leave poor ones out.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--judge/--no-judge",
+            help="Have the teacher judge its answers, and leave poor ones out; default: unless it "
+            "is the base.",
+        ),
+    ] = None,
     license_: Annotated[
         str | None, typer.Option("--license", help="Terms of the teacher's answers.")
     ] = None,
@@ -57,30 +69,45 @@ def distill(
 
     output, settings, name = Output(as_json), read_settings(), id_of(specialist)
     told, asked = _brief(brief), _requests(prompts)
-    if told is None and not asked:
+    if told is None and (not asked or teacher is None):
         raise typer.BadParameter("say what it shall do: --brief TEXT, or --prompts FILE")
-    wanted = Wanted(told, count or len(asked) or 200, judged=judge)
+    if teacher is not None and not teacher_model:
+        raise typer.BadParameter("say whom to ask there: --teacher-model NAME")
+    own = teacher is None
+    judged = judge if judge is not None else not own
+    wanted = Wanted(told, count or len(asked) or 200, judged=judged)
     folder = settings.home / "distilled" / name
+    whom = _teacher(settings, teacher, teacher_model, url)
     with output.told("asking") as tell:
-        found = asyncio.run(
-            _distilled(settings, (teacher, teacher_model, budget), wanted, asked, folder, tell)
-        )
+        found = asyncio.run(_distilled(whom, budget, wanted, asked, folder, tell))
     rows = folder / ROWS
     rows.write_bytes(found.rows)
     output.show({"event": "distilled", **_facts(found), "rows": str(rows)}, *_views(found, rows))
     if not train:
         return
-    learnt: dict[str, Any] = {"name": teacher_model, "license": license_, "tokens": found.tokens}
+    learnt: dict[str, Any] = {"name": whom[1], "license": license_, "tokens": found.tokens}
     learnt["rejected"] = round(found.rejection_rate, 4)
     given = {"specialist": name, "description": told and told[:2000], "effort": effort}
+    given |= {"instruction": told} if own else {}
     with connect(url) as client:
         sent = {"model": client.base(), "training_file": client.send(rows)["id"]}
         followed(client, given | sent | {"teacher": learnt}, output)
 
 
+def _teacher(
+    settings: "Settings", teacher: str | None, model: str, url: str | None
+) -> tuple[str, str, str | None]:
+    """Where the teacher is, its name there, and the key: the served base where none is named."""
+    if teacher is not None:
+        key = settings.teacher_key
+        return teacher, model, key.get_secret_value() if key else None
+    with connect(url) as client:
+        return f"{client.url}/v1", client.base() or "", client.key
+
+
 async def _distilled(
-    settings: "Settings",
-    whom: tuple[str, str, int],
+    whom: tuple[str, str, str | None],
+    budget: int,
     wanted: "Wanted",
     requests: list[str],
     folder: Path,
@@ -89,8 +116,7 @@ async def _distilled(
     from specialists.training.distillation import distil
     from specialists.training.teacher import Notebook, Teacher
 
-    url, model, budget = whom
-    key = settings.teacher_key.get_secret_value() if settings.teacher_key else None
+    url, model, key = whom
     notebook = Notebook(folder / NOTEBOOK)
     async with Teacher(url, model, notebook, key=key, budget=budget) as teacher:
 

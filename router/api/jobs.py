@@ -110,6 +110,7 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         seed=new_seed() if body.seed is None else body.seed,
         suffix=body.suffix,
         description=body.description,
+        instruction=body.instruction,
         teacher=None if body.teacher is None else Taught(**body.teacher.model_dump()),
         metadata=body.metadata,
     )

@@ -85,6 +85,11 @@ class JobRequest(Body):
         None, description="What the specialist is for."
     )
     teacher: TeacherRequest | None = Field(None, description="Whose answers the rows are.")
+    instruction: Annotated[Text, Field(min_length=1, max_length=100_000)] | None = Field(
+        None,
+        description="What the base was told that gave the answers: the specialist learns to answer "
+        "without it as the base does with it.",
+    )
     effort: Literal["quick", "standard", "thorough"] = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     method: MethodRequest | None = None

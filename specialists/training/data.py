@@ -1,7 +1,7 @@
 """Training data: chats, read from the rows of a file and encoded for training."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -97,10 +97,12 @@ class Example:
     Attributes:
         tokens: of the whole chat.
         learnt: for each token, whether it is the assistant's and to be learnt.
+        instructed: the same row with an instruction before it, as the base saw it that answered.
     """
 
     tokens: list[int]
     learnt: list[bool]
+    instructed: "Example | None" = None
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -225,6 +227,24 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
             learnt += [False] * len(prompt) + [wanted] * end + [False] * (len(answer) - end)
             read = whole
     return Example(tokens, learnt) if len(tokens) <= limit else None
+
+
+def encode_instructed(
+    row: Row, instruction: str, tokenizer: Tokenizer, limit: int
+) -> Example | None:
+    """A row without any instruction, and with one, as an example; None when it is too long.
+
+    Only what is said there at first differs: the learnt tokens are the same. The instruction may be
+    as long as it likes.
+    """
+    turns = tuple(turn for turn in row.messages if turn.role != "system")
+    told = Message(role="system", content=instruction)
+    plain = encode(row.model_copy(update={"messages": turns}), tokenizer, limit)
+    long = len(instruction) + limit
+    there = encode(row.model_copy(update={"messages": (told, *turns)}), tokenizer, long)
+    if plain is None or there is None:
+        return None
+    return replace(plain, instructed=there)
 
 
 def _rest(text: str, read: str) -> str:

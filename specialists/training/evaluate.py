@@ -21,8 +21,9 @@ from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.hardware import choose_dtype
-from specialists.training.data import Example, Row, encode
-from specialists.training.metrics import Estimate, mean, metrics_for, perplexity
+from specialists.training.data import Example, Row, encode, encode_instructed
+from specialists.training.metrics import Estimate, mean, metrics_for, perplexity, ratio
+from specialists.training.objective import objective
 from specialists.training.packing import pack
 
 CPU = torch.device("cpu")
@@ -38,9 +39,9 @@ class Score:
     """One metric of a specialist, and the bare base's beside it.
 
     Attributes:
-        metric: `exact_match`, `token_f1`, `json_valid`, `field_accuracy` (all of `metrics.py`), or
+        metric: `exact_match`, `token_f1`, `json_valid`, `field_accuracy` (all of `metrics.py`),
             `perplexity` (exp of the mean negative log-likelihood of the reference's tokens; lower
-            is better).
+            is better), or `divergence` (from an instructed base, in nats per token; lower too).
         value: the specialist's.
         low: where its 95% interval over samples of rows begins.
         high: where that ends.
@@ -178,7 +179,7 @@ def _perplexities(
     for name, files in adapters.items():
         with _adapted(network, files) as adapted:
             doing = f"Reading references as {_article(name)}"
-            found[name] = _perplexity(adapted, examples, doing, report)
+            found[name] = _perplexity(adapted.get_base_model(), examples, doing, report)
     return found
 
 
@@ -197,9 +198,43 @@ def _adapted(network: Any, files: AdapterFiles) -> Iterator[Any]:
         shutil.copyfile(files.weights, there.weights)
         adapted = PeftModel.from_pretrained(network, folder)
     try:
-        yield adapted.get_base_model()
+        yield adapted
     finally:
         adapted.unload()
+
+
+@torch.inference_mode()
+def divergence(
+    base: Base, adapter: AdapterFiles, rows: Sequence[Row], instruction: str, data: str
+) -> Score:
+    """How far an adapter is from the base that is told an instruction, and the bare base is.
+
+    The mean Kullback-Leibler divergence, in nats, of what is predicted without the instruction from
+    what the base predicts with it, over the tokens of the answers.
+
+    Raises:
+        TrainingDataError: no row fits the base's context.
+    """
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = Tokenizer.from_folder(base.folder)
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+    limit = network.config.max_position_embeddings
+    encoded = (encode_instructed(row, instruction, tokenizer, limit) for row in rows)
+    examples = [example for example in encoded if example is not None]
+    if not examples:
+        raise TrainingDataError("every held-out row is longer than the base's context")
+    own: list[float] = []
+    bare: list[float] = []
+    with _adapted(network, adapter) as adapted:
+        for example in examples:
+            own.append(objective(adapted, [example])[0].item())
+            with adapted.disable_adapter():
+                bare.append(objective(adapted, [example])[0].item())
+    tokens = [sum(example.learnt[1:]) for example in examples]
+    found, before = ratio(own, tokens), ratio(bare, tokens)
+    ends = found.value, found.low, found.high
+    return Score("divergence", *ends, before.value, None, len(examples), data)
 
 
 @torch.inference_mode()

@@ -14,16 +14,16 @@ from random import Random
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from specialists.base import Base
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
 from specialists.training.courtesy import between_layers
-from specialists.training.data import Example, Row, encode
+from specialists.training.data import Example, Row, encode, encode_instructed
 from specialists.training.lora_network import save_adapter, with_adapter
-from specialists.training.packing import Packed, packs
+from specialists.training.objective import objective
+from specialists.training.packing import groups
 from specialists.training.recipe import Recipe
 
 SECONDS_BETWEEN = 30
@@ -93,6 +93,7 @@ def finetune(
     *,
     validation: Sequence[Row] = (),
     parent: Path | None = None,
+    instruction: str | None = None,
     keeper: Keeper | None = None,
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], None] | None = None,
@@ -107,6 +108,8 @@ def finetune(
         report: told after each step.
         validation: rows that say after which epoch it was best, and when it is enough.
         parent: folder of an adapter to go on from, in the place of a new one.
+        instruction: what the base was told that gave the answers: the adapter learns to answer
+            without it as the base does with it (see `objective.py`); None learns the answers.
         keeper: of its checkpoints; a run that it knows is gone on with.
         stop: asked after each step whether to end here, with a checkpoint.
         pause: called before each layer is computed; it may take its time.
@@ -116,10 +119,11 @@ def finetune(
         TrainingStopped: `stop` said so.
     """
     tokenizer = Tokenizer.from_folder(base.folder)
-    examples = _encoded(rows, tokenizer, recipe.max_tokens)
+    limit = recipe.max_tokens
+    examples = _encoded(rows, tokenizer, limit, instruction)
     if not examples:
-        raise TrainingDataError(f"every row is longer than {recipe.max_tokens} tokens")
-    held = _encoded(validation, tokenizer, recipe.max_tokens)
+        raise TrainingDataError(f"every row is longer than {limit} tokens")
+    held = _encoded(validation, tokenizer, limit, instruction)
     network = with_adapter(base, recipe, parent)
     if pause is not None:
         between_layers(network, pause)
@@ -133,8 +137,15 @@ def finetune(
     return _trained(run, folder, len(rows), time.monotonic() - started)
 
 
-def _encoded(rows: Sequence[Row], tokenizer: Tokenizer, limit: int) -> list[Example]:
-    encoded = (encode(row, tokenizer, limit) for row in rows)
+def _encoded(
+    rows: Sequence[Row], tokenizer: Tokenizer, limit: int, instruction: str | None
+) -> list[Example]:
+    encoded = (
+        encode(row, tokenizer, limit)
+        if instruction is None
+        else encode_instructed(row, instruction, tokenizer, limit)
+        for row in rows
+    )
     return [example for example in encoded if example is not None]
 
 
@@ -230,13 +241,14 @@ class _Run:
         """Mean loss and accuracy over the learnt tokens, and tokens in all."""
         learnt = sum(sum(example.learnt[1:]) for example in batch)
         loss, right, tokens = 0.0, 0, 0
-        for packed in packs(batch):
-            part, hits = _loss(self.network, packed)
+        for group in groups(batch):
+            part, hits = objective(self.network, group)
             torch.autograd.backward(part / learnt)
-            loss, right, tokens = loss + part.item(), right + hits, tokens + packed.whole
+            loss, right = loss + part.item(), right + hits
+            tokens += sum(len(example.tokens) for example in group)
         torch.nn.utils.clip_grad_norm_(self._named.values(), 1.0)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * learning_rate_share(
+        for weights in self._optimizer.param_groups:
+            weights["lr"] = self._recipe.learning_rate * learning_rate_share(
                 self.now.step, self.steps
             )
         self._optimizer.step()
@@ -246,9 +258,9 @@ class _Run:
     @torch.no_grad()
     def _validate(self) -> float:
         self.network.eval()
-        parts = [(_loss(self.network, packed)[0].item(), packed) for packed in packs(self._held)]
+        total = sum(objective(self.network, group)[0].item() for group in groups(self._held))
         self.network.train()
-        loss = sum(part for part, _ in parts) / sum(len(packed.targets) for _, packed in parts)
+        loss = total / sum(sum(example.learnt[1:]) for example in self._held)
         self.now.validation.append(loss)
         if _best(self.now.validation) == len(self.now.validation) - 1:
             self.now.best = _copied(self._named)
@@ -308,18 +320,6 @@ def learning_rate_share(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
-
-
-def _loss(network: Any, packed: Packed) -> tuple[torch.Tensor, int]:
-    """Summed cross-entropy of the learnt tokens, and how many of them were the likeliest."""
-    llama = network.get_base_model()
-    hidden = llama.model(
-        input_ids=packed.tokens, attention_mask=packed.mask, position_ids=packed.positions
-    ).last_hidden_state
-    # Logits are computed where a token is learnt, and nowhere else.
-    logits = llama.lm_head(hidden[0, packed.sources]).float()
-    right = int((logits.argmax(dim=-1) == packed.targets).sum())
-    return F.cross_entropy(logits, packed.targets, reduction="sum"), right
 
 
 def _trained(run: _Run, folder: Path, rows: int, seconds: float) -> Trained:

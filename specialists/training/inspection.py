@@ -11,7 +11,7 @@ import torch
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Example, Reading, Row, encode
 from specialists.training.effort import Effort
-from specialists.training.packing import packs
+from specialists.training.packing import groups, length
 from specialists.training.recipe import Recipe, recipe_for
 
 BOUNDS = (16, 32, 64, 128, 256, 512, 1024)
@@ -125,7 +125,7 @@ def _seconds(examples: Sequence[Example], recipe: Recipe, parameters: int) -> fl
     """From how many products the packed rows take, and how fast this machine multiplies."""
     size = recipe.batch_size
     batches = (examples[at : at + size] for at in range(0, len(examples), size))
-    read = sum(packed.tokens.numel() for batch in batches for packed in packs(batch))
+    read = sum(length(group) for batch in batches for group in groups(batch))
     return recipe.epochs * read * 2 * PASSES * parameters / (USED * _products_per_second())
 
 

@@ -60,6 +60,11 @@ def mean(values: Sequence[float]) -> Estimate:
     return _bootstrapped(values, [1.0] * len(values), lambda mean: mean)
 
 
+def ratio(sums: Sequence[float], counts: Sequence[float]) -> Estimate:
+    """The mean over what each row counts of: its sum, over so many."""
+    return _bootstrapped(sums, counts, lambda mean: mean)
+
+
 def perplexity(surprises: Sequence[float], tokens: Sequence[int]) -> Estimate:
     """From each row's summed negative log-likelihood, in nats, and the tokens that it is over."""
     return _bootstrapped(surprises, tokens, math.exp)

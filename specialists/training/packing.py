@@ -37,16 +37,16 @@ class Packed:
     whole: int
 
 
-def packs(examples: Sequence[Example]) -> Iterator[Packed]:
-    """All examples, in as few sequences of about `TOGETHER` tokens as their order allows."""
+def groups(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """All examples, in as few groups of about `TOGETHER` tokens as their order allows."""
     group: list[Example] = []
     for example in examples:
-        if group and _length([*group, example]) > TOGETHER:
-            yield pack(group)
+        if group and length([*group, example]) > TOGETHER:
+            yield group
             group = []
         group.append(example)
     if group:
-        yield pack(group)
+        yield group
 
 
 def pack(examples: Sequence[Example]) -> Packed:
@@ -91,6 +91,7 @@ def _shared(examples: Sequence[Example]) -> int:
     )
 
 
-def _length(examples: Sequence[Example]) -> int:
+def length(examples: Sequence[Example]) -> int:
+    """Tokens of examples in one sequence."""
     shared = _shared(examples)
     return shared + sum(len(example.tokens) - shared for example in examples)

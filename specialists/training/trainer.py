@@ -30,7 +30,7 @@ from specialists.training import curve
 from specialists.training.card import complete
 from specialists.training.courtesy import Courtesy
 from specialists.training.data import rows_of
-from specialists.training.evaluate import Score, evaluate
+from specialists.training.evaluate import Score, divergence, evaluate
 from specialists.training.finetune import Progress, Trained, finetune
 from specialists.training.pulse import Pulse
 from specialists.training.recipe import Recipe, recipe_for
@@ -215,6 +215,7 @@ class _Making:
             self._report,
             validation=split.held,
             parent=self._parent(task, scratch),
+            instruction=task.instruction,
             keeper=_Kept(self._registry, self._job, self._holder),
             stop=self._pulse.lost.is_set,
             pause=Courtesy(),
@@ -261,7 +262,11 @@ class _Making:
         files = AdapterFiles.in_folder(trained.folder)
         earlier = self._registry.files(before.digest) if before and before.kind == "lora" else None
         data = self._job.validation or f"{self._job.training} (held out)"
-        return evaluate(self._base, files, split.held, data, before=earlier)
+        scores = evaluate(self._base, files, split.held, data, before=earlier)
+        told = self._job.task.instruction
+        if told is not None:
+            scores.append(divergence(self._base, files, split.held, told, data))
+        return scores
 
     def _register(
         self, split: Split, trained: Trained, scores: list[Score], before: Version | None

@@ -247,6 +247,21 @@ def test_from_a_brief_to_a_specialist_with_one_command(url, scripted, tmp_path, 
         assert server.registry.card(made[0].digest).description == BRIEF
 
 
+def test_the_served_base_teaches_how_it_answers_when_it_is_told_something(tmp_path, monkeypatch):
+    asked = tmp_path / "asked.txt"
+    asked.write_text("\n".join(f"thing {number}" for number in range(24)))
+    with trained_on(tmp_path, monkeypatch) as server:
+        words = ["--brief", BRIEF, "--prompts", str(asked), "--effort", "quick"]
+        ran = myriad("distill", "eve/colours", *words)
+        assert ran.code == 0, ran.err + ran.out
+        told = {generation.prompt[0].content for generation in server.engine.generations}
+        assert told == {BRIEF}
+        assert all(generation.adapter is None for generation in server.engine.generations)
+        job = server.registry.jobs.list(1)[0][0]
+        assert (job.task.instruction, job.task.teacher.name) == (BRIEF, "tiny-llama")
+        assert "divergence" in ran.out
+
+
 def test_rows_alone_need_no_server(url, tmp_path, monkeypatch):
     monkeypatch.setenv("MYRIAD_HOME", str(tmp_path))
     (tmp_path / "asked.txt").write_text("the sky\n\ngrass\n")
@@ -262,6 +277,7 @@ def test_rows_alone_need_no_server(url, tmp_path, monkeypatch):
     ("words", "said"),
     [
         ([], "say what it shall do"),
+        (["--teacher-model", "", "--brief", "x"], "say whom to ask there"),
         (["--brief", " "], "the brief is empty"),
         (["--brief", "x", "--budget", "0"], "budget of 0 tokens is spent"),
     ],

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from tiny import tiny_base
 from torch.nn import functional as F
 
-from specialists.training import finetune, packing
+from specialists.training import packing
 from specialists.training.data import Example
 from specialists.training.lora_network import with_adapter
-from specialists.training.packing import pack, packs
+from specialists.training.objective import objective
+from specialists.training.packing import groups, pack
 from specialists.training.recipe import Recipe
 
 
@@ -63,7 +64,7 @@ rows = st.integers(1, 12).flatmap(
 @given(rows=rows)
 def test_loss_and_gradients_are_those_of_rows_apart(network, rows):
     packed = pack(rows)
-    loss, _ = finetune._loss(network, packed)
+    loss, _ = objective(network, rows)
     expected = oracle(network, rows)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
     for mine, theirs in zip(gradients(network, loss), gradients(network, expected), strict=True):
@@ -83,8 +84,9 @@ def test_what_all_rows_begin_with_is_computed_once():
 def test_long_rows_are_spread_over_several_sequences(monkeypatch):
     monkeypatch.setattr(packing, "TOGETHER", 10)
     examples = [example([1, 2, *[row] * 6], 1) for row in range(5)]
-    found = list(packs(examples))
+    found = [pack(group) for group in groups(examples)]
     assert [packed.tokens.shape[1] for packed in found] == [8] * 5
     monkeypatch.setattr(packing, "TOGETHER", 14)
-    assert [packed.tokens.shape[1] for packed in packs(examples)] == [14, 14, 8]
-    assert [len(packed.targets) for packed in packs(examples)] == [2, 2, 1]
+    found = [pack(group) for group in groups(examples)]
+    assert [packed.tokens.shape[1] for packed in found] == [14, 14, 8]
+    assert [len(packed.targets) for packed in found] == [2, 2, 1]

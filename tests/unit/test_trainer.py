@@ -155,6 +155,18 @@ def test_it_is_trained_on_from_another(registry, made):
     assert f"version {parent.digest}" in registry.lineage.of(parse_id("ada/dog")).nodes
 
 
+def test_a_job_learns_to_do_without_an_instruction(registry, made):
+    more = {"n_epochs": 20, "rank": 4, "learning_rate_multiplier": 30}
+    job = ask(registry, lines(30), instruction="the lazy dog", hyperparameters=more)
+    made.work()
+    done = registry.jobs.get(job.id)
+    assert done.status == Status.SUCCEEDED, done.error
+    [found] = [each for each in done.outcome["evaluation"] if each["metric"] == "divergence"]
+    assert found["low"] <= found["value"] <= found["high"]
+    assert found["value"] < 0.7 * found["base_value"]
+    assert found["rows"] == 3
+
+
 def test_few_rows_are_all_learnt_and_it_is_said(registry, made):
     job = ask(registry, lines(6))
     made.work()

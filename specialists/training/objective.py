@@ -1,0 +1,49 @@
+"""What is made small: the surprise at the answers, or the distance from an instructed base.
+
+Context distillation (Askell et al. 2021, Snell et al. 2022): rows have the answers of the base that
+was given an instruction. The adapter learns, without the instruction, all that the instructed base
+thinks of each token of them, not just which one it wrote.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from specialists.training.data import Example
+from specialists.training.packing import Packed, pack
+
+
+def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, int]:
+    """The loss summed over the learnt tokens, in nats, and how many of them were the likeliest.
+
+    It is their negative log-likelihood, or, of examples that an instructed base answered, the
+    Kullback-Leibler divergence of what is predicted here from what that base predicts there.
+    """
+    packed = pack(examples)
+    logits = _logits(network, packed)
+    right = int((logits.argmax(dim=-1) == packed.targets).sum())
+    instructed = [example.instructed for example in examples if example.instructed is not None]
+    if not instructed:
+        return F.cross_entropy(logits, packed.targets, reduction="sum"), right
+    wanted = _as_the_base(network, pack(instructed))
+    predicted = F.log_softmax(logits, dim=-1)
+    return F.kl_div(predicted, wanted, reduction="sum", log_target=True), right
+
+
+@torch.no_grad()
+def _as_the_base(network: Any, packed: Packed) -> torch.Tensor:
+    """What the base alone predicts: log-probabilities, [learnt tokens, vocabulary]."""
+    with network.disable_adapter():
+        return F.log_softmax(_logits(network, packed), dim=-1)
+
+
+def _logits(network: Any, packed: Packed) -> torch.Tensor:
+    """Where a token is learnt, and nowhere else: [learnt tokens, vocabulary]."""
+    llama = network.get_base_model()
+    hidden = llama.model(
+        input_ids=packed.tokens, attention_mask=packed.mask, position_ids=packed.positions
+    ).last_hidden_state
+    logits: torch.Tensor = llama.lm_head(hidden[0, packed.sources]).float()
+    return logits
