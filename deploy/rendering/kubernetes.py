@@ -54,7 +54,7 @@ def kubernetes_files(target: Target) -> dict[str, str]:
     files = {name: in_yaml(*documents) for name, documents in manifests.items()}
     files |= monitoring_files(target)
     return files | {
-        "kustomization.yaml": in_yaml(kustomization(target, files)),
+        "kustomization.yaml": in_yaml(kustomization(files)),
         "README.md": readme(target),
     }
 
@@ -194,13 +194,12 @@ def redis(target: Target) -> list[Manifest]:
     ]
 
 
-def kustomization(target: Target, files: Mapping[str, str]) -> Manifest:
+def kustomization(files: Mapping[str, str]) -> Manifest:
     """Names every file, so that an overlay can build on them."""
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": sorted(name for name in files if name.endswith(".yaml")),
-        "images": [_image(target.image)],
     }
 
 
@@ -320,11 +319,6 @@ def _resources(cpus: int, mib: int, gpus: int = 0) -> Manifest:
 
 def _labels(target: Target, part: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/component": part}
-
-
-def _image(image: str) -> dict[str, str]:
-    name, _, tag = image.rpartition(":")
-    return {"name": image.partition("@")[0] if "@" in image else name or tag, "newTag": tag}
 
 
 def _port(number: int) -> Manifest:
