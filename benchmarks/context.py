@@ -12,6 +12,7 @@ import tempfile
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 from rich.progress import Progress as Bars
 from transformers.utils import logging
@@ -26,6 +27,7 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Message, Row, encode, encode_instructed
+from specialists.training.effort import Effort
 from specialists.training.evaluate import divergence
 from specialists.training.finetune import finetune
 from specialists.training.recipe import recipe_for
@@ -94,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl of texts")
     parser.add_argument("--rows", type=int, default=250, help="to learn from")
+    parser.add_argument("--effort", choices=get_args(Effort), default="standard")
     parser.add_argument("--tokens", type=int, default=1000, help="of the instruction")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
@@ -111,7 +114,7 @@ def main() -> None:
             base,
             learnt,
             Path(folder),
-            recipe_for(len(learnt), "quick"),
+            recipe_for(len(learnt), arguments.effort),
             lambda step: bars.update(bar, total=step.steps, completed=step.step),
             instruction=told,
         )

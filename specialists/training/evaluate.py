@@ -24,7 +24,7 @@ from specialists.hardware import choose_dtype
 from specialists.training.data import Example, Row, encode, encode_instructed
 from specialists.training.metrics import Estimate, mean, metrics_for, perplexity, ratio
 from specialists.training.objective import objective
-from specialists.training.packing import pack
+from specialists.training.packing import groups, pack
 
 CPU = torch.device("cpu")
 ROOM = 8
@@ -227,14 +227,20 @@ def divergence(
     own: list[float] = []
     bare: list[float] = []
     with _adapted(network, adapter) as adapted:
-        for example in examples:
-            own.append(objective(adapted, [example])[0].item())
+        for group in groups(examples):
+            own += _by_example(objective(adapted, group)[0], group)
             with adapted.disable_adapter():
-                bare.append(objective(adapted, [example])[0].item())
+                bare += _by_example(objective(adapted, group)[0], group)
     tokens = [sum(example.learnt[1:]) for example in examples]
     found, before = ratio(own, tokens), ratio(bare, tokens)
     ends = found.value, found.low, found.high
     return Score("divergence", *ends, before.value, None, len(examples), data)
+
+
+def _by_example(losses: torch.Tensor, examples: Sequence[Example]) -> list[float]:
+    """The losses of all learnt tokens as each example's sum."""
+    counts = [sum(example.learnt[1:]) for example in examples]
+    return [float(part.sum()) for part in torch.split(losses, counts)]
 
 
 @torch.inference_mode()

@@ -242,7 +242,8 @@ class _Run:
         learnt = sum(sum(example.learnt[1:]) for example in batch)
         loss, right, tokens = 0.0, 0, 0
         for group in groups(batch):
-            part, hits = objective(self.network, group)
+            losses, hits = objective(self.network, group)
+            part = losses.sum()
             torch.autograd.backward(part / learnt)
             loss, right = loss + part.item(), right + hits
             tokens += sum(len(example.tokens) for example in group)
@@ -258,7 +259,8 @@ class _Run:
     @torch.no_grad()
     def _validate(self) -> float:
         self.network.eval()
-        total = sum(objective(self.network, group)[0].item() for group in groups(self._held))
+        parts = (objective(self.network, group)[0] for group in groups(self._held))
+        total = sum(losses.sum().item() for losses in parts)
         self.network.train()
         loss = total / sum(sum(example.learnt[1:]) for example in self._held)
         self.now.validation.append(loss)

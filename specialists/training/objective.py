@@ -16,20 +16,20 @@ from specialists.training.packing import Packed, pack
 
 
 def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, int]:
-    """The loss summed over the learnt tokens, in nats, and how many of them were the likeliest.
+    """The losses of the learnt tokens, in nats: [tokens]; and how many were the likeliest.
 
-    It is their negative log-likelihood, or, of examples that an instructed base answered, the
-    Kullback-Leibler divergence of what is predicted here from what that base predicts there.
+    A loss is the token's negative log-likelihood, or, of examples that an instructed base answered,
+    the Kullback-Leibler divergence of what is predicted here from what that base predicts there.
     """
     packed = pack(examples)
     logits = _logits(network, packed)
     right = int((logits.argmax(dim=-1) == packed.targets).sum())
     instructed = [example.instructed for example in examples if example.instructed is not None]
     if not instructed:
-        return F.cross_entropy(logits, packed.targets, reduction="sum"), right
+        return F.cross_entropy(logits, packed.targets, reduction="none"), right
     wanted = _as_the_base(network, pack(instructed))
     predicted = F.log_softmax(logits, dim=-1)
-    return F.kl_div(predicted, wanted, reduction="sum", log_target=True), right
+    return F.kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=-1), right
 
 
 @torch.no_grad()
