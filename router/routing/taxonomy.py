@@ -24,6 +24,8 @@ BELOW = 0.8
 """Share of a tag's specialists that have another tag too, from which on it lies below that."""
 NEAR = 0.3
 """Cosine to the centre of a niche, from which on whoever has no tags joins it."""
+SURE = 3
+"""Decimals of such a cosine; niches that differ by less are equally near."""
 CENTRE_OF = 64
 """Specialists whose mean is a niche's centre."""
 GROUPED = 2000
@@ -155,13 +157,14 @@ def _join(strangers: Sequence[_Place], homes: _Homes) -> None:
     """Let those without tags join the niche that they lie nearest to, or one of their own."""
     if not strangers:
         return
-    named = list(homes)
+    # In an order, and to a precision, that do not depend on who came first.
+    named = sorted(homes)
     # One more that is near to nobody, so that there always is one.
     centres = np.stack([*(_centre(homes[name]) for name in named), np.zeros(COARSE, np.float32)])
     left = []
     for place, row in zip(strangers, _centres(strangers) @ centres.T, strict=True):
         if row.max() >= NEAR:
-            homes[named[int(row.argmax())]].append(place)
+            homes[named[int(row.round(SURE).argmax())]].append(place)
         else:
             left.append(place)
     for niche, places in _grouped(left):

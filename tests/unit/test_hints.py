@@ -119,7 +119,9 @@ def test_what_is_awaited_goes_first(two):
     row, _ = sequence(two, [5, 6, 7], "3", max_tokens=3)
     run(two)
     assert row.generated == 3
-    settle(two)
+    # Two hints are followed, one after the other.
+    for _ in range(3):
+        settle(two)
     assert len(resident(two)) == 2
 
 
