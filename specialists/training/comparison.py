@@ -8,7 +8,7 @@ from typing import Any
 
 from specialists.errors import TeacherFailed, TrainingDataError
 from specialists.training.data import Row
-from specialists.training.metrics import Estimate, mean, metrics_for
+from specialists.training.metrics import Estimate, mean, scored
 from specialists.training.teacher import Teacher
 
 ROOM = 16
@@ -60,14 +60,7 @@ async def compare(
     if not asked:
         raise TrainingDataError("there are no rows without tools, and others are not compared")
     answers = await _answers(models, asked, report)
-    wanted = [row.answer.content for row in asked]
-    found = {
-        metric: {
-            name: mean([score(*pair) for pair in zip(texts, wanted, strict=True)])
-            for name, texts in answers.items()
-        }
-        for metric, score in metrics_for(wanted).items()
-    }
+    found = scored(answers, [row.answer.content for row in asked])
     wins = {} if judge is None else await _wins(judge, asked, answers, report)
     return Compared(len(asked), len(rows) - len(asked), found, wins)
 

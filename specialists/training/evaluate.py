@@ -1,7 +1,6 @@
 """Held-out scores of adapters and of the bare base, answered by the engine itself."""
 
 import asyncio
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import AutoConfig
 
 from registry.files import AdapterFiles
@@ -20,18 +20,18 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
-from specialists.hardware import choose_dtype
 from specialists.training.data import Example, Row, encode, encode_instructed
-from specialists.training.metrics import Estimate, mean, metrics_for, perplexity, ratio
-from specialists.training.objective import objective
+from specialists.training.lora_network import bare_network
+from specialists.training.metrics import Estimate, perplexity, ratio, scored
+from specialists.training.objective import logits, objective
 from specialists.training.packing import groups, pack
 
-CPU = torch.device("cpu")
 ROOM = 8
 """Tokens that an answer may have beyond its reference before it is cut."""
 BASE = "base"
 """What the bare base is called among those that are scored."""
 PERPLEXITY = "perplexity"
+TOO_LONG = "every held-out row is longer than the base's context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,9 @@ def evaluate(
     Raises:
         TrainingDataError: no row fits.
     """
-    scored = {"specialist": adapter} | ({"before": before} if before is not None else {})
-    found = figures(base, scored, rows, report)
+    adapters = {"specialist": adapter} | ({"before": before} if before is not None else {})
+    fitting = _that_fit(base, rows)
+    found = _figures(base, adapters, fitting, report)
     return [
         Score(
             metric,
@@ -92,39 +93,28 @@ def evaluate(
             high=own["specialist"].high,
             base_value=own[BASE].value,
             before_value=own["before"].value if "before" in own else None,
-            rows=len(rows),
+            rows=len(fitting),
             data=data,
         )
         for metric, own in found.items()
     ]
 
 
-def figures(
+def _figures(
     base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
 ) -> dict[str, dict[str, Estimate]]:
-    """Every metric of every adapter and of the bare base, by name.
-
-    Raises:
-        TrainingDataError: no row fits the base's context.
-    """
-    fitting = _that_fit(base, rows)
-    if not fitting:
-        raise TrainingDataError("every held-out row is longer than the base's context")
-    wanted, answers = asyncio.run(_answers(base, adapters, fitting, report))
-    found = {
-        metric: {
-            name: mean([score(*pair) for pair in zip(texts, wanted, strict=True)])
-            for name, texts in answers.items()
-        }
-        for metric, score in metrics_for(wanted).items()
-    }
-    return found | {PERPLEXITY: _perplexities(base, adapters, fitting, report)}
+    """Every metric of every adapter and of the bare base, by name."""
+    wanted, answers = asyncio.run(_answers(base, adapters, rows, report))
+    return scored(answers, wanted) | {PERPLEXITY: _perplexities(base, adapters, rows, report)}
 
 
 def _that_fit(base: Base, rows: Sequence[Row]) -> list[Row]:
     tokenizer = Tokenizer.from_folder(base.folder)
     limit = AutoConfig.from_pretrained(base.folder).max_position_embeddings - ROOM
-    return [row for row in rows if encode(row, tokenizer, limit) is not None]
+    fitting = [row for row in rows if encode(row, tokenizer, limit) is not None]
+    if not fitting:
+        raise TrainingDataError(TOO_LONG)
+    return fitting
 
 
 async def _answers(
@@ -168,10 +158,7 @@ def _perplexities(
     base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
 ) -> dict[str, Estimate]:
     """Of the references, by the base and by each adapter that PEFT can load."""
-    from transformers import AutoModelForCausalLM
-
-    tokenizer = Tokenizer.from_folder(base.folder)
-    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+    tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
     limit = network.config.max_position_embeddings
     encoded = (encode(row, tokenizer, limit) for row in rows)
     examples = [example for example in encoded if example is not None]
@@ -193,9 +180,7 @@ def _adapted(network: Any, files: AdapterFiles) -> Iterator[Any]:
     from peft import PeftModel
 
     with tempfile.TemporaryDirectory() as folder:
-        there = AdapterFiles.in_folder(Path(folder))
-        shutil.copyfile(files.config, there.config)
-        shutil.copyfile(files.weights, there.weights)
+        files.copied_into(Path(folder))
         adapted = PeftModel.from_pretrained(network, folder)
     try:
         yield adapted
@@ -215,15 +200,12 @@ def divergence(
     Raises:
         TrainingDataError: no row fits the base's context.
     """
-    from transformers import AutoModelForCausalLM
-
-    tokenizer = Tokenizer.from_folder(base.folder)
-    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+    tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
     limit = network.config.max_position_embeddings
     encoded = (encode_instructed(row, instruction, tokenizer, limit) for row in rows)
     examples = [example for example in encoded if example is not None]
     if not examples:
-        raise TrainingDataError("every held-out row is longer than the base's context")
+        raise TrainingDataError(TOO_LONG)
     own: list[float] = []
     bare: list[float] = []
     with _adapted(network, adapter) as adapted:
@@ -231,7 +213,7 @@ def divergence(
             own += _by_example(objective(adapted, group)[0], group)
             with adapted.disable_adapter():
                 bare += _by_example(objective(adapted, group)[0], group)
-    tokens = [sum(example.learnt[1:]) for example in examples]
+    tokens = _counts(examples)
     found, before = ratio(own, tokens), ratio(bare, tokens)
     ends = found.value, found.low, found.high
     return Score("divergence", *ends, before.value, None, len(examples), data)
@@ -239,25 +221,20 @@ def divergence(
 
 def _by_example(losses: torch.Tensor, examples: Sequence[Example]) -> list[float]:
     """The losses of all learnt tokens as each example's sum."""
-    counts = [sum(example.learnt[1:]) for example in examples]
-    return [float(part.sum()) for part in torch.split(losses, counts)]
+    return [float(part.sum()) for part in torch.split(losses, _counts(examples))]
+
+
+def _counts(examples: Sequence[Example]) -> list[int]:
+    """Learnt tokens of each."""
+    return [sum(example.learnt[1:]) for example in examples]
 
 
 @torch.inference_mode()
 def _perplexity(llama: Any, examples: Sequence[Example], doing: str, report: Progress) -> Estimate:
     surprises: list[float] = []
-    tokens: list[int] = []
-    for number, example in enumerate(examples, 1):
-        losses = token_losses(llama, example)
-        surprises.append(float(losses.sum()))
-        tokens.append(len(losses))
-        report(doing, number, len(examples))
-    return perplexity(surprises, tokens)
-
-
-def token_losses(llama: Any, example: Example) -> torch.Tensor:
-    """Negative log-likelihood, in nats, of each learnt token: [learnt tokens]."""
-    packed = pack([example])
-    hidden = llama.model(input_ids=packed.tokens).last_hidden_state[0, packed.sources]
-    logits = llama.lm_head(hidden).float()
-    return torch.nn.functional.cross_entropy(logits, packed.targets, reduction="none")
+    for group in groups(examples):
+        packed = pack(group)
+        losses = cross_entropy(logits(llama, packed), packed.targets, reduction="none")
+        surprises += _by_example(losses, group)
+        report(doing, len(surprises), len(examples))
+    return perplexity(surprises, _counts(examples))

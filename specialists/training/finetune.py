@@ -191,6 +191,7 @@ class _Run:
     ) -> None:
         self.network = network.train()
         self.examples = examples
+        self._order: list[Example] = []
         self._held = held
         self._recipe = recipe
         self._named = {
@@ -232,10 +233,12 @@ class _Run:
 
     def _batch(self) -> list[Example]:
         epoch, at = divmod(self.now.step, self.epoch_steps)
-        order = list(self.examples)
-        Random(f"{self._recipe.seed} {epoch}").shuffle(order)  # noqa: S311 (no secret is made)
+        if at == 0 or not self._order:
+            self._order = list(self.examples)
+            shuffled = Random(f"{self._recipe.seed} {epoch}")  # noqa: S311 (no secret is made)
+            shuffled.shuffle(self._order)
         size = self._recipe.batch_size
-        return order[at * size : (at + 1) * size]
+        return self._order[at * size : (at + 1) * size]
 
     def _learn(self, batch: list[Example]) -> tuple[float, float, int]:
         """Mean loss and accuracy over the learnt tokens, and tokens in all."""

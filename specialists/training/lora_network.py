@@ -15,6 +15,13 @@ CPU = torch.device("cpu")
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+def bare_network(base: Base) -> Any:
+    """The base as transformers has it, in what this machine computes fast."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+
+
 def with_adapter(base: Base, recipe: Recipe, parent: Path | None = None) -> Any:
     """The base with a new adapter, or with one to go on from; only the adapter is trained.
 
@@ -24,10 +31,8 @@ def with_adapter(base: Base, recipe: Recipe, parent: Path | None = None) -> Any:
         parent: folder of a LoRA adapter.
     """
     from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM
 
-    dtype = choose_dtype("auto", CPU)
-    bare = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
+    bare = bare_network(base)
     if parent is not None:
         return PeftModel.from_pretrained(bare, parent, is_trainable=True)
     config = LoraConfig(

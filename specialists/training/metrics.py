@@ -55,6 +55,19 @@ def metrics_for(references: Sequence[str]) -> Mapping[str, Callable[[str, str], 
     return usual
 
 
+def scored(
+    answers: Mapping[str, Sequence[str]], references: Sequence[str]
+) -> dict[str, dict[str, Estimate]]:
+    """Every metric that suits the references, of everybody's answers, by their names."""
+    return {
+        metric: {
+            name: mean([score(*pair) for pair in zip(texts, references, strict=True)])
+            for name, texts in answers.items()
+        }
+        for metric, score in metrics_for(references).items()
+    }
+
+
 def mean(values: Sequence[float]) -> Estimate:
     """The mean over rows, each with the same weight."""
     return _bootstrapped(values, [1.0] * len(values), lambda mean: mean)

@@ -22,13 +22,13 @@ def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, 
     the Kullback-Leibler divergence of what is predicted here from what that base predicts there.
     """
     packed = pack(examples)
-    logits = _logits(network, packed)
-    right = int((logits.argmax(dim=-1) == packed.targets).sum())
+    here = logits(network.get_base_model(), packed)
+    right = int((here.argmax(dim=-1) == packed.targets).sum())
     instructed = [example.instructed for example in examples if example.instructed is not None]
     if not instructed:
-        return F.cross_entropy(logits, packed.targets, reduction="none"), right
+        return F.cross_entropy(here, packed.targets, reduction="none"), right
     wanted = _as_the_base(network, pack(instructed))
-    predicted = F.log_softmax(logits, dim=-1)
+    predicted = F.log_softmax(here, dim=-1)
     return F.kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=-1), right
 
 
@@ -36,14 +36,13 @@ def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, 
 def _as_the_base(network: Any, packed: Packed) -> torch.Tensor:
     """What the base alone predicts: log-probabilities, [learnt tokens, vocabulary]."""
     with network.disable_adapter():
-        return F.log_softmax(_logits(network, packed), dim=-1)
+        return F.log_softmax(logits(network.get_base_model(), packed), dim=-1)
 
 
-def _logits(network: Any, packed: Packed) -> torch.Tensor:
+def logits(llama: Any, packed: Packed) -> torch.Tensor:
     """Where a token is learnt, and nowhere else: [learnt tokens, vocabulary]."""
-    llama = network.get_base_model()
     hidden = llama.model(
         input_ids=packed.tokens, attention_mask=packed.mask, position_ids=packed.positions
     ).last_hidden_state
-    logits: torch.Tensor = llama.lm_head(hidden[0, packed.sources]).float()
-    return logits
+    found: torch.Tensor = llama.lm_head(hidden[0, packed.sources]).float()
+    return found

@@ -43,8 +43,6 @@ CANDIDATE = "candidate"
 """The alias of what was trained last, whether or not it is served."""
 RESULTS = "fine-tune-results"
 """The purpose of files that a job left."""
-LEARNING_RATE = 1e-3
-"""What a learning-rate multiplier multiplies."""
 OURS = "Something went wrong in the trainer; the job's id is in its log."
 
 
@@ -230,9 +228,7 @@ class _Making:
             return None
         folder = scratch / "parent"
         folder.mkdir()
-        files, there = self._registry.files(task.parent), AdapterFiles.in_folder(folder)
-        there.config.write_bytes(files.config.read_bytes())
-        there.weights.write_bytes(files.weights.read_bytes())
+        self._registry.files(task.parent).copied_into(folder)
         return folder
 
     def _report(self, step: Progress) -> None:
@@ -348,7 +344,7 @@ def _recipe(task: Task, rows: int) -> Recipe:
         if name in asked
     }
     if "learning_rate_multiplier" in asked:
-        said["learning_rate"] = LEARNING_RATE * asked["learning_rate_multiplier"]
+        said["learning_rate"] = chosen.learning_rate * asked["learning_rate_multiplier"]
     return replace(chosen, **said)
 
 
@@ -356,7 +352,7 @@ def _used(recipe: Recipe) -> Mapping[str, float]:
     return {
         "n_epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
-        "learning_rate_multiplier": recipe.learning_rate / LEARNING_RATE,
+        "learning_rate_multiplier": recipe.learning_rate / Recipe.learning_rate,
         "rank": recipe.rank,
     }
 

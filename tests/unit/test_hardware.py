@@ -118,3 +118,11 @@ def test_scoring_tells_how_far_it_is(base, tmp_path):
     ]
     for who in ("base", "specialist"):
         assert (f"Reading references as the {who}", 3, 3) in told
+
+
+def test_rows_that_do_not_fit_are_not_counted(base, tmp_path):
+    adapter = AdapterFiles.in_folder(make_adapter(base, tmp_path, seed=1))
+    long = Message(role="user", content="the fox " * 2000)
+    rows = [*ROWS, Row(messages=(long, ROWS[0].answer))]
+    scores = evaluation.evaluate(base, adapter, rows, "sha256:x")
+    assert {score.rows for score in scores} == {len(ROWS)}
