@@ -20,6 +20,7 @@ from transformers.utils import logging
 from benchmarks.report import Row as Figure
 from benchmarks.report import at_least, at_most, show, write_json
 from deploy.settings import read_settings
+from registry.effort import Effort
 from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
 from specialists.engine.core import SamplingParams
@@ -27,7 +28,6 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Message, Row, encode, encode_instructed
-from specialists.training.effort import Effort
 from specialists.training.evaluate import divergence
 from specialists.training.finetune import finetune
 from specialists.training.recipe import recipe_for

@@ -23,10 +23,10 @@ from transformers.utils import logging
 
 from benchmarks.report import Row, write_json
 from deploy.settings import Settings, read_settings
+from registry.effort import Effort
 from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base, locate_base
 from specialists.training import data
-from specialists.training.effort import Effort
 from specialists.training.finetune import finetune
 from specialists.training.metrics import same_answer
 from specialists.training.recipe import recipe_for

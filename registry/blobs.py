@@ -72,6 +72,15 @@ class Blobs(Protocol):
         """Forget what is kept here only because it was read."""
 
 
+def ensure(store: Blobs, digest: str, content: Buffer) -> None:
+    """Put a blob again that was collected since it was put.
+
+    Within a writing transaction: nothing is collected while one is open.
+    """
+    if not store.has(digest):
+        store.put(content)
+
+
 class BlobStore:
     """A folder of blobs. A blob is there whole or not at all, whatever stops the writer."""
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select, true
 
-from registry.blobs import Blobs
-from registry.clock import now
+from registry import queries
+from registry.blobs import Blobs, ensure
+from registry.clock import aware, now
 from registry.content import Buffer
 from registry.database import Database
 from registry.errors import InvalidInput, QuotaExceeded, UnknownObject
@@ -69,9 +70,7 @@ class DataFiles:
             "created": now(),
         }
         with self._database.write() as connection:
-            # It may have been collected since it was put.
-            if not self._blobs.has(blob):
-                self._blobs.put(content)
+            ensure(self._blobs, blob, content)
             self._require_room(connection, len(content))
             connection.execute(insert(files).values(values))
             return _file(connection.execute(self._named(identity)).one())
@@ -134,10 +133,10 @@ class DataFiles:
                 raise UnknownObject("file", identity)
 
     def _seen(self) -> ColumnElement[bool]:
-        return true() if self._owner is None else files.c.owner == self._owner
+        return queries.of_owner(files.c.owner, self._owner)
 
     def _named(self, identity: str) -> Any:
-        return select(files).where(files.c.id == identity, self._seen())
+        return queries.file(identity, self._owner)
 
     def _require_room(self, connection: Any, more: int) -> None:
         bound = self._quota.bytes
@@ -149,5 +148,5 @@ class DataFiles:
 
 
 def _file(row: Row[Any]) -> DataFile:
-    created = row.created.replace(tzinfo=UTC)
+    created = aware(row.created)
     return DataFile(row.id, row.owner, row.name, row.purpose, row.content, row.nbytes, created)

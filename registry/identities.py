@@ -9,4 +9,9 @@ _LENGTH = 24
 
 def new_id(prefix: str) -> str:
     """An id that nobody had before, such as `file-…`."""
-    return f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(_LENGTH))}"
+    return f"{prefix}-{drawn(_LENGTH, _LETTERS)}"
+
+
+def drawn(length: int, letters: str) -> str:
+    """Letters that nobody can foresee."""
+    return "".join(secrets.choice(letters) for _ in range(length))

@@ -13,21 +13,23 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
+from registry import queries
 from registry.card import Teacher
-from registry.clock import now
+from registry.clock import aware, now
 from registry.database import Database
+from registry.effort import Effort
 from registry.errors import Conflict, QuotaExceeded, UnknownObject
 from registry.identities import new_id
 from registry.quota import UNLIMITED, Quota, read
 from registry.reference import parse_id
-from registry.tables import files, job_events, jobs
+from registry.tables import job_events, jobs
 from registry.view import View
 
 MOST_WAITING = 100
@@ -84,7 +86,7 @@ class Task(BaseModel):
     validation_name: str = ""
     method: Literal["supervised", "dpo"] = "supervised"
     hyperparameters: dict[str, float] = {}
-    effort: Literal["quick", "standard", "thorough"] = "standard"
+    effort: Effort = "standard"
     seed: int = 0
     suffix: str | None = None
     description: str | None = None
@@ -289,15 +291,11 @@ class Jobs:
         return row
 
     def _seen(self) -> ColumnElement[bool]:
-        owner = self._view.owner
-        return (jobs.c.base == self._view.base) & (
-            true() if owner is None else jobs.c.owner == owner
-        )
+        own = queries.of_owner(jobs.c.owner, self._view.owner)
+        return (jobs.c.base == self._view.base) & own
 
     def _file(self, connection: Connection, identity: str) -> Row[Any]:
-        owner = self._view.owner
-        mine = true() if owner is None else files.c.owner == owner
-        row = connection.execute(select(files).where(files.c.id == identity, mine)).one_or_none()
+        row = connection.execute(queries.file(identity, self._view.owner)).one_or_none()
         if row is None:
             raise UnknownObject("file", identity)
         return row
@@ -353,22 +351,18 @@ def to_job(row: Row[Any]) -> Job:
         training=row.training,
         validation=row.validation,
         status=Status(row.status),
-        created=row.created.replace(tzinfo=UTC),
-        began=_aware(row.began),
-        ended=_aware(row.ended),
-        expected=_aware(row.expected),
+        created=aware(row.created),
+        began=aware(row.began),
+        ended=aware(row.ended),
+        expected=aware(row.expected),
         checkpoint=row.checkpoint,
         outcome=json.loads(row.outcome),
         error=None if row.error is None else json.loads(row.error),
     )
 
 
-def _aware(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
 def _event(row: Row[Any]) -> Event:
-    created, data = row.created.replace(tzinfo=UTC), json.loads(row.data)
+    created, data = aware(row.created), json.loads(row.data)
     return Event(f"ftevent-{row.id}", created, row.level, row.kind, row.message, data)
 
 

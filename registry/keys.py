@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from registry import audit
-from registry.clock import now
+from registry.clock import aware, now
 from registry.database import Database
 from registry.errors import InvalidInput, UnknownKey
+from registry.identities import drawn
 from registry.quota import UNLIMITED, Quota, read
 from registry.reference import NAME
 from registry.scopes import Scope
@@ -92,7 +93,7 @@ class Keys:
             InvalidInput: a part of it cannot be used; the message says which.
         """
         _check(name, scopes, owner, expires)
-        identity = "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
+        identity = drawn(12, _ID_LETTERS)
         text = f"mk_{identity}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         held, hashed = frozenset(scopes), _hash(text)
         made = Key(identity, name, owner, held, _utc_now(), expires, None, hashed, quota)
@@ -183,9 +184,9 @@ def _key(row: Row[Any]) -> Key:
         name=row.name,
         owner=row.owner,
         scopes=frozenset(map(Scope, row.scopes.split())),
-        created=row.created.replace(tzinfo=UTC),
-        expires=_aware(row.expires),
-        revoked=_aware(row.revoked),
+        created=aware(row.created),
+        expires=aware(row.expires),
+        revoked=aware(row.revoked),
         hash=row.hash,
         quota=read(row.quota),
     )
@@ -193,7 +194,3 @@ def _key(row: Row[Any]) -> Key:
 
 def _plain(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)

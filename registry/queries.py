@@ -147,6 +147,16 @@ def owned(owner: str) -> ColumnElement[bool]:
     return and_(specialists.c.id > f"{owner}/", specialists.c.id < f"{owner}0")
 
 
+def of_owner(column: ColumnElement[Any], owner: str | None) -> ColumnElement[bool]:
+    """Rows of an owner, who stands in a column of theirs; for None those of all."""
+    return true() if owner is None else column == owner
+
+
+def file(identity: str, owner: str | None) -> Select[Any]:
+    """A file by its id, if it is the owner's; for None whoever's it is."""
+    return select(files).where(files.c.id == identity, of_owner(files.c.owner, owner))
+
+
 def _of_specialist(found: Select[Any]) -> Select[Any]:
     return found.join(specialists, specialists.c.id == versions.c.specialist)
 

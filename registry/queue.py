@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
-from registry.blobs import Blobs
+from registry.blobs import Blobs, ensure
 from registry.clock import now
 from registry.content import Buffer
 from registry.database import Database
@@ -92,8 +92,7 @@ class Queue:
         blob = self._blobs.put(checkpoint)
         with self._database.write() as connection:
             _held(connection, job, holder, (*UNDER_WAY, Status.PAUSED))
-            if not self._blobs.has(blob):
-                self._blobs.put(checkpoint)
+            ensure(self._blobs, blob, checkpoint)
             values = {"checkpoint": blob, "attempts": 0, "until": _later()}
             connection.execute(update(jobs).where(jobs.c.seq == job.seq).values(values))
 

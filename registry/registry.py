@@ -9,7 +9,7 @@ from registry import archive, audit, bundle, licences, lookup, queries, records,
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
-from registry.blobs import Blobs
+from registry.blobs import Blobs, ensure
 from registry.card import Card, Evaluation
 from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
@@ -152,9 +152,8 @@ class Registry(Catalogue):
             card=digest_bytes(card.canonical()),
         )
         with self._database.write() as connection:
-            # Nothing is collected from here on; what was, since it was put, comes back.
-            self._keep(manifest.config, rebuilt)
-            self._keep(manifest.weights, weights)
+            ensure(self._blobs, manifest.config, rebuilt)
+            ensure(self._blobs, manifest.weights, weights)
             nbytes = len(config) + len(weights)
             terms, outlier = self._base.license, adapter.outlier
             wanted = records.Wanted(alias, visibility, terms, nbytes, self._quota, outlier)
@@ -247,10 +246,6 @@ class Registry(Catalogue):
         with self._database.write() as connection:
             lookup.require(connection, reference, self._view)
             records.show_to(connection, reference.id, visibility)
-
-    def _keep(self, name: str, content: Buffer) -> None:
-        if not self._blobs.has(name):
-            self._blobs.put(content)
 
     def backup(self, file: Path) -> archive.Contents:
         """Write all that is registered into a file; see `archive.backup`."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deploy.cli.options import AsJson, group
 from deploy.cli.output import Output, add_row, facts, printable, table
-from specialists.training.effort import Effort
+from registry.effort import Effort
 
 if TYPE_CHECKING:
     from specialists.training.inspection import Findings

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from deploy.cli.jobs import followed
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output, facts
-from specialists.training.effort import Effort
+from registry.effort import Effort
 
 if TYPE_CHECKING:
     from deploy.settings import Settings

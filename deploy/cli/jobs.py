@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, table
 from deploy.errors import JobFailed
-from specialists.training.effort import Effort
+from registry.effort import Effort
 
 if TYPE_CHECKING:
     from deploy.client import Client

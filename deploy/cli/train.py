@@ -13,7 +13,7 @@ from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output
 from deploy.cli.specialists import evaluation, registered, send
 from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
-from specialists.training.effort import Effort
+from registry.effort import Effort
 
 if TYPE_CHECKING:
     from deploy.progress import Told

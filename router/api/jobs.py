@@ -1,6 +1,5 @@
 """`/v1/fine_tuning/jobs`: ask for specialists to be made, and see how it goes."""
 
-import secrets
 import string
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 
 from registry.card import Teacher as Taught
 from registry.errors import InvalidReference
+from registry.identities import drawn
 from registry.jobs import Job, Task, new_seed
 from registry.reference import parse_id
 from router.api.authorization import Writer
@@ -122,8 +122,8 @@ def _named(body: JobRequest, owner: str | None) -> str:
     if body.specialist is not None:
         field, identity = "specialist", body.specialist
     else:
-        drawn = "ft-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
-        field, identity = "suffix", f"{owner or NOBODY}/{(body.suffix or drawn).lower()}"
+        name = (body.suffix or f"ft-{drawn(8, _LETTERS)}").lower()
+        field, identity = "suffix", f"{owner or NOBODY}/{name}"
     try:
         return parse_id(identity).id
     except InvalidReference as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from registry.effort import Effort
 from registry.jobs import Event, Job
 from router.wire.base import Body, ModelName, Share, Text
 
@@ -90,7 +91,7 @@ class JobRequest(Body):
         description="What the base was told that gave the answers: the specialist learns to answer "
         "without it as the base does with it.",
     )
-    effort: Literal["quick", "standard", "thorough"] = "standard"
+    effort: Effort = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     method: MethodRequest | None = None
     hyperparameters: HyperparametersRequest = HyperparametersRequest()

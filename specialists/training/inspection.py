@@ -8,9 +8,9 @@ from itertools import groupby, pairwise
 
 import torch
 
+from registry.effort import Effort
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Example, Reading, Row, encode
-from specialists.training.effort import Effort
 from specialists.training.packing import groups, length
 from specialists.training.recipe import Recipe, recipe_for
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from specialists.training.effort import Effort
+from registry.effort import Effort
 
 EPOCHS: dict[Effort, int] = {"quick": 2, "standard": 4, "thorough": 8}
 FEWEST_STEPS: dict[Effort, int] = {"quick": 30, "standard": 80, "thorough": 160}
