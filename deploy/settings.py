@@ -197,8 +197,7 @@ class Settings(BaseSettings):
     @property
     def location(self) -> Location:
         """Where the registry keeps what it knows."""
-        url = self.database.get_secret_value() if self.database else None
-        return Location(self.home, url, self.files)
+        return Location(self.home, revealed(self.database), self.files)
 
     @property
     def server_url(self) -> str:
@@ -206,6 +205,11 @@ class Settings(BaseSettings):
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         host = f"[{reached}]" if ":" in reached else reached
         return (self.url or f"http://{host}:{self.port}").rstrip("/")
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """A secret as whoever needs it sends it."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def read_settings(**given: Any) -> Settings:

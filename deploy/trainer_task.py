@@ -1,13 +1,13 @@
 """Training as a Ray task: a process that does one job after the other, behind everything else."""
 
 import os
-import warnings
 from contextlib import closing
 from typing import Any
 
 import ray
 
 from deploy.home import open_registry
+from deploy.quiet import quiet
 from deploy.settings import Settings
 from specialists.base import locate_base
 from specialists.hardware import cores
@@ -18,7 +18,6 @@ CPUS = 0.1
 
 def train(settings: Settings, holder: str) -> None:
     """Do jobs until there is none left."""
-    _quiet()
     import torch
 
     from specialists.training.trainer import Trainer
@@ -26,7 +25,7 @@ def train(settings: Settings, holder: str) -> None:
     torch.set_num_threads(settings.training.threads or cores())
     settings = settings.with_secrets
     base = locate_base(settings.base, settings.home)
-    with closing(open_registry(settings, base)) as registry:
+    with quiet(), closing(open_registry(settings, base)) as registry:
         trainer = Trainer(registry, base, holder, settings.training.jobs, behind_everything)
         while trainer.work():
             pass
@@ -43,15 +42,6 @@ def behind_everything() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         os.nice(19)
-
-
-def _quiet() -> None:
-    """Keep bars that nobody sees out of the log."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.simplefilter("ignore")
 
 
 def start(settings: Settings, holder: str) -> Any:

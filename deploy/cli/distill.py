@@ -98,9 +98,10 @@ def _teacher(
     settings: "Settings", teacher: str | None, model: str, url: str | None
 ) -> tuple[str, str, str | None]:
     """Where the teacher is, its name there, and the key: the served base where none is named."""
+    from deploy.settings import revealed
+
     if teacher is not None:
-        key = settings.teacher_key
-        return teacher, model, key.get_secret_value() if key else None
+        return teacher, model, revealed(settings.teacher_key)
     with connect(url) as client:
         return f"{client.url}/v1", client.base() or "", client.key
 

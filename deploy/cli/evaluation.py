@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,7 @@ def eval_(
         if version is not None:
             scores = _scores(found, model, names[-1], digest_file(data))
             client.score(*version, scores)
-    output.show(_as_json(found), *_views(found, names))
+    output.show(asdict(found), *_views(found, names))
 
 
 async def _compared(
@@ -65,12 +66,11 @@ async def _compared(
     judge: tuple[str | None, str],
     tell: Any,
 ) -> "Compared":
-    from deploy.settings import read_settings
+    from deploy.settings import read_settings, revealed
     from specialists.training.comparison import compare
     from specialists.training.teacher import Notebook, Teacher
 
     (url, key), (judge_url, judge_model) = server, judge
-    secret = read_settings().teacher_key
     async with AsyncExitStack() as stack:
 
         async def asked(where: str, name: str, key: str | None) -> Teacher:
@@ -79,8 +79,7 @@ async def _compared(
         models = {name: await asked(url, name, key) for name in names}
         judging = None
         if judge_url is not None:
-            secret_key = secret.get_secret_value() if secret else None
-            judging = await asked(judge_url, judge_model, secret_key)
+            judging = await asked(judge_url, judge_model, revealed(read_settings().teacher_key))
         return await compare(models, rows, judging, tell)
 
 
@@ -95,12 +94,6 @@ def _scores(found: "Compared", model: str, base: str, data: str) -> list[dict[st
         }
         for metric, own in found.figures.items()
     ]
-
-
-def _as_json(found: "Compared") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(found)
 
 
 def _views(found: "Compared", names: list[str]) -> list[RenderableType]:

@@ -55,12 +55,11 @@ def connect(url: str | None, key: str | None = None) -> "Client":
     """
     from deploy.client import Client
     from deploy.keyfile import saved_key
-    from deploy.settings import read_settings
+    from deploy.settings import read_settings, revealed
 
     settings = read_settings()
     client = Client(url or settings.server_url)
-    configured = settings.api_key.get_secret_value() if settings.api_key else None
-    client.use_key(key or configured or saved_key(settings.home, client.url))
+    client.use_key(key or revealed(settings.api_key) or saved_key(settings.home, client.url))
     return client
 
 

@@ -1,8 +1,6 @@
 """`myriad train`: from chat rows to a specialist in service."""
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +11,7 @@ from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output
 from deploy.cli.specialists import evaluation, registered, send
 from deploy.errors import DeployError, InvalidSetting, ServerUnreachable
+from deploy.quiet import quiet
 from registry.effort import Effort
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def train(
     target = folder or settings.home / "trained" / name
     target.mkdir(parents=True, exist_ok=True)
     served = _served_base(url) if register else None
-    with _quiet():
+    with quiet():
         base = _prepare(settings, output)
         _require_same(base.name, served)
         wanted = {"rank": rank, "epochs": epochs, "learning_rate": learning_rate}
@@ -139,18 +138,6 @@ def _require_same(base: str, served: str | None) -> None:
             f"this would train for the base {base}, but the server has {served}: "
             "set MYRIAD_BASE to the same for both, or train with --no-register"
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the training libraries have to say among themselves."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _prepare(settings: "Settings", output: Output) -> "Base":

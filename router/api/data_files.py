@@ -13,7 +13,8 @@ from router.api.multipart import content, read_form
 from router.api.schema import request_body
 from router.errors import InvalidRequest
 from router.service import Service
-from router.wire.data_file import page, shown
+from router.wire.data_file import shown
+from router.wire.page import page
 
 UPLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",

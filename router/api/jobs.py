@@ -17,8 +17,8 @@ from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
-from router.wire.data_file import page
 from router.wire.job import JobRequest, checkpoint, event, shown
+from router.wire.page import page
 
 NOBODY = "local"
 """Whose specialists they are where nobody has a name: without keys, or with an admin's."""
