@@ -1,153 +1,27 @@
-"""Jobs: trainings that somebody asked for, and what became of them.
+"""Jobs as those who ask for them see them; those who train are at `queue.py`.
 
-    queued → validating_files → running → succeeded
-                    │              └────→ failed
-                    └───────────────────→ failed
-    paused ⇄ queued; whatever has not ended may be cancelled, whatever is not done paused
-
-This is the side of those who ask; those who train are at `queue.py`. What is asked of a job that
-is being trained takes effect when its trainer next reports.
+What is asked of a job that is being trained takes effect when its trainer next reports.
 """
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
 
 from registry import queries
-from registry.card import Teacher
-from registry.clock import aware, now
+from registry.clock import now
 from registry.database import Database
-from registry.effort import Effort
 from registry.errors import Conflict, QuotaExceeded, UnknownObject
 from registry.identities import new_id
-from registry.quota import UNLIMITED, Quota, read
+from registry.job import UNDER_WAY, Event, Job, Status, Task, move, tell, to_event, to_job
+from registry.quota import UNLIMITED, Quota
 from registry.reference import parse_id
 from registry.tables import job_events, jobs
 from registry.view import View
 
 MOST_WAITING = 100
 """Jobs of one owner that have not ended."""
-
-
-class Status(StrEnum):
-    """How far a job is."""
-
-    QUEUED = "queued"
-    VALIDATING = "validating_files"
-    RUNNING = "running"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-UNDER_WAY = (Status.QUEUED, Status.VALIDATING, Status.RUNNING)
-ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
-Level = Literal["info", "warn", "error"]
-Kind = Literal["message", "metrics"]
-
-
-class Task(BaseModel):
-    """What is to be done.
-
-    Attributes:
-        model: what is trained on from, as it was asked for.
-        parent: the digest of that version; None for the base.
-        training_file: its id.
-        training_name: its name.
-        validation_file: its id, if there is one.
-        validation_name: its name.
-        method: `supervised` or `dpo`.
-        hyperparameters: those that were asked for; the rest is chosen.
-        effort: by which the rest is chosen.
-        seed: makes it repeatable.
-        suffix: as it was asked for.
-        description: of the specialist; None takes that of its version in service.
-        teacher: whose answers the rows are, if they are a model's.
-        instruction: what the base was told when it gave them: the specialist learns to answer
-            without it as the base does with it. None learns the answers as they are.
-        metadata: whatever the asker wants to find there again.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str
-    parent: str | None = None
-    training_file: str
-    training_name: str = ""
-    validation_file: str | None = None
-    validation_name: str = ""
-    method: Literal["supervised", "dpo"] = "supervised"
-    hyperparameters: dict[str, float] = {}
-    effort: Effort = "standard"
-    seed: int = 0
-    suffix: str | None = None
-    description: str | None = None
-    teacher: Teacher | None = None
-    instruction: str | None = None
-    metadata: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A training; moments are in UTC.
-
-    Attributes:
-        id: `ftjob-…`.
-        seq: its number.
-        owner: whose it is.
-        actor: the key that asked for it.
-        quota: that key's.
-        specialist: what it will be a version of.
-        task: what was asked for.
-        training: the blob of the rows.
-        validation: the blob of the rows that it is judged by, if they were given.
-        status: how far it is.
-        created: when it was asked for.
-        began: when it was first trained.
-        ended: when it was done, whatever the end.
-        expected: when it may be done.
-        checkpoint: the blob from which it goes on.
-        outcome: what came of it, by name.
-        error: why it failed: `code`, `message`, `param`.
-    """
-
-    id: str
-    seq: int
-    owner: str | None
-    actor: str | None
-    quota: Quota
-    specialist: str
-    task: Task
-    training: str
-    validation: str | None
-    status: Status
-    created: datetime
-    began: datetime | None
-    ended: datetime | None
-    expected: datetime | None
-    checkpoint: str | None
-    outcome: Mapping[str, Any]
-    error: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that there is to tell of a job."""
-
-    id: str
-    created: datetime
-    level: Level
-    kind: Kind
-    message: str
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Jobs:
@@ -271,7 +145,7 @@ class Jobs:
                 wanted &= job_events.c.id < _number(after)
             statement = select(job_events).where(wanted).order_by(job_events.c.id.desc())
             rows = connection.execute(statement.limit(limit + 1)).all()
-        return [_event(row) for row in rows[:limit]], len(rows) > limit
+        return [to_event(row) for row in rows[:limit]], len(rows) > limit
 
     def _move(self, identity: str, before: Sequence[Status], after: Status) -> Job:
         with self._database.write() as connection:
@@ -309,61 +183,6 @@ class Jobs:
 def new_seed() -> int:
     """A seed for whoever gave none."""
     return secrets.randbelow(2**31)
-
-
-def move(connection: Connection, seq: int, status: Status, **more: object) -> None:
-    """Say how far a job is."""
-    ended = {"ended": now(), "expected": None} if status in ENDED else {}
-    values = {"status": status, **ended, **more}
-    connection.execute(update(jobs).where(jobs.c.seq == seq).values(values))
-
-
-def tell(
-    connection: Connection,
-    seq: int,
-    level: Level,
-    message: str,
-    kind: Kind = "message",
-    data: Mapping[str, Any] | None = None,
-) -> None:
-    """Add something to a job's events."""
-    values = {
-        "job": seq,
-        "created": now(),
-        "level": level,
-        "kind": kind,
-        "message": message,
-        "data": json.dumps(data or {}),
-    }
-    connection.execute(insert(job_events).values(values))
-
-
-def to_job(row: Row[Any]) -> Job:
-    """A row of the table as a job."""
-    return Job(
-        id=row.id,
-        seq=row.seq,
-        owner=row.owner,
-        actor=row.actor,
-        quota=read(row.quota),
-        specialist=row.specialist,
-        task=Task.model_validate_json(row.task),
-        training=row.training,
-        validation=row.validation,
-        status=Status(row.status),
-        created=aware(row.created),
-        began=aware(row.began),
-        ended=aware(row.ended),
-        expected=aware(row.expected),
-        checkpoint=row.checkpoint,
-        outcome=json.loads(row.outcome),
-        error=None if row.error is None else json.loads(row.error),
-    )
-
-
-def _event(row: Row[Any]) -> Event:
-    created, data = aware(row.created), json.loads(row.data)
-    return Event(f"ftevent-{row.id}", created, row.level, row.kind, row.message, data)
 
 
 def _number(event: str) -> int:

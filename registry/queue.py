@@ -18,7 +18,7 @@ from registry.clock import now
 from registry.content import Buffer
 from registry.database import Database
 from registry.errors import Lost
-from registry.jobs import UNDER_WAY, Job, Kind, Level, Status, move, tell, to_job
+from registry.job import UNDER_WAY, Job, Kind, Level, Status, move, tell, to_job
 from registry.tables import jobs
 
 HELD_SECONDS = 20.0

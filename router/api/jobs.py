@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from registry.card import Teacher as Taught
 from registry.errors import InvalidReference
 from registry.identities import drawn
-from registry.jobs import Job, Task, new_seed
+from registry.job import Job, Task
+from registry.jobs import new_seed
 from registry.reference import parse_id
 from router.api.authorization import Writer
 from router.api.json_body import read_json

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from registry.effort import Effort
-from registry.jobs import Event, Job
+from registry.job import Event, Job
 from router.wire.base import Body, ModelName, Share, Text
 
 Auto = Literal["auto"]

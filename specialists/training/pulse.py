@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from registry.errors import Lost, StorageError
-from registry.jobs import Job, Kind, Level, Status
+from registry.job import Job, Kind, Level, Status
 from registry.queue import Queue
 
 logger = logging.getLogger(__name__)

@@ -1,15 +1,12 @@
-"""Trainers: take jobs from the queue and do them, from rows to a version in service."""
+"""Trainers: take jobs from the queue and do them."""
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from registry.card import Card, Dataset, Origins
 from registry.errors import (
     Conflict,
     InvalidInput,
@@ -19,35 +16,16 @@ from registry.errors import (
     StorageError,
     UnknownSpecialist,
 )
-from registry.files import AdapterFiles
-from registry.jobs import Job, Task
-from registry.reference import parse_reference
+from registry.job import Job
 from registry.registry import Registry
-from registry.version import Version
 from specialists.base import Base
 from specialists.errors import TrainingDataError, TrainingStopped
-from specialists.training import curve
-from specialists.training.card import complete
-from specialists.training.courtesy import Courtesy
-from specialists.training.data import rows_of
-from specialists.training.evaluate import Score, divergence, evaluate
-from specialists.training.finetune import Progress, Trained, finetune
+from specialists.training.making import InvalidValidation, Making
 from specialists.training.pulse import Pulse
-from specialists.training.recipe import Recipe, recipe_for
-from specialists.training.split import Split, held_apart, hold_out
-from specialists.training.verdict import shortcomings
 
 logger = logging.getLogger(__name__)
 
-CANDIDATE = "candidate"
-"""The alias of what was trained last, whether or not it is served."""
-RESULTS = "fine-tune-results"
-"""The purpose of files that a job left."""
 OURS = "Something went wrong in the trainer; the job's id is in its log."
-
-
-class _InvalidValidation(TrainingDataError):
-    """It is the rows to judge by that cannot be used."""
 
 
 class Trainer:
@@ -91,7 +69,7 @@ class Trainer:
         try:
             with pulse.beating(), tempfile.TemporaryDirectory() as scratch:
                 seen = self._registry.seen_by(job.owner, job.actor, job.quota)
-                making = _Making(seen, self._base, job, self._holder, pulse)
+                making = Making(seen, self._base, job, self._holder, pulse)
                 done = self._computing.submit(making.done, Path(scratch))
                 outcome = done.result()
             queue.succeed(job, self._holder, outcome)
@@ -108,7 +86,7 @@ class Trainer:
 def _reason(job: Job, error: Exception) -> tuple[str, str, str | None]:
     """What is said of a job that cannot be done: code, message and parameter."""
     match error:
-        case _InvalidValidation():
+        case InvalidValidation():
             return "invalid_validation_file", str(error), "validation_file"
         case TrainingDataError():
             return "invalid_training_file", str(error), "training_file"
@@ -123,244 +101,3 @@ def _reason(job: Job, error: Exception) -> tuple[str, str, str | None]:
         case _:
             logger.error("job %s failed", job.id, exc_info=error)
             return "server_error", OURS, None
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A job's checkpoints, in the registry."""
-
-    registry: Registry
-    job: Job
-    holder: str
-
-    def read(self) -> bytes | None:
-        return self.registry.queue.kept(self.job)
-
-    def write(self, checkpoint: bytes) -> None:
-        # Whose the job is, is asked elsewhere.
-        with suppress(Lost):
-            self.registry.queue.keep(self.job, self.holder, checkpoint)
-
-
-class _Making:
-    """One job, from its rows to its outcome."""
-
-    def __init__(self, registry: Registry, base: Base, job: Job, holder: str, pulse: Pulse) -> None:
-        self._registry = registry
-        self._base = base
-        self._job = job
-        self._holder = holder
-        self._pulse = pulse
-
-    def done(self, scratch: Path) -> dict[str, Any]:
-        """Train, score, register and, if it may be served, promote; what came of it, by name.
-
-        Raises:
-            TrainingDataError: there is nothing that can be learnt.
-            TrainingStopped: the job is not ours any more.
-            RegistryError: the result cannot be registered.
-        """
-        split = self._split()
-        recipe = _recipe(self._job.task, len(split.learnt))
-        trained = self._train(split, recipe, scratch)
-        before = self._in_service()
-        scores = self._scores(split, trained, before)
-        version = self._register(split, trained, scores, before)
-        model = self._promote(version, scores)
-        return {
-            "model": model,
-            "version": version.number,
-            "digest": version.digest,
-            "trained_tokens": trained.tokens,
-            "hyperparameters": _used(recipe),
-            "result_files": self._results(trained),
-            "evaluation": [asdict(score) for score in scores],
-            "checkpoints": [_checkpoint(version, trained)],
-        }
-
-    def _split(self) -> Split:
-        job, queue = self._job, self._registry.queue
-        rows = rows_of(queue.content(job.training), job.task.training_name)
-        if again := len(rows) - len(set(rows)):
-            self._pulse.tell(f"{again} rows stand there more than once.", "warn")
-        if job.validation is None:
-            split = hold_out(rows, job.task.seed)
-            if split.held:
-                self._pulse.tell(f"{len(split.held)} rows are held out to judge the result by.")
-            else:
-                few = f"{len(rows)} rows are too few to hold some out: the result is not judged."
-                self._pulse.tell(few, "warn")
-            return split
-        try:
-            held = rows_of(queue.content(job.validation), job.task.validation_name)
-            split = held_apart(rows, held)
-        except TrainingDataError as error:
-            raise _InvalidValidation(str(error)) from error
-        if split.repeated:
-            message = f"{split.repeated} rows are not learnt from: the validation file has them."
-            self._pulse.tell(message, "warn")
-        return split
-
-    def _train(self, split: Split, recipe: Recipe, scratch: Path) -> Trained:
-        task = self._job.task
-        self._pulse.is_running()
-        self._pulse.tell("Fine-tuning job started")
-        trained = finetune(
-            self._base,
-            split.learnt,
-            scratch / "adapter",
-            recipe,
-            self._report,
-            validation=split.held,
-            parent=self._parent(task, scratch),
-            instruction=task.instruction,
-            keeper=_Kept(self._registry, self._job, self._holder),
-            stop=self._pulse.lost.is_set,
-            pause=Courtesy(),
-        )
-        if trained.left_out:
-            message = f"{trained.left_out} rows were left out: over {recipe.max_tokens} tokens."
-            self._pulse.tell(message, "warn")
-        return trained
-
-    def _parent(self, task: Task, scratch: Path) -> Path | None:
-        if task.parent is None:
-            return None
-        folder = scratch / "parent"
-        folder.mkdir()
-        self._registry.files(task.parent).copied_into(folder)
-        return folder
-
-    def _report(self, step: Progress) -> None:
-        held = step.validation_loss
-        said = f"Step {step.step}/{step.steps}: training loss={step.loss:.2f}"
-        said += "" if held is None else f", validation loss={held:.2f}"
-        figures = {
-            "step": step.step,
-            "total_steps": step.steps,
-            "train_loss": step.loss,
-            "train_mean_token_accuracy": step.accuracy,
-            "tokens_per_second": step.tokens_per_second,
-        }
-        more = {} if held is None else {"valid_loss": held, "full_valid_loss": held}
-        self._pulse.measure(said, figures | more, step.seconds_left)
-
-    def _in_service(self) -> Version | None:
-        try:
-            return self._registry.get(self._job.specialist)
-        except UnknownSpecialist:
-            return None
-
-    def _scores(self, split: Split, trained: Trained, before: Version | None) -> list[Score]:
-        if not split.held:
-            return []
-        self._pulse.tell(f"Answering {len(split.held)} held-out rows")
-        files = AdapterFiles.in_folder(trained.folder)
-        earlier = self._registry.files(before.digest) if before and before.kind == "lora" else None
-        data = self._job.validation or f"{self._job.training} (held out)"
-        scores = evaluate(self._base, files, split.held, data, before=earlier)
-        told = self._job.task.instruction
-        if told is not None:
-            scores.append(divergence(self._base, files, split.held, told, data))
-        return scores
-
-    def _register(
-        self, split: Split, trained: Trained, scores: list[Score], before: Version | None
-    ) -> Version:
-        card = self._draft(before)
-        name = self._job.task.training_name
-        learnt = Dataset(name=name, digest=self._job.training, rows=trained.rows)
-        base = self._registry.base_spec
-        final = complete(card, base.name, base.digest, learnt, split.learnt, scores)
-        files = AdapterFiles.in_folder(trained.folder)
-        version, _ = self._registry.register(
-            final, files.config.read_bytes(), files.weights.read_bytes(), CANDIDATE
-        )
-        self._pulse.tell(f"New fine-tuned model created: {version.id}@{version.number}")
-        return version
-
-    def _draft(self, before: Version | None) -> Card:
-        """The card in service without what its training had added, or a new one."""
-        job = self._job
-        fields: dict[str, Any] = {"id": job.specialist}
-        fields["description"] = f"Fine-tuned on {job.task.training_name}."
-        if before is not None:
-            kept = before.card.model_dump(exclude_defaults=True)
-            added = {"evaluation", "origins", "private_examples", "base", "base_digest"}
-            fields |= {name: value for name, value in kept.items() if name not in added}
-        if job.task.description is not None:
-            fields["description"] = job.task.description
-        fields["origins"] = _origins(job).model_dump(exclude_defaults=True)
-        return Card.of(fields)
-
-    def _promote(self, version: Version, scores: list[Score]) -> str:
-        """Put a version into service that may be; the reference by which it answers."""
-        candidate = f"{version.id}:{CANDIDATE}"
-        reasons = list(shortcomings(scores))
-        if version.quarantined is not None:
-            reasons = [version.quarantined]
-        if not reasons:
-            try:
-                reason = f"trained by {self._job.id}"
-                self._registry.aliases.promote(f"{version.id}@{version.number}", reason=reason)
-            except Conflict as error:
-                reasons = [error.message]
-        if not reasons:
-            return version.id
-        self._pulse.tell(f"It is not in service, but at {candidate}. {' '.join(reasons)}", "warn")
-        return candidate
-
-    def _results(self, trained: Trained) -> list[str]:
-        held, name = trained.validation, self._job.specialist
-        contents = {
-            "metrics.csv": curve.table(trained.losses, held),
-            "loss.svg": curve.picture(trained.losses, held, f"{name}: loss"),
-        }
-        try:
-            return [
-                self._registry.data.add(name, content.encode(), RESULTS).id
-                for name, content in contents.items()
-            ]
-        except QuotaExceeded as error:
-            self._pulse.tell(f"The loss curve was not kept. {error.message}", "warn")
-            return []
-
-
-def _origins(job: Job) -> Origins:
-    task = job.task
-    teachers = () if task.teacher is None else (task.teacher,)
-    if task.parent is None:
-        return Origins(teachers=teachers, job=job.id)
-    parent = f"{parse_reference(task.model).id}@{task.parent}"
-    return Origins(parents=(parent,), teachers=teachers, job=job.id)
-
-
-def _recipe(task: Task, rows: int) -> Recipe:
-    asked = task.hyperparameters
-    chosen = recipe_for(rows, task.effort, task.seed)
-    said: dict[str, Any] = {
-        field: int(asked[name])
-        for name, field in (("n_epochs", "epochs"), ("batch_size", "batch_size"), ("rank", "rank"))
-        if name in asked
-    }
-    if "learning_rate_multiplier" in asked:
-        said["learning_rate"] = chosen.learning_rate * asked["learning_rate_multiplier"]
-    return replace(chosen, **said)
-
-
-def _used(recipe: Recipe) -> Mapping[str, float]:
-    return {
-        "n_epochs": recipe.epochs,
-        "batch_size": recipe.batch_size,
-        "learning_rate_multiplier": recipe.learning_rate / Recipe.learning_rate,
-        "rank": recipe.rank,
-    }
-
-
-def _checkpoint(version: Version, trained: Trained) -> dict[str, Any]:
-    step = trained.best_step
-    metrics: dict[str, float] = {"step": step, "train_loss": trained.losses[step - 1]}
-    if trained.validation_loss is not None:
-        metrics |= {"valid_loss": trained.validation_loss}
-        metrics |= {"full_valid_loss": trained.validation_loss}
-    return {"step": step, "model": f"{version.id}@{version.number}", "metrics": metrics}

@@ -13,7 +13,7 @@ from tiny import tiny_base
 from web import serve
 
 from registry.base import BaseSpec
-from registry.jobs import Status
+from registry.job import Status
 from specialists.errors import TeacherFailed, TrainingDataError
 from specialists.training import teacher as teachers
 from specialists.training.distillation import Wanted, distil

@@ -20,7 +20,8 @@ from registry.errors import (
     QuotaExceeded,
     UnknownObject,
 )
-from registry.jobs import ENDED, MOST_WAITING, UNDER_WAY, Status, Task
+from registry.job import ENDED, UNDER_WAY, Status, Task
+from registry.jobs import MOST_WAITING
 from registry.quota import Quota
 from registry.registry import Registry
 from registry.tables import jobs

@@ -6,7 +6,7 @@ import pytest
 from served import BASE, served, service
 
 from registry import limits
-from registry.jobs import Status
+from registry.job import Status
 from registry.scopes import Scope
 from router import keyring
 from router.api import data_files

@@ -7,11 +7,11 @@ from tiny import tiny_base
 
 from registry.base import BaseSpec
 from registry.errors import StorageError
-from registry.jobs import Status, Task
+from registry.job import Status, Task
 from registry.quota import Quota
 from registry.reference import parse_id
 from registry.registry import Registry
-from specialists.training import finetune, pulse, trainer
+from specialists.training import finetune, making, pulse, trainer
 from specialists.training.evaluate import Score
 from specialists.training.trainer import Trainer
 from specialists.training.verdict import shortcomings
@@ -208,7 +208,7 @@ def test_what_we_did_wrong_is_logged_and_not_told(registry, made, monkeypatch, c
     def broken(*_args, **_more):
         raise ZeroDivisionError("a secret of ours")
 
-    monkeypatch.setattr(trainer, "finetune", broken)
+    monkeypatch.setattr(making, "finetune", broken)
     job = ask(registry, lines(9))
     made.work()
     failed = registry.jobs.get(job.id)
@@ -231,7 +231,7 @@ class Interrupting:
 
     def __init__(self, monkeypatch, registry, job, step, doing):
         self._steps = step
-        train = trainer.finetune
+        train = making.finetune
 
         def interrupted(*words, **more):
             stop = more["stop"]
@@ -247,7 +247,7 @@ class Interrupting:
 
             return train(*words, **(more | {"stop": asked}))
 
-        monkeypatch.setattr(trainer, "finetune", interrupted)
+        monkeypatch.setattr(making, "finetune", interrupted)
 
 
 @pytest.mark.parametrize("step", [1, 4])
@@ -294,7 +294,7 @@ def test_a_trainer_that_dies_is_followed_by_another(registry, made, monkeypatch,
     class Killed(BaseException):
         pass
 
-    report = trainer._Making._report
+    report = making.Making._report
 
     def killing(self, step):
         report(self, step)
@@ -302,7 +302,7 @@ def test_a_trainer_that_dies_is_followed_by_another(registry, made, monkeypatch,
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer._Making, "_report", killing)
+        patched.setattr(making.Making, "_report", killing)
         with pytest.raises(Killed):
             made.work()
     assert registry.jobs.get(job.id).status == Status.RUNNING
