@@ -26,7 +26,6 @@ class Packed:
         mask: [1, 1, T, T], whether a token (third dimension) sees another (fourth).
         sources: [N], where each learnt token is predicted: at the token before it.
         targets: [N], the learnt tokens.
-        whole: tokens of the rows, were they apart.
     """
 
     tokens: torch.Tensor
@@ -34,7 +33,6 @@ class Packed:
     mask: torch.Tensor
     sources: torch.Tensor
     targets: torch.Tensor
-    whole: int
 
 
 def groups(examples: Sequence[Example]) -> Iterator[list[Example]]:
@@ -72,7 +70,6 @@ def pack(examples: Sequence[Example]) -> Packed:
         mask=_mask(torch.tensor(branches)),
         sources=torch.tensor(sources),
         targets=torch.tensor(targets),
-        whole=sum(len(example.tokens) for example in examples),
     )
 
 

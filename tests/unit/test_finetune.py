@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny import tiny_base
 
+from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, InFile
-from specialists.training.data import Row
+from specialists.training.data import Row, encode
 from specialists.training.finetune import finetune
 from specialists.training.recipe import MOST_EPOCHS, Recipe, recipe_for
 
@@ -146,6 +147,13 @@ def test_it_goes_on_from_an_adapter(base, tmp_path):
         load_file(tmp_path / name / "adapter_model.safetensors") for name in ("parent", "child")
     )
     assert all(parent[name].equal(child[name]) for name in parent)
+
+
+def test_tokens_are_counted_as_if_rows_were_apart(base, tmp_path):
+    trained = train(base, tmp_path)
+    tokenizer = Tokenizer.from_folder(base.folder)
+    whole = sum(len(encode(each, tokenizer, 512).tokens) for each in ROWS)
+    assert trained.tokens == RECIPE.epochs * whole
 
 
 def test_rows_that_are_too_long_are_left_out_and_counted(base, tmp_path):
