@@ -27,7 +27,8 @@ from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
-from specialists.training.data import Message, Row, encode, encode_instructed
+from specialists.training.data import Message, Row
+from specialists.training.encoding import encode, encode_instructed
 from specialists.training.evaluate import divergence
 from specialists.training.finetune import finetune
 from specialists.training.recipe import recipe_for

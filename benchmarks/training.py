@@ -24,7 +24,7 @@ from deploy.settings import read_settings
 from specialists.base import Base, locate_base
 from specialists.engine.text import Tokenizer
 from specialists.hardware import choose_dtype
-from specialists.training.data import Example, encode
+from specialists.training.encoding import Example, encode
 from specialists.training.finetune import finetune, learning_rate_share
 from specialists.training.lora_network import CPU, with_adapter
 from specialists.training.recipe import Recipe

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, insert, update
 from registry.card import Teacher
 from registry.clock import aware, now
 from registry.effort import Effort
+from registry.method import Method
 from registry.quota import Quota, read
 from registry.tables import job_events, jobs
 
@@ -51,7 +52,7 @@ class Task(BaseModel):
         training_name: its name.
         validation_file: its id, if there is one.
         validation_name: its name.
-        method: `supervised` or `dpo`.
+        method: `supervised` learns from chats, `dpo` from preference pairs.
         hyperparameters: those that were asked for; the rest is chosen.
         effort: by which the rest is chosen.
         seed: makes it repeatable.
@@ -71,7 +72,7 @@ class Task(BaseModel):
     training_name: str = ""
     validation_file: str | None = None
     validation_name: str = ""
-    method: Literal["supervised", "dpo"] = "supervised"
+    method: Method = "supervised"
     hyperparameters: dict[str, float] = {}
     effort: Effort = "standard"
     seed: int = 0

@@ -40,19 +40,23 @@ def check(
     from deploy.settings import read_settings
     from specialists.base import locate_base
     from specialists.engine.text import Tokenizer
-    from specialists.training.data import encode, read, read_rows
+    from specialists.training import pairs
+    from specialists.training.data import read, read_rows
+    from specialists.training.encoding import encoded
     from specialists.training.inspection import inspect, pieces
 
     output, settings = Output(as_json), read_settings()
     base = locate_base(settings.base, settings.home)
     spec, tokenizer = base_spec(settings, base), Tokenizer.from_folder(base.folder)
-    reading = read(file.read_bytes(), str(file))
-    held = read_rows(validation) if validation else []
+    content, paired = file.read_bytes(), pairs.are_pairs(file.read_bytes())
+    reading = (pairs.read_pairs if paired else read)(content, str(file))
+    held = (pairs.pairs_in if paired else read_rows)(validation) if validation else []
     parameters = spec.layers * sum(map(prod, spec.modules.values()))
     found = inspect(reading, tokenizer, parameters, effort, held)
-    encoded = (encode(row, tokenizer, found.recipe.max_tokens) for _, row in reading.rows)
-    first = next((example for example in encoded if example is not None), None)
-    preview = [] if first is None else list(pieces(first, tokenizer))
+    tried = (encoded(row, tokenizer, found.recipe.max_tokens) for _, row in reading.rows)
+    first = next((example for example in tried if example is not None), None)
+    parts = [] if first is None else first.parts
+    preview = [piece for part in parts for piece in pieces(part, tokenizer)]
     shown = [{"text": text, "learnt": learnt} for text, learnt in preview]
     output.show(asdict(found) | {"preview": shown}, *_views(found, preview))
     if found.problems:

@@ -12,6 +12,7 @@ from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, table
 from deploy.errors import JobFailed
 from registry.effort import Effort
+from registry.method import Method
 
 if TYPE_CHECKING:
     from deploy.client import Client
@@ -44,6 +45,9 @@ def create(
     model: Annotated[
         str | None, typer.Option(help="A specialist to train on from; default: the base.")
     ] = None,
+    method: Annotated[
+        Method, typer.Option(help="Learn from answers as they are, or from preference pairs.")
+    ] = "supervised",
     effort: Annotated[Effort, typer.Option(help="How much of it.")] = "standard",
     seed: Annotated[int | None, typer.Option(min=0, help="Makes the result repeatable.")] = None,
     wait: Annotated[bool, typer.Option(help="Follow the job to its end.")] = True,
@@ -53,8 +57,14 @@ def create(
     """Have a specialist trained on your rows, while the server serves."""
     output, name = Output(as_json), id_of(specialist)
     with connect(url) as client:
-        asked = {"specialist": name, "description": description, "effort": effort, "seed": seed}
+        asked: dict[str, Any] = {
+            "specialist": name,
+            "description": description,
+            "effort": effort,
+            "seed": seed,
+        }
         asked |= {"model": model or client.base(), "training_file": client.send(data)["id"]}
+        asked["method"] = {"type": method}
         if heldout is not None:
             asked["validation_file"] = client.send(heldout)["id"]
         followed(client, asked, output, wait=wait)

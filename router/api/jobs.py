@@ -96,16 +96,20 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
     """Note what is asked for; blocks on the registry.
 
     Raises:
-        InvalidRequest: No specialist can have that name.
+        InvalidRequest: No specialist can have that name, or what is asked for goes ill together.
         UnknownModel: There is nothing of that name to train on from.
     """
     model = body.model
+    if body.instruction is not None and body.method is not None and body.method.type == "dpo":
+        message = "An instruction is learnt from the base's own answers, not from preferences."
+        raise InvalidRequest(message, param="instruction")
     parent = None if model == service.base else service.resolver.version(model, caller.owner)
     task = Task(
         model=model,
         parent=None if parent is None else parent.digest,
         training_file=body.training_file,
         validation_file=body.validation_file,
+        method="supervised" if body.method is None else body.method.type,
         hyperparameters=body.wanted,
         effort=body.effort,
         seed=new_seed() if body.seed is None else body.seed,

@@ -5,16 +5,23 @@ https://platform.openai.com/docs/api-reference/fine-tuning. Beyond it a job may 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from registry.effort import Effort
 from registry.job import Event, Job
+from registry.method import Method
 from router.wire.base import Body, ModelName, Share, Text
 
 Auto = Literal["auto"]
+Number = TypeVar("Number", int, float)
+# The tags keep pydantic's names for the two out of what a refusal calls the field.
+OrAuto = Annotated[
+    Annotated[Number, Tag("(number)")] | Annotated[Auto, Tag("(auto)")],
+    Discriminator(lambda value: "(auto)" if isinstance(value, str) else "(number)"),
+]
 Identity = Annotated[Text, Field(min_length=1, max_length=64)]
 Value = Annotated[Text, Field(max_length=512)]
 MOST_METADATA, LONGEST_KEY = 16, 64
@@ -33,17 +40,25 @@ Metadata = Annotated[dict[Text, Value], AfterValidator(_small)]
 class HyperparametersRequest(Body):
     """How it is trained; `auto` is chosen by what there is to learn from."""
 
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
-    learning_rate_multiplier: (
-        Annotated[float, Field(gt=0, le=100, allow_inf_nan=False, strict=False)] | Auto
-    ) = Field("auto", description="Of the learning rate 0.001.")
-    rank: Annotated[int, Field(ge=1, le=256)] | Auto = Field("auto", description="Of the adapter.")
+    n_epochs: OrAuto[Annotated[int, Field(ge=1, le=50)]] = "auto"
+    batch_size: OrAuto[Annotated[int, Field(ge=1, le=256)]] = "auto"
+    learning_rate_multiplier: OrAuto[
+        Annotated[float, Field(gt=0, le=100, allow_inf_nan=False, strict=False)]
+    ] = Field("auto", description="Of the learning rate: 0.001, of dpo 0.0001.")
+    rank: OrAuto[Annotated[int, Field(ge=1, le=256)]] = Field("auto", description="Of the adapter.")
 
     @property
     def said(self) -> dict[str, float]:
         """Those that were not left to be chosen."""
         return {name: value for name, value in self if value != "auto"}
+
+
+class PreferenceHyperparameters(HyperparametersRequest):
+    """How it is trained on preferences; `auto` is chosen by what there is to learn from."""
+
+    beta: OrAuto[Annotated[float, Field(gt=0, le=2, allow_inf_nan=False, strict=False)]] = Field(
+        "auto", description="The larger, the nearer it stays to what it was trained on from; 0.1."
+    )
 
 
 class SupervisedRequest(Body):
@@ -52,11 +67,24 @@ class SupervisedRequest(Body):
     hyperparameters: HyperparametersRequest = HyperparametersRequest()
 
 
+class PreferenceRequest(Body):
+    """Learning which of two answers is preferred."""
+
+    hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
+
+
 class MethodRequest(Body):
     """How it learns."""
 
-    type: Literal["supervised"]
+    type: Method
     supervised: SupervisedRequest = SupervisedRequest()
+    dpo: PreferenceRequest = PreferenceRequest()
+
+    @property
+    def said(self) -> dict[str, float]:
+        """The hyperparameters of the method that is asked for."""
+        chosen = self.dpo if self.type == "dpo" else self.supervised
+        return chosen.hyperparameters.said
 
 
 class TeacherRequest(Body):
@@ -100,8 +128,7 @@ class JobRequest(Body):
     @property
     def wanted(self) -> dict[str, float]:
         """The hyperparameters that were asked for, wherever they stand."""
-        of_method = self.method.supervised.hyperparameters.said if self.method else {}
-        return self.hyperparameters.said | of_method
+        return self.hyperparameters.said | (self.method.said if self.method else {})
 
 
 def shown(job: Job) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from registry.card import Card, Dataset, Example, Origins
-from specialists.training.data import Row
 from specialists.training.evaluate import Score
+from specialists.training.pairs import Lesson
 
 MAX_EXAMPLES = 160
 _EXAMPLE = TypeAdapter[str](Example)
@@ -18,7 +18,7 @@ def complete(
     base: str,
     base_digest: str,
     learnt: Dataset,
-    rows: Sequence[Row],
+    rows: Sequence[Lesson],
     scores: Sequence[Score],
     *,
     publish: bool = False,

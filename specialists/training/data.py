@@ -1,21 +1,18 @@
-"""Training data: chats, read from the rows of a file and encoded for training."""
+"""Training data: chats, read from the rows of a file."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, from_json
 
 from registry.plain_words import in_words
-from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.training.formats import as_chat
 
 SHOWN_PROBLEMS = 50
-LONGEST_TOKEN = 256
-"""Characters: texts that are too long by that measure are not even cut into tokens."""
 
 
 class Call(BaseModel):
@@ -81,28 +78,21 @@ class Row(BaseModel):
         """The first user message: what a router would see of this chat."""
         return next((turn.content for turn in self.messages if turn.role == "user"), "")
 
+    @property
+    def claim(self) -> tuple[object, object]:
+        """What it is about, and what it says of that."""
+        return (self.request, self.tools), self.answer
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Generic[Kind]):
     """What a file holds: rows with their places, and what is wrong with the others."""
 
-    rows: list[tuple[str, Row]]
+    rows: list[tuple[str, Kind]]
     problems: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A row as tokens.
-
-    Attributes:
-        tokens: of the whole chat.
-        learnt: for each token, whether it is the assistant's and to be learnt.
-        instructed: the same row with an instruction before it, as the base saw it that answered.
-    """
-
-    tokens: list[int]
-    learnt: list[bool]
-    instructed: "Example | None" = None
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -129,14 +119,33 @@ def rows_of(content: bytes, name: str) -> list[Row]:
     Raises:
         TrainingDataError: it is empty, or rows cannot be used; it names all of them.
     """
-    found = read(content, name)
+    return usable(read(content, name), name)
+
+
+def usable(found: Reading[Kind], name: str) -> list[Kind]:
+    """All rows of a file.
+
+    Raises:
+        TrainingDataError: some cannot be used; it names all of them.
+    """
     if found.problems:
         raise TrainingDataError(_all(name, found.problems, len(found.rows)))
     return [row for _, row in found.rows]
 
 
-def read(content: bytes, name: str) -> Reading:
+def read(content: bytes, name: str) -> Reading[Row]:
     """The same, row by row: what can be used, and what cannot.
+
+    Raises:
+        TrainingDataError: it is no text, or empty.
+    """
+    return read_as(Row, as_chat, content, name)
+
+
+def read_as(
+    kind: type[Kind], form: Callable[[object], dict[str, Any]], content: bytes, name: str
+) -> Reading[Kind]:
+    """The rows of a file, each brought into a `form` of the `kind`.
 
     Raises:
         TrainingDataError: it is no text, or empty.
@@ -145,11 +154,11 @@ def read(content: bytes, name: str) -> Reading:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
-    rows: list[tuple[str, Row]] = []
+    rows: list[tuple[str, Kind]] = []
     problems: list[str] = []
-    for where, value in _values(text):
+    for where, value in parsed_rows(text):
         try:
-            rows.append((where, _row(value)))
+            rows.append((where, _row(kind, form, value)))
         except ValueError as error:
             problems.append(f"{where}: {error}")
     if not rows and not problems:
@@ -157,7 +166,7 @@ def read(content: bytes, name: str) -> Reading:
     return Reading(rows, problems)
 
 
-def _values(text: str) -> Iterator[tuple[str, object]]:
+def parsed_rows(text: str) -> Iterator[tuple[str, object]]:
     """Each row's JSON, or what is wrong with it, with its place in the file."""
     if text.lstrip().startswith("["):
         array = _parsed(text)
@@ -178,13 +187,13 @@ def _parsed(text: str) -> object:
         return ValueError(str(error).replace(" at line 1 column", ", column"))
 
 
-def _row(value: object) -> Row:
+def _row(kind: type[Kind], form: Callable[[object], dict[str, Any]], value: object) -> Kind:
     """Raises ValueError, which says what is wrong."""
     if isinstance(value, ValueError):
         raise ValueError(f"is not JSON: {value}")
-    chat = as_chat(value)
+    fields = form(value)
     try:
-        return Row.model_validate(chat)
+        return kind.model_validate(fields)
     except ValidationError as error:
         raise ValueError("; ".join(map(_problem, error.errors()))) from None
 
@@ -201,68 +210,3 @@ def _all(name: str, problems: list[str], good: int) -> str:
     more = [f"  and {rest:,} more"] if rest else []
     head = f"{name}: {len(problems):,} of {len(problems) + good:,} rows cannot be used:"
     return "\n".join([head, *shown, *more])
-
-
-def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
-    """A row as an example; None when it is longer than `limit` tokens.
-
-    The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
-    the border between them no token may merge, since none does when the base answers.
-    """
-    if sum(len(turn.content) for turn in row.messages) > limit * LONGEST_TOKEN:
-        return None
-    tokens: list[int] = []
-    learnt: list[bool] = []
-    read = ""
-    for turn, message in enumerate(row.messages):
-        if message.role == "assistant":
-            asked = _rest(tokenizer.render_chat(row.messages[:turn], tools=row.tools), read)
-            whole = tokenizer.render_chat(row.messages[: turn + 1], tools=row.tools, answer=False)
-            prompt = tokenizer.encode_part(asked)
-            answer = tokenizer.encode_part(_rest(whole, read + asked))
-            # What the template writes after the end of the turn is not the assistant's.
-            end = _end_of_turn(answer, tokenizer)
-            tokens += prompt + answer
-            wanted = message.weight > 0
-            learnt += [False] * len(prompt) + [wanted] * end + [False] * (len(answer) - end)
-            read = whole
-    return Example(tokens, learnt) if len(tokens) <= limit else None
-
-
-def encode_instructed(
-    row: Row, instruction: str, tokenizer: Tokenizer, limit: int
-) -> Example | None:
-    """A row without any instruction, and with one, as an example; None when it is too long.
-
-    Only what is said there at first differs: the learnt tokens are the same. The instruction may be
-    as long as it likes.
-    """
-    turns = tuple(turn for turn in row.messages if turn.role != "system")
-    told = Message(role="system", content=instruction)
-    plain = encode(row.model_copy(update={"messages": turns}), tokenizer, limit)
-    long = len(instruction) + limit
-    there = encode(row.model_copy(update={"messages": (told, *turns)}), tokenizer, long)
-    if plain is None or there is None:
-        return None
-    return replace(plain, instructed=there)
-
-
-def _rest(text: str, read: str) -> str:
-    """What a template wrote after what it wrote before.
-
-    Raises:
-        TrainingDataError: it rewrites what came before.
-    """
-    if not text.startswith(read):
-        raise TrainingDataError(
-            "the base's chat template changes earlier turns when a chat goes on, so that its "
-            "answers cannot be told apart: train on chats of one answer, or with another base"
-        )
-    return text[len(read) :]
-
-
-def _end_of_turn(tokens: list[int], tokenizer: Tokenizer) -> int:
-    for at in range(len(tokens) - 1, -1, -1):
-        if tokens[at] in tokenizer.eos:
-            return at + 1
-    return len(tokens)

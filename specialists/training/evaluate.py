@@ -20,17 +20,20 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
-from specialists.training.data import Example, Row, encode, encode_instructed
+from specialists.training.data import Row
+from specialists.training.encoding import Example, encode, encode_all
 from specialists.training.lora_network import bare_network
-from specialists.training.metrics import Estimate, perplexity, ratio, scored
+from specialists.training.metrics import Estimate, mean, perplexity, ratio, scored
 from specialists.training.objective import logits, objective
 from specialists.training.packing import groups, pack
+from specialists.training.pairs import Pair
 
 ROOM = 8
 """Tokens that an answer may have beyond its reference before it is cut."""
 BASE = "base"
 """What the bare base is called among those that are scored."""
 PERPLEXITY = "perplexity"
+PREFERENCE = "preference_accuracy"
 TOO_LONG = "every held-out row is longer than the base's context"
 
 
@@ -41,7 +44,8 @@ class Score:
     Attributes:
         metric: `exact_match`, `token_f1`, `json_valid`, `field_accuracy` (all of `metrics.py`),
             `perplexity` (exp of the mean negative log-likelihood of the reference's tokens; lower
-            is better), or `divergence` (from an instructed base, in nats per token; lower too).
+            is better), `divergence` (from an instructed base, in nats per token; lower too), or
+            `preference_accuracy` (share of pairs whose preferred answer is the likelier per token).
         value: the specialist's.
         low: where its 95% interval over samples of rows begins.
         high: where that ends.
@@ -160,18 +164,67 @@ def _perplexities(
     """Of the references, by the base and by each adapter that PEFT can load."""
     tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
     limit = network.config.max_position_embeddings
-    encoded = (encode(row, tokenizer, limit) for row in rows)
-    examples = [example for example in encoded if example is not None]
-    found = {BASE: _perplexity(network, examples, f"Reading references as the {BASE}", report)}
+    examples = encode_all(rows, tokenizer, limit)
+    return {
+        name: _perplexity(llama, examples, f"Reading references as {_article(name)}", report)
+        for name, llama in _each(network, adapters)
+    }
+
+
+def _each(network: Any, adapters: Mapping[str, AdapterFiles]) -> Iterator[tuple[str, Any]]:
+    """The network as it is, then with one adapter after another."""
+    yield BASE, network
     for name, files in adapters.items():
         with _adapted(network, files) as adapted:
-            doing = f"Reading references as {_article(name)}"
-            found[name] = _perplexity(adapted.get_base_model(), examples, doing, report)
-    return found
+            yield name, adapted.get_base_model()
 
 
 def _article(name: str) -> str:
     return "it was before" if name == "before" else f"the {name}"
+
+
+@torch.inference_mode()
+def preference(
+    base: Base,
+    adapter: AdapterFiles,
+    pairs: Sequence[Pair],
+    data: str,
+    before: AdapterFiles | None = None,
+) -> Score:
+    """Of how many pairs an adapter finds the preferred answer the likelier, token by token.
+
+    Raises:
+        TrainingDataError: no pair fits the base's context.
+    """
+    tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
+    limit = network.config.max_position_embeddings
+    examples = encode_all(pairs, tokenizer, limit)
+    if not examples:
+        raise TrainingDataError(TOO_LONG)
+    adapters = {"specialist": adapter} | ({"before": before} if before is not None else {})
+    shares = {name: mean(_preferred(llama, examples)) for name, llama in _each(network, adapters)}
+    own, earlier = shares["specialist"], shares.get("before")
+    return Score(
+        PREFERENCE,
+        *(own.value, own.low, own.high),
+        base_value=shares[BASE].value,
+        before_value=None if earlier is None else earlier.value,
+        rows=len(examples),
+        data=data,
+    )
+
+
+def _preferred(llama: Any, pairs: Sequence[Example]) -> list[float]:
+    """Of each pair 1 where its preferred answer is the likelier per token, else 0."""
+    found: list[float] = []
+    for group in groups(pairs):
+        parts = [part for pair in group for part in pair.parts]
+        packed = pack(group)
+        losses = cross_entropy(logits(llama, packed), packed.targets, reduction="none")
+        sums = zip(_by_example(losses, parts), _counts(parts), strict=True)
+        each = [total / count for total, count in sums]
+        found += [float(own < other) for own, other in zip(each[::2], each[1::2], strict=True)]
+    return found
 
 
 @contextmanager
@@ -202,8 +255,7 @@ def divergence(
     """
     tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
     limit = network.config.max_position_embeddings
-    encoded = (encode_instructed(row, instruction, tokenizer, limit) for row in rows)
-    examples = [example for example in encoded if example is not None]
+    examples = encode_all(rows, tokenizer, limit, instruction)
     if not examples:
         raise TrainingDataError(TOO_LONG)
     own: list[float] = []
@@ -226,7 +278,7 @@ def _by_example(losses: torch.Tensor, examples: Sequence[Example]) -> list[float
 
 def _counts(examples: Sequence[Example]) -> list[int]:
     """Learnt tokens of each."""
-    return [sum(example.learnt[1:]) for example in examples]
+    return [example.count for example in examples]
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Fine-tuning: a LoRA adapter from chat rows, as a plain PEFT folder.
+"""Fine-tuning: a LoRA adapter from chats or preference pairs, as a plain PEFT folder.
 
 A run can be stopped after any step, or killed, and gone on with to the same weights: what it is
 at a step stands in its checkpoint, and which rows a step learns from follows from the seed alone.
@@ -20,10 +20,11 @@ from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
 from specialists.training.courtesy import between_layers
-from specialists.training.data import Example, Row, encode, encode_instructed
+from specialists.training.encoding import Example, encode_all
 from specialists.training.lora_network import save_adapter, with_adapter
-from specialists.training.objective import objective
+from specialists.training.objective import objective, with_leads
 from specialists.training.packing import groups
+from specialists.training.pairs import Lesson
 from specialists.training.recipe import Recipe
 
 SECONDS_BETWEEN = 30
@@ -37,8 +38,8 @@ class Progress:
     Attributes:
         step: from 1.
         steps: in all.
-        loss: mean negative log-likelihood per learnt token of this step's rows, in nats.
-        accuracy: share of this step's learnt tokens that were the likeliest.
+        loss: mean over the lessons of this step's rows, in nats (see `objective.py`).
+        accuracy: share of these lessons in which what is wanted was the likeliest.
         tokens_per_second: of the whole chats, prompts included.
         seconds_left: an estimate.
         validation_loss: as `loss`, over the validation rows; known at the end of an epoch.
@@ -86,23 +87,23 @@ class Trained:
 
 def finetune(
     base: Base,
-    rows: Sequence[Row],
+    rows: Sequence[Lesson],
     folder: Path,
     recipe: Recipe,
     report: Callable[[Progress], None],
     *,
-    validation: Sequence[Row] = (),
+    validation: Sequence[Lesson] = (),
     parent: Path | None = None,
     instruction: str | None = None,
     keeper: Keeper | None = None,
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], None] | None = None,
 ) -> Trained:
-    """Train an adapter on the assistant's turns of `rows` and write it to `folder`.
+    """Train an adapter on the assistant's turns of chats, or on pairs, and write it to `folder`.
 
     Args:
         base: what it is an adapter of.
-        rows: what is learnt.
+        rows: what is learnt: chats, or pairs, whose reference is the parent or the base.
         folder: where the result goes.
         recipe: how it is learnt.
         report: told after each step.
@@ -120,14 +121,14 @@ def finetune(
     """
     tokenizer = Tokenizer.from_folder(base.folder)
     limit = recipe.max_tokens
-    examples = _encoded(rows, tokenizer, limit, instruction)
+    examples = encode_all(rows, tokenizer, limit, instruction)
     if not examples:
         raise TrainingDataError(f"every row is longer than {limit} tokens")
-    held = _encoded(validation, tokenizer, limit, instruction)
+    held = encode_all(validation, tokenizer, limit, instruction)
     network = with_adapter(base, recipe, parent)
     if pause is not None:
         between_layers(network, pause)
-    run = _Run(network, examples, held, recipe)
+    run = _Run(network, with_leads(network, examples), with_leads(network, held), recipe)
     keeper = keeper or Forgetful()
     run.go_on_from(keeper.read())
     started = time.monotonic()
@@ -135,18 +136,6 @@ def finetune(
     run.take_best()
     save_adapter(run.network, base, folder)
     return _trained(run, folder, len(rows), time.monotonic() - started)
-
-
-def _encoded(
-    rows: Sequence[Row], tokenizer: Tokenizer, limit: int, instruction: str | None
-) -> list[Example]:
-    encoded = (
-        encode(row, tokenizer, limit)
-        if instruction is None
-        else encode_instructed(row, instruction, tokenizer, limit)
-        for row in rows
-    )
-    return [example for example in encoded if example is not None]
 
 
 def _steps(
@@ -241,15 +230,15 @@ class _Run:
         return self._order[at * size : (at + 1) * size]
 
     def _learn(self, batch: list[Example]) -> tuple[float, float, int]:
-        """Mean loss and accuracy over the learnt tokens, and tokens in all."""
-        learnt = sum(sum(example.learnt[1:]) for example in batch)
+        """Mean loss and accuracy over the lessons, and tokens in all."""
+        lessons = sum(example.lessons for example in batch)
         loss, right, tokens = 0.0, 0, 0
         for group in groups(batch):
-            losses, hits = objective(self.network, group)
+            losses, hits = objective(self.network, group, self._recipe.beta)
             part = losses.sum()
-            torch.autograd.backward(part / learnt)
+            torch.autograd.backward(part / lessons)
             loss, right = loss + part.item(), right + hits
-            tokens += sum(len(example.tokens) for example in group)
+            tokens += sum(len(part.tokens) for example in group for part in example.parts)
         torch.nn.utils.clip_grad_norm_(self._named.values(), 1.0)
         for weights in self._optimizer.param_groups:
             weights["lr"] = self._recipe.learning_rate * learning_rate_share(
@@ -257,15 +246,16 @@ class _Run:
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return loss / learnt, right / learnt, tokens
+        return loss / lessons, right / lessons, tokens
 
     @torch.no_grad()
     def _validate(self) -> float:
         self.network.eval()
-        parts = (objective(self.network, group)[0] for group in groups(self._held))
+        beta = self._recipe.beta
+        parts = (objective(self.network, group, beta)[0] for group in groups(self._held))
         total = sum(losses.sum().item() for losses in parts)
         self.network.train()
-        loss = total / sum(sum(example.learnt[1:]) for example in self._held)
+        loss = total / sum(example.lessons for example in self._held)
         self.now.validation.append(loss)
         if _best(self.now.validation) == len(self.now.validation) - 1:
             self.now.best = _copied(self._named)

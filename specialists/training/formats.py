@@ -1,7 +1,9 @@
 """Rows of training data in the forms that people keep them in, as chats.
 
 OpenAI's (`messages`), ShareGPT's (`conversations`), Alpaca's (`instruction`, `input`, `output`),
-and pairs of `prompt` and `completion`. What else a row holds is left alone.
+and pairs of `prompt` and `completion`; preference pairs in OpenAI's form (`input`,
+`preferred_output`, `non_preferred_output`) and TRL's (`chosen`, `rejected`, perhaps `prompt`). What
+else a row holds is left alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +12,7 @@ from typing import Any
 from specialists.training.tool_formats import calls_of, tools_of
 
 Turn = dict[str, Any]
+Fields = Mapping[str, Any]
 
 ROLES = {
     "system": "system",
@@ -44,23 +47,55 @@ def as_chat(row: object) -> dict[str, Any]:
     """
     if not isinstance(row, Mapping):
         raise NotAChat("is no object")
-    for fields, read in FORMS.items():
+    if is_pair(row):
+        raise NotAChat("is a preference pair: pairs are learnt from with the method 'dpo'")
+    read = _form(row, FORMS)
+    return {"messages": read(row), "tools": tools_of(row)}
+
+
+def as_pair(row: object) -> dict[str, Any]:
+    """The same of a preference pair: a chat that ends as it is `preferred`, and one `refused`.
+
+    Earlier answers are the same in both, and say nothing of what is preferred.
+
+    Raises:
+        NotAChat: it is of no known form, or holds what cannot be learnt.
+        NotACall: its tools or calls cannot be read.
+    """
+    if not isinstance(row, Mapping):
+        raise NotAChat("is no object")
+    asked, *answers = _form(row, PAIR_FORMS)(row)
+    tools = tools_of(row["input"] if isinstance(row.get("input"), Mapping) else row)
+    before = [turn | {"weight": 0} if turn["role"] == "assistant" else turn for turn in asked]
+    chats = [{"messages": [*before, *answer], "tools": tools} for answer in answers]
+    return dict(zip(("preferred", "refused"), chats, strict=True))
+
+
+def is_pair(row: object) -> bool:
+    """Whether a row has the form of a preference pair."""
+    return isinstance(row, Mapping) and any(
+        all(field in row for field in fields) for fields in PAIR_FORMS
+    )
+
+
+def _form(row: Fields, forms: Mapping[tuple[str, ...], "Read"]) -> "Read":
+    for fields, read in forms.items():
         if all(field in row for field in fields):
-            return {"messages": read(row), "tools": tools_of(row)}
-    forms = "; ".join(" and ".join(map(repr, fields)) for fields in FORMS)
-    raise NotAChat(f"has none of these: {forms}")
+            return read
+    known = "; ".join(" and ".join(map(repr, fields)) for fields in forms)
+    raise NotAChat(f"has none of these: {known}")
 
 
-def _messages(row: Mapping[str, Any]) -> list[Turn]:
+def _messages(row: Fields) -> list[Turn]:
     return _turns("messages", row["messages"])
 
 
-def _conversations(row: Mapping[str, Any]) -> list[Turn]:
+def _conversations(row: Fields) -> list[Turn]:
     before = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     return before + _turns("conversations", row["conversations"])
 
 
-def _alpaca(row: Mapping[str, Any]) -> list[Turn]:
+def _alpaca(row: Fields) -> list[Turn]:
     asked = "\n".join(str(part) for part in (row["instruction"], row.get("input")) if part)
     turns = [("system", row.get("system"))] if row.get("system") else []
     for said in row.get("history") or ():
@@ -69,19 +104,50 @@ def _alpaca(row: Mapping[str, Any]) -> list[Turn]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
-def _completion(row: Mapping[str, Any]) -> list[Turn]:
-    def turns(field: str, role: str) -> list[Turn]:
-        said = row[field]
-        return _turns(field, said) if isinstance(said, list) else [{"role": role, "content": said}]
-
-    return turns("prompt", "user") + turns("completion", "assistant")
+def _completion(row: Fields) -> list[Turn]:
+    return _said(row, "prompt", "user") + _said(row, "completion", "assistant")
 
 
-FORMS: dict[tuple[str, ...], Callable[[Mapping[str, Any]], list[Turn]]] = {
+def _said(row: Fields, field: str, role: str) -> list[Turn]:
+    """A field that holds turns, or one turn's text."""
+    said = row[field]
+    return _turns(field, said) if isinstance(said, list) else [{"role": role, "content": said}]
+
+
+def _outputs(row: Fields) -> list[list[Turn]]:
+    asked = row["input"]
+    if not isinstance(asked, Mapping):
+        raise NotAChat("'input' must be an object")
+    answers = ("preferred_output", "non_preferred_output")
+    return [
+        _turns("input.messages", asked.get("messages")),
+        *(_turns(field, row[field]) for field in answers),
+    ]
+
+
+def _chosen(row: Fields) -> list[list[Turn]]:
+    answers = [_said(row, field, "assistant") for field in ("chosen", "rejected")]
+    return [_said(row, "prompt", "user"), *answers]
+
+
+def _conversations_apart(row: Fields) -> list[list[Turn]]:
+    chosen, rejected = (_turns(field, row[field]) for field in ("chosen", "rejected"))
+    if chosen[:-1] != rejected[:-1]:
+        raise NotAChat("'chosen' and 'rejected' must begin with the same request")
+    return [chosen[:-1], chosen[-1:], rejected[-1:]]
+
+
+Read = Callable[[Fields], list[Any]]
+FORMS: dict[tuple[str, ...], Read] = {
     ("messages",): _messages,
     ("conversations",): _conversations,
     ("instruction", "output"): _alpaca,
     ("prompt", "completion"): _completion,
+}
+PAIR_FORMS: dict[tuple[str, ...], Read] = {
+    ("input", "preferred_output", "non_preferred_output"): _outputs,
+    ("prompt", "chosen", "rejected"): _chosen,
+    ("chosen", "rejected"): _conversations_apart,
 }
 
 

@@ -9,9 +9,12 @@ from itertools import groupby, pairwise
 import torch
 
 from registry.effort import Effort
+from registry.method import Method
 from specialists.engine.text import Tokenizer
-from specialists.training.data import Example, Reading, Row, encode
+from specialists.training.data import Reading, Row
+from specialists.training.encoding import Example, encoded
 from specialists.training.packing import groups, length
+from specialists.training.pairs import Lesson, Pair
 from specialists.training.recipe import Recipe, recipe_for
 
 BOUNDS = (16, 32, 64, 128, 256, 512, 1024)
@@ -30,12 +33,14 @@ class Findings:
         rows: that can be used.
         problems: of the others, with their places.
         repeated: places of rows that stood there before, word for word.
-        contradictions: places of rows whose request stood there before with another answer.
+        contradictions: places of rows whose request stood there before with another answer, and
+            of pairs that stood there the other way round.
         leaked: places of rows that are among the validation rows too.
         too_long: places of rows that are left out, being longer than the recipe allows.
         tokens: of the whole rows.
         learnt: of these, those that are learnt.
-        lengths: rows by the upper bound of their length; None is beyond all.
+        lengths: chats by the upper bound of their length, those of pairs one by one; None is
+            beyond all.
         seconds: that training may take here, an estimate.
         recipe: by which.
     """
@@ -54,11 +59,11 @@ class Findings:
 
 
 def inspect(
-    reading: Reading,
+    reading: Reading[Row] | Reading[Pair],
     tokenizer: Tokenizer,
     parameters: int,
     effort: Effort = "standard",
-    validation: Sequence[Row] = (),
+    validation: Sequence[Lesson] = (),
 ) -> Findings:
     """Look at a file's rows.
 
@@ -69,11 +74,13 @@ def inspect(
         effort: with how much of it they would be trained.
         validation: the rows that the result is to be judged by.
     """
-    rows = reading.rows
-    recipe = recipe_for(len(rows), effort)
-    encoded = [(place, encode(row, tokenizer, recipe.max_tokens)) for place, row in rows]
-    examples = [example for _, example in encoded if example is not None]
-    lengths = Counter(_bound(len(example.tokens)) for example in examples)
+    rows: Sequence[tuple[str, Lesson]] = [*reading.rows]
+    method: Method = "dpo" if rows and isinstance(rows[0][1], Pair) else "supervised"
+    recipe = recipe_for(len(rows), effort, method=method)
+    tried = [(place, encoded(row, tokenizer, recipe.max_tokens)) for place, row in rows]
+    examples = [example for _, example in tried if example is not None]
+    parts = [part for example in examples for part in example.parts]
+    lengths = Counter(_bound(len(part.tokens)) for part in parts)
     held = set(validation)
     return Findings(
         rows=len(rows),
@@ -81,9 +88,9 @@ def inspect(
         repeated=_repeated(rows),
         contradictions=_contradictions(rows),
         leaked=[place for place, row in rows if row in held],
-        too_long=[place for place, example in encoded if example is None],
-        tokens=sum(len(example.tokens) for example in examples),
-        learnt=sum(sum(example.learnt) for example in examples),
+        too_long=[place for place, example in tried if example is None],
+        tokens=sum(len(part.tokens) for part in parts),
+        learnt=sum(sum(part.learnt) for part in parts),
         lengths={bound: lengths[bound] for bound in (*BOUNDS, None) if lengths[bound]},
         seconds=_seconds(examples, recipe, parameters),
         recipe=recipe,
@@ -102,8 +109,8 @@ def _bound(length: int) -> int | None:
     return next((bound for bound in BOUNDS if length <= bound), None)
 
 
-def _repeated(rows: Iterable[tuple[str, Row]]) -> list[str]:
-    seen: set[Row] = set()
+def _repeated(rows: Iterable[tuple[str, Lesson]]) -> list[str]:
+    seen: set[Lesson] = set()
     found = []
     for place, row in rows:
         if row in seen:
@@ -112,11 +119,12 @@ def _repeated(rows: Iterable[tuple[str, Row]]) -> list[str]:
     return found
 
 
-def _contradictions(rows: Iterable[tuple[str, Row]]) -> list[str]:
-    answers: dict[object, object] = {}
+def _contradictions(rows: Iterable[tuple[str, Lesson]]) -> list[str]:
+    known: dict[object, object] = {}
     found = []
     for place, row in rows:
-        if answers.setdefault((row.request, row.tools), row.answer) != row.answer:
+        subject, said = row.claim
+        if known.setdefault(subject, said) != said:
             found.append(place)
     return found
 

@@ -1,6 +1,6 @@
 """The making of a specialist: one job, from its rows to a version in service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from registry.errors import (
 )
 from registry.files import AdapterFiles
 from registry.job import Job, Task
+from registry.method import Method
 from registry.reference import parse_reference
 from registry.registry import Registry
 from registry.version import Version
@@ -23,11 +24,12 @@ from specialists.errors import TrainingDataError
 from specialists.training import curve
 from specialists.training.card import complete
 from specialists.training.courtesy import Courtesy
-from specialists.training.data import rows_of
-from specialists.training.evaluate import Score, divergence, evaluate
+from specialists.training.data import Row, rows_of
+from specialists.training.evaluate import Score, divergence, evaluate, preference
 from specialists.training.finetune import Progress, Trained, finetune
+from specialists.training.pairs import Lesson, Pair, pairs_of
 from specialists.training.pulse import Pulse
-from specialists.training.recipe import Recipe, recipe_for
+from specialists.training.recipe import LEARNING_RATES, Recipe, recipe_for
 from specialists.training.split import Split, held_apart, hold_out
 from specialists.training.verdict import shortcomings
 
@@ -88,15 +90,15 @@ class Making:
             "version": version.number,
             "digest": version.digest,
             "trained_tokens": trained.tokens,
-            "hyperparameters": _used(recipe),
+            "hyperparameters": _used(recipe, self._job.task.method),
             "result_files": self._results(trained),
             "evaluation": [asdict(score) for score in scores],
             "checkpoints": [_checkpoint(version, trained)],
         }
 
     def _split(self) -> Split:
-        job, queue = self._job, self._registry.queue
-        rows = rows_of(queue.content(job.training), job.task.training_name)
+        job = self._job
+        rows = self._rows(job.training, job.task.training_name)
         if again := len(rows) - len(set(rows)):
             self._pulse.tell(f"{again} rows stand there more than once.", "warn")
         if job.validation is None:
@@ -108,7 +110,7 @@ class Making:
                 self._pulse.tell(few, "warn")
             return split
         try:
-            held = rows_of(queue.content(job.validation), job.task.validation_name)
+            held = self._rows(job.validation, job.task.validation_name)
             split = held_apart(rows, held)
         except TrainingDataError as error:
             raise InvalidValidation(str(error)) from error
@@ -116,6 +118,10 @@ class Making:
             message = f"{split.repeated} rows are not learnt from: the validation file has them."
             self._pulse.tell(message, "warn")
         return split
+
+    def _rows(self, content: str, name: str) -> Sequence[Lesson]:
+        read = pairs_of if self._job.task.method == "dpo" else rows_of
+        return read(self._registry.queue.content(content), name)
 
     def _train(self, split: Split, recipe: Recipe, scratch: Path) -> Trained:
         task = self._job.task
@@ -170,14 +176,18 @@ class Making:
     def _scores(self, split: Split, trained: Trained, before: Version | None) -> list[Score]:
         if not split.held:
             return []
-        self._pulse.tell(f"Answering {len(split.held)} held-out rows")
+        self._pulse.tell(f"Judging it by {len(split.held)} held-out rows")
         files = AdapterFiles.in_folder(trained.folder)
         earlier = self._registry.files(before.digest) if before and before.kind == "lora" else None
         data = self._job.validation or f"{self._job.training} (held out)"
-        scores = evaluate(self._base, files, split.held, data, before=earlier)
+        pairs = [each for each in split.held if isinstance(each, Pair)]
+        if pairs:
+            return [preference(self._base, files, pairs, data, before=earlier)]
+        rows = [each for each in split.held if isinstance(each, Row)]
+        scores = evaluate(self._base, files, rows, data, before=earlier)
         told = self._job.task.instruction
         if told is not None:
-            scores.append(divergence(self._base, files, split.held, told, data))
+            scores.append(divergence(self._base, files, rows, told, data))
         return scores
 
     def _register(
@@ -253,7 +263,7 @@ def _origins(job: Job) -> Origins:
 
 def _recipe(task: Task, rows: int) -> Recipe:
     asked = task.hyperparameters
-    chosen = recipe_for(rows, task.effort, task.seed)
+    chosen = recipe_for(rows, task.effort, task.seed, task.method)
     said: dict[str, Any] = {
         field: int(asked[name])
         for name, field in (("n_epochs", "epochs"), ("batch_size", "batch_size"), ("rank", "rank"))
@@ -261,14 +271,17 @@ def _recipe(task: Task, rows: int) -> Recipe:
     }
     if "learning_rate_multiplier" in asked:
         said["learning_rate"] = chosen.learning_rate * asked["learning_rate_multiplier"]
+    if "beta" in asked:
+        said["beta"] = asked["beta"]
     return replace(chosen, **said)
 
 
-def _used(recipe: Recipe) -> Mapping[str, float]:
-    return {
+def _used(recipe: Recipe, method: Method) -> Mapping[str, float]:
+    of_method = {"beta": recipe.beta} if method == "dpo" else {}
+    return of_method | {
         "n_epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
-        "learning_rate_multiplier": recipe.learning_rate / Recipe.learning_rate,
+        "learning_rate_multiplier": recipe.learning_rate / LEARNING_RATES[method],
         "rank": recipe.rank,
     }
 

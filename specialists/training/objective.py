@@ -1,4 +1,8 @@
-"""What is made small: the surprise at the answers, or the distance from an instructed base.
+"""What is made small: the surprise at the answers, or another distance from what is wanted.
+
+Preferences (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7): of two answers the
+one that is wanted gains on the other, against what the network thought before training; how far
+the two may drift from there, `beta` says.
 
 Context distillation (Askell et al. 2021, Snell et al. 2022): rows have the answers of the base that
 was given an instruction. The adapter learns, without the instruction, all that the instructed base
@@ -6,21 +10,28 @@ thinks of each token of them, not just which one it wrote.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from specialists.training.data import Example
-from specialists.training.packing import Packed, pack
+from specialists.training.encoding import Example
+from specialists.training.packing import Packed, groups, pack
 
 
-def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, int]:
-    """The losses of the learnt tokens, in nats: [tokens]; and how many were the likeliest.
+def objective(
+    network: Any, examples: Sequence[Example], beta: float = 0.1
+) -> tuple[torch.Tensor, int]:
+    """The losses, in nats: [lessons]; and of how many lessons what is wanted was the likeliest.
 
-    A loss is the token's negative log-likelihood, or, of examples that an instructed base answered,
-    the Kullback-Leibler divergence of what is predicted here from what that base predicts there.
+    A loss is a learnt token's negative log-likelihood, or, of examples that an instructed base
+    answered, the Kullback-Leibler divergence of what is predicted here from what that base predicts
+    there. A pair has one loss, and is right where its wanted answer gained on the other.
     """
+    if examples[0].refused is not None:
+        gained = leads(network, examples) - torch.tensor([each.lead for each in examples])
+        return -F.logsigmoid(beta * gained), int((gained > 0).sum())
     packed = pack(examples)
     here = logits(network.get_base_model(), packed)
     right = int((here.argmax(dim=-1) == packed.targets).sum())
@@ -30,6 +41,27 @@ def objective(network: Any, examples: Sequence[Example]) -> tuple[torch.Tensor, 
     wanted = _as_the_base(network, pack(instructed))
     predicted = F.log_softmax(here, dim=-1)
     return F.kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=-1), right
+
+
+def leads(network: Any, pairs: Sequence[Example]) -> torch.Tensor:
+    """By how many nats the wanted answer of each pair is likelier than the other: [pairs]."""
+    packed = pack(pairs)
+    surprise = F.cross_entropy(
+        logits(network.get_base_model(), packed), packed.targets, reduction="none"
+    )
+    counts = [part.count for pair in pairs for part in pair.parts]
+    sums = torch.stack([part.sum() for part in torch.split(surprise, counts)])
+    return sums[1::2] - sums[::2]
+
+
+@torch.no_grad()
+def with_leads(network: Any, examples: Sequence[Example]) -> list[Example]:
+    """Examples, the pairs among them with the leads that their answers have as yet."""
+    found: list[Example] = []
+    for group in groups(examples):
+        own = leads(network, group).tolist() if group[0].refused is not None else [0.0] * len(group)
+        found += [replace(each, lead=lead) for each, lead in zip(group, own, strict=True)]
+    return found
 
 
 @torch.no_grad()

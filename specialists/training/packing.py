@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from specialists.training.data import Example
+from specialists.training.encoding import Example
 
 TOGETHER = 1024
 """Tokens in one sequence: attention grows with their square."""
@@ -48,19 +48,20 @@ def groups(examples: Sequence[Example]) -> Iterator[list[Example]]:
 
 
 def pack(examples: Sequence[Example]) -> Packed:
-    """Examples in one sequence: what they share, then the rest of each."""
-    shared = _shared(examples)
-    tokens = examples[0].tokens[:shared]
+    """Examples, part by part, in one sequence: what they share, then the rest of each."""
+    parts = _parts(examples)
+    shared = _shared(parts)
+    tokens = parts[0].tokens[:shared]
     positions, branches = list(range(shared)), [0] * shared
     sources: list[int] = []
     targets: list[int] = []
-    for branch, example in enumerate(examples, 1):
+    for branch, part in enumerate(parts, 1):
         before = len(tokens) - shared
-        for at, learnt in enumerate(example.learnt[1:], 1):
+        for at, learnt in enumerate(part.learnt[1:], 1):
             if learnt:
                 sources.append(at - 1 if at - 1 < shared else before + at - 1)
-                targets.append(example.tokens[at])
-        rest = example.tokens[shared:]
+                targets.append(part.tokens[at])
+        rest = part.tokens[shared:]
         tokens += rest
         positions += range(shared, shared + len(rest))
         branches += [branch] * len(rest)
@@ -79,16 +80,21 @@ def _mask(branches: torch.Tensor) -> torch.Tensor:
     return (same | trunk).tril()[None, None]
 
 
-def _shared(examples: Sequence[Example]) -> int:
-    """How many first tokens all examples have in common."""
-    columns = zip(*(example.tokens for example in examples), strict=False)
+def _parts(examples: Sequence[Example]) -> list[Example]:
+    return [part for example in examples for part in example.parts]
+
+
+def _shared(parts: Sequence[Example]) -> int:
+    """How many first tokens all have in common."""
+    columns = zip(*(part.tokens for part in parts), strict=False)
     return next(
         (at for at, column in enumerate(columns) if len(set(column)) > 1),
-        min(len(example.tokens) for example in examples),
+        min(len(part.tokens) for part in parts),
     )
 
 
 def length(examples: Sequence[Example]) -> int:
     """Tokens of examples in one sequence."""
-    shared = _shared(examples)
-    return shared + sum(len(example.tokens) - shared for example in examples)
+    parts = _parts(examples)
+    shared = _shared(parts)
+    return shared + sum(len(part.tokens) - shared for part in parts)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from registry.effort import Effort
+from registry.method import Method
 
 EPOCHS: dict[Effort, int] = {"quick": 2, "standard": 4, "thorough": 8}
 FEWEST_STEPS: dict[Effort, int] = {"quick": 30, "standard": 80, "thorough": 160}
@@ -11,6 +12,7 @@ FEWEST_STEPS: dict[Effort, int] = {"quick": 30, "standard": 80, "thorough": 160}
 MOST_EPOCHS = 20
 LARGE_BATCHES = 2000
 """Rows from which batches are twice as large."""
+LEARNING_RATES: dict[Method, float] = {"supervised": 1e-3, "dpo": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Recipe:
         max_tokens: longer rows are left out.
         patience: epochs without a better validation loss after which it is enough.
         seed: of initialisation and order.
+        beta: of pairs: the larger, the nearer what is learnt stays to what was there before.
     """
 
     rank: int = 16
@@ -34,6 +37,7 @@ class Recipe:
     max_tokens: int = 1024
     patience: int = 2
     seed: int = 0
+    beta: float = 0.1
 
     def steps(self, rows: int) -> int:
         """Steps of optimisation over so many rows."""
@@ -44,9 +48,12 @@ class Recipe:
         return math.ceil(rows / self.batch_size)
 
 
-def recipe_for(rows: int, effort: Effort = "standard", seed: int = 0) -> Recipe:
+def recipe_for(
+    rows: int, effort: Effort = "standard", seed: int = 0, method: Method = "supervised"
+) -> Recipe:
     """What suits so many rows, with as much effort as is asked for."""
     batch = 16 if rows >= LARGE_BATCHES else 8
     passes = math.ceil(FEWEST_STEPS[effort] / max(1, math.ceil(rows / batch)))
     epochs = min(MOST_EPOCHS, max(EPOCHS[effort], passes))
-    return Recipe(epochs=epochs, batch_size=batch, seed=seed)
+    rate = LEARNING_RATES[method]
+    return Recipe(epochs=epochs, batch_size=batch, seed=seed, learning_rate=rate)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from specialists.errors import TrainingDataError
-from specialists.training.data import Row
+from specialists.training.pairs import Lesson
 
 FEWEST = 20
 """Of fewer rows none are held out: each is needed to learn from."""
@@ -17,12 +17,12 @@ MOST = 100
 class Split:
     """Rows apart; `repeated` of those to learn from were left out: they are held out too."""
 
-    learnt: list[Row]
-    held: list[Row]
+    learnt: list[Lesson]
+    held: list[Lesson]
     repeated: int
 
 
-def held_apart(rows: Sequence[Row], validation: Sequence[Row]) -> Split:
+def held_apart(rows: Sequence[Lesson], validation: Sequence[Lesson]) -> Split:
     """Take what is judged by out of what is learnt from.
 
     Raises:
@@ -38,7 +38,7 @@ def held_apart(rows: Sequence[Row], validation: Sequence[Row]) -> Split:
     return Split(learnt, list(validation), len(rows) - len(learnt))
 
 
-def hold_out(rows: Sequence[Row], seed: int) -> Split:
+def hold_out(rows: Sequence[Lesson], seed: int) -> Split:
     """Hold some rows out, drawn by their requests: no request is on both sides."""
     requests = list(dict.fromkeys(row.request for row in rows))
     if len(requests) < FEWEST:

@@ -14,7 +14,8 @@ from specialists.engine.networks import open_network
 from specialists.engine.pages import pages_needed
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
-from specialists.training.data import encode, read_rows
+from specialists.training.data import read_rows
+from specialists.training.encoding import encode
 
 ROWS, LIMIT = 6, 512
 DEMOS = sorted(folder.name for folder in EXAMPLES.iterdir())

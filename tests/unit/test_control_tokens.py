@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from router.engine import Message
 from specialists.engine.text import Tokenizer
-from specialists.training.data import Row, encode
+from specialists.training.data import Row
+from specialists.training.encoding import encode
 
 START, END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 # Each template, and what it writes for a message: control tokens, and the text between them.

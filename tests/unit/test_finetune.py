@@ -11,7 +11,8 @@ from tiny import tiny_base
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, InFile
-from specialists.training.data import Row, encode
+from specialists.training.data import Row
+from specialists.training.encoding import encode
 from specialists.training.finetune import finetune
 from specialists.training.recipe import MOST_EPOCHS, Recipe, recipe_for
 

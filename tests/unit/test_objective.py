@@ -7,7 +7,7 @@ from tiny import tiny_base
 from torch.nn import functional as F
 
 from specialists.engine.text import Tokenizer
-from specialists.training.data import encode, encode_instructed
+from specialists.training.encoding import encode, encode_instructed
 from specialists.training.finetune import finetune
 from specialists.training.lora_network import with_adapter
 from specialists.training.objective import objective

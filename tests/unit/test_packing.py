@@ -8,7 +8,7 @@ from tiny import tiny_base
 from torch.nn import functional as F
 
 from specialists.training import packing
-from specialists.training.data import Example
+from specialists.training.encoding import Example
 from specialists.training.lora_network import with_adapter
 from specialists.training.objective import objective
 from specialists.training.packing import groups, pack

@@ -113,6 +113,18 @@ def test_a_job_is_noted_as_it_was_asked_for(client, rows, made):
     assert client.fine_tuning.jobs.retrieve(job.id).status == "validating_files"
 
 
+def test_a_job_may_learn_from_preferences(client, rows, made):
+    of_method = {"hyperparameters": {"beta": 0.5, "n_epochs": 2}}
+    job = client.fine_tuning.jobs.create(
+        model=BASE, training_file=rows, method={"type": "dpo", "dpo": of_method}
+    )
+    assert job.method.type == "dpo"
+    assert job.method.dpo.hyperparameters.beta == 0.5
+    assert job.method.dpo.hyperparameters.n_epochs == 2
+    task = made.registry.queue.take("me").task
+    assert (task.method, task.hyperparameters) == ("dpo", {"beta": 0.5, "n_epochs": 2})
+
+
 def test_what_came_of_a_job_is_shown(client, rows, made):
     job = client.fine_tuning.jobs.create(model="ada/french", training_file=rows)
     taken = made.registry.queue.take("me")
@@ -194,12 +206,25 @@ def test_jobs_are_listed_a_page_at_a_time(client, rows):
         ({"suffix": "-"}, (400, "invalid_value", "suffix")),
         ({"extra_body": {"specialist": "x"}}, (400, "invalid_value", "specialist")),
         ({"extra_body": {"effort": "much"}}, (400, "invalid_value", "effort")),
-        ({"hyperparameters": {"n_epochs": 0}}, (400, "invalid_value", None)),
+        ({"hyperparameters": {"n_epochs": 0}}, (400, "invalid_value", "hyperparameters.n_epochs")),
+        ({"hyperparameters": {"rank": "x"}}, (400, "invalid_value", "hyperparameters.rank")),
         ({"metadata": {str(n): "x" for n in range(17)}}, (400, "invalid_value", "metadata")),
         ({"seed": -1}, (400, "invalid_value", "seed")),
         (
             {"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]},
             (400, "unsupported_parameter", "integrations"),
+        ),
+        (
+            {"method": {"type": "reinforcement"}},
+            (400, "invalid_value", "method.type"),
+        ),
+        (
+            {"method": {"type": "dpo"}, "extra_body": {"instruction": "be brief"}},
+            (400, "invalid_value", "instruction"),
+        ),
+        (
+            {"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 3}}}},
+            (400, "invalid_value", "method.dpo.hyperparameters.beta"),
         ),
     ],
 )

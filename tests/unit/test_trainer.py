@@ -121,9 +121,42 @@ def test_a_better_version_takes_its_place_and_a_worse_one_waits(registry, made):
     assert all(each["before_value"] is not None for each in done.outcome["evaluation"])
 
 
+def test_preferences_are_learnt_and_judged_by(registry, made):
+    def pairs(asked):
+        rows = [
+            {"prompt": asked.format(word), "chosen": f"never a {word}", "rejected": f"{word} again"}
+            for word in WORDS
+        ]
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    more = {"method": "dpo", "hyperparameters": {"n_epochs": 8, "beta": 0.2}}
+    job = ask(registry, pairs("the {0}"), pairs("of {0}"), **more)
+    assert made.work()
+    done = registry.jobs.get(job.id)
+    assert done.status == Status.SUCCEEDED, done.error
+    (score,) = done.outcome["evaluation"]
+    assert (score["metric"], score["rows"]) == ("preference_accuracy", 10)
+    assert score["value"] > score["base_value"]
+    assert done.outcome["model"] == "ada/fox"
+    assert done.outcome["hyperparameters"]["beta"] == 0.2
+    assert done.outcome["hyperparameters"]["learning_rate_multiplier"] == 1
+    assert registry.get("ada/fox").card.private_examples[0] == "the fox"
+
+
+def test_chats_are_no_preferences(registry, made):
+    job = ask(registry, lines(10), method="dpo")
+    made.work()
+    failed = registry.jobs.get(job.id)
+    assert failed.error["code"] == "invalid_training_file"
+    assert "has none of these: 'input' and 'preferred_output'" in failed.error["message"]
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "base", "before", "said"),
     [
+        ("preference_accuracy", 0.6, 0.5, None, None),
+        ("preference_accuracy", 0.4, 0.5, None, "the bare base's 0.5"),
+        ("preference_accuracy", 0.6, 0.5, 0.8, "that of the version in service 0.8"),
         ("perplexity", 3.0, 4.0, None, None),
         ("perplexity", 5.0, 4.0, None, "the bare base's 4"),
         ("perplexity", 3.0, 4.0, 2.9, None),

@@ -7,7 +7,8 @@ from tiny import tiny_base
 
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
-from specialists.training.data import Row, encode, read_rows
+from specialists.training.data import Row, read_rows
+from specialists.training.encoding import encode
 
 TURNS = [
     {"role": "system", "content": "be brief"},

@@ -1,0 +1,140 @@
+"""Rows as tokens, each marked as one to be learnt or not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from specialists.engine.text import Tokenizer
+from specialists.errors import TrainingDataError
+from specialists.training.data import Message, Row
+from specialists.training.pairs import Lesson, Pair
+
+LONGEST_TOKEN = 256
+"""Characters: texts that are too long by that measure are not even cut into tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row as tokens.
+
+    Attributes:
+        tokens: of the whole chat.
+        learnt: for each token, whether it is the assistant's and to be learnt.
+        instructed: the same row with an instruction before it, as the base saw it that answered.
+        refused: the same request with the answer that is not wanted; of a pair.
+        lead: of a pair, by how many nats the wanted answer was the likelier one before training.
+    """
+
+    tokens: list[int]
+    learnt: list[bool]
+    instructed: "Example | None" = None
+    refused: "Example | None" = None
+    # Not shown, since the same rows are the same run wherever they are computed.
+    lead: float = field(default=0.0, repr=False)
+
+    @property
+    def parts(self) -> tuple["Example", ...]:
+        """The chats that a network reads to learn from it."""
+        return (self,) if self.refused is None else (self, self.refused)
+
+    @property
+    def count(self) -> int:
+        """Learnt tokens."""
+        return sum(self.learnt[1:])
+
+    @property
+    def lessons(self) -> int:
+        """How many losses it has: each learnt token's, or the one of a pair."""
+        return self.count if self.refused is None else 1
+
+
+def encode_all(
+    lessons: Sequence[Lesson], tokenizer: Tokenizer, limit: int, instruction: str | None = None
+) -> list[Example]:
+    """All that are short enough, as examples; with an `instruction`, see `encode_instructed`."""
+    found = (encoded(lesson, tokenizer, limit, instruction) for lesson in lessons)
+    return [example for example in found if example is not None]
+
+
+def encoded(
+    lesson: Lesson, tokenizer: Tokenizer, limit: int, instruction: str | None = None
+) -> Example | None:
+    """A row or a pair as an example; None when it is too long."""
+    if isinstance(lesson, Pair):
+        return encode_pair(lesson, tokenizer, limit)
+    if instruction is None:
+        return encode(lesson, tokenizer, limit)
+    return encode_instructed(lesson, instruction, tokenizer, limit)
+
+
+def encode_pair(pair: Pair, tokenizer: Tokenizer, limit: int) -> Example | None:
+    """A pair as the example of its wanted answer; None when either is longer than `limit`."""
+    wanted = encode(pair.preferred, tokenizer, limit)
+    refused = encode(pair.refused, tokenizer, limit)
+    if wanted is None or refused is None:
+        return None
+    return replace(wanted, refused=refused)
+
+
+def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
+    """A row as an example; None when it is longer than `limit` tokens.
+
+    The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
+    the border between them no token may merge, since none does when the base answers.
+    """
+    if sum(len(turn.content) for turn in row.messages) > limit * LONGEST_TOKEN:
+        return None
+    tokens: list[int] = []
+    learnt: list[bool] = []
+    read = ""
+    for turn, message in enumerate(row.messages):
+        if message.role == "assistant":
+            asked = _rest(tokenizer.render_chat(row.messages[:turn], tools=row.tools), read)
+            whole = tokenizer.render_chat(row.messages[: turn + 1], tools=row.tools, answer=False)
+            prompt = tokenizer.encode_part(asked)
+            answer = tokenizer.encode_part(_rest(whole, read + asked))
+            # What the template writes after the end of the turn is not the assistant's.
+            end = _end_of_turn(answer, tokenizer)
+            tokens += prompt + answer
+            wanted = message.weight > 0
+            learnt += [False] * len(prompt) + [wanted] * end + [False] * (len(answer) - end)
+            read = whole
+    return Example(tokens, learnt) if len(tokens) <= limit else None
+
+
+def encode_instructed(
+    row: Row, instruction: str, tokenizer: Tokenizer, limit: int
+) -> Example | None:
+    """A row without any instruction, and with one, as an example; None when it is too long.
+
+    Only what is said there at first differs: the learnt tokens are the same. The instruction may be
+    as long as it likes.
+    """
+    turns = tuple(turn for turn in row.messages if turn.role != "system")
+    told = Message(role="system", content=instruction)
+    plain = encode(row.model_copy(update={"messages": turns}), tokenizer, limit)
+    long = len(instruction) + limit
+    there = encode(row.model_copy(update={"messages": (told, *turns)}), tokenizer, long)
+    if plain is None or there is None:
+        return None
+    return replace(plain, instructed=there)
+
+
+def _rest(text: str, read: str) -> str:
+    """What a template wrote after what it wrote before.
+
+    Raises:
+        TrainingDataError: it rewrites what came before.
+    """
+    if not text.startswith(read):
+        raise TrainingDataError(
+            "the base's chat template changes earlier turns when a chat goes on, so that its "
+            "answers cannot be told apart: train on chats of one answer, or with another base"
+        )
+    return text[len(read) :]
+
+
+def _end_of_turn(tokens: list[int], tokenizer: Tokenizer) -> int:
+    for at in range(len(tokens) - 1, -1, -1):
+        if tokens[at] in tokenizer.eos:
+            return at + 1
+    return len(tokens)
