@@ -1,11 +1,9 @@
 """Cards: what a specialist says of itself."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,28 +17,15 @@ from pydantic import (
 from registry import card_text
 from registry.errors import InvalidCard, InvalidReference, UnreadableCard
 from registry.manifest import canonical
+from registry.persona import Persona
 from registry.plain_words import in_words
+from registry.readable import Example, Line, Paragraph, Short
 from registry.reference import DIGEST, parse_id
 
 FEW_EXAMPLES = 16
 """Fewer leave much open that a description says."""
 UNREADABLE = "This specialist's card cannot be read by this release; register it again."
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def _readable(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    if _CONTROL.search(text):
-        raise ValueError("must not hold control characters")
-    return text
-
-
-Short = Annotated[str, Field(max_length=64), AfterValidator(_readable)]
-Line = Annotated[str, Field(max_length=256), AfterValidator(_readable)]
-Paragraph = Annotated[str, Field(max_length=2000), AfterValidator(_readable)]
 StopText = Annotated[str, Field(min_length=1, max_length=256)]
-Example = Annotated[str, Field(max_length=4000), AfterValidator(_readable)]
 
 
 class Evaluation(BaseModel):
@@ -118,7 +103,8 @@ class Card(BaseModel):
     The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
     `examples` are shown to everybody; `private_examples` serve routing alone and never leave the
     server. `sampling` holds for requests that do not say otherwise. `base` is the base model it
-    was made for, `base_digest` which weights that name stood for; None leaves that open.
+    was made for, `base_digest` which weights that name stood for; None leaves that open. `persona`
+    is for those who show it to people.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,6 +121,7 @@ class Card(BaseModel):
     base_digest: Annotated[str, Field(pattern=rf"^{DIGEST}$")] | None = None
     evaluation: tuple[Evaluation, ...] = Field(default=(), max_length=64)
     origins: Origins | None = None
+    persona: Persona | None = None
 
     @model_validator(mode="before")
     @classmethod

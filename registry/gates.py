@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
-from registry.card import Card, Evaluation, Short
+from registry.card import Card, Evaluation
+from registry.readable import Short
 
 LOWER_IS_BETTER = {"perplexity", "divergence", "loss", "error_rate"}
 MOST = 16

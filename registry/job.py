@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from sqlalchemy import Connection, Row, insert, update
 
 from registry.card import Teacher
@@ -57,7 +57,8 @@ class Task(BaseModel):
         effort: by which the rest is chosen.
         seed: makes it repeatable.
         suffix: as it was asked for.
-        description: of the specialist; None takes that of its version in service.
+        card: fields of the specialist's card; the others are those of its version in service.
+        publish: whether the training requests that serve routing are shown in the card.
         teacher: whose answers the rows are, if they are a model's.
         instruction: what the base was told when it gave them: the specialist learns to answer
             without it as the base does with it. None learns the answers as they are.
@@ -77,10 +78,20 @@ class Task(BaseModel):
     effort: Effort = "standard"
     seed: int = 0
     suffix: str | None = None
-    description: str | None = None
+    card: dict[str, Any] = {}
+    publish: bool = False
     teacher: Teacher | None = None
     instruction: str | None = None
     metadata: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_noted(cls, fields: Any) -> Any:
+        """Tasks of earlier releases have a description alone where now there is a card."""
+        if not isinstance(fields, dict) or "description" not in fields:
+            return fields
+        rest = {name: value for name, value in fields.items() if name != "description"}
+        return rest | {"card": {"description": fields["description"]}}
 
 
 @dataclass(frozen=True, slots=True)

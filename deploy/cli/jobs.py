@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 app = group("Have specialists trained by the server, and see how it goes.")
 
+FILLED_IN = ("base", "base_digest", "evaluation", "origins")
+"""Fields of a card that training fills in."""
 ENDED = ("succeeded", "failed", "cancelled")
 LOOK_SECONDS = 0.5
 EVENTS = 100
@@ -42,6 +44,16 @@ def create(
     description: Annotated[
         str | None, typer.Option(help="What it is for; default: as it says of itself so far.")
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What it says of itself, in YAML or JSON."),
+    ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish-requests", help="Show the training requests that serve routing in the card."
+        ),
+    ] = False,
     model: Annotated[
         str | None, typer.Option(help="A specialist to train on from; default: the base.")
     ] = None,
@@ -57,17 +69,23 @@ def create(
     """Have a specialist trained on your rows, while the server serves."""
     output, name = Output(as_json), id_of(specialist)
     with connect(url) as client:
-        asked: dict[str, Any] = {
-            "specialist": name,
-            "description": description,
-            "effort": effort,
-            "seed": seed,
-        }
+        asked: dict[str, Any] = {"specialist": name, "effort": effort, "seed": seed}
         asked |= {"model": model or client.base(), "training_file": client.send(data)["id"]}
-        asked["method"] = {"type": method}
+        asked |= {"method": {"type": method}, "publish_requests": publish}
+        asked["card"] = _card(name, card, description)
         if heldout is not None:
             asked["validation_file"] = client.send(heldout)["id"]
         followed(client, asked, output, wait=wait)
+
+
+def _card(name: str, file: Path | None, description: str | None) -> dict[str, Any]:
+    """What the card is to say."""
+    from deploy.cli.cards import load_card
+
+    if file is None:
+        return {} if description is None else {"description": description}
+    fields = load_card(name, file, description).model_dump(mode="json", exclude_defaults=True)
+    return {field: value for field, value in fields.items() if field not in ("id", *FILLED_IN)}
 
 
 @app.command()

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from registry.card import Card
 from registry.card import Teacher as Taught
-from registry.errors import InvalidReference
+from registry.errors import InvalidCard, InvalidReference
 from registry.identities import drawn
 from registry.job import Job, Task
 from registry.jobs import new_seed
@@ -21,6 +22,7 @@ from router.wire.body import parse
 from router.wire.job import JobRequest, checkpoint, event, shown
 from router.wire.page import page
 
+FILLED_IN = {"base", "base_digest", "evaluation", "origins"}
 NOBODY = "local"
 """Whose specialists they are where nobody has a name: without keys, or with an admin's."""
 _LETTERS = string.ascii_lowercase + string.digits
@@ -96,6 +98,7 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
     """Note what is asked for; blocks on the registry.
 
     Raises:
+        InvalidCard: The specialist's card cannot be like that.
         InvalidRequest: No specialist can have that name, or what is asked for goes ill together.
         UnknownModel: There is nothing of that name to train on from.
     """
@@ -103,6 +106,8 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
     if body.instruction is not None and body.method is not None and body.method.type == "dpo":
         message = "An instruction is learnt from the base's own answers, not from preferences."
         raise InvalidRequest(message, param="instruction")
+    name = _named(body, caller.owner)
+    _require_card({"id": name, "description": name, **body.said_of_it})
     parent = None if model == service.base else service.resolver.version(model, caller.owner)
     task = Task(
         model=model,
@@ -114,12 +119,25 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         effort=body.effort,
         seed=new_seed() if body.seed is None else body.seed,
         suffix=body.suffix,
-        description=body.description,
+        card=body.said_of_it,
+        publish=body.publish_requests,
         instruction=body.instruction,
         teacher=None if body.teacher is None else Taught(**body.teacher.model_dump()),
         metadata=body.metadata,
     )
-    return service.seen_by(caller).jobs.create(_named(body, caller.owner), task, caller.key)
+    return service.seen_by(caller).jobs.create(name, task, caller.key)
+
+
+def _require_card(fields: dict[str, Any]) -> None:
+    """Refuse fields of a card now that would fail only when all is trained.
+
+    Raises:
+        InvalidCard: One of them is wrong, or training fills it in.
+    """
+    filled_in = sorted(FILLED_IN & fields.keys())
+    if filled_in:
+        raise InvalidCard("is filled in by training; leave it out.", filled_in[0])
+    Card.of(fields)
 
 
 def _named(body: JobRequest, owner: str | None) -> str:

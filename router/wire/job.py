@@ -113,6 +113,14 @@ class JobRequest(Body):
     description: Annotated[Text, Field(min_length=1, max_length=2000)] | None = Field(
         None, description="What the specialist is for."
     )
+    card: dict[Text, Any] = Field(
+        default_factory=dict,
+        description="More of the specialist's card than its description; training fills in what it "
+        "was made from and for, and its scores.",
+    )
+    publish_requests: bool = Field(
+        False, description="Show the training requests that serve routing in the card."
+    )
     teacher: TeacherRequest | None = Field(None, description="Whose answers the rows are.")
     instruction: Annotated[Text, Field(min_length=1, max_length=100_000)] | None = Field(
         None,
@@ -124,6 +132,11 @@ class JobRequest(Body):
     method: MethodRequest | None = None
     hyperparameters: HyperparametersRequest = HyperparametersRequest()
     metadata: Metadata = Field(default_factory=dict)
+
+    @property
+    def said_of_it(self) -> dict[str, Any]:
+        """What the card is to say."""
+        return self.card | ({"description": self.description} if self.description else {})
 
     @property
     def wanted(self) -> dict[str, float]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from registry.card import Card, Dataset, Example, Origins
+from registry.card import Card, Dataset, Origins
+from registry.readable import Example
 from specialists.training.evaluate import Score
 from specialists.training.pairs import Lesson
 

@@ -197,7 +197,15 @@ class Making:
         name = self._job.task.training_name
         learnt = Dataset(name=name, digest=self._job.training, rows=trained.rows)
         base = self._registry.base_spec
-        final = complete(card, base.name, base.digest, learnt, split.learnt, scores)
+        final = complete(
+            card,
+            base.name,
+            base.digest,
+            learnt,
+            split.learnt,
+            scores,
+            publish=self._job.task.publish,
+        )
         files = AdapterFiles.in_folder(trained.folder)
         version, _ = self._registry.register(
             final, files.config.read_bytes(), files.weights.read_bytes(), CANDIDATE
@@ -208,14 +216,12 @@ class Making:
     def _draft(self, before: Version | None) -> Card:
         """The card in service without what its training had added, or a new one."""
         job = self._job
-        fields: dict[str, Any] = {"id": job.specialist}
-        fields["description"] = f"Fine-tuned on {job.task.training_name}."
+        fields: dict[str, Any] = {"description": f"Fine-tuned on {job.task.training_name}."}
         if before is not None:
             kept = before.card.model_dump(exclude_defaults=True)
             added = {"evaluation", "origins", "private_examples", "base", "base_digest"}
             fields |= {name: value for name, value in kept.items() if name not in added}
-        if job.task.description is not None:
-            fields["description"] = job.task.description
+        fields |= job.task.card | {"id": job.specialist}
         fields["origins"] = _origins(job).model_dump(exclude_defaults=True)
         return Card.of(fields)
 

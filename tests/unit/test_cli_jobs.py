@@ -69,11 +69,28 @@ def test_a_job_is_followed_to_its_end(server, base):
         assert text in ran.out
     assert "Validating training file." in ran.err
     job = server.registry.jobs.list(1)[0][0]
-    assert (job.task.effort, job.task.seed, job.task.description) == ("quick", 1, "Greets.")
+    assert (job.task.effort, job.task.seed) == ("quick", 1)
+    assert job.task.card == {"description": "Greets."}
     assert job.task.validation_name == "held.jsonl"
     shown = myriad("jobs", "show", job.id)
     assert "myriad chat --model" in shown.out
     assert job.id in myriad("jobs", "list").out
+
+
+def test_a_job_takes_a_card(server, base, tmp_path):
+    card = {"id": "eve/other", "tags": ["sea"], "license": "MIT", "base": "another"}
+    card["persona"] = {"greeting": "Ahoy!", "disclosure": "I am an AI."}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    words = ("--card", "card.json", "--description", "Greets.", "--publish-requests", "--no-wait")
+    assert create(*words).code == 0
+    task = server.registry.jobs.list(1)[0][0].task
+    assert task.publish
+    assert task.card == {
+        "description": "Greets.",
+        "tags": ["sea"],
+        "license": "MIT",
+        "persona": {"greeting": "Ahoy!", "disclosure": "I am an AI."},
+    }
 
 
 def test_for_programs_each_event_is_a_line(server, base):

@@ -329,3 +329,8 @@ def test_askers_and_trainers_in_any_order(registry):
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(machine, settings=machine.TestCase.settings)
+
+
+def test_a_task_that_an_earlier_release_noted_is_read():
+    noted = '{"model": "auto", "training_file": "file-1", "description": "Greets."}'
+    assert Task.model_validate_json(noted).card == {"description": "Greets."}

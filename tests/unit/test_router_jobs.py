@@ -214,6 +214,12 @@ def test_jobs_are_listed_a_page_at_a_time(client, rows):
             {"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]},
             (400, "unsupported_parameter", "integrations"),
         ),
+        ({"extra_body": {"card": {"evaluation": []}}}, (400, "invalid_card", "card.evaluation")),
+        ({"extra_body": {"card": {"x": 1}}}, (400, "invalid_card", "card.x")),
+        (
+            {"extra_body": {"card": {"persona": {"mood": 1}}}},
+            (400, "invalid_card", "card.persona.mood"),
+        ),
         (
             {"method": {"type": "reinforcement"}},
             (400, "invalid_value", "method.type"),

@@ -68,7 +68,9 @@ def told(registry, job):
 
 
 def test_rows_become_a_specialist_in_service(registry, made):
-    job = ask(registry, lines(40), description="Says it again.")
+    persona = {"greeting": "Hello!", "starters": ["the fox"]}
+    card = {"description": "Says it again.", "tags": ["Fox"], "persona": persona}
+    job = ask(registry, lines(40), card=card)
     assert made.work()
     assert not made.work()
     done = registry.jobs.get(job.id)
@@ -79,6 +81,7 @@ def test_rows_become_a_specialist_in_service(registry, made):
     live = registry.get("ada/fox")
     assert live.digest == outcome["digest"]
     assert live.card.description == "Says it again."
+    assert (live.card.tags, live.card.persona.greeting) == (("fox",), "Hello!")
     assert live.card.origins.job == job.id
     assert live.card.origins.datasets[0].name == "rows.jsonl"
     assert live.card.origins.datasets[0].digest == job.training
@@ -141,6 +144,13 @@ def test_preferences_are_learnt_and_judged_by(registry, made):
     assert done.outcome["hyperparameters"]["beta"] == 0.2
     assert done.outcome["hyperparameters"]["learning_rate_multiplier"] == 1
     assert registry.get("ada/fox").card.private_examples[0] == "the fox"
+
+
+def test_requests_are_published_if_that_is_asked_for(registry, made):
+    ask(registry, lines(10), publish=True)
+    made.work()
+    card = registry.get("ada/fox").card
+    assert (len(card.examples), card.private_examples) == (10, ())
 
 
 def test_chats_are_no_preferences(registry, made):
