@@ -168,7 +168,7 @@ class Settings(BaseSettings):
         None, description="key that the commands send; default: the one that `login` saved"
     )
     teacher_key: SecretStr | None = Field(
-        None, description="key that `distill` sends to the teacher; default: none"
+        None, description="key that `distill` and `create` send to the teacher; default: none"
     )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
     retention_days: float = Field(

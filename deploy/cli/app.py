@@ -10,6 +10,7 @@ from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
 from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
+from deploy.cli.create import create
 from deploy.cli.data import app as data
 from deploy.cli.deploying import app as deploying
 from deploy.cli.distill import distill
@@ -32,9 +33,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, login, status, doctor, chat, route, feedback, train, distill, lineage):
+for command in (setup, up, login, status, doctor, chat, route, feedback, create, train, distill):
     app.command()(command)
 app.command("eval")(eval_)
+app.command()(lineage)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
 specialists.command()(export)

@@ -1,5 +1,6 @@
 """`myriad specialists export` and `import`: a version as one file, or as a folder."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,10 +31,14 @@ def export(
     target: Annotated[
         Path,
         typer.Argument(
-            help="What to write: a file ending in .tar, for `import`, or a new folder for PEFT and "
-            "the Hugging Face Hub."
+            help="What to write: a file ending in .tar, for `import`; one ending in .json or .png, "
+            "a Character Card; or a new folder for PEFT and the Hugging Face Hub."
         ),
     ],
+    picture: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A PNG for the Character Card to be in."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,10 +49,13 @@ def export(
         bundle = Path(scratch, "bundle.tar")
         with connect(url) as client:
             client.export(name, number, bundle)
-        if target.suffix == ".tar":
-            bundle.replace(target)
-        else:
-            _as_folder(bundle, target)
+        match target.suffix:
+            case ".tar":
+                bundle.replace(target)
+            case ".json" | ".png":
+                _as_character(bundle, Path(scratch), target, number, picture)
+            case _:
+                _as_folder(bundle, target)
     output.show({"version": version, "path": str(target)}, f"{target} holds {version}")
 
 
@@ -97,6 +105,24 @@ def _as_folder(bundle: Path, folder: Path) -> None:
     (folder / CARD).unlink()
     write_card(card, folder)
     (folder / "README.md").write_text(_readme(card), encoding="utf-8")
+
+
+def _as_character(
+    bundle: Path, scratch: Path, target: Path, number: int, picture: Path | None
+) -> None:
+    """Write a Character Card, which has no adapter."""
+    from specialists.creation.character_card import in_picture, written
+
+    found = written(_unpacked(bundle, scratch), number)
+    if target.suffix == ".json":
+        target.write_text(json.dumps(found, ensure_ascii=False, indent=2), encoding="utf-8")
+        return
+    if picture is None:
+        raise typer.BadParameter("say which picture it shall be in: --picture FILE.png")
+    try:
+        target.write_bytes(in_picture(picture.read_bytes(), found))
+    except ValueError as error:
+        raise typer.BadParameter(f"{picture} {error}") from None
 
 
 def _readme(card: "Card") -> str:

@@ -2,10 +2,12 @@
 
 import importlib.util
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from deploy.cli.options import AsJson, Url, connect, read_text
 from deploy.cli.output import Output, printable, score
@@ -122,6 +124,7 @@ def _converse(conversation: Conversation, output: Output) -> None:
     if importlib.util.find_spec("readline") is not None:
         importlib.import_module("readline")  # makes `input` a line editor
     output.note(HELP)
+    _greet(conversation, output)
     while True:
         try:
             line = input("" if output.as_json else "> ").strip()
@@ -133,6 +136,18 @@ def _converse(conversation: Conversation, output: Output) -> None:
             output.note(_change(conversation, line))
         elif line:
             _ask(conversation, output, line)
+
+
+def _greet(conversation: Conversation, output: Output) -> None:
+    """Say what the specialist says before anybody asks, if it has a persona."""
+    if "/" not in conversation.model or output.as_json:
+        return
+    name = conversation.model.partition("@")[0].partition(":")[0]
+    with suppress(DeployError):
+        persona = conversation.client.specialist(name).get("persona") or {}
+        for said in ("greeting", "disclosure"):
+            if persona.get(said):
+                output.show({}, Text(printable(persona[said])))
 
 
 def _change(conversation: Conversation, line: str) -> str:

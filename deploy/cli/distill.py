@@ -10,10 +10,10 @@ from rich.console import RenderableType
 from deploy.cli.jobs import followed
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, id_of
 from deploy.cli.output import Output, facts
+from deploy.cli.teachers import Budget, TeacherModel, TeacherUrl, Terms, Whom, whom
 from registry.effort import Effort
 
 if TYPE_CHECKING:
-    from deploy.settings import Settings
     from specialists.training.distillation import Distilled, Wanted
 
 ROWS, NOTEBOOK = "rows.jsonl", "answers.jsonl"
@@ -21,17 +21,8 @@ ROWS, NOTEBOOK = "rows.jsonl", "answers.jsonl"
 
 def distill(
     specialist: SpecialistId,
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Its OpenAI base URL, such as https://host/v1; default: the base that is served, "
-            "whose thoughts are learnt and not its words alone.",
-        ),
-    ] = None,
-    teacher_model: Annotated[
-        str, typer.Option(help="Its name there; it is needed for a URL.")
-    ] = "",
+    teacher: TeacherUrl = None,
+    teacher_model: TeacherModel = "",
     brief: Annotated[
         str | None,
         typer.Option(help="Instructions, or a file of them, that the specialist shall follow."),
@@ -44,9 +35,7 @@ def distill(
         int | None,
         typer.Option(min=1, help="Requests; default: those in --prompts, or 200."),
     ] = None,
-    budget: Annotated[
-        int, typer.Option(min=0, help="Tokens that the teacher may read and write.")
-    ] = 500_000,
+    budget: Budget = 500_000,
     judge: Annotated[
         bool | None,
         typer.Option(
@@ -55,15 +44,16 @@ def distill(
             "is the base.",
         ),
     ] = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", help="Terms of the teacher's answers.")
-    ] = None,
+    license_: Terms = None,
     effort: Annotated[Effort, typer.Option(help="How much training.")] = "standard",
     train: Annotated[bool, typer.Option(help="Train on the rows, on the server.")] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a model think of requests and answer them, and train a specialist on the answers."""
+    """Have a model think of requests and answer them, and train a specialist on the answers.
+
+    Of the base that is served its thoughts are learnt, and not its words alone.
+    """
     from deploy.settings import read_settings
     from specialists.training.distillation import Wanted
 
@@ -71,43 +61,27 @@ def distill(
     told, asked = _brief(brief), _requests(prompts)
     if told is None and (not asked or teacher is None):
         raise typer.BadParameter("say what it shall do: --brief TEXT, or --prompts FILE")
-    if teacher is not None and not teacher_model:
-        raise typer.BadParameter("say whom to ask there: --teacher-model NAME")
-    own = teacher is None
-    judged = judge if judge is not None else not own
+    asking = whom(teacher, teacher_model, url)
+    judged = judge if judge is not None else not asking.own
     wanted = Wanted(told, count or len(asked) or 200, judged=judged)
     folder = settings.home / "distilled" / name
-    whom = _teacher(settings, teacher, teacher_model, url)
     with output.told("asking") as tell:
-        found = asyncio.run(_distilled(whom, budget, wanted, asked, folder, tell))
+        found = asyncio.run(_distilled(asking, budget, wanted, asked, folder, tell))
     rows = folder / ROWS
     rows.write_bytes(found.rows)
     output.show({"event": "distilled", **_facts(found), "rows": str(rows)}, *_views(found, rows))
     if not train:
         return
-    learnt: dict[str, Any] = {"name": whom[1], "license": license_, "tokens": found.tokens}
-    learnt["rejected"] = round(found.rejection_rate, 4)
+    learnt = asking.learnt_from(license_, found.tokens, found.rejection_rate)
     given = {"specialist": name, "description": told and told[:2000], "effort": effort}
-    given |= {"instruction": told} if own else {}
+    given |= {"instruction": told} if asking.own else {}
     with connect(url) as client:
         sent = {"model": client.base(), "training_file": client.send(rows)["id"]}
         followed(client, given | sent | {"teacher": learnt}, output)
 
 
-def _teacher(
-    settings: "Settings", teacher: str | None, model: str, url: str | None
-) -> tuple[str, str, str | None]:
-    """Where the teacher is, its name there, and the key: the served base where none is named."""
-    from deploy.settings import revealed
-
-    if teacher is not None:
-        return teacher, model, revealed(settings.teacher_key)
-    with connect(url) as client:
-        return f"{client.url}/v1", client.base() or "", client.key
-
-
 async def _distilled(
-    whom: tuple[str, str, str | None],
+    asking: Whom,
     budget: int,
     wanted: "Wanted",
     requests: list[str],
@@ -115,11 +89,8 @@ async def _distilled(
     tell: Any,
 ) -> "Distilled":
     from specialists.training.distillation import distil
-    from specialists.training.teacher import Notebook, Teacher
 
-    url, model, key = whom
-    notebook = Notebook(folder / NOTEBOOK)
-    async with Teacher(url, model, notebook, key=key, budget=budget) as teacher:
+    async with asking.asked(folder / NOTEBOOK, budget) as teacher:
 
         def report(doing: str, done: int, of: int) -> None:
             tell(doing, done, of, f"{teacher.spent:,} of {budget:,} tokens")

@@ -41,7 +41,8 @@ def complete(
     ]
     fields = card.model_dump(exclude_defaults=True)
     fields |= {"base": base, "base_digest": base_digest}
-    requests = [row.first_request for row in rows if row.first_request not in card.routed_by]
+    known = card.routed_by
+    requests = [row.first_request for row in rows if row.routes and row.first_request not in known]
     field = "examples" if publish else "private_examples"
     own: tuple[str, ...] = getattr(card, field)
     room = MAX_EXAMPLES - len(card.examples) - len(card.private_examples)

@@ -46,12 +46,16 @@ class Message(BaseModel):
 
 
 class Row(BaseModel):
-    """One chat whose assistant turns are to be learnt, those of weight 0 excepted."""
+    """One chat whose assistant turns are to be learnt, those of weight 0 excepted.
+
+    `routes` says whether its request may show a router what the specialist is asked.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    routes: bool = True
 
     @model_validator(mode="after")
     def _ends_with_an_answer(self) -> "Row":

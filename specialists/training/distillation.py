@@ -131,7 +131,7 @@ async def _think(
             seed=len(asked) + fruitless,
         )
         before = len(asked)
-        asked[:] = _distinct([*asked, *_lines(answer.text)])
+        asked[:] = _distinct([*asked, *listed(answer.text)])
         fruitless = fruitless + 1 if len(asked) == before else 0
         report("Thinking of requests", min(len(asked), count), count)
 
@@ -206,7 +206,7 @@ def _distilled(
     return Distilled(content, len(rows), dict(rejected), teacher.spent, stopped)
 
 
-def _lines(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
     """The requests in a teacher's list, without what numbers or quotes them."""
     lines = (_NUMBERING.sub("", line).strip().strip('"“”').strip() for line in text.splitlines())
     return [line for line in lines if 0 < len(line) <= LONGEST_REQUEST]

@@ -37,7 +37,9 @@ class NotAChat(ValueError):
 
 
 def as_chat(row: object) -> dict[str, Any]:
-    """A row's `messages`, each with `role`, `content`, `calls` and perhaps `weight`, and `tools`.
+    """A row's `messages`, each with `role`, `content`, `calls` and perhaps `weight`; its `tools`.
+
+    And `routes`, where the row has that.
 
     Not yet validated.
 
@@ -50,7 +52,8 @@ def as_chat(row: object) -> dict[str, Any]:
     if is_pair(row):
         raise NotAChat("is a preference pair: pairs are learnt from with the method 'dpo'")
     read = _form(row, FORMS)
-    return {"messages": read(row), "tools": tools_of(row)}
+    routes = {"routes": row["routes"]} if "routes" in row else {}
+    return {"messages": read(row), "tools": tools_of(row), **routes}
 
 
 def as_pair(row: object) -> dict[str, Any]:

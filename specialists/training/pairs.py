@@ -36,6 +36,11 @@ class Pair(BaseModel):
         return self.preferred.first_request
 
     @property
+    def routes(self) -> bool:
+        """Whether its request may show a router what the specialist is asked."""
+        return self.preferred.routes
+
+    @property
     def claim(self) -> tuple[object, object]:
         """What it is about, and what it says of that."""
         answers = frozenset((self.preferred.answer, self.refused.answer))

@@ -47,6 +47,7 @@ def test_the_commands_are_those_that_were_promised():
             "chat",
             "route",
             "feedback",
+            "create",
             "train",
             "distill",
             "eval",
@@ -174,6 +175,7 @@ ASKING = {
     "jobs create": ["a/b", "--data", "rows.jsonl"],
     "jobs list": [],
     "eval": ["a/b", "--data", "rows.jsonl"],
+    "create": ["a/b", "--from", "rows.jsonl"],
     **{f"jobs {verb}": ["ftjob-x"] for verb in ("follow", "show", *JOB_CHANGES)},
 }
 

@@ -1,0 +1,1 @@
+"""What creators have made, as specialists that speak for them."""

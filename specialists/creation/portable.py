@@ -1,0 +1,33 @@
+"""PDF documents, page by page."""
+
+import io
+import logging
+import re
+
+from pypdf import PdfReader
+
+from specialists.creation.documents import plain
+from specialists.creation.material import Material, together
+
+# It tells at length what is odd about a file whose text it finds all the same.
+logging.getLogger("pypdf").setLevel(logging.ERROR)
+
+
+def read_pdf(content: bytes, source: str, voice: str) -> Material:
+    """The text of the pages, if they have any and are not locked."""
+    try:
+        reader = PdfReader(io.BytesIO(content))
+        texts = [page.extract_text() for page in reader.pages]
+    # What a damaged document raises, its reader does not promise.
+    except Exception as error:
+        raise ValueError(f"cannot be read as PDF: {error}") from error
+    if not any(text.strip() for text in texts):
+        raise ValueError("has no text, only pictures of it")
+    pages = enumerate(map(_flowing, texts), 1)
+    return together(plain(text, f"{source}, page {number}", voice) for number, text in pages)
+
+
+def _flowing(text: str) -> str:
+    """Without the ends of lines that only the width of the page made."""
+    whole = re.sub(r"(?<=[^\W\d_])[-\u00ad]\n(?=[^\W\d_])", "", text)
+    return re.sub(r"(?<!\n)\n(?!\s*\n)", " ", whole)
