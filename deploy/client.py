@@ -236,6 +236,17 @@ class Client:
         """Have a specialist trained."""
         return self._object("POST", "/v1/fine_tuning/jobs", json=fields)
 
+    def conversations(self, specialist: str, asked: Mapping[str, Any]) -> Iterator[Json]:
+        """What a specialist was asked that its owner may learn from, the oldest first."""
+        query = dict(asked)
+        while True:
+            path = f"/v1/specialists/{specialist}/conversations"
+            found = self._object("GET", path, params=query)
+            yield from found["data"]
+            if not found["has_more"]:
+                return
+            query["after"] = found["last_id"]
+
     def jobs(self, limit: int) -> Json:
         """The latest jobs, as a list object."""
         return self._object("GET", "/v1/fine_tuning/jobs", params={"limit": limit})

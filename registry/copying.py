@@ -15,6 +15,7 @@ _NUMBERED = {
     "versions": "id",
     "moves": "id",
     "leases": "id",
+    "conversations": "seq",
     "files": "seq",
     "jobs": "seq",
     "job_events": "id",

@@ -15,6 +15,7 @@ from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
 from registry.collection import Collected, collect_from
 from registry.content import Buffer
+from registry.conversations import Conversations
 from registry.data_files import DataFiles
 from registry.database import Database
 from registry.digests import digest_bytes
@@ -58,8 +59,10 @@ class Registry(Catalogue):
         """Where versions come from, and what stands on them."""
         self.keys = Keys(database)
         """Who may use it."""
-        self.trials = Trials(database)
+        self.trials = Trials(database, owner)
         """How answers fare."""
+        self.conversations = Conversations(database, self._view)
+        """What was asked to be kept."""
         self.data = DataFiles(database, blobs, owner, quota)
         """What people sent to be trained on."""
         self.jobs = Jobs(database, self._view, quota)

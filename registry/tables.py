@@ -146,7 +146,28 @@ feedback = Table(
     Column("rating", line(8), nullable=False),
     Column("correction", Text),
     Column("created", DateTime, nullable=False),  # UTC
+    Column("owner", line(64)),  # of the key that said it
     Index("ix_feedback_version_created", "version", "created"),
+)
+
+# Conversations that whoever asked wanted kept.
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("id", line(100), nullable=False, unique=True),
+    Column("owner", line(64)),  # of the key that asked
+    Column("base", line(256), nullable=False),
+    Column("specialist", line(129)),
+    Column("model", line(256), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("request", Text, nullable=False),  # JSON
+    Column("answer", Text, nullable=False),  # JSON
+    Column("metadata", Text, nullable=False, server_default="{}"),  # JSON
+    Index("ix_conversations_owner_seq", "owner", "seq"),
+    Index("ix_conversations_specialist_seq", "specialist", "seq"),
+    Index("ix_conversations_created", "created"),
+    sqlite_autoincrement=True,
 )
 
 # What only this registry's servers know.

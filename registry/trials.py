@@ -16,6 +16,7 @@ from registry.clock import now
 from registry.database import Database
 from registry.errors import UnknownAnswer
 from registry.rating import Rating
+from registry.reference import parse_id
 from registry.tables import canaries, feedback, outcomes, secrets, versions
 
 MAX_CORRECTION = 100_000
@@ -65,8 +66,10 @@ class Record:
 class Trials:
     """News of how answers fare. Thread-safe; every method may raise StorageError."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        """News of a registry; `owner` is whose keys bring them."""
         self._database = database
+        self._owner = owner
 
     def secret(self) -> bytes:
         """What this registry's answers are marked with, the same for all who open it."""
@@ -99,7 +102,9 @@ class Trials:
     def rate(
         self, answer: str, prefix: str, rating: Rating, correction: str | None = None
     ) -> tuple[str, int]:
-        """Keep what somebody thinks of an answer; what they said of it before is forgotten.
+        """Keep what somebody thinks of an answer; what was said of it before is forgotten.
+
+        An edit by the specialist's owner stays, unless it is the owner who says something else.
 
         Args:
             answer: its id.
@@ -117,11 +122,25 @@ class Trials:
             version = connection.execute(queries.beginning_with(prefix)).one_or_none()
             if version is None:
                 raise UnknownAnswer(answer)
+            edit = correction, self._owner
+            if self._owner not in (None, parse_id(version.specialist).owner):
+                edit = _owners_edit(connection, answer, version.specialist) or edit
             connection.execute(delete(feedback).where(feedback.c.answer == answer))
-            said = {"rating": rating, "correction": correction, "created": now()}
+            said = {"rating": rating, "correction": edit[0], "owner": edit[1], "created": now()}
             connection.execute(insert(feedback).values(answer=answer, version=version.id, **said))
             _judge(connection, version.specialist)
         return version.specialist, version.number
+
+
+def _owners_edit(
+    connection: Connection, answer: str, specialist: str
+) -> tuple[str | None, str | None] | None:
+    """What a specialist's owner wants said in an answer's place, if they said it."""
+    said = select(feedback.c.correction, feedback.c.owner).where(feedback.c.answer == answer)
+    row = connection.execute(said.where(feedback.c.correction.is_not(None))).one_or_none()
+    if row is None or row.owner != parse_id(specialist).owner:
+        return None
+    return row.correction, row.owner
 
 
 def records(connection: Connection, specialist: str, alias: str) -> list[Record]:

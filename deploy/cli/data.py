@@ -1,6 +1,7 @@
-"""`myriad data`: rows, looked at before they are trained on."""
+"""`myriad data`: rows, looked at before they are trained on, or made of what was asked."""
 
 from dataclasses import asdict
+from datetime import datetime
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +10,14 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from deploy.cli.options import AsJson, group
+from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, printable, table
 from registry.effort import Effort
 
 if TYPE_CHECKING:
     from specialists.training.inspection import Findings
 
-app = group("Look at rows before they are trained on.")
+app = group("Look at rows before they are trained on, or make some of what was asked.")
 
 SHOWN = 20
 """Places of a kind that are named."""
@@ -61,6 +62,51 @@ def check(
     output.show(asdict(found) | {"preview": shown}, *_views(found, preview))
     if found.problems:
         raise typer.Exit(1)
+
+
+@app.command("from-traffic")
+def from_traffic(
+    specialist: SpecialistId,
+    target: Annotated[
+        Path, typer.Option("--output", dir_okay=False, help="The file of rows to be written.")
+    ],
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Preference pairs of edits and what was answered.")
+    ] = False,
+    unrated: Annotated[
+        bool, typer.Option("--unrated", help="Answers too of which nobody said anything.")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what was answered from then on, in UTC.")
+    ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option(
+            help="Take personal data out; without, only what your own keys asked is there."
+        ),
+    ] = True,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make rows of what a specialist was asked with `store`, by what people thought of it."""
+    from specialists.training import traffic
+
+    output, name = Output(as_json), id_of(specialist)
+    asked = {"redact": redact} | ({} if since is None else {"since": since.isoformat()})
+    with connect(url) as client:
+        given = client.conversations(name, asked)
+        made = traffic.pairs(given) if pairs else traffic.chats(given, unrated=unrated)
+    target.write_bytes(made.rows)
+    shown = {"rows": made.count, "left_out": dict(made.left_out), "path": str(target)}
+    left_out = ", ".join(f"{count:,} {why}" for why, count in made.left_out.items())
+    pairs_shown: dict[str, object] = {
+        "rows": f"{made.count:,}",
+        "left out": left_out or None,
+        "in": target,
+        "personal data": "taken out as far as its form tells it" if redact else "not taken out",
+        "look first": f"myriad data check {target}",
+    }
+    output.show(shown, facts(pairs_shown))
 
 
 def _views(found: "Findings", preview: list[tuple[str, bool]]) -> list[RenderableType]:

@@ -29,6 +29,7 @@ from router.api.responses import response_routes
 from router.api.route import route_routes
 from router.api.schema import openapi_with
 from router.api.specialists import specialist_routes
+from router.api.stored import conversation_routes, stored_routes
 from router.api.versions import version_routes
 from router.service import Service
 from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
@@ -42,6 +43,7 @@ from router.wire.maintenance import GcRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import ScoresRequest, VisibilityRequest
+from router.wire.stored import DescribeRequest
 
 
 def create_app(
@@ -69,6 +71,8 @@ def create_app(
     )
     for routes in (
         chat_routes,
+        stored_routes,
+        conversation_routes,
         completion_routes,
         response_routes,
         route_routes,
@@ -106,6 +110,7 @@ def create_app(
         ScoresRequest,
         KeyRequest,
         JobRequest,
+        DescribeRequest,
         GcRequest,
         FeedbackRequest,
     )

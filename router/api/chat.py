@@ -3,14 +3,18 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from router.answer import Items
 from router.api.authorization import Asker
 from router.api.conversation import converse
+from router.api.generation import Ready
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.api.stored import kept
 from router.service import Service
 from router.wire.body import parse
 from router.wire.chat import ChatRequest
 from router.wire.chat_writer import ChatWriter
+from router.wire.writer import Envelope
 
 
 def chat_routes(service: Service) -> APIRouter:
@@ -21,14 +25,15 @@ def chat_routes(service: Service) -> APIRouter:
     async def create_chat_completion(request: Request, caller: Asker) -> Response:
         """Continue a conversation, with the specialist that fits it (`auto`) or one by name."""
         body = parse(await read_json(request), ChatRequest)
-        return await converse(
-            request,
-            service,
-            caller,
-            "chat",
-            body,
-            lambda head, _: ChatWriter(head, body.include_usage, body.logprobs),
-            body.n,
-        )
+
+        def writer(head: Envelope, _: object = None) -> ChatWriter:
+            return ChatWriter(head, body.include_usage, body.logprobs)
+
+        def items(answer: Ready) -> Items:
+            if not body.store:
+                return answer.items
+            return kept(service, caller, body, answer, writer(answer.head))
+
+        return await converse(request, service, caller, "chat", body, writer, body.n, items)
 
     return routes

@@ -7,6 +7,7 @@ from uuid import uuid4
 from fastapi import Request
 from starlette.responses import Response
 
+from router.answer import Items
 from router.api.connection import while_connected
 from router.api.generation import (
     Conversation,
@@ -51,8 +52,12 @@ async def converse(
     body: Conversation,
     writer: Callable[[Envelope, Sampling], Writer],
     count: int = 1,
+    kept: Callable[[Ready], Items] = lambda answer: answer.items,
 ) -> Response:
-    """Decide who answers a conversation, and answer it in `count` ways; see `respond`."""
+    """Decide who answers a conversation, and answer it in `count` ways; see `respond`.
+
+    What is sent goes through `kept`.
+    """
     plan = await _plan(service, caller, body)
     if plan is not None:
         composing = Composing(service, caller, operation, body)
@@ -62,7 +67,7 @@ async def converse(
         answer = await ready(service, caller, operation, body, decision, count)
     return await respond(
         request,
-        answer.items,
+        kept(answer),
         writer(answer.head, answer.sampling),
         answer_headers(service, caller, answer.decision),
         None if body.stream else count,

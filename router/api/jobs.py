@@ -20,6 +20,7 @@ from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
 from router.wire.job import JobRequest, checkpoint, event, shown
+from router.wire.metadata import wanted_metadata
 from router.wire.page import page
 
 FILLED_IN = {"base", "base_digest", "evaluation", "origins"}
@@ -46,7 +47,7 @@ def job_routes(service: Service) -> APIRouter:
         after: str | None = None,
     ) -> dict[str, Any]:
         """A page of your jobs, the latest first; `metadata[key]=value` chooses among them."""
-        jobs, wanted = service.seen_by(caller).jobs, _metadata(request)
+        jobs, wanted = service.seen_by(caller).jobs, wanted_metadata(request)
         found, more = await service.reading.run(jobs.list, limit, after, wanted)
         return page([shown(job) for job in found], more=more)
 
@@ -151,12 +152,3 @@ def _named(body: JobRequest, owner: str | None) -> str:
         return parse_id(identity).id
     except InvalidReference as error:
         raise InvalidRequest(error.message, param=field) from error
-
-
-def _metadata(request: Request) -> dict[str, str]:
-    """What `metadata[key]=value` asks for."""
-    return {
-        name.removeprefix("metadata[").removesuffix("]"): value
-        for name, value in request.query_params.items()
-        if name.startswith("metadata[") and name.endswith("]")
-    }

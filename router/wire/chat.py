@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from router.engine import Generation, Message, Role
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
+from router.wire.metadata import Metadata
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
 from router.wire.tools import Calls, ToolChoice, Tools, check_choice, tool_use
@@ -124,7 +125,7 @@ class ChatRequest(GenerationRequest):
     """A conversation to be continued."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
-        {"metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
+        {"prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
     )
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "audio": (),
@@ -135,7 +136,6 @@ class ChatRequest(GenerationRequest):
         "prediction": (),
         "reasoning_effort": ("none",),
         "service_tier": ("auto", "default"),
-        "store": (False,),
         "verbosity": ("medium",),
         "web_search_options": (),
     }
@@ -148,6 +148,10 @@ class ChatRequest(GenerationRequest):
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
     max_completion_tokens: Count | None = None
+    store: bool = Field(
+        False, description="Keep the conversation, to be listed, rated and learnt from."
+    )
+    metadata: Metadata = Field(default_factory=dict, description="Labels, to find it by.")
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -190,6 +194,13 @@ class ChatRequest(GenerationRequest):
     def turns(self) -> list[str]:
         """The texts of the user's messages, oldest first."""
         return [message.text for message in self.messages if message.role == "user"]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was sent to be answered, in the words of the API."""
+        return self.model_dump(
+            mode="json", by_alias=True, include={"messages", "tools"}, exclude_defaults=True
+        )
 
     @property
     def sampling(self) -> Sampling:

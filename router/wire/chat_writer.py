@@ -1,7 +1,7 @@
 """Answers of `POST /v1/chat/completions`."""
 
+import hashlib
 from collections.abc import Sequence
-from uuid import uuid4
 
 from router.answer import Choice
 from router.engine import CallDelta, Delta, TokenLogprob, ToolCall
@@ -24,7 +24,7 @@ class ChatWriter(ChoiceWriter):
     def _choice(self, choice: Choice) -> Json:
         return {
             "index": choice.index,
-            "message": _message(choice),
+            "message": self._message(choice),
             "logprobs": self._logprobs_json(choice.logprobs),
             "finish_reason": choice.finish_reason,
         }
@@ -36,13 +36,37 @@ class ChatWriter(ChoiceWriter):
             said = None if delta.calls and not delta.text else delta.text
             content = {"role": "assistant", "content": said}
         if delta.calls:
-            content["tool_calls"] = [_call_piece(piece) for piece in delta.calls]
+            calls = (self._call_piece(delta.index, piece) for piece in delta.calls)
+            content["tool_calls"] = list(calls)
         return {
             "index": delta.index,
             "delta": content,
             "logprobs": self._logprobs_json(delta.logprobs),
             "finish_reason": delta.finish_reason,
         }
+
+    def _message(self, choice: Choice) -> Json:
+        message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
+        if not choice.calls:
+            return message
+        calls = [
+            {"id": self._call_id(choice.index, at), **_function(call)}
+            for at, call in enumerate(choice.calls)
+        ]
+        return message | {"content": choice.text or None, "tool_calls": calls}
+
+    def _call_piece(self, choice: int, piece: CallDelta) -> Json:
+        """A part of a call; the first has its id and its name."""
+        if piece.name is None:
+            return {"index": piece.index, "function": {"arguments": piece.arguments}}
+        begun = ToolCall(piece.name, piece.arguments)
+        identity = self._call_id(choice, piece.index)
+        return {"index": piece.index, "id": identity, **_function(begun)}
+
+    def _call_id(self, choice: int, call: int) -> str:
+        """By which a call's result is told; the same however often the answer is written."""
+        named = f"{self._envelope.id} {choice} {call}"
+        return f"call_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
     def _logprobs_json(self, tokens: Sequence[TokenLogprob]) -> Json | None:
         if not self._logprobs:
@@ -54,29 +78,8 @@ class ChatWriter(ChoiceWriter):
         return {"content": content, "refusal": None}
 
 
-def _message(choice: Choice) -> Json:
-    message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
-    if not choice.calls:
-        return message
-    calls = [{"id": new_call_id(), **_function(call)} for call in choice.calls]
-    return message | {"content": choice.text or None, "tool_calls": calls}
-
-
-def _call_piece(piece: CallDelta) -> Json:
-    """A part of a call; the first has its id and its name."""
-    if piece.name is None:
-        return {"index": piece.index, "function": {"arguments": piece.arguments}}
-    begun = ToolCall(piece.name, piece.arguments)
-    return {"index": piece.index, "id": new_call_id(), **_function(begun)}
-
-
 def _function(call: ToolCall) -> Json:
     return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def new_call_id() -> str:
-    """An id for a call, by which its result is told."""
-    return f"call_{uuid4().hex[:24]}"
 
 
 def _token_json(token: TokenLogprob) -> Json:

@@ -7,13 +7,13 @@ https://platform.openai.com/docs/api-reference/fine-tuning. Beyond it a job may 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
 from registry.effort import Effort
 from registry.job import Event, Job
 from registry.method import Method
 from router.wire.base import Body, ModelName, Share, Text
+from router.wire.metadata import Metadata
 
 Auto = Literal["auto"]
 Number = TypeVar("Number", int, float)
@@ -23,18 +23,6 @@ OrAuto = Annotated[
     Discriminator(lambda value: "(auto)" if isinstance(value, str) else "(number)"),
 ]
 Identity = Annotated[Text, Field(min_length=1, max_length=64)]
-Value = Annotated[Text, Field(max_length=512)]
-MOST_METADATA, LONGEST_KEY = 16, 64
-
-
-def _small(metadata: dict[str, str]) -> dict[str, str]:
-    if len(metadata) > MOST_METADATA or any(len(key) > LONGEST_KEY for key in metadata):
-        message = f"holds at most {MOST_METADATA} keys of at most {LONGEST_KEY} characters"
-        raise PydanticCustomError("invalid_value", message)
-    return metadata
-
-
-Metadata = Annotated[dict[Text, Value], AfterValidator(_small)]
 
 
 class HyperparametersRequest(Body):

@@ -58,7 +58,7 @@ def test_the_commands_are_those_that_were_promised():
         *("audit list", "audit verify"),
         *("keys create", "keys list", "keys revoke"),
         *(f"jobs {verb}" for verb in ("create", "follow", "list", "show", *JOB_CHANGES)),
-        "data check",
+        *(f"data {verb}" for verb in ("check", "from-traffic")),
         "deploy render",
     }
 
@@ -174,6 +174,7 @@ ASKING = {
     "train": ["a/b", "--data", "rows.jsonl", "--description", "x"],
     "jobs create": ["a/b", "--data", "rows.jsonl"],
     "jobs list": [],
+    "data from-traffic": ["a/b", "--output", "new.jsonl"],
     "eval": ["a/b", "--data", "rows.jsonl"],
     "create": ["a/b", "--from", "rows.jsonl"],
     **{f"jobs {verb}": ["ftjob-x"] for verb in ("follow", "show", *JOB_CHANGES)},

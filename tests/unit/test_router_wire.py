@@ -122,7 +122,6 @@ def test_what_asks_for_nothing_special_is_let_pass(fields):
     [
         ({"functions": [{}]}, "functions"),
         ({"audio": {}}, "audio"),
-        ({"store": True}, "store"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"messages": [HI, {**HI, "audio": {"id": "1"}}]}, "messages[1].audio"),

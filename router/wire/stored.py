@@ -1,0 +1,43 @@
+"""Conversations that were kept, in the words of OpenAI's API.
+
+https://platform.openai.com/docs/api-reference/chat/list
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from registry.conversations import Conversation
+from router.wire.base import Body
+from router.wire.metadata import Metadata
+
+
+class DescribeRequest(Body):
+    """Other labels for a conversation."""
+
+    metadata: Metadata
+
+
+def completion(kept: Conversation) -> dict[str, Any]:
+    """A kept answer, with the labels that were put on it."""
+    return {**kept.answer, "metadata": dict(kept.metadata)}
+
+
+def messages(kept: Conversation) -> list[dict[str, Any]]:
+    """What the answer was to."""
+    asked = kept.request["messages"]
+    return [{**turn, "id": f"{kept.id}-{at}"} for at, turn in enumerate(asked)]
+
+
+def learnable(kept: Conversation, cleaned: Callable[[Any], Any]) -> dict[str, Any]:
+    """A conversation as its specialist's owner sees it, with every text `cleaned`."""
+    return {
+        "id": kept.id,
+        "object": "conversation",
+        "created": None if kept.created is None else int(kept.created.timestamp()),
+        "specialist": kept.specialist,
+        "rating": kept.rating,
+        "request": cleaned(dict(kept.request)),
+        "answer": cleaned([choice["message"] for choice in kept.answer["choices"]]),
+        "correction": cleaned(kept.correction),
+        "metadata": dict(kept.metadata),
+    }
