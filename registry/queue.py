@@ -41,6 +41,13 @@ class Queue:
             found = connection.scalar(select(jobs.c.seq).where(self._free()).limit(1))
             return found is not None and self._count_held(connection) < most
 
+    def counts(self) -> dict[Status, int]:
+        """Jobs by how far they are, whoever asked for them."""
+        statement = select(jobs.c.status, func.count()).where(jobs.c.base == self._base)
+        with self._database.read() as connection:
+            found = connection.execute(statement.group_by(jobs.c.status))
+            return {Status(status): count for status, count in found}
+
     def take(self, holder: str, most: int = 1000) -> Job | None:
         """Hold the next job: one of the owner who has had least of late, the oldest of theirs.
 

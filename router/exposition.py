@@ -26,31 +26,46 @@ TITLES = {
 
 
 def gathered(
-    routers: Mapping[str, bytes], engines: Mapping[str, Mapping[str, float]]
-) -> bytes:  # fmt: skip
+    routers: Mapping[str, bytes],
+    engines: Mapping[str, Mapping[str, float]],
+    jobs: Mapping[str, int] | None = None,
+) -> bytes:
     """Every figure with the name of its replica.
 
     Args:
         routers: what each router exposes of itself, in the same format.
         engines: figures of each engine by their names; those that end in "_total" only grow.
+        jobs: fine-tuning jobs, by how far they are; None where that is not known.
     """
     registry = CollectorRegistry()
-    registry.register(_Gathered(routers, engines))
+    registry.register(_Gathered(routers, engines, jobs))
     return generate_latest(registry)
 
 
 class _Gathered(Collector):
     def __init__(
-        self, routers: Mapping[str, bytes], engines: Mapping[str, Mapping[str, float]]
+        self,
+        routers: Mapping[str, bytes],
+        engines: Mapping[str, Mapping[str, float]],
+        jobs: Mapping[str, int] | None,
     ) -> None:
         self._routers = routers
         self._engines = engines
+        self._jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
         yield _count("myriad_router_replicas", "Routers that answer.", len(self._routers))
         yield from self._of_routers()
         yield _count("myriad_engine_replicas", "Engines that answer.", len(self._engines))
         yield from self._of_engines()
+        if self._jobs is not None:
+            yield self._of_jobs(self._jobs)
+
+    def _of_jobs(self, jobs: Mapping[str, int]) -> Metric:
+        family = Metric("myriad_training_jobs", "Fine-tuning jobs, by status.", "gauge")
+        for status, count in jobs.items():
+            family.add_sample(family.name, {"status": status}, count)
+        return family
 
     def _of_routers(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}

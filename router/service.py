@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.errors import StorageError
+from registry.job import Status
 from registry.limits import Limits
 from registry.registry import Registry
 from router.answer_ids import AnswerIds
@@ -205,7 +206,8 @@ class Service:
         """The figures of all replicas and engines, in Prometheus' format."""
         peers = await self._peers.expositions() if self._peers is not None else {}
         routers = peers or {ALONE: self.exposition()}
-        return gathered(dict(sorted(routers.items())), await self._engine_stats())
+        engines, jobs = await self._engine_stats(), await self._job_counts()
+        return gathered(dict(sorted(routers.items())), engines, jobs)
 
     async def _engine_stats(self) -> Mapping[str, Mapping[str, float]]:
         """The engines' figures; none when they do not answer."""
@@ -214,6 +216,15 @@ class Service:
         except Exception as error:
             logger.warning("the engine does not tell its figures: %r", error)
             return {}
+
+    async def _job_counts(self) -> Mapping[str, int] | None:
+        """Fine-tuning jobs by how far they are; None when the registry does not say."""
+        try:
+            found = await self.reading.run(self.registry.queue.counts)
+        except StorageError as error:
+            logger.warning("the registry does not count its jobs: %s", error)
+            return None
+        return {status: found.get(status, 0) for status in Status}
 
     async def _engine_ready(self) -> bool:
         try:

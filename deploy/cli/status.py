@@ -28,11 +28,12 @@ def status(
             watching.watch(client, output)
         found = _found(client)
     answers = found.get("answers") or {}
-    apart = ("answers", "missing", "skipped", "reading")
+    apart = ("answers", "missing", "skipped", "reading", "jobs")
     shown = {name: value for name, value in found.items() if name not in apart}
     shown["missing"] = ", ".join(found.get("missing") or ()) or None
     if reading := found.get("reading"):
         shown["reading"] = f"{reading['done']} of {reading['of']} specialists"
+    shown["jobs"] = _jobs(found.get("jobs") or {})
     reasons = [f"{name}: {reason}" for name, reason in (found.get("skipped") or {}).items()]
     shown["cannot be routed to"] = "\n".join(reasons) or None
     grid = table("answered by", "requests")
@@ -60,8 +61,17 @@ def _found(client: "Client") -> dict[str, Any]:
         return head | {"message": str(error)}
 
 
+def _jobs(counts: dict[str, int]) -> str | None:
+    """How many have not ended, and how many failed."""
+    told = {"running": "trained", "validating_files": "begun", "queued": "waiting"}
+    told |= {"paused": "paused", "failed": "failed"}
+    parts = [f"{counts[name]} {word}" for name, word in told.items() if counts.get(name)]
+    return ", ".join(parts) or None
+
+
 def _figures(found: Figures) -> dict[str, Any]:
     counts = {f"{kind}_tokens": count for kind, count in found.tokens.items()}
     replicas = {"routers": found.routers, "engines": len(found.engines)}
     rows = {name: int(found.total(name)) for name in ("running", "waiting")}
-    return {**found.gauges, **counts, **replicas, **rows, "answers": found.answers}
+    rest = {"answers": found.answers, "jobs": found.jobs}
+    return {**found.gauges, **counts, **replicas, **rows, **rest}

@@ -8,6 +8,7 @@ import pytest
 import tiny_adapter
 from cli_world import Terminal, adapter_folder, live, myriad
 
+from registry.job import Task
 from router.engine import Delta, Usage
 from router.errors import Unavailable
 from router.sampling import Sampling
@@ -185,6 +186,22 @@ def test_status_of_a_server_that_is_ready():
     assert found["generation"] >= 2
     assert found["answers"]["ada/coach"] >= 1
     assert found["output_tokens"] > 0
+
+
+def test_status_of_fine_tuning(server):
+    rows = server.registry.data.add("rows.jsonl", b"x").id
+    jobs = [
+        server.registry.jobs.create("ada/new", Task(model="tiny", training_file=rows))
+        for _ in range(3)
+    ]
+    server.registry.jobs.pause(jobs[0].id)
+    try:
+        assert "2 waiting, 1 paused" in myriad("status").out
+        found = json.loads(myriad("status", "--json").out)["jobs"]
+        assert (found["queued"], found["paused"], found["failed"]) == (2, 1, 0)
+    finally:
+        for job in jobs:
+            server.registry.jobs.cancel(job.id)
 
 
 def test_status_of_a_server_that_is_starting(server):

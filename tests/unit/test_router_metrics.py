@@ -47,6 +47,13 @@ def test_nobody_that_answers_is_told_too():
     assert "myriad_engine_replicas 0.0" in lines_of({}, {})
 
 
+def test_jobs_are_told_by_how_far_they_are():
+    found = lines_of({}, {}, {"queued": 2, "failed": 0})
+    assert 'myriad_training_jobs{status="queued"} 2.0' in found
+    assert 'myriad_training_jobs{status="failed"} 0.0' in found
+    assert not any("training" in line for line in lines_of({}, {}))
+
+
 def test_what_auto_chooses_and_what_fits_nobody_is_counted():
     metrics = Metrics()
     fits = Decision("a/b", 1, "sha256:x", 0.93, "nearest")
