@@ -54,6 +54,7 @@ class RouterReplica:
             opens=open_to_all,
             replicas=settings.router.replicas,
             peers=Peers(_own_deployment()),
+            teachers=tuple(settings.teachers or ()),
         )
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.

@@ -1,7 +1,7 @@
 """All settings: one tree, read once from the environment (prefix `MYRIAD_`)."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -24,10 +24,13 @@ from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
 
+if TYPE_CHECKING:
+    from specialists.training.teacher import Address
+
 PREFIX = "MYRIAD_"
 NESTING = "__"
 MIB = 1 << 20
-SECRETS = ("database", "api_key", "teacher_key")
+SECRETS = ("database", "api_key", "teacher_key", "teachers")
 
 
 def _split(value: object) -> object:
@@ -134,6 +137,24 @@ class TrainingSettings(BaseModel):
     threads: int | None = Field(None, ge=1, description="CPU threads of each; default: the cores")
 
 
+class TeacherSettings(BaseModel):
+    """A model behind OpenAI's API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    model: str
+    key: SecretStr | None = None
+    license: str | None = None
+
+    @property
+    def address(self) -> "Address":
+        """Where it is asked."""
+        from specialists.training.teacher import Address
+
+        return Address(self.url, self.model, revealed(self.key), self.license)
+
+
 class Settings(BaseSettings):
     """Where Myriad keeps its state, where it listens, what it serves."""
 
@@ -169,6 +190,11 @@ class Settings(BaseSettings):
     )
     teacher_key: SecretStr | None = Field(
         None, description="key that `distill` and `create` send to the teacher; default: none"
+    )
+    teachers: dict[Name, TeacherSettings] | None = Field(
+        None,
+        description="models that jobs may learn from, as JSON: by name `url`, `model`, `key`, "
+        "`license`; default: none",
     )
     base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
     retention_days: float = Field(
@@ -227,4 +253,5 @@ def read_settings(**given: Any) -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     name = PREFIX + NESTING.join(str(part).upper() for part in error["loc"])
-    return f"{name}={error['input']!r} cannot be used: it {in_words(error)}"
+    value = "" if error["loc"][:1] in [(secret,) for secret in SECRETS] else f"={error['input']!r}"
+    return f"{name}{value} cannot be used: it {in_words(error)}"

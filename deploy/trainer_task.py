@@ -26,7 +26,9 @@ def train(settings: Settings, holder: str) -> None:
     settings = settings.with_secrets
     base = locate_base(settings.base, settings.home)
     with quiet(), closing(open_registry(settings, base)) as registry:
-        trainer = Trainer(registry, base, holder, settings.training.jobs, behind_everything)
+        teachers = {name: each.address for name, each in (settings.teachers or {}).items()}
+        most = settings.training.jobs
+        trainer = Trainer(registry, base, holder, most, behind_everything, teachers)
         while trainer.work():
             pass
 

@@ -42,13 +42,35 @@ Level = Literal["info", "warn", "error"]
 Kind = Literal["message", "metrics"]
 
 
+class Distillation(BaseModel):
+    """What a teacher is asked before anything is trained.
+
+    Attributes:
+        teacher: by the name that the server's operator gave it.
+        brief: the instructions that it follows; None where it answers as it is.
+        prompts: requests to answer.
+        count: of requests; it thinks of more where there are fewer prompts.
+        budget: tokens that it may read and write.
+        judged: whether it judges its answers, and poor ones are left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teacher: str
+    brief: str | None = None
+    prompts: tuple[str, ...] = ()
+    count: int = 200
+    budget: int = 500_000
+    judged: bool = True
+
+
 class Task(BaseModel):
     """What is to be done.
 
     Attributes:
         model: what is trained on from, as it was asked for.
         parent: the digest of that version; None for the base.
-        training_file: its id.
+        training_file: its id; of a distillation, until that is done, what is asked.
         training_name: its name.
         validation_file: its id, if there is one.
         validation_name: its name.
@@ -59,6 +81,7 @@ class Task(BaseModel):
         suffix: as it was asked for.
         card: fields of the specialist's card; the others are those of its version in service.
         publish: whether the training requests that serve routing are shown in the card.
+        distils: the name of the teacher that is asked for the rows, if one is.
         teacher: whose answers the rows are, if they are a model's.
         instruction: what the base was told when it gave them: the specialist learns to answer
             without it as the base does with it. None learns the answers as they are.
@@ -80,6 +103,7 @@ class Task(BaseModel):
     suffix: str | None = None
     card: dict[str, Any] = {}
     publish: bool = False
+    distils: str | None = None
     teacher: Teacher | None = None
     instruction: str | None = None
     metadata: dict[str, str] = {}

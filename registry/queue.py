@@ -14,8 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from registry.blobs import Blobs, ensure
+from registry.card import Teacher
 from registry.clock import now
 from registry.content import Buffer
+from registry.data_files import DataFile
 from registry.database import Database
 from registry.errors import Lost
 from registry.job import UNDER_WAY, Job, Kind, Level, Status, move, tell, to_job
@@ -112,6 +114,25 @@ class Queue:
     def content(self, blob: str) -> bytes:
         """What a file of a job holds."""
         return self._blobs.verified(blob).read_bytes()
+
+    def goes_on_with(self, job: Job, holder: str, rows: DataFile, teacher: Teacher) -> Job:
+        """Train on other rows from now on: those that a teacher gave.
+
+        Raises:
+            Lost: the job is not theirs any more.
+        """
+        given = {"training_file": rows.id, "training_name": rows.name, "teacher": teacher}
+        task = job.task.model_copy(update=given)
+        values = {
+            "task": task.model_dump_json(exclude_defaults=True),
+            "training": rows.content,
+            "checkpoint": None,
+            "attempts": 0,
+        }
+        with self._database.write() as connection:
+            _held(connection, job, holder)
+            connection.execute(update(jobs).where(jobs.c.seq == job.seq).values(values))
+            return to_job(connection.execute(_numbered(job.seq)).one())
 
     def succeed(self, job: Job, holder: str, outcome: Mapping[str, Any]) -> None:
         """End a job that was done.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +74,7 @@ class Service:
         opens: bool = True,
         replicas: int = 1,
         peers: Peers | None = None,
+        teachers: Sequence[str] = (),
     ) -> None:
         """Put the parts together.
 
@@ -90,12 +91,14 @@ class Service:
             opens: Whether everybody is let in while no API key was ever made.
             replicas: How many services share the keys' quotas.
             peers: The other services, whose figures are shown too; None is nobody.
+            teachers: Names of the models that jobs may learn from.
         """
         self.registry = registry
         self.engine = engine
         self.hints = Hints(engine)
         self.encoder = encoder
         self.base = base
+        self.teachers = teachers
         self.limits = limits or Limits()
         self.created = int(time.time())
         # Apart from each other: slow uploads must not hold up routing, nor either a look-up.

@@ -23,6 +23,10 @@ def distill(
     specialist: SpecialistId,
     teacher: TeacherUrl = None,
     teacher_model: TeacherModel = "",
+    server_teacher: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Have the server ask one of those that it knows."),
+    ] = None,
     brief: Annotated[
         str | None,
         typer.Option(help="Instructions, or a file of them, that the specialist shall follow."),
@@ -59,8 +63,16 @@ def distill(
 
     output, settings, name = Output(as_json), read_settings(), id_of(specialist)
     told, asked = _brief(brief), _requests(prompts)
-    if told is None and (not asked or teacher is None):
+    if told is None and (not asked or (teacher or server_teacher) is None):
         raise typer.BadParameter("say what it shall do: --brief TEXT, or --prompts FILE")
+    given: dict[str, Any] = {"specialist": name, "description": told and told[:2000]}
+    given["effort"] = effort
+    if server_teacher is not None:
+        wish: dict[str, Any] = {"teacher": server_teacher, "brief": told, "prompts": asked}
+        wish |= {"count": count, "budget": budget, "judge": judge}
+        with connect(url) as client:
+            followed(client, given | {"model": client.base(), "distillation": wish}, output)
+        return
     asking = whom(teacher, teacher_model, url)
     judged = judge if judge is not None else not asking.own
     wanted = Wanted(told, count or len(asked) or 200, judged=judged)
@@ -73,7 +85,6 @@ def distill(
     if not train:
         return
     learnt = asking.learnt_from(license_, found.tokens, found.rejection_rate)
-    given = {"specialist": name, "description": told and told[:2000], "effort": effort}
     given |= {"instruction": told} if asking.own else {}
     with connect(url) as client:
         sent = {"model": client.base(), "training_file": client.send(rows)["id"]}

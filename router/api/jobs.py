@@ -19,7 +19,7 @@ from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
-from router.wire.job import JobRequest, checkpoint, event, shown
+from router.wire.job import DistillationRequest, JobRequest, checkpoint, event, shown
 from router.wire.metadata import wanted_metadata
 from router.wire.page import page
 
@@ -109,11 +109,15 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         raise InvalidRequest(message, param="instruction")
     name = _named(body, caller.owner)
     _require_card({"id": name, "description": name, **body.said_of_it})
+    rows, distils = body.training_file, body.distillation
+    if distils is not None:
+        rows = _asked_for(service, caller, distils)
     parent = None if model == service.base else service.resolver.version(model, caller.owner)
     task = Task(
         model=model,
         parent=None if parent is None else parent.digest,
-        training_file=body.training_file,
+        training_file=rows or "",
+        distils=None if distils is None else distils.teacher,
         validation_file=body.validation_file,
         method="supervised" if body.method is None else body.method.type,
         hyperparameters=body.wanted,
@@ -127,6 +131,21 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         metadata=body.metadata,
     )
     return service.seen_by(caller).jobs.create(name, task, caller.key)
+
+
+def _asked_for(service: Service, caller: Caller, distils: DistillationRequest) -> str:
+    """The id of a file with what a teacher is to be asked.
+
+    Raises:
+        InvalidRequest: There is no such teacher.
+    """
+    if distils.teacher not in service.teachers:
+        known = ", ".join(service.teachers) or "none"
+        message = f"This server has no teacher '{distils.teacher}'; it has: {known}."
+        raise InvalidRequest(message, param="distillation.teacher")
+    content = distils.wanted.model_dump_json().encode()
+    name, purpose = "distillation.json", "distillation"
+    return service.seen_by(caller).data.add(name, content, purpose).id
 
 
 def _require_card(fields: dict[str, Any]) -> None:

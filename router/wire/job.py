@@ -5,14 +5,14 @@ https://platform.openai.com/docs/api-reference/fine-tuning. Beyond it a job may 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from registry.effort import Effort
-from registry.job import Event, Job
+from registry.job import Distillation, Event, Job
 from registry.method import Method
-from router.wire.base import Body, ModelName, Share, Text
+from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.metadata import Metadata
 
 Auto = Literal["auto"]
@@ -23,6 +23,8 @@ OrAuto = Annotated[
     Discriminator(lambda value: "(auto)" if isinstance(value, str) else "(number)"),
 ]
 Identity = Annotated[Text, Field(min_length=1, max_length=64)]
+Prompt = Annotated[Text, Field(min_length=1, max_length=20_000)]
+MOST_PROMPTS = 20_000
 
 
 class HyperparametersRequest(Body):
@@ -84,13 +86,53 @@ class TeacherRequest(Body):
     rejected: Share | None = None
 
 
+class DistillationRequest(Body):
+    """What a teacher is asked, whose answers are then trained on."""
+
+    teacher: Identity = Field(description="One of those that the server's operator named.")
+    brief: Annotated[Text, Field(min_length=1, max_length=100_000)] | None = Field(
+        None, description="Instructions that it follows, and that the specialist shall follow."
+    )
+    prompts: Annotated[list[Prompt], bounded(MOST_PROMPTS, "prompts")] = Field(
+        default_factory=list, description="Requests; it thinks of more where these are too few."
+    )
+    count: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] | None = Field(
+        None, description="Of requests; those in `prompts`, or 200."
+    )
+    budget: Annotated[int, Field(ge=1, le=10**9)] = Field(
+        500_000, description="Tokens that it may read and write."
+    )
+    judge: bool = Field(True, description="It judges its answers, and poor ones are left out.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.brief is None and not self.prompts:
+            raise refused("missing", "brief", "or 'prompts' is missing; add one")
+        return self
+
+    @property
+    def wanted(self) -> Distillation:
+        """What is noted of it."""
+        return Distillation(
+            teacher=self.teacher,
+            brief=self.brief,
+            prompts=tuple(self.prompts),
+            count=self.count or len(self.prompts) or 200,
+            budget=self.budget,
+            judged=self.judge,
+        )
+
+
 class JobRequest(Body):
     """A training that is asked for."""
 
     unsupported: ClassVar = {"integrations": ([],)}
 
     model: ModelName
-    training_file: Identity
+    training_file: Identity | None = None
+    distillation: DistillationRequest | None = Field(
+        None, description="In the place of a training file."
+    )
     validation_file: Identity | None = None
     suffix: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
         None, description="The specialist's name."
@@ -120,6 +162,18 @@ class JobRequest(Body):
     method: MethodRequest | None = None
     hyperparameters: HyperparametersRequest = HyperparametersRequest()
     metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        if self.training_file is None and self.distillation is None:
+            raise refused("missing", "training_file", "is missing; add it")
+        if self.training_file is not None and self.distillation is not None:
+            message = "cannot go with 'training_file'; send one of the two"
+            raise refused("invalid_value", "distillation", message)
+        if self.distillation is not None and self.method is not None and self.method.type == "dpo":
+            message = "gives answers, and no preferences; use the method 'supervised'"
+            raise refused("invalid_value", "distillation", message)
+        return self
 
     @property
     def said_of_it(self) -> dict[str, Any]:
@@ -153,6 +207,7 @@ def shown(job: Job) -> dict[str, Any]:
         "validation_file": job.task.validation_file,
         "hyperparameters": used,
         "method": {"type": job.task.method, job.task.method: {"hyperparameters": used}},
+        "distillation": job.task.distils and {"teacher": job.task.distils},
         "effort": job.task.effort,
         "seed": job.task.seed,
         "user_provided_suffix": job.task.suffix,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from registry.card import Card, Dataset, Origins
+from registry.card import Card, Dataset, Origins, Teacher
 from registry.errors import (
     Conflict,
     Lost,
@@ -14,14 +14,15 @@ from registry.errors import (
     UnknownSpecialist,
 )
 from registry.files import AdapterFiles
-from registry.job import Job, Task
+from registry.job import Distillation, Job, Task
 from registry.method import Method
 from registry.reference import parse_reference
 from registry.registry import Registry
 from registry.version import Version
 from specialists.base import Base
-from specialists.errors import TrainingDataError
+from specialists.errors import TeacherFailed, TrainingDataError
 from specialists.training import curve
+from specialists.training.asking import Asking
 from specialists.training.card import complete
 from specialists.training.courtesy import Courtesy
 from specialists.training.data import Row, rows_of
@@ -31,6 +32,7 @@ from specialists.training.pairs import Lesson, Pair, pairs_of
 from specialists.training.pulse import Pulse
 from specialists.training.recipe import LEARNING_RATES, Recipe, recipe_for
 from specialists.training.split import Split, held_apart, hold_out
+from specialists.training.teacher import Address
 from specialists.training.verdict import shortcomings
 
 CANDIDATE = "candidate"
@@ -63,8 +65,17 @@ class _Kept:
 class Making:
     """One job, from its rows to its outcome."""
 
-    def __init__(self, registry: Registry, base: Base, job: Job, holder: str, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        base: Base,
+        job: Job,
+        holder: str,
+        pulse: Pulse,
+        teachers: Mapping[str, Address],
+    ) -> None:
         self._registry = registry
+        self._teachers = teachers
         self._base = base
         self._job = job
         self._holder = holder
@@ -74,10 +85,13 @@ class Making:
         """Train, score, register and, if it may be served, promote; what came of it, by name.
 
         Raises:
+            TeacherFailed: a teacher that was to be asked answered nothing at all.
             TrainingDataError: there is nothing that can be learnt.
             TrainingStopped: the job is not ours any more.
             RegistryError: the result cannot be registered.
         """
+        if self._job.task.distils is not None and self._job.task.teacher is None:
+            self._job = self._distilled(self._job.task.distils, scratch)
         split = self._split()
         recipe = _recipe(self._job.task, len(split.learnt))
         trained = self._train(split, recipe, scratch)
@@ -95,6 +109,28 @@ class Making:
             "evaluation": [asdict(score) for score in scores],
             "checkpoints": [_checkpoint(version, trained)],
         }
+
+    def _distilled(self, name: str, scratch: Path) -> Job:
+        """The job with a teacher's answers as its rows."""
+        address = self._teachers.get(name)
+        if address is None:
+            raise TeacherFailed(f"this server has no teacher of the name '{name}' any more")
+        queue = self._registry.queue
+        asked = Distillation.model_validate_json(queue.content(self._job.training))
+        kept = _Kept(self._registry, self._job, self._holder)
+        found = Asking(address, asked, kept, self._pulse).answers(scratch / "answers.jsonl")
+        if found.stopped is not None:
+            self._pulse.tell(f"The teacher was asked no more: {found.stopped}.", "warn")
+        left_out = "".join(f", {count} {why}" for why, count in found.rejected.items())
+        self._pulse.tell(f"{found.kept} answers of {address.model} are learnt from{left_out}.")
+        rows = self._registry.data.add(f"{name}.jsonl", found.rows)
+        teacher = Teacher(
+            name=address.model,
+            license=address.license,
+            tokens=found.tokens,
+            rejected=found.rejection_rate,
+        )
+        return queue.goes_on_with(self._job, self._holder, rows, teacher)
 
     def _split(self) -> Split:
         job = self._job

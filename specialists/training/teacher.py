@@ -43,6 +43,23 @@ class Answer:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a teacher is asked.
+
+    Attributes:
+        url: OpenAI's base URL, such as `https://host/v1`.
+        model: its name there.
+        key: what is sent as the API key.
+        license: the terms of its answers.
+    """
+
+    url: str
+    model: str
+    key: str | None = None
+    license: str | None = None
+
+
 class Notebook:
     """Answers by their questions, in a file of JSON lines; one that was cut short is left out.
 

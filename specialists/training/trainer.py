@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +19,10 @@ from registry.errors import (
 from registry.job import Job
 from registry.registry import Registry
 from specialists.base import Base
-from specialists.errors import TrainingDataError, TrainingStopped
+from specialists.errors import TeacherFailed, TrainingDataError, TrainingStopped
 from specialists.training.making import InvalidValidation, Making
 from specialists.training.pulse import Pulse
+from specialists.training.teacher import Address
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Trainer:
         holder: str,
         most: int = 1,
         behave: Callable[[], None] = lambda: None,
+        teachers: Mapping[str, Address] | None = None,
     ) -> None:
         """Do jobs of a registry.
 
@@ -48,11 +50,13 @@ class Trainer:
             most: jobs that may be under way at once, whoever trains them.
             behave: called first in the thread that computes; the one that keeps the registry
                 informed stays as it is.
+            teachers: who may be asked, by their names.
         """
         self._registry = registry
         self._base = base
         self._holder = holder
         self._most = most
+        self._teachers = teachers or {}
         self._computing = ThreadPoolExecutor(1, "training", initializer=behave)
 
     def work(self) -> bool:
@@ -69,7 +73,7 @@ class Trainer:
         try:
             with pulse.beating(), tempfile.TemporaryDirectory() as scratch:
                 seen = self._registry.seen_by(job.owner, job.actor, job.quota)
-                making = Making(seen, self._base, job, self._holder, pulse)
+                making = Making(seen, self._base, job, self._holder, pulse, self._teachers)
                 done = self._computing.submit(making.done, Path(scratch))
                 outcome = done.result()
             queue.succeed(job, self._holder, outcome)
@@ -88,6 +92,10 @@ def _reason(job: Job, error: Exception) -> tuple[str, str, str | None]:
     match error:
         case InvalidValidation():
             return "invalid_validation_file", str(error), "validation_file"
+        case TeacherFailed():
+            return "teacher_failed", str(error), "distillation"
+        case TrainingDataError() if job.task.distils is not None:
+            return "invalid_distillation", str(error), "distillation"
         case TrainingDataError():
             return "invalid_training_file", str(error), "training_file"
         case InvalidInput():

@@ -13,11 +13,12 @@ from tiny import tiny_base
 from web import serve
 
 from registry.base import BaseSpec
-from registry.job import Status
+from registry.job import Distillation, Status, Task
+from registry.registry import Registry
 from specialists.errors import TeacherFailed, TrainingDataError
 from specialists.training import teacher as teachers
 from specialists.training.distillation import Wanted, distil
-from specialists.training.teacher import Notebook, Teacher
+from specialists.training.teacher import Address, Notebook, Teacher
 from specialists.training.trainer import Trainer
 
 BRIEF = "Answer with the colour of what is asked about."
@@ -287,3 +288,100 @@ def test_what_cannot_be_distilled_is_refused(url, tmp_path, monkeypatch, words, 
     ran = myriad("distill", "a/b", "--teacher", url, "--teacher-model", "x", *words)
     assert ran.code != 0
     assert said in ran.err
+
+
+# By the server
+
+
+WISH = {"teacher": "large", "brief": BRIEF, "count": 24}
+
+
+@pytest.fixture
+def asked_for(url, tmp_path):
+    """A registry of a tiny base, and what does its jobs with the scripted teacher."""
+    base = tiny_base(tmp_path / "tiny-llama")
+    registry = Registry.open(tmp_path / "home", BaseSpec.from_folder(base.folder, base.name))
+    address = Address(url, "large", "mine", "llama3.1")
+
+    def ask(wish):
+        asked = Distillation.model_validate(wish)
+        file = registry.data.add("wish.json", asked.model_dump_json().encode(), "distillation").id
+        more = {"hyperparameters": {"n_epochs": 1, "rank": 2}, "distils": asked.teacher}
+        task = Task(model=base.name, training_file=file, **more)
+        return registry.jobs.create("eve/colours", task)
+
+    def work(**teachers):
+        trainer = Trainer(registry, base, "me", teachers=teachers or {"large": address})
+        return trainer.work()
+
+    yield registry, ask, work
+    registry.close()
+
+
+def test_a_job_has_a_teacher_asked_and_learns_its_answers(asked_for, scripted):
+    registry, ask, work = asked_for
+    job = ask(WISH)
+    assert work()
+    done = registry.jobs.get(job.id)
+    assert done.status == Status.SUCCEEDED, done.error
+    origins = registry.get("eve/colours").card.origins
+    [teacher] = origins.teachers
+    assert (teacher.name, teacher.license, teacher.rejected) == ("large", "llama3.1", 0)
+    assert teacher.tokens == 10 * len(scripted.asked)
+    assert origins.datasets[0].name == "large.jsonl"
+    assert scripted.keys == {"Bearer mine"}
+    # The rows are there to be looked at, and to be trained on again.
+    content = registry.data.path(done.task.training_file).read_bytes()
+    assert len(content.splitlines()) == 24
+    told = [event.message for event in registry.jobs.events(job.id, 100)[0]]
+    assert "24 answers of large are learnt from." in told
+    assert any(message.startswith("Asking the teacher 24/24") for message in told)
+
+
+def test_a_job_that_was_paused_asks_nothing_twice(asked_for, scripted):
+    registry, ask, work = asked_for
+    job = ask(WISH)
+    answer, grades = scripted.answer, iter(range(1000))
+
+    def paused(request):
+        if next(grades) == 10:
+            registry.jobs.pause(job.id)
+        return answer(request)
+
+    scripted.answer = paused
+    work()
+    assert registry.jobs.get(job.id).status == Status.PAUSED
+    before = {json.dumps(body) for body in scripted.asked}
+    registry.jobs.resume(job.id)
+    scripted.asked.clear()
+    work()
+    assert registry.jobs.get(job.id).status == Status.SUCCEEDED
+    again = [body for body in scripted.asked if json.dumps(body) in before]
+    # Those that were on their way when it was paused, at the most.
+    assert len(again) <= teachers.AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "said"),
+    [
+        (WISH | {"budget": 1}, "teacher_failed|invalid_distillation", "budget"),
+        (WISH | {"teacher": "gone"}, "teacher_failed", "no teacher of the name 'gone'"),
+    ],
+)
+def test_a_teacher_that_says_nothing_fails_the_job(asked_for, wish, code, said):
+    registry, ask, work = asked_for
+    job = ask(wish)
+    work()
+    failed = registry.jobs.get(job.id)
+    assert re.fullmatch(code, failed.error["code"])
+    assert said in failed.error["message"]
+    assert failed.error["param"] == "distillation"
+
+
+def test_the_server_asks_with_one_command(tmp_path, monkeypatch):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the sky\ngrass\n")
+    words = ("distill", "eve/colours", "--server-teacher", "large", "--prompts", str(prompts))
+    with trained_on(tmp_path, monkeypatch):
+        ran = myriad(*words)
+        assert "no teacher 'large'; it has: none" in ran.err

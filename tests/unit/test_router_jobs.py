@@ -3,10 +3,11 @@
 import httpx
 import openai
 import pytest
+from openai import omit
 from served import BASE, served, service
 
 from registry import limits
-from registry.job import Status
+from registry.job import Distillation, Status
 from registry.scopes import Scope
 from router import keyring
 from router.api import data_files
@@ -123,6 +124,43 @@ def test_a_job_may_learn_from_preferences(client, rows, made):
     assert job.method.dpo.hyperparameters.n_epochs == 2
     task = made.registry.queue.take("me").task
     assert (task.method, task.hyperparameters) == ("dpo", {"beta": 0.5, "n_epochs": 2})
+
+
+def test_a_job_may_have_a_teacher_asked(client, made):
+    made.teachers = ("large",)
+    wish = {"teacher": "large", "prompts": ["the sky", "grass"], "judge": False}
+    job = client.fine_tuning.jobs.create(
+        model=BASE, training_file=omit, extra_body={"distillation": wish}
+    )
+    assert job.model_extra["distillation"] == {"teacher": "large"}
+    taken = made.registry.queue.take("me")
+    asked = Distillation.model_validate_json(made.registry.queue.content(taken.training))
+    assert (asked.prompts, asked.count, asked.judged) == (("the sky", "grass"), 2, False)
+    assert (taken.task.distils, taken.task.training_file) == ("large", job.training_file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"distillation": {"teacher": "other", "brief": "x"}}, "distillation.teacher"),
+        ({"distillation": {"teacher": "large"}}, "distillation.brief"),
+        ({"distillation": {"teacher": "large", "brief": "x", "budget": 0}}, "distillation.budget"),
+        (
+            {"distillation": {"teacher": "large", "brief": "x"}, "method": {"type": "dpo"}},
+            "distillation",
+        ),
+        (
+            {"distillation": {"teacher": "large", "brief": "x"}, "training_file": "file-1"},
+            "distillation",
+        ),
+        ({}, "training_file"),
+    ],
+)
+def test_what_cannot_be_distilled_is_refused(client, made, wrong, param):
+    made.teachers = ("large",)
+    create = client.fine_tuning.jobs.create
+    said = refused(create, model=BASE, training_file=omit, extra_body=wrong)
+    assert (said[0], said[2]) == (400, param)
 
 
 def test_what_came_of_a_job_is_shown(client, rows, made):

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.errors import InvalidSetting
 from deploy.settings import read_settings
+from specialists.training.teacher import Address
 
 
 def test_defaults_need_nothing():
@@ -41,6 +42,19 @@ def test_a_bad_value_is_refused_with_name_and_value(monkeypatch, name, value):
         read_settings()
     assert name in str(refusal.value)
     assert value in str(refusal.value)
+
+
+def test_teachers_are_named_and_their_keys_are_nobodys_business(monkeypatch):
+    monkeypatch.setenv("MYRIAD_TEACHERS", '{"large": {"url": "https://h/v1", "model": "m"}}')
+    monkeypatch.setenv("MYRIAD_TEACHERS__LARGE__KEY", "s3cret")
+    settings = read_settings()
+    assert settings.teachers["large"].address == Address("https://h/v1", "m", "s3cret")
+    assert "s3cret" not in settings.model_dump_json() + repr(settings)
+    assert settings.without_secrets.teachers is None
+    monkeypatch.setenv("MYRIAD_TEACHERS", '{"large": {"url": "https://h/v1", "key": "s3cret"}}')
+    with pytest.raises(InvalidSetting, match="MYRIAD_TEACHERS__LARGE__MODEL") as refusal:
+        read_settings()
+    assert "s3cret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
