@@ -68,3 +68,5 @@ def _read(file: Path, name: str, voice: str) -> Material:
         return read(file.read_bytes(), name, voice)
     except (OSError, ValueError) as error:
         return Material(unused=(f"{name}: {error}",))
+    except RecursionError:
+        return Material(unused=(f"{name}: is nested too deeply",))

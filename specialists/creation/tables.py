@@ -60,8 +60,6 @@ def read_json(content: bytes, source: str, voice: str) -> Material:
         value = json.loads(as_text(content))
     except ValueError as error:
         raise ValueError(f"is not JSON: {error}") from error
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
     if is_character(value):
         return character(value, source)
     return _not_nothing(together(_objects(value, source, voice)), _names(value))

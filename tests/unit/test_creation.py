@@ -254,6 +254,8 @@ def test_texts_of_other_encodings_are_read(found, encoding):
         ("x.md", b"\0\1\2\xff\xfe\0", "is not text"),
         ("x.json", b"{", "is not JSON"),
         ("x.json", b"[" * 100_000, "is not JSON|nested too deeply"),
+        ("x.json", b"[" * 900 + b"]" * 900, "no field with text|nested too deeply"),
+        ("x.jsonl", b'{"a": ' * 900 + b"1" + b"}" * 900, "no field with text|nested too deeply"),
         ("x.json", b'{"a": 1}', "has no field with text .*; it has a"),
         ("x.jsonl", b'{"text": "a"}\nnonsense', "is not JSON in line 2"),
         ("x.csv", b"a,b\n1,2", "has no field with text .*; it has a, b"),
