@@ -2,8 +2,9 @@
 
 An idle priority keeps others from waiting for a core, not from sharing caches and memory with
 whoever computes on it meanwhile: beside one stream on two cores an idle training halves the tokens
-a second. So it looks, between two layers, how long it waited for a core, and if that was long it
-sleeps for a few times as long as it computed.
+a second. So it looks, between two layers, how long it waited for a core of late, and if that was
+long it sleeps for a few times as long as it computed. It looks back over several layers: what a
+server does now and then, asked for nothing, would else seem long beside one of them.
 """
 
 import time
@@ -13,6 +14,8 @@ from typing import Any
 
 LONG = 0.25
 """Seconds of waiting per second of computing that mean that somebody else wants the cores."""
+WINDOW_SECONDS = 0.1
+"""That it looks back over."""
 SHARE = 0.2
 """Of the time, what a training takes while others want the cores."""
 LONGEST_SECONDS = 0.5
@@ -44,6 +47,8 @@ class Courtesy:
     def __call__(self) -> None:
         """Give way, if somebody else wants the cores."""
         ran, waited = (now - before for now, before in zip(self._times(), self._last, strict=True))
+        if ran + waited < WINDOW_SECONDS:
+            return
         if waited > LONG * ran:
             self._sleep(min((ran + waited) * (1 / SHARE - 1), LONGEST_SECONDS))
         self._last = self._times()

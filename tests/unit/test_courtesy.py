@@ -20,15 +20,28 @@ def slept(before, after):
 @pytest.mark.parametrize(
     ("ran", "waited", "naps"),
     [
-        (0.03, 0.0, []),
-        (0.03, 0.007, []),
-        (0.03, 0.01, [pytest.approx(0.16)]),
+        (0.03, 0.03, []),
+        (0.1, 0.0, []),
+        (0.1, 0.02, []),
+        (0.08, 0.04, [pytest.approx(0.48)]),
         (1.0, 1.0, [LONGEST_SECONDS]),
         (0.0, 0.0, []),
     ],
 )
 def test_it_sleeps_in_proportion_when_it_waited_long(ran, waited, naps):
     assert slept((5.0, 2.0), (5.0 + ran, 2.0 + waited)) == naps
+
+
+def test_it_looks_back_over_several_layers():
+    """A layer beside which somebody else had a core for a moment is no reason to sleep."""
+    moments = [(0.0, 0.0), (0.02, 0.02), (0.06, 0.02), (0.1, 0.02), (0.1, 0.02), (0.15, 0.1)]
+    times, naps = iter([*moments, moments[-1]]), []
+    courtesy = Courtesy(lambda: next(times), naps.append)
+    for _ in range(3):
+        courtesy()
+    assert naps == []
+    courtesy()
+    assert len(naps) == 1
 
 
 def test_where_nothing_is_known_it_never_sleeps(tmp_path, monkeypatch):

@@ -122,19 +122,19 @@ def test_a_file_keeps_the_last_checkpoint(tmp_path):
 
 
 def test_it_ends_when_validation_stops_falling_and_keeps_the_best(base, tmp_path):
-    """A learning rate that wrecks the network: no later epoch is better than the first ones."""
-    wild = Recipe(rank=2, epochs=12, batch_size=2, learning_rate=1.0, patience=2)
+    eager = Recipe(rank=4, epochs=20, batch_size=2, learning_rate=1e-1, patience=2)
     curve = []
 
     def report(step):
         if step.validation_loss is not None:
             curve.append((step.step, step.validation_loss))
 
-    strangers = [row("good morning", "the lazy dog jumps over")]
-    trained = train(base, tmp_path, wild, report, validation=strangers)
+    # What contradicts the rows gets worse the better these are learnt.
+    strangers = [row("the fox", "morning evening"), row("the dog", "quick brown")]
+    trained = train(base, tmp_path, eager, report, validation=strangers)
     best, lowest = min(curve, key=lambda point: point[1])
     assert (trained.best_step, trained.validation_loss) == (best, lowest)
-    assert trained.steps == curve[-1][0] < wild.steps(len(ROWS))
+    assert trained.steps == curve[-1][0] < eager.steps(len(ROWS))
     assert [loss > lowest for _, loss in curve[-2:]] == [True, True]
 
 

@@ -11,7 +11,7 @@ from specialists.training import packing
 from specialists.training.encoding import Example
 from specialists.training.lora_network import with_adapter
 from specialists.training.objective import objective
-from specialists.training.packing import groups, pack
+from specialists.training.packing import groups, length, pack
 from specialists.training.recipe import Recipe
 
 
@@ -48,7 +48,8 @@ def gradients(network, loss: torch.Tensor) -> list[torch.Tensor]:
 
 rows = st.integers(1, 12).flatmap(
     lambda shared: st.lists(
-        st.tuples(st.lists(st.integers(3, 300), min_size=0, max_size=9), st.integers(1, 5)),
+        # Few tokens, so that rows go on alike.
+        st.tuples(st.lists(st.integers(3, 5), min_size=0, max_size=9), st.integers(1, 5)),
         min_size=1,
         max_size=5,
     ).map(
@@ -70,21 +71,38 @@ def test_loss_and_gradients_are_those_of_rows_apart(network, rows):
         torch.testing.assert_close(mine, theirs, rtol=2e-3, atol=2e-4)
 
 
-def test_what_all_rows_begin_with_is_computed_once():
+def test_what_all_rows_begin_with_is_computed_once_and_what_predicts_nothing_never():
     packed = pack([example([1, 2, 3, 4, 5], 1), example([1, 2, 3, 6], 1)])
-    assert packed.tokens.tolist() == [[1, 2, 3, 4, 5, 6]]
-    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 3]]
+    # Nor are 5 and 6: nothing is predicted from them.
+    assert packed.tokens.tolist() == [[1, 2, 3, 4]]
+    assert packed.positions.tolist() == [[0, 1, 2, 3]]
     assert packed.targets.tolist() == [5, 6]
-    assert packed.sources.tolist() == [3, 2]  # the second is predicted where the trunk ends
-    assert packed.mask[0, 0, 5].tolist() == [True, True, True, False, False, True]
+    assert packed.sources.tolist() == [3, 2]
+
+
+def test_what_some_rows_go_on_with_is_computed_once_too():
+    rows = [[1, 2, 3, 9], [1, 5, 6, 9], [1, 5, 7, 9]]
+    packed = pack([example(row, 1) for row in rows])
+    assert packed.tokens.tolist() == [[1, 2, 3, 5, 6, 7]]
+    assert packed.positions.tolist() == [[0, 1, 2, 1, 2, 2]]
+    assert packed.sources.tolist() == [2, 4, 5]
+    assert packed.mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 0, 0, 1, 0, 0],
+        [1, 0, 0, 1, 1, 0],
+        [1, 0, 0, 1, 0, 1],
+    ]
 
 
 def test_long_rows_are_spread_over_several_sequences(monkeypatch):
     monkeypatch.setattr(packing, "TOGETHER", 10)
     examples = [example([1, 2, *[row] * 6], 1) for row in range(5)]
     found = [pack(group) for group in groups(examples)]
-    assert [packed.tokens.shape[1] for packed in found] == [8] * 5
-    monkeypatch.setattr(packing, "TOGETHER", 14)
+    assert [packed.tokens.shape[1] for packed in found] == [7] * 5
+    assert [length(group) for group in groups(examples)] == [7] * 5
+    monkeypatch.setattr(packing, "TOGETHER", 12)
     found = [pack(group) for group in groups(examples)]
-    assert [packed.tokens.shape[1] for packed in found] == [14, 14, 8]
+    assert [packed.tokens.shape[1] for packed in found] == [12, 12, 7]
     assert [len(packed.targets) for packed in found] == [2, 2, 1]
