@@ -3,9 +3,10 @@
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from registry.errors import (
     Conflict,
@@ -75,7 +76,7 @@ class Trainer:
                 seen = self._registry.seen_by(job.owner, job.actor, job.quota)
                 making = Making(seen, self._base, job, self._holder, pulse, self._teachers)
                 done = self._computing.submit(making.done, Path(scratch))
-                outcome = done.result()
+                outcome = _awaited(done, pulse)
             queue.succeed(job, self._holder, outcome)
         except (TrainingStopped, Lost):
             queue.release(job, self._holder)
@@ -85,6 +86,15 @@ class Trainer:
             with suppress(Lost):
                 queue.fail(job, self._holder, *_reason(job, error))
         return True
+
+
+def _awaited(done: "Future[dict[str, Any]]", pulse: Pulse) -> dict[str, Any]:
+    try:
+        return done.result()
+    except (KeyboardInterrupt, SystemExit):
+        # The process ends no sooner than the thread that computes: let it come to a checkpoint.
+        pulse.lost.set()
+        raise
 
 
 def _reason(job: Job, error: Exception) -> tuple[str, str, str | None]:

@@ -1,6 +1,9 @@
 """Jobs, from rows to a version in service, by a real trainer on a tiny base."""
 
 import json
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from tiny import tiny_base
@@ -11,7 +14,9 @@ from registry.job import Status, Task
 from registry.quota import Quota
 from registry.reference import parse_id
 from registry.registry import Registry
+from specialists.errors import TrainingStopped
 from specialists.training import finetune, making, pulse, trainer
+from specialists.training.checkpoint import Checkpoint
 from specialists.training.evaluate import Score
 from specialists.training.trainer import Trainer
 from specialists.training.verdict import shortcomings
@@ -356,6 +361,34 @@ def test_a_trainer_that_dies_is_followed_by_another(registry, made, monkeypatch,
     steps = [event.data["step"] for event in events(registry, job) if event.kind == "metrics"]
     # The sixth was made before it was kept.
     assert steps == [1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10]
+
+
+def test_a_process_that_is_to_end_ends_after_a_step_at_a_checkpoint(registry, base, monkeypatch):
+    """As when the cluster is stopped: only the thread that waits is told."""
+    begun, running = threading.Event(), []
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *words):
+            running.append(super().submit(*words))
+            waited = Future()
+            monkeypatch.setattr(waited, "result", lambda: begun.wait() and sys.exit())
+            return waited
+
+    report = making.Making._report
+
+    def told(self, step):
+        report(self, step)
+        begun.set()
+
+    monkeypatch.setattr(making.Making, "_report", told)
+    monkeypatch.setattr(trainer, "ThreadPoolExecutor", Interrupted)
+    more = {"hyperparameters": HYPERPARAMETERS | {"n_epochs": 50}}
+    job = ask(registry, lines(40), **more)
+    with pytest.raises(SystemExit):
+        Trainer(registry, base, "me").work()
+    assert isinstance(running[0].exception(), TrainingStopped)
+    kept = Checkpoint.from_bytes(registry.queue.kept(registry.jobs.get(job.id)))
+    assert 1 <= kept.step < 50
 
 
 def test_a_registry_that_fails_for_a_moment_costs_nothing(registry, made, monkeypatch):
