@@ -41,21 +41,19 @@ def check(
     from deploy.settings import read_settings
     from specialists.base import locate_base
     from specialists.engine.text import Tokenizer
-    from specialists.training import pairs
-    from specialists.training.data import read, read_rows
-    from specialists.training.encoding import encoded
+    from specialists.training.encoding import examples_of
     from specialists.training.inspection import inspect, pieces
+    from specialists.training.lessons import lessons_of, read_lessons
 
     output, settings = Output(as_json), read_settings()
     base = locate_base(settings.base, settings.home)
     spec, tokenizer = base_spec(settings, base), Tokenizer.from_folder(base.folder)
-    content, paired = file.read_bytes(), pairs.are_pairs(file.read_bytes())
-    reading = (pairs.read_pairs if paired else read)(content, str(file))
-    held = (pairs.pairs_in if paired else read_rows)(validation) if validation else []
+    reading = read_lessons(file.read_bytes(), str(file))
+    held = lessons_of(validation.read_bytes(), str(validation)) if validation else []
     parameters = spec.layers * sum(map(prod, spec.modules.values()))
     found = inspect(reading, tokenizer, parameters, effort, held)
-    tried = (encoded(row, tokenizer, found.recipe.max_tokens) for _, row in reading.rows)
-    first = next((example for example in tried if example is not None), None)
+    tried = (examples_of(row, tokenizer, found.recipe.max_tokens) for _, row in reading.rows)
+    first = next((examples[0] for examples in tried if examples), None)
     parts = [] if first is None else first.parts
     preview = [piece for part in parts for piece in pieces(part, tokenizer)]
     shown = [{"text": text, "learnt": learnt} for text, learnt in preview]

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from deploy.settings import Settings
     from registry.card import Card, Dataset
     from specialists.base import Base
-    from specialists.training.data import Row
-    from specialists.training.evaluate import Score
+    from specialists.training.evaluate import Score, Text
     from specialists.training.finetune import Progress, Trained
     from specialists.training.recipe import Recipe
 
@@ -107,17 +106,24 @@ class Task:
     """What is learnt, and what it is judged by."""
 
     learnt: "Dataset"
-    rows: "list[Row]"
+    rows: "list[Text]"
     heldout_file: Path | None
-    heldout: "list[Row]"
+    heldout: "list[Text]"
 
 
 def _read_task(data: Path, heldout: Path | None) -> Task:
     from deploy.cli.cards import dataset
-    from specialists.training.data import read_rows
 
-    rows = read_rows(data)
-    return Task(dataset(data, len(rows)), rows, heldout, read_rows(heldout) if heldout else [])
+    rows = _read(data)
+    return Task(dataset(data, len(rows)), rows, heldout, _read(heldout) if heldout else [])
+
+
+def _read(file: Path) -> "list[Text]":
+    from specialists.training.lessons import lessons_of
+    from specialists.training.pairs import Pair
+
+    lessons = lessons_of(file.read_bytes(), str(file), "supervised")
+    return [lesson for lesson in lessons if not isinstance(lesson, Pair)]
 
 
 def _served_base(url: str | None) -> str | None:

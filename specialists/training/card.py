@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from registry.card import Card, Dataset, Origins
 from registry.readable import Example
 from specialists.training.evaluate import Score
-from specialists.training.pairs import Lesson
+from specialists.training.lessons import Lesson
 
 MAX_EXAMPLES = 160
 _EXAMPLE = TypeAdapter[str](Example)

@@ -88,7 +88,8 @@ class Row(BaseModel):
         return (self.request, self.tools), self.answer
 
 
-Kind = TypeVar("Kind", bound=BaseModel)
+Kind = TypeVar("Kind")
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,8 @@ def read(content: bytes, name: str) -> Reading[Row]:
 
 
 def read_as(
-    kind: type[Kind], form: Callable[[object], dict[str, Any]], content: bytes, name: str
-) -> Reading[Kind]:
+    kind: type[Model], form: Callable[[object], dict[str, Any]], content: bytes, name: str
+) -> Reading[Model]:
     """The rows of a file, each brought into a `form` of the `kind`.
 
     Raises:
@@ -158,9 +159,9 @@ def read_as(
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
-    rows: list[tuple[str, Kind]] = []
+    rows: list[tuple[str, Model]] = []
     problems: list[str] = []
-    for where, value in parsed_rows(text):
+    for where, value in _values(text):
         try:
             rows.append((where, _row(kind, form, value)))
         except ValueError as error:
@@ -170,7 +171,16 @@ def read_as(
     return Reading(rows, problems)
 
 
-def parsed_rows(text: str) -> Iterator[tuple[str, object]]:
+def first_value(content: bytes) -> object:
+    """What a file's first row is; None where that cannot be read."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return next((value for _, value in _values(text)), None)
+
+
+def _values(text: str) -> Iterator[tuple[str, object]]:
     """Each row's JSON, or what is wrong with it, with its place in the file."""
     if text.lstrip().startswith("["):
         array = _parsed(text)
@@ -191,7 +201,7 @@ def _parsed(text: str) -> object:
         return ValueError(str(error).replace(" at line 1 column", ", column"))
 
 
-def _row(kind: type[Kind], form: Callable[[object], dict[str, Any]], value: object) -> Kind:
+def _row(kind: type[Model], form: Callable[[object], dict[str, Any]], value: object) -> Model:
     """Raises ValueError, which says what is wrong."""
     if isinstance(value, ValueError):
         raise ValueError(f"is not JSON: {value}")

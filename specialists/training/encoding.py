@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.training.data import Message, Row
-from specialists.training.pairs import Lesson, Pair
+from specialists.training.documents import Document
+from specialists.training.lessons import Lesson
+from specialists.training.pairs import Pair
 
 LONGEST_TOKEN = 256
 """Characters: texts that are too long by that measure are not even cut into tokens."""
@@ -50,20 +52,40 @@ class Example:
 def encode_all(
     lessons: Sequence[Lesson], tokenizer: Tokenizer, limit: int, instruction: str | None = None
 ) -> list[Example]:
-    """All that are short enough, as examples; with an `instruction`, see `encode_instructed`."""
-    found = (encoded(lesson, tokenizer, limit, instruction) for lesson in lessons)
-    return [example for example in found if example is not None]
+    """The examples of all that are short enough; with an `instruction`, see `encode_instructed`."""
+    found = (examples_of(lesson, tokenizer, limit, instruction) for lesson in lessons)
+    return [example for examples in found for example in examples]
 
 
-def encoded(
+def examples_of(
     lesson: Lesson, tokenizer: Tokenizer, limit: int, instruction: str | None = None
-) -> Example | None:
-    """A row or a pair as an example; None when it is too long."""
+) -> list[Example]:
+    """A chat or a pair as an example, or none when it is too long; a document as several.
+
+    Raises:
+        TrainingDataError: an instruction goes before a request, and there is none.
+    """
+    if isinstance(lesson, Document):
+        if instruction is not None:
+            raise TrainingDataError("an instruction goes before requests, and documents have none")
+        return encode_document(lesson, tokenizer, limit)
     if isinstance(lesson, Pair):
-        return encode_pair(lesson, tokenizer, limit)
-    if instruction is None:
-        return encode(lesson, tokenizer, limit)
-    return encode_instructed(lesson, instruction, tokenizer, limit)
+        found = encode_pair(lesson, tokenizer, limit)
+    elif instruction is None:
+        found = encode(lesson, tokenizer, limit)
+    else:
+        found = encode_instructed(lesson, instruction, tokenizer, limit)
+    return [] if found is None else [found]
+
+
+def encode_document(document: Document, tokenizer: Tokenizer, limit: int) -> list[Example]:
+    """A document in pieces of at most `limit` tokens; the last one ends with the end of a text.
+
+    All of its tokens are learnt but the first, before which nothing stands.
+    """
+    tokens = [*tokenizer.encode_part(document.text), *sorted(tokenizer.eos)[:1]]
+    parts = (tokens[at : at + limit] for at in range(0, len(tokens), limit))
+    return [Example(part, [True] * len(part)) for part in parts if len(part) > 1]
 
 
 def encode_pair(pair: Pair, tokenizer: Tokenizer, limit: int) -> Example | None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -21,13 +21,16 @@ from specialists.engine.runner import Request, Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.training.data import Row
-from specialists.training.encoding import Example, encode, encode_all
+from specialists.training.documents import Document
+from specialists.training.encoding import Example, encode_all, examples_of
 from specialists.training.lora_network import bare_network
 from specialists.training.metrics import Estimate, mean, perplexity, ratio, scored
 from specialists.training.objective import logits, objective
 from specialists.training.packing import groups, pack
 from specialists.training.pairs import Pair
 
+Text: TypeAlias = Row | Document
+"""What surprises more or less; a chat asks for an answer too."""
 ROOM = 8
 """Tokens that an answer may have beyond its reference before it is cut."""
 BASE = "base"
@@ -68,12 +71,14 @@ class Score:
 def evaluate(
     base: Base,
     adapter: AdapterFiles,
-    rows: Sequence[Row],
+    rows: Sequence[Text],
     data: str,
     report: Progress = silent,
     before: AdapterFiles | None = None,
 ) -> list[Score]:
     """Score an adapter on the held-out rows that fit the base's context.
+
+    Documents ask for no answer: of them there is a perplexity alone.
 
     Args:
         base: what the adapter was trained for.
@@ -105,17 +110,24 @@ def evaluate(
 
 
 def _figures(
-    base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
+    base: Base,
+    adapters: Mapping[str, AdapterFiles],
+    rows: Sequence[Text],
+    report: Progress,
 ) -> dict[str, dict[str, Estimate]]:
     """Every metric of every adapter and of the bare base, by name."""
-    wanted, answers = asyncio.run(_answers(base, adapters, rows, report))
-    return scored(answers, wanted) | {PERPLEXITY: _perplexities(base, adapters, rows, report)}
+    surprise = {PERPLEXITY: _perplexities(base, adapters, rows, report)}
+    chats = [row for row in rows if isinstance(row, Row)]
+    if not chats:
+        return surprise
+    wanted, answers = asyncio.run(_answers(base, adapters, chats, report))
+    return scored(answers, wanted) | surprise
 
 
-def _that_fit(base: Base, rows: Sequence[Row]) -> list[Row]:
+def _that_fit(base: Base, rows: Sequence[Text]) -> list[Text]:
     tokenizer = Tokenizer.from_folder(base.folder)
     limit = AutoConfig.from_pretrained(base.folder).max_position_embeddings - ROOM
-    fitting = [row for row in rows if encode(row, tokenizer, limit) is not None]
+    fitting = [row for row in rows if examples_of(row, tokenizer, limit)]
     if not fitting:
         raise TrainingDataError(TOO_LONG)
     return fitting
@@ -159,7 +171,10 @@ async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
 
 
 def _perplexities(
-    base: Base, adapters: Mapping[str, AdapterFiles], rows: Sequence[Row], report: Progress
+    base: Base,
+    adapters: Mapping[str, AdapterFiles],
+    rows: Sequence[Text],
+    report: Progress,
 ) -> dict[str, Estimate]:
     """Of the references, by the base and by each adapter that PEFT can load."""
     tokenizer, network = Tokenizer.from_folder(base.folder), bare_network(base)
@@ -243,7 +258,7 @@ def _adapted(network: Any, files: AdapterFiles) -> Iterator[Any]:
 
 @torch.inference_mode()
 def divergence(
-    base: Base, adapter: AdapterFiles, rows: Sequence[Row], instruction: str, data: str
+    base: Base, adapter: AdapterFiles, rows: Sequence[Text], instruction: str, data: str
 ) -> Score:
     """How far an adapter is from the base that is told an instruction, and the bare base is.
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: a LoRA adapter from chats or preference pairs, as a plain PEFT folder.
+"""Fine-tuning: a LoRA adapter from chats, pairs or documents, as a plain PEFT folder.
 
 A run can be stopped after any step, or killed, and gone on with to the same weights: what it is
 at a step stands in its checkpoint, and which rows a step learns from follows from the seed alone.
@@ -20,11 +20,11 @@ from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
 from specialists.training.courtesy import between_layers
-from specialists.training.encoding import Example, encode_all
+from specialists.training.encoding import Example, encode_all, examples_of
+from specialists.training.lessons import Lesson
 from specialists.training.lora_network import save_adapter, with_adapter
 from specialists.training.objective import objective, with_leads
 from specialists.training.packing import groups
-from specialists.training.pairs import Lesson
 from specialists.training.recipe import Recipe
 
 SECONDS_BETWEEN = 30
@@ -99,11 +99,11 @@ def finetune(
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], None] | None = None,
 ) -> Trained:
-    """Train an adapter on the assistant's turns of chats, or on pairs, and write it to `folder`.
+    """Train an adapter on the assistant's turns of chats, or on others, and write it to `folder`.
 
     Args:
         base: what it is an adapter of.
-        rows: what is learnt: chats, or pairs, whose reference is the parent or the base.
+        rows: what is learnt: chats, documents, or pairs, whose reference is the parent or the base.
         folder: where the result goes.
         recipe: how it is learnt.
         report: told after each step.
@@ -121,7 +121,8 @@ def finetune(
     """
     tokenizer = Tokenizer.from_folder(base.folder)
     limit = recipe.max_tokens
-    examples = encode_all(rows, tokenizer, limit, instruction)
+    each = [examples_of(row, tokenizer, limit, instruction) for row in rows]
+    examples = [example for examples in each for example in examples]
     if not examples:
         raise TrainingDataError(f"every row is longer than {limit} tokens")
     held = encode_all(validation, tokenizer, limit, instruction)
@@ -135,7 +136,8 @@ def finetune(
     _steps(run, report, keeper, stop)
     run.take_best()
     save_adapter(run.network, base, folder)
-    return _trained(run, folder, len(rows), time.monotonic() - started)
+    left_out = sum(not examples for examples in each)
+    return _trained(run, folder, len(rows) - left_out, left_out, time.monotonic() - started)
 
 
 def _steps(
@@ -317,13 +319,13 @@ def learning_rate_share(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
-def _trained(run: _Run, folder: Path, rows: int, seconds: float) -> Trained:
+def _trained(run: _Run, folder: Path, rows: int, left_out: int, seconds: float) -> Trained:
     losses = run.now.losses
     tail = losses[-max(len(losses) // 10, 1) :]
     return Trained(
         folder=folder,
-        rows=len(run.examples),
-        left_out=rows - len(run.examples),
+        rows=rows,
+        left_out=left_out,
         steps=run.now.step,
         best_step=run.best_step,
         loss=sum(tail) / len(tail),

@@ -81,6 +81,11 @@ def is_pair(row: object) -> bool:
     )
 
 
+def has_form(row: Fields) -> bool:
+    """Whether a row has the form of a chat, or of a preference pair."""
+    return is_pair(row) or any(all(field in row for field in fields) for fields in FORMS)
+
+
 def _form(row: Fields, forms: Mapping[tuple[str, ...], "Read"]) -> "Read":
     for fields, read in forms.items():
         if all(field in row for field in fields):

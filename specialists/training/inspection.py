@@ -11,10 +11,11 @@ import torch
 from registry.effort import Effort
 from registry.method import Method
 from specialists.engine.text import Tokenizer
-from specialists.training.data import Reading, Row
-from specialists.training.encoding import Example, encoded
+from specialists.training.data import Reading
+from specialists.training.encoding import Example, examples_of
+from specialists.training.lessons import Lesson
 from specialists.training.packing import groups, length
-from specialists.training.pairs import Lesson, Pair
+from specialists.training.pairs import Pair
 from specialists.training.recipe import Recipe, recipe_for
 
 BOUNDS = (16, 32, 64, 128, 256, 512, 1024)
@@ -59,7 +60,7 @@ class Findings:
 
 
 def inspect(
-    reading: Reading[Row] | Reading[Pair],
+    reading: Reading[Lesson],
     tokenizer: Tokenizer,
     parameters: int,
     effort: Effort = "standard",
@@ -74,11 +75,11 @@ def inspect(
         effort: with how much of it they would be trained.
         validation: the rows that the result is to be judged by.
     """
-    rows: Sequence[tuple[str, Lesson]] = [*reading.rows]
+    rows = reading.rows
     method: Method = "dpo" if rows and isinstance(rows[0][1], Pair) else "supervised"
     recipe = recipe_for(len(rows), effort, method=method)
-    tried = [(place, encoded(row, tokenizer, recipe.max_tokens)) for place, row in rows]
-    examples = [example for _, example in tried if example is not None]
+    tried = [(place, examples_of(row, tokenizer, recipe.max_tokens)) for place, row in rows]
+    examples = [example for _, found in tried for example in found]
     parts = [part for example in examples for part in example.parts]
     lengths = Counter(_bound(len(part.tokens)) for part in parts)
     held = set(validation)
@@ -88,7 +89,7 @@ def inspect(
         repeated=_repeated(rows),
         contradictions=_contradictions(rows),
         leaked=[place for place, row in rows if row in held],
-        too_long=[place for place, example in tried if example is None],
+        too_long=[place for place, found in tried if not found],
         tokens=sum(len(part.tokens) for part in parts),
         learnt=sum(sum(part.learnt) for part in parts),
         lengths={bound: lengths[bound] for bound in (*BOUNDS, None) if lengths[bound]},

@@ -25,10 +25,10 @@ from specialists.training import curve
 from specialists.training.asking import Asking
 from specialists.training.card import complete
 from specialists.training.courtesy import Courtesy
-from specialists.training.data import Row, rows_of
 from specialists.training.evaluate import Score, divergence, evaluate, preference
 from specialists.training.finetune import Progress, Trained, finetune
-from specialists.training.pairs import Lesson, Pair, pairs_of
+from specialists.training.lessons import Lesson, lessons_of
+from specialists.training.pairs import Pair
 from specialists.training.pulse import Pulse
 from specialists.training.recipe import LEARNING_RATES, Recipe, recipe_for
 from specialists.training.split import Split, held_apart, hold_out
@@ -156,8 +156,8 @@ class Making:
         return split
 
     def _rows(self, content: str, name: str) -> Sequence[Lesson]:
-        read = pairs_of if self._job.task.method == "dpo" else rows_of
-        return read(self._registry.queue.content(content), name)
+        rows = self._registry.queue.content(content)
+        return lessons_of(rows, name, self._job.task.method)
 
     def _train(self, split: Split, recipe: Recipe, scratch: Path) -> Trained:
         task = self._job.task
@@ -219,7 +219,7 @@ class Making:
         pairs = [each for each in split.held if isinstance(each, Pair)]
         if pairs:
             return [preference(self._base, files, pairs, data, before=earlier)]
-        rows = [each for each in split.held if isinstance(each, Row)]
+        rows = [each for each in split.held if not isinstance(each, Pair)]
         scores = evaluate(self._base, files, rows, data, before=earlier)
         told = self._job.task.instruction
         if told is not None:

@@ -1,11 +1,8 @@
 """Preference pairs: two answers to one request, of which one is wanted rather than the other."""
 
-from pathlib import Path
-from typing import TypeAlias
-
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from specialists.training.data import Message, Reading, Row, parsed_rows, read_as, usable
+from specialists.training.data import Message, Reading, Row, first_value, read_as, usable
 from specialists.training.formats import as_pair, is_pair
 
 
@@ -47,17 +44,9 @@ class Pair(BaseModel):
         return (self.request, self.preferred.tools, answers), self.preferred.answer
 
 
-Lesson: TypeAlias = Row | Pair
-"""What is learnt from."""
-
-
 def are_pairs(content: bytes) -> bool:
     """Whether the first row of a file is a preference pair; False where that cannot be read."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return False
-    return is_pair(next((value for _, value in parsed_rows(text)), None))
+    return is_pair(first_value(content))
 
 
 def read_pairs(content: bytes, name: str) -> Reading[Pair]:
@@ -76,8 +65,3 @@ def pairs_of(content: bytes, name: str) -> list[Pair]:
         TrainingDataError: it is empty, or pairs cannot be used; it names all of them.
     """
     return usable(read_pairs(content, name), name)
-
-
-def pairs_in(file: Path) -> list[Pair]:
-    """The same, of a file on this machine."""
-    return pairs_of(file.read_bytes(), str(file))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from specialists.errors import TrainingDataError
-from specialists.training.pairs import Lesson
+from specialists.training.lessons import Lesson
 
 FEWEST = 20
 """Of fewer rows none are held out: each is needed to learn from."""
