@@ -9,6 +9,11 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+def as_held(moment: datetime) -> datetime:
+    """Any moment as the tables hold it; one without a zone is in UTC already."""
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
 @overload
 def aware(moment: datetime) -> datetime: ...
 

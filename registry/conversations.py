@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, or_, select, update
 
 from registry import queries
-from registry.clock import aware, now
+from registry.clock import as_held, aware, now
 from registry.database import Database
 from registry.errors import UnknownObject
 from registry.rating import Rating
@@ -136,7 +136,7 @@ class Conversations:
             limit: of how many.
             after: the id of the last one of the page before.
             ratings: one of which it must have; none for any, or for no rating at all.
-            since: when it was answered, at the earliest; in UTC.
+            since: when it was answered, at the earliest; in UTC, unless it names another zone.
             own: whether those that others gave are left out.
 
         Raises:
@@ -149,7 +149,7 @@ class Conversations:
         if ratings:
             wanted &= feedback.c.rating.in_(ratings)
         if since is not None:
-            wanted &= conversations.c.created >= since.replace(tzinfo=None)
+            wanted &= conversations.c.created >= as_held(since)
         with self._database.read() as connection:
             if after is not None:
                 named = conversations.c.id == after, conversations.c.specialist == specialist

@@ -39,5 +39,5 @@ def learnable(kept: Conversation, cleaned: Callable[[Any], Any]) -> dict[str, An
         "request": cleaned(dict(kept.request)),
         "answer": cleaned([choice["message"] for choice in kept.answer["choices"]]),
         "correction": cleaned(kept.correction),
-        "metadata": dict(kept.metadata),
+        "metadata": cleaned(dict(kept.metadata)),
     }

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from registry.card import Card
 from registry.persona import Persona
 from specialists.creation.dialogue import exchanges_with, turns_of
-from specialists.creation.material import Character, Exchange, Material, Passage
+from specialists.creation.material import Character, Exchange, Material, Passage, visible
 
 SPEC, SPEC_VERSION = "chara_card_v2", "2.0"
 SPECS = (SPEC, "chara_card_v3")
@@ -192,7 +192,7 @@ def _spoken_to(text: str, name: str) -> str:
 
 def _text(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
-    return value.replace("\r\n", "\n").replace("\0", "").strip() if isinstance(value, str) else ""
+    return visible(value.replace("\r\n", "\n")) if isinstance(value, str) else ""
 
 
 def _list(data: Mapping[str, Any], name: str) -> list[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from registry.persona import Persona
-from specialists.creation.material import Exchange, Passage
+from specialists.creation.material import Exchange, Passage, visible
 from specialists.errors import BudgetSpent, TeacherFailed
 from specialists.training.distillation import listed
 from specialists.training.teacher import Teacher
@@ -115,7 +115,8 @@ class Interviewer:
         said = await self.teacher.ask(
             [{"role": "user", "content": prompt}], temperature=0.0, max_tokens=64 * self.count
         )
-        questions = [each for each in listed(said.text) if _asks(each, text)][: self.count]
+        lines = listed(visible(said.text))
+        questions = [each for each in lines if _asks(each, text)][: self.count]
         rejected["no question"] += not questions
         if self.own_words:
             return [Exchange(each, passage.text, passage.source) for each in questions[:1]]
@@ -134,7 +135,7 @@ class Interviewer:
         said = await self.teacher.ask(
             [{"role": "user", "content": prompt}], temperature=0.0, max_tokens=512
         )
-        answer = said.text.strip()
+        answer = visible(said.text)
         reason = _shortcoming(answer, text, finished=said.finished)
         rejected[reason] += bool(reason)
         return "" if reason else answer

@@ -9,6 +9,7 @@ from registry.persona import Persona
 FEWEST_WORDS = 8
 """Of a passage: what is shorter says too little by itself."""
 MOST_WORDS = 150
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
 
 
@@ -56,6 +57,28 @@ def together(parts: Iterable[Material]) -> Material:
         tuple(exchange for part in found for exchange in part.exchanges),
         tuple(character for part in found for character in part.characters),
         tuple(reason for part in found for reason in part.unused),
+    )
+
+
+def visible(text: str) -> str:
+    """A text without signs that nobody sees, which neither cards nor terminals take."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def cleaned(material: Material) -> Material:
+    """The same without invisible signs, and without exchanges of which either side says nothing."""
+    passages = (
+        Passage(visible(each.text), each.source, visible(each.title)) for each in material.passages
+    )
+    exchanges = (
+        Exchange(visible(each.request), visible(each.answer), each.source)
+        for each in material.exchanges
+    )
+    return Material(
+        tuple(each for each in passages if each.text),
+        tuple(each for each in exchanges if each.request and each.answer),
+        material.characters,
+        material.unused,
     )
 
 

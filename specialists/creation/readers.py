@@ -5,7 +5,7 @@ from pathlib import Path
 
 from specialists.creation.character_card import read_picture
 from specialists.creation.documents import read_markdown, read_text
-from specialists.creation.material import Material, together
+from specialists.creation.material import Material, cleaned, together
 from specialists.creation.portable import read_pdf
 from specialists.creation.subtitles import read_subtitles
 from specialists.creation.tables import read_csv, read_json, read_json_lines
@@ -65,7 +65,7 @@ def _read(file: Path, name: str, voice: str) -> Material:
     try:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"is larger than {LARGEST:,} bytes")
-        return read(file.read_bytes(), name, voice)
+        return cleaned(read(file.read_bytes(), name, voice))
     except (OSError, ValueError) as error:
         return Material(unused=(f"{name}: {error}",))
     except RecursionError:

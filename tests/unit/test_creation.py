@@ -274,6 +274,19 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_used(found, name, content,
     assert len(material.exchanges) == 2
 
 
+def test_what_nobody_sees_is_taken_out(found):
+    rows = [
+        {"question": "What\x07 is\x0c salt?", "answer": "A \x1bspice."},
+        {"prompt": "empty?", "completion": " "},
+        {"text": f"Two\x0cpages. {POST}", "title": "A\x7ftitle"},
+    ]
+    material = found("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert asked(material) == [("What  is  salt?", "A  spice.", "rows.jsonl, line 1")]
+    assert passages(material) == [("A title", f"Two pages. {POST}", "rows.jsonl, line 3")]
+    # As a card takes it.
+    assert completed(Persona(), VOICE, material.exchanges).voice[0].answer == "A  spice."
+
+
 def test_hidden_files_are_left_out(found):
     assert found(".git/config.md", BREAD) == Material()
 

@@ -1,7 +1,7 @@
 """Conversations that are kept, rated, edited and learnt from; with OpenAI's own client."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import openai
 import pytest
@@ -188,13 +188,15 @@ def test_an_owner_learns_from_their_own_and_from_what_is_given(people):
     ada, bob = people["ada"], people["bob"]
     own = ask(ada, "mail me at ada@sea.org")
     ask(bob, "secret")
-    given = ask(bob, "call +49 170 1234567", metadata={"consent": "training"})
+    labels = {"consent": "training", "who": "bob@sea.org"}
+    given = ask(bob, "call +49 170 1234567", metadata=labels)
     found = learnable(ada)
     assert [each["id"] for each in found] == [own.id, given.id]
     assert [each["request"]["messages"][0]["content"] for each in found] == [
         "mail me at [email]",
         "call [phone]",
     ]
+    assert found[1]["metadata"] == {"consent": "training", "who": "[email]"}
     # What others gave is never shown as it was.
     [plain] = learnable(ada, redact=False)
     assert plain["request"]["messages"][0]["content"] == "mail me at ada@sea.org"
@@ -213,6 +215,10 @@ def test_what_may_be_learnt_from_is_chosen(client):
     assert len(client.get(path, cast_to=object)["data"]) == 3
     assert learnable(client, since="2999-01-01") == []
     assert len(learnable(client, since="2020-01-01T00:00:00Z")) == 4
+    later = datetime.now(UTC) + timedelta(hours=1)
+    elsewhere = later.astimezone(timezone(timedelta(hours=-9)))
+    assert learnable(client, since=later.isoformat()) == []
+    assert learnable(client, since=elsewhere.isoformat()) == []
     assert [each["id"] for each in learnable(client, limit=2, after=ids[0])] == ids[1:3]
     assert refused(learnable, client, after="x")[0] == 404
     assert refused(learnable, client, rating="fine")[0] == 400
