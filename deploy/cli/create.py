@@ -113,10 +113,9 @@ def _given(material: "Material", file: Path | None, said: dict[str, Any]) -> "Pe
         fields |= character.persona.model_dump(exclude_defaults=True)
     fields |= read_fields(file.read_bytes()) if file is not None else {}
     fields |= {name: value for name, value in said.items() if value}
-    return (
-        Card.of({"id": "a/b", "description": "of a persona", "persona": fields}).persona
-        or Persona()
-    )
+    # As a part of a card, so that a refusal names the field.
+    whole = Card.of({"id": "some/body", "description": "Some body.", "persona": fields})
+    return whole.persona or Persona()
 
 
 async def _created(
