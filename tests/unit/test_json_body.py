@@ -79,4 +79,4 @@ def test_head_is_answered_wherever_get_is(http, path):
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
     assert http.head("/nowhere").status_code == 404
-    assert http.head("/v1/chat/completions").status_code == 405
+    assert http.head("/v1/completions").status_code == 405
