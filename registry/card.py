@@ -22,6 +22,8 @@ from registry.plain_words import in_words
 from registry.readable import Example, Line, Paragraph, Short
 from registry.reference import DIGEST, parse_id
 
+FILLED_IN = frozenset({"base", "base_digest", "evaluation", "origins"})
+"""Fields that say what a version was made for and from, and its scores: training fills them in."""
 FEW_EXAMPLES = 16
 """Fewer leave much open that a description says."""
 UNREADABLE = "This specialist's card cannot be read by this release; register it again."

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _readable(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValueError("must not hold control characters")
     return text
 

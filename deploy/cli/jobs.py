@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 app = group("Have specialists trained by the server, and see how it goes.")
 
-FILLED_IN = ("base", "base_digest", "evaluation", "origins")
-"""Fields of a card that training fills in."""
 ENDED = ("succeeded", "failed", "cancelled")
 LOOK_SECONDS = 0.5
 EVENTS = 100
@@ -81,6 +79,7 @@ def create(
 def _card(name: str, file: Path | None, description: str | None) -> dict[str, Any]:
     """What the card is to say."""
     from deploy.cli.cards import load_card
+    from registry.card import FILLED_IN
 
     if file is None:
         return {} if description is None else {"description": description}

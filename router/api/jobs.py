@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from registry.card import Card
+from registry.card import FILLED_IN, Card
 from registry.card import Teacher as Taught
 from registry.errors import InvalidCard, InvalidReference
 from registry.identities import drawn
@@ -23,7 +23,6 @@ from router.wire.job import DistillationRequest, JobRequest, checkpoint, event, 
 from router.wire.metadata import wanted_metadata
 from router.wire.page import page
 
-FILLED_IN = {"base", "base_digest", "evaluation", "origins"}
 NOBODY = "local"
 """Whose specialists they are where nobody has a name: without keys, or with an admin's."""
 _LETTERS = string.ascii_lowercase + string.digits

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from registry.persona import Persona
+from registry.readable import CONTROL
 
 FEWEST_WORDS = 8
 """Of a passage: what is shorter says too little by itself."""
 MOST_WORDS = 150
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
 
 
@@ -62,7 +62,7 @@ def together(parts: Iterable[Material]) -> Material:
 
 def visible(text: str) -> str:
     """A text without signs that nobody sees, which neither cards nor terminals take."""
-    return _CONTROL.sub(" ", text).strip()
+    return CONTROL.sub(" ", text).strip()
 
 
 def cleaned(material: Material) -> Material:

@@ -155,10 +155,7 @@ def read_as(
     Raises:
         TrainingDataError: it is no text, or empty.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
+    text = text_of(content, name)
     rows: list[tuple[str, Model]] = []
     problems: list[str] = []
     for where, value in _values(text):
@@ -171,11 +168,23 @@ def read_as(
     return Reading(rows, problems)
 
 
+def text_of(content: bytes, name: str) -> str:
+    """A file's text.
+
+    Raises:
+        TrainingDataError: it is none.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
+
+
 def first_value(content: bytes) -> object:
     """What a file's first row is; None where that cannot be read."""
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text = text_of(content, "")
+    except TrainingDataError:
         return None
     return next((value for _, value in _values(text)), None)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from specialists.errors import TrainingDataError
-from specialists.training.data import Reading, first_value, read_as, usable
+from specialists.training.data import Reading, first_value, read_as, text_of, usable
 from specialists.training.formats import NotAChat, has_form
 
 SUFFIXES = (".txt", ".md", ".markdown")
@@ -58,10 +58,7 @@ def read_documents(content: bytes, name: str) -> Reading[Document]:
     """
     if PurePath(name).suffix.lower() not in SUFFIXES:
         return read_as(Document, _fields, content, name)
-    try:
-        text = content.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise TrainingDataError(f"{name} cannot be read as UTF-8 text: {error}") from error
+    text = text_of(content, name).strip()
     if not text:
         raise TrainingDataError(f"{name} has no text")
     return Reading([("the file", Document(text=text))], [])

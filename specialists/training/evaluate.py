@@ -91,22 +91,29 @@ def evaluate(
     Raises:
         TrainingDataError: no row fits.
     """
-    adapters = {"specialist": adapter} | ({"before": before} if before is not None else {})
     fitting = _that_fit(base, rows)
-    found = _figures(base, adapters, fitting, report)
-    return [
-        Score(
-            metric,
-            value=own["specialist"].value,
-            low=own["specialist"].low,
-            high=own["specialist"].high,
-            base_value=own[BASE].value,
-            before_value=own["before"].value if "before" in own else None,
-            rows=len(fitting),
-            data=data,
-        )
-        for metric, own in found.items()
-    ]
+    found = _figures(base, _named(adapter, before), fitting, report)
+    return [_score(metric, own, len(fitting), data) for metric, own in found.items()]
+
+
+def _named(adapter: AdapterFiles, before: AdapterFiles | None) -> dict[str, AdapterFiles]:
+    """The adapters that are compared, by what they are called."""
+    return {"specialist": adapter} | ({"before": before} if before is not None else {})
+
+
+def _score(metric: str, found: Mapping[str, Estimate], rows: int, data: str) -> Score:
+    """One metric of all that are compared."""
+    own, earlier = found["specialist"], found.get("before")
+    return Score(
+        metric,
+        value=own.value,
+        low=own.low,
+        high=own.high,
+        base_value=found[BASE].value,
+        before_value=None if earlier is None else earlier.value,
+        rows=rows,
+        data=data,
+    )
 
 
 def _figures(
@@ -216,17 +223,9 @@ def preference(
     examples = encode_all(pairs, tokenizer, limit)
     if not examples:
         raise TrainingDataError(TOO_LONG)
-    adapters = {"specialist": adapter} | ({"before": before} if before is not None else {})
+    adapters = _named(adapter, before)
     shares = {name: mean(_preferred(llama, examples)) for name, llama in _each(network, adapters)}
-    own, earlier = shares["specialist"], shares.get("before")
-    return Score(
-        PREFERENCE,
-        *(own.value, own.low, own.high),
-        base_value=shares[BASE].value,
-        before_value=None if earlier is None else earlier.value,
-        rows=len(examples),
-        data=data,
-    )
+    return _score(PREFERENCE, shares, len(examples), data)
 
 
 def _preferred(llama: Any, pairs: Sequence[Example]) -> list[float]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from registry.card import Card, Dataset, Origins, Teacher
+from registry.card import FILLED_IN, Card, Dataset, Origins, Teacher
 from registry.errors import (
     Conflict,
     Lost,
@@ -255,7 +255,7 @@ class Making:
         fields: dict[str, Any] = {"description": f"Fine-tuned on {job.task.training_name}."}
         if before is not None:
             kept = before.card.model_dump(exclude_defaults=True)
-            added = {"evaluation", "origins", "private_examples", "base", "base_digest"}
+            added = FILLED_IN | {"private_examples"}
             fields |= {name: value for name, value in kept.items() if name not in added}
         fields |= job.task.card | {"id": job.specialist}
         fields["origins"] = _origins(job).model_dump(exclude_defaults=True)

@@ -56,12 +56,11 @@ def leads(network: Any, pairs: Sequence[Example]) -> torch.Tensor:
 
 @torch.no_grad()
 def with_leads(network: Any, examples: Sequence[Example]) -> list[Example]:
-    """Examples, the pairs among them with the leads that their answers have as yet."""
-    found: list[Example] = []
-    for group in groups(examples):
-        own = leads(network, group).tolist() if group[0].refused is not None else [0.0] * len(group)
-        found += [replace(each, lead=lead) for each, lead in zip(group, own, strict=True)]
-    return found
+    """Pairs with the leads that their answers have as yet; other examples as they are."""
+    if not examples or examples[0].refused is None:
+        return list(examples)
+    own = [lead for group in groups(examples) for lead in leads(network, group).tolist()]
+    return [replace(each, lead=lead) for each, lead in zip(examples, own, strict=True)]
 
 
 @torch.no_grad()
