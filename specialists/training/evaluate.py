@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import AutoConfig
 
 from registry.files import AdapterFiles
@@ -25,8 +24,8 @@ from specialists.training.documents import Document
 from specialists.training.encoding import Example, encode_all, examples_of
 from specialists.training.lora_network import bare_network
 from specialists.training.metrics import Estimate, mean, perplexity, ratio, scored
-from specialists.training.objective import logits, objective
-from specialists.training.packing import groups, pack
+from specialists.training.objective import objective, surprises
+from specialists.training.packing import groups
 from specialists.training.pairs import Pair
 
 Text: TypeAlias = Row | Document
@@ -232,10 +231,8 @@ def _preferred(llama: Any, pairs: Sequence[Example]) -> list[float]:
     """Of each pair 1 where its preferred answer is the likelier per token, else 0."""
     found: list[float] = []
     for group in groups(pairs):
-        parts = [part for pair in group for part in pair.parts]
-        packed = pack(group)
-        losses = cross_entropy(logits(llama, packed), packed.targets, reduction="none")
-        sums = zip(_by_example(losses, parts), _counts(parts), strict=True)
+        counts = _counts([part for pair in group for part in pair.parts])
+        sums = zip(surprises(llama, group).tolist(), counts, strict=True)
         each = [total / count for total, count in sums]
         found += [float(own < other) for own, other in zip(each[::2], each[1::2], strict=True)]
     return found
@@ -297,10 +294,8 @@ def _counts(examples: Sequence[Example]) -> list[int]:
 
 @torch.inference_mode()
 def _perplexity(llama: Any, examples: Sequence[Example], doing: str, report: Progress) -> Estimate:
-    surprises: list[float] = []
+    found: list[float] = []
     for group in groups(examples):
-        packed = pack(group)
-        losses = cross_entropy(logits(llama, packed), packed.targets, reduction="none")
-        surprises += _by_example(losses, group)
-        report(doing, len(surprises), len(examples))
-    return perplexity(surprises, _counts(examples))
+        found += surprises(llama, group).tolist()
+        report(doing, len(found), len(examples))
+    return perplexity(found, _counts(examples))

@@ -45,13 +45,16 @@ def objective(
 
 def leads(network: Any, pairs: Sequence[Example]) -> torch.Tensor:
     """By how many nats the wanted answer of each pair is likelier than the other: [pairs]."""
-    packed = pack(pairs)
-    surprise = F.cross_entropy(
-        logits(network.get_base_model(), packed), packed.targets, reduction="none"
-    )
-    counts = [part.count for pair in pairs for part in pair.parts]
-    sums = torch.stack([part.sum() for part in torch.split(surprise, counts)])
-    return sums[1::2] - sums[::2]
+    surprise = surprises(network.get_base_model(), pairs)
+    return surprise[1::2] - surprise[::2]
+
+
+def surprises(llama: Any, examples: Sequence[Example]) -> torch.Tensor:
+    """Of each part the summed negative log-likelihood of its learnt tokens, in nats: [parts]."""
+    packed = pack(examples)
+    losses = F.cross_entropy(logits(llama, packed), packed.targets, reduction="none")
+    counts = [part.count for example in examples for part in example.parts]
+    return torch.stack([part.sum() for part in torch.split(losses, counts)])
 
 
 @torch.no_grad()

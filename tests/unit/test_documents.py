@@ -4,12 +4,10 @@ import json
 
 import pytest
 import torch
-from test_trainer import base, made, registry  # noqa: F401 (fixtures)
 from tiny import tiny_base
 from torch.nn import functional as F
 
 from registry.files import AdapterFiles
-from registry.job import Status, Task
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.training.documents import Document
@@ -117,16 +115,3 @@ def test_documents_are_looked_at_before_they_are_learnt(tokenizer):
     )
     assert (found.rows, found.repeated, found.contradictions) == (4, ["line 4"], [])
     assert found.learnt == found.tokens > 0
-
-
-def test_a_job_learns_documents(registry, made):  # noqa: F811
-    rows = lines(*({"text": f"{text} {n}"} for n in range(10) for text in TEXTS))
-    file = registry.data.add("posts.jsonl", rows).id
-    more = {"hyperparameters": {"n_epochs": 2, "rank": 2, "learning_rate_multiplier": 5}}
-    job = registry.jobs.create("ada/fox", Task(model="tiny-llama", training_file=file, **more))
-    assert made.work()
-    done = registry.jobs.get(job.id)
-    assert done.status == Status.SUCCEEDED, done.error
-    [score] = done.outcome["evaluation"]
-    assert (score["metric"], score["rows"]) == ("perplexity", 3)
-    assert registry.get("ada/fox").card.private_examples == ()

@@ -158,6 +158,21 @@ def test_requests_are_published_if_that_is_asked_for(registry, made):
     assert (len(card.examples), card.private_examples) == (10, ())
 
 
+def test_documents_are_learnt(registry, made):
+    rows = [
+        {"text": f"The quick brown fox jumps over the lazy {word} {n}."}
+        for n in range(3)
+        for word in WORDS
+    ]
+    job = ask(registry, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    assert made.work()
+    done = registry.jobs.get(job.id)
+    assert done.status == Status.SUCCEEDED, done.error
+    [score] = done.outcome["evaluation"]
+    assert (score["metric"], score["rows"]) == ("perplexity", 3)
+    assert registry.get("ada/fox").card.private_examples == ()
+
+
 def test_chats_are_no_preferences(registry, made):
     job = ask(registry, lines(10), method="dpo")
     made.work()
