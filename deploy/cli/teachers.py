@@ -1,7 +1,5 @@
 """Teachers, as commands name them: a model behind OpenAI's API, or the base that is served."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,14 +34,11 @@ class Whom:
     key: str | None
     own: bool
 
-    @asynccontextmanager
-    async def asked(self, notebook: Path, budget: int) -> "AsyncIterator[Teacher]":
+    def asked(self, notebook: Path, budget: int) -> "Teacher":
         """The teacher, who is asked nothing that stands in the notebook already."""
-        from specialists.training.teacher import Notebook, Teacher
+        from specialists.training.teacher import Address
 
-        noted = Notebook(notebook)
-        async with Teacher(self.url, self.model, noted, key=self.key, budget=budget) as teacher:
-            yield teacher
+        return Address(self.url, self.model, self.key).teacher(notebook, budget)
 
     def learnt_from(self, terms: str | None, tokens: int, rejected: float) -> dict[str, Any]:
         """What the lineage says of it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from registry.persona import Persona, Spoken
 from specialists.creation.material import Exchange
+from specialists.training.spread import evenly
 
 STARTERS, VOICES = 4, 8
 LONGEST_STARTER, LONGEST_VOICE = 120, 1200
@@ -80,9 +81,7 @@ def _spread(exchanges: Sequence[Exchange], most: int) -> list[Exchange]:
     by_answer: dict[str, Exchange] = {}
     for each in exchanges:
         by_answer.setdefault(each.answer, each)
-    distinct = list(by_answer.values())
-    count = min(most, len(distinct))
-    return [distinct[at * len(distinct) // count] for at in range(count)]
+    return evenly(list(by_answer.values()), most)
 
 
 def always(persona: Persona, answers: int) -> Iterator[Exchange]:

@@ -10,7 +10,7 @@ from specialists.errors import TrainingStopped
 from specialists.training.checkpoint import Keeper
 from specialists.training.distillation import Distilled, Wanted, distil
 from specialists.training.pulse import Pulse
-from specialists.training.teacher import Address, Notebook, Teacher
+from specialists.training.teacher import Address
 
 SECONDS_BETWEEN = 10.0
 """From one look at how far it is to the next: what a killed trainer asks again."""
@@ -47,7 +47,7 @@ class Asking:
             self.keeper.write(notebook.read_bytes())
 
     async def _distilled(self, notebook: Path) -> Distilled:
-        asked, address = self.asked, self.address
+        asked = self.asked
         wanted = Wanted(asked.brief, asked.count, judged=asked.judged)
         told = time.monotonic()
 
@@ -60,8 +60,5 @@ class Asking:
                 self.pulse.tell(f"{doing} {done}/{of}, {teacher.spent:,} tokens")
                 self.keeper.write(notebook.read_bytes())
 
-        noted = Notebook(notebook)
-        async with Teacher(
-            address.url, address.model, noted, key=address.key, budget=asked.budget
-        ) as teacher:
+        async with self.address.teacher(notebook, asked.budget) as teacher:
             return await distil(teacher, wanted, asked.prompts, report)

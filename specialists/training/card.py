@@ -9,6 +9,7 @@ from registry.card import Card, Dataset, Origins
 from registry.readable import Example
 from specialists.training.evaluate import Score
 from specialists.training.lessons import Lesson
+from specialists.training.spread import evenly
 
 MAX_EXAMPLES = 160
 _EXAMPLE = TypeAdapter[str](Example)
@@ -62,8 +63,7 @@ def _with(origins: Origins, learnt: Dataset) -> dict[str, Any]:
 def spread(requests: Sequence[str], most: int) -> list[str]:
     """Up to `most` distinct requests that a card takes, evenly spread over all."""
     distinct = [request for request in dict.fromkeys(requests) if _fits(request)]
-    count = max(0, min(len(distinct), most))
-    return [distinct[place * len(distinct) // count] for place in range(count)]
+    return evenly(distinct, most)
 
 
 def _fits(request: str) -> bool:

@@ -59,6 +59,10 @@ class Address:
     key: str | None = None
     license: str | None = None
 
+    def teacher(self, notebook: Path, budget: int) -> "Teacher":
+        """Who answers there, within a budget, and is asked nothing that stands in the notebook."""
+        return Teacher(self.url, self.model, Notebook(notebook), key=self.key, budget=budget)
+
 
 class Notebook:
     """Answers by their questions, in a file of JSON lines; one that was cut short is left out.
