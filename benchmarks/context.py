@@ -23,9 +23,10 @@ from deploy.settings import read_settings
 from registry.effort import Effort
 from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
+from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
-from specialists.engine.runner import Request, Runner
+from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Message, Row
 from specialists.training.encoding import encode, encode_instructed
@@ -70,7 +71,7 @@ async def answered(base: Base, told: str, asked: list[str]) -> list[Row]:
     runner = Runner.from_folder(
         base.folder, adapters.__getitem__, EngineOptions(), max_waiting=len(asked)
     )
-    tokenizer = runner.engine.tokenizer
+    tokenizer = runner.tokenizer
     system = Message(role="system", content=told)
 
     async def one(text: str) -> Row:

@@ -20,10 +20,11 @@ from router import errors as refusals
 from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
 from specialists import errors
 from specialists.base import locate_base
+from specialists.engine.backend import Backend, Request
 from specialists.engine.core import SamplingParams
-from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.engine import EngineOptions
 from specialists.engine.grammar import Grammar
-from specialists.engine.runner import Request, Runner
+from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.hardware import cores
 
@@ -37,7 +38,7 @@ class EngineReplica:
         settings = settings.with_secrets
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
-        self._runner = Runner.from_folder(
+        self._backend: Backend = Runner.from_folder(
             base.folder,
             self._locate,
             engine_options(settings.engine),
@@ -58,42 +59,40 @@ class EngineReplica:
 
     async def prefetch(self, digest: str, evicts: bool) -> None:
         """Have an adapter loaded that may be wanted soon."""
-        self._runner.prefetch(digest, evicts=evicts)
+        self._backend.prefetch(digest, evicts=evicts)
 
     def record_routing_stats(self) -> dict[str, Any]:
         """Serve's hook for what `AffinityRouter` goes by."""
-        return self._runner.engine.report().told()
+        return self._backend.report().told()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve's hook for what `scaling.replicas` goes by."""
-        report = self._runner.engine.report()
+        report = self._backend.report()
         return {PRESSURE: report.rows / report.capacity}
 
     async def stats(self) -> tuple[str, dict[str, float]]:
         """This replica's name, and its rows, pages, tokens and bytes."""
         memory = {"memory_bytes": psutil.Process().memory_info().rss}
-        return replica_name(), {**self._runner.engine.stats(), **memory}
+        return replica_name(), {**self._backend.stats(), **memory}
 
     async def check_health(self) -> None:
         """Tell Serve to replace this replica when its engine is dead."""
-        if not self._runner.alive:
+        if not self._backend.alive:
             raise errors.EngineStopped("the engine's thread has ended")
 
     def __del__(self) -> None:
         """Serve's hook for the end of a replica."""
-        if hasattr(self, "_runner"):
-            self._runner.close()
+        if hasattr(self, "_backend"):
+            self._backend.close()
             self._registry.close()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        self._runner.require_room(generation.n, generation.tenant)
-        tokenizer = self._runner.engine.tokenizer
+        self._backend.require_room(generation.n, generation.tenant)
+        tokenizer = self._backend.tokenizer
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,
-            prompt=await asyncio.to_thread(
-                _prompt, generation, tokenizer, self._runner.engine.context
-            ),
+            prompt=await asyncio.to_thread(_prompt, generation, tokenizer, self._backend.context),
             n=generation.n,
             params=_params(generation),
             grammar=await self._grammar(generation),
@@ -102,7 +101,7 @@ class EngineReplica:
         )
         calls = tokenizer.calls if generation.tool_use else None
         deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0
-        async with aclosing(self._runner.generate(request)) as answers:
+        async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
                 cached = cached or emissions[0][1].cached
                 for delta in deltas.of(emissions):
@@ -113,7 +112,7 @@ class EngineReplica:
     async def _grammar(self, generation: Generation) -> Grammar | None:
         if generation.schema is None and generation.tool_use is None:
             return None
-        return await asyncio.to_thread(_grammar, generation, self._runner.engine)
+        return await asyncio.to_thread(_grammar, generation, self._backend)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:
@@ -165,20 +164,20 @@ def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:
         yield tool.parameters
 
 
-def _grammar(generation: Generation, engine: Engine) -> Grammar | None:
+def _grammar(generation: Generation, backend: Backend) -> Grammar | None:
     """What the answer must look like."""
     if generation.tool_use is not None:
-        return _grammar_of_calls(generation.tool_use, generation.schema, engine)
-    return engine.grammars.of_schema(generation.schema) if generation.schema else None
+        return _grammar_of_calls(generation.tool_use, generation.schema, backend)
+    return backend.grammars.of_schema(generation.schema) if generation.schema else None
 
 
-def _grammar_of_calls(use: ToolUse, schema: str | None, engine: Engine) -> Grammar:
+def _grammar_of_calls(use: ToolUse, schema: str | None, backend: Backend) -> Grammar:
     for at, tool in enumerate(use.tools):
-        engine.grammars.check(tool.parameters, f"tools[{at}].function.parameters")
-    rules = engine.tokenizer.calls.grammar(
+        backend.grammars.check(tool.parameters, f"tools[{at}].function.parameters")
+    rules = backend.tokenizer.calls.grammar(
         use.callable, required=use.required, several=use.several, schema=schema
     )
-    return engine.grammars.of_lark(rules, "tools")
+    return backend.grammars.of_lark(rules, "tools")
 
 
 def _param(generation: Generation) -> str:

@@ -150,3 +150,23 @@ class Run:
     def samples(self) -> bool:
         """Whether the step reaches the row's end, so that a new token is chosen."""
         return self.row.computed + self.count == len(self.row.tokens)
+
+
+def emitted(
+    text: TextStream, choice: Choice, over: FinishReason | None, *, ended: bool, cached: int
+) -> Emission:
+    """What a chosen token gives its row to show.
+
+    Args:
+        text: of the row's answer so far.
+        choice: the token.
+        over: why the answer is over with it, whatever it says; None if it is not.
+        ended: whether it ends the answer and is no part of it.
+        cached: tokens of the prompt that did not have to be computed.
+    """
+    shown = "" if ended else text.push(choice.token)
+    finish = FinishReason.STOP if ended or text.stopped else over
+    if finish is not None and not text.stopped:
+        shown += text.flush()
+        finish = FinishReason.STOP if text.stopped else finish
+    return Emission(choice, shown, finish, cached=cached)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from specialists.engine.batching import by_adapter
-from specialists.engine.core import Choice, Emission, FinishReason, Row, Run
+from specialists.engine.core import Choice, Emission, FinishReason, Row, Run, emitted
 from specialists.engine.grammar import Grammars
 from specialists.engine.loads import Loads, LocateAdapter
 from specialists.engine.network import Network
@@ -250,24 +250,19 @@ class Engine:
         if row.grammar is not None:
             row.grammar.accept(choice.token)
         ended = choice.token in self.tokenizer.eos
-        text = "" if ended else row.text.push(choice.token)
-        finish = self._finish(row, ended=ended)
-        if finish is not None:
-            if not row.text.stopped:
-                text += row.text.flush()
-                finish = FinishReason.STOP if row.text.stopped else finish
+        emission = emitted(row.text, choice, self._over(row), ended=ended, cached=row.cached)
+        if emission.finish is not None:
             self._scheduler.remove(row)
             self._pace.answered(row.generated)
-        row.emit(Emission(choice, text, finish, cached=row.cached))
+        row.emit(emission)
 
-    def _finish(self, row: Row, *, ended: bool) -> FinishReason | None:
-        if ended or row.text.stopped:
-            return FinishReason.STOP
+    def _over(self, row: Row) -> FinishReason | None:
+        """Why a row is over whatever its last token says; None if it is not."""
         if row.grammar is not None and row.grammar.ended:
             return FinishReason.STOP
-        if row.generated >= row.params.max_tokens:
+        if row.generated >= row.params.max_tokens or len(row.tokens) >= self.context:
             return FinishReason.LENGTH
-        return FinishReason.LENGTH if len(row.tokens) >= self.context else None
+        return None
 
     def _fail(self, row: Row, error: EngineError) -> None:
         self._scheduler.remove(row)

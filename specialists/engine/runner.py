@@ -1,30 +1,24 @@
 """Runs an engine in a thread of its own, and hands its emissions to asyncio."""
 
-import asyncio
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 
-from specialists.engine.core import Emission, Row, SamplingParams
+from specialists.engine.backend import Request
+from specialists.engine.core import Emission, Row
 from specialists.engine.engine import Engine, EngineOptions
-from specialists.engine.grammar import Grammar
+from specialists.engine.grammar import Grammars
 from specialists.engine.loads import LocateAdapter
+from specialists.engine.mailbox import COALESCE_SECONDS, Mailbox, coalesced
 from specialists.engine.places import Places
-from specialists.errors import (
-    ContextOverflow,
-    EngineStopped,
-    InvalidPrompt,
-    InvalidSampling,
-    Overloaded,
-)
+from specialists.engine.report import Report
+from specialists.engine.text import Tokenizer
+from specialists.errors import EngineStopped, Overloaded
 from specialists.hardware import cores
 
 logger = logging.getLogger(__name__)
@@ -33,41 +27,14 @@ MAX_FAILURES = 3
 """Failed steps in a row after which the engine gives up, so that it is replaced."""
 HANGING_SECONDS = 300.0
 """A step that takes longer will not end: the slowest, on the slowest machines, take a few."""
-COALESCE_SECONDS = 0.03
-"""Emissions of one request that fall closer together than this travel as one."""
 MESSAGE_SECONDS = 0.004
 """Of a core, that a message costs all processes on its way together."""
 MESSAGE_SHARE = 0.2
 """Of all cores, that messages may take: beyond it more emissions travel as one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller asks of the engine.
-
-    Attributes:
-        id: unique; for logs.
-        adapter: digest of the version that answers; None is the bare base.
-        prompt: its tokens.
-        n: answers wanted.
-        params: how tokens are chosen; each row draws its own random numbers from the seed.
-        grammar: what each answer must look like, at its beginning; None leaves them free.
-        whole: whether nothing is wanted before all answers are complete.
-        tenant: whose request it is; nobody else shares what is computed for it.
-    """
-
-    id: str
-    adapter: str | None
-    prompt: list[int]
-    n: int
-    params: SamplingParams
-    grammar: Grammar | None = None
-    whole: bool = False
-    tenant: str | None = None
-
-
 class Runner:
-    """An engine at work: `generate` may be called from any event loop."""
+    """An engine at work, see `Backend`."""
 
     def __init__(
         self, make_engine: Callable[[Callable[[], None]], Engine], *, max_waiting: int
@@ -98,6 +65,21 @@ class Runner:
         )
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """The base's."""
+        return self.engine.tokenizer
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self.engine.context
+
+    @property
+    def grammars(self) -> Grammars:
+        """Compiles what answers must look like."""
+        return self.engine.grammars
+
+    @property
     def alive(self) -> bool:
         """Whether the engine's thread is at work, and not hanging in one step."""
         began = self._step_began
@@ -109,20 +91,10 @@ class Runner:
         self._inbox.put(partial(self.engine.prefetch, digest, evicts=evicts))
 
     async def generate(self, request: Request) -> AsyncGenerator[list[tuple[int, Emission]], None]:
-        """Answer a request: lists of (the row's number, emission), the first and the last at once.
-
-        Closing the iterator frees all that the request holds within a step.
-
-        Raises:
-            InvalidPrompt: the prompt is empty, or has tokens that the base does not know.
-            InvalidSampling: a parameter asks for what the base cannot give.
-            ContextOverflow: the prompt leaves no room for an answer.
-            Overloaded: too many requests are waiting.
-            EngineStopped: the engine is shutting down, or failed.
-            AdapterUnavailable: the adapter could not be loaded.
-        """
-        self._check(request)
-        mailbox = _Mailbox(request.n, whole=request.whole)
+        """See `Backend.generate`; what a request holds is freed within a step."""
+        self.require_room(request.n, request.tenant)
+        request.require_computable(self.context, self.engine.vocabulary)
+        mailbox = Mailbox(request.n, whole=request.whole)
         rows = [self._row(request, number, mailbox) for number in range(request.n)]
         streaming = 0 if request.whole else request.n
         self._streaming += streaming
@@ -131,7 +103,7 @@ class Runner:
                 self._tell(rows, self.engine.add)
                 # Told after the thread's last look, nobody would ever answer.
                 self._require_alive()
-                async for emissions in _coalesced(mailbox, self._pause):
+                async for emissions in coalesced(mailbox, self._pause):
                     yield emissions
         finally:
             self._streaming -= streaming
@@ -141,6 +113,14 @@ class Runner:
         """Seconds between two lists of one request."""
         return max(COALESCE_SECONDS, self._streaming * MESSAGE_SECONDS / (MESSAGE_SHARE * cores()))
 
+    def report(self) -> Report:
+        """See `Backend.report`."""
+        return self.engine.report()
+
+    def stats(self) -> dict[str, int]:
+        """See `Backend.stats`."""
+        return self.engine.stats()
+
     def close(self) -> None:
         """End all requests with an error and stop the thread."""
         self._stopping = True
@@ -148,12 +128,7 @@ class Runner:
         self._thread.join()
 
     def require_room(self, rows: int, tenant: str | None = None) -> None:
-        """Refuse early, before any work is done for a request.
-
-        Raises:
-            EngineStopped: the engine is shutting down, or has failed.
-            Overloaded: too many requests are waiting.
-        """
+        """See `Backend.require_room`."""
         self._require_alive()
         if not self._places.room(tenant, rows):
             raise Overloaded(retry_after=1)
@@ -162,18 +137,7 @@ class Runner:
         if not self.alive:
             raise EngineStopped("the engine is shutting down")
 
-    def _check(self, request: Request) -> None:
-        self.require_room(request.n, request.tenant)
-        if not request.prompt:
-            raise InvalidPrompt("the prompt is empty")
-        if len(request.prompt) >= self.engine.context:
-            raise ContextOverflow(len(request.prompt), self.engine.context)
-        if not all(0 <= token < self.engine.vocabulary for token in request.prompt):
-            raise InvalidPrompt(f"token ids must be below {self.engine.vocabulary}")
-        if any(token >= self.engine.vocabulary for token, _ in request.params.logit_bias):
-            raise InvalidSampling(f"token ids must be below {self.engine.vocabulary}", "logit_bias")
-
-    def _row(self, request: Request, number: int, mailbox: "_Mailbox") -> Row:
+    def _row(self, request: Request, number: int, mailbox: Mailbox) -> Row:
         seed = request.params.seed
         random = Random(None if seed is None else f"{seed}/{number}")  # noqa: S311 (not for secrets)
         return Row(
@@ -223,62 +187,6 @@ class Runner:
                 self._inbox.get_nowait()()
         except Empty:
             return
-
-
-class _Mailbox:
-    """Carries a request's emissions from the engine's thread into the event loop that made it."""
-
-    def __init__(self, rows: int, *, whole: bool) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._items: deque[tuple[int, Emission]] = deque()
-        self._filled, self._ended = asyncio.Event(), asyncio.Event()
-        self._rows = rows
-        self._whole = whole
-
-    @property
-    def open(self) -> bool:
-        """Whether there is, or will be, something to take."""
-        return bool(self._rows or self._items)
-
-    def put(self, item: tuple[int, Emission]) -> None:
-        self._items.append(item)
-        self._rows -= item[1].finish is not None
-        ended = not self._rows or item[1].error is not None
-        if ended or not self._whole:
-            # A loop that is closed, perhaps just now, has no reader left.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._wake, ended)
-
-    def _wake(self, ended: bool) -> None:
-        self._filled.set()
-        if ended:
-            self._ended.set()
-
-    async def pause(self, seconds: float) -> None:
-        """Let emissions gather, until the last one is here."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ended.wait()
-
-    async def take(self) -> list[tuple[int, Emission]]:
-        await self._filled.wait()
-        self._filled.clear()
-        return [self._items.popleft() for _ in range(len(self._items))]
-
-
-async def _coalesced(
-    mailbox: _Mailbox, pause: Callable[[], float]
-) -> AsyncIterator[list[tuple[int, Emission]]]:
-    """Emissions of all rows until each has ended, with a pause after each list."""
-    while mailbox.open:
-        emissions = await mailbox.take()
-        for _, emission in emissions:
-            if emission.error is not None:
-                raise emission.error
-        if emissions:
-            yield emissions
-        if mailbox.open:
-            await mailbox.pause(pause())
 
 
 def _nothing() -> None:

@@ -14,9 +14,10 @@ from transformers import AutoConfig
 
 from registry.files import AdapterFiles
 from specialists.base import Base, Progress, silent
+from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
-from specialists.engine.runner import Request, Runner
+from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.training.data import Row
@@ -147,7 +148,7 @@ async def _answers(
     runner = Runner.from_folder(
         base.folder, adapters.__getitem__, EngineOptions(), max_waiting=len(names) * len(rows)
     )
-    tokenizer = runner.engine.tokenizer
+    tokenizer = runner.tokenizer
     try:
         done = count(1)
 
@@ -166,7 +167,7 @@ async def _answers(
 
 async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
     """What is answered to a row's request, cut a little beyond the length of its own answer."""
-    tokenizer = runner.engine.tokenizer
+    tokenizer = runner.tokenizer
     room = len(tokenizer.encode(tokenizer.said(row.answer))) + ROOM
     prompt = tokenizer.encode_chat(row.request, tools=row.tools)
     request = Request("held-out", adapter, prompt, 1, SamplingParams(room, temperature=0.0))

@@ -9,8 +9,10 @@ from engines import SMALL
 from patience import HANGS
 from tiny import tiny_base
 
+from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
-from specialists.engine.runner import COALESCE_SECONDS, MAX_FAILURES, Request, Runner
+from specialists.engine.mailbox import COALESCE_SECONDS
+from specialists.engine.runner import MAX_FAILURES, Runner
 from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
 
