@@ -4,8 +4,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 PEERS := .venv-peers
+VLLM := .venv-vllm
 
-.PHONY: up setup test check chaos demos peers clean
+.PHONY: up setup test check chaos demos peers vllm clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -37,8 +38,10 @@ peers: $(STAMP)          ## install what benchmarks compare with and draw with
 	@$(PYTHON) -m venv $(PEERS)
 	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python xllamacpp matplotlib semantic-router
 
+vllm: $(VLLM)/.installed  ## install vLLM for CPUs beside us, for its tests and benchmarks
+
 clean:                   ## remove the virtual environments
-	rm -rf $(VENV) $(CLIENTS) $(PEERS)
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(VLLM)
 
 LOCKS := deploy/locks
 UV := $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python
@@ -63,4 +66,12 @@ $(CLIENTS)/.installed: tests/clients/requirements.txt | $(STAMP)
 	@$(PYTHON) -m venv $(CLIENTS)
 	@$(BIN)/uv pip install --python $(CLIENTS)/bin/python $(LOCKED) $< \
 	  || $(CLIENTS)/bin/pip install $(LOCKED) $<
+	@touch $@
+
+$(VLLM)/.installed: tests/clients/vllm.txt $(LOCKS)/torch-cpu.txt | $(STAMP)
+	@echo "Installing into $(VLLM) …"
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/pip install $(LOCKED) $(LOCKS)/torch-cpu.txt 2>$(VLLM)/torch-cpu.log \
+	  || $(BIN)/uv pip install --python $(VLLM)/bin/python $(LOCKED) $(LOCKS)/torch.txt
+	@$(BIN)/uv pip install --python $(VLLM)/bin/python $(LOCKED) $<
 	@touch $@

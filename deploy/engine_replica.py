@@ -8,12 +8,13 @@ from typing import Any
 
 import psutil
 
+from deploy.backend import open_backend
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
 from deploy.replica import replica_name
 from deploy.scaling import PRESSURE
-from deploy.settings import MIB, EngineSettings, Settings
+from deploy.settings import Settings
 from registry.errors import UnknownSpecialist
 from registry.files import AdapterFiles
 from router import errors as refusals
@@ -22,11 +23,8 @@ from specialists import errors
 from specialists.base import locate_base
 from specialists.engine.backend import Backend, Request
 from specialists.engine.core import SamplingParams
-from specialists.engine.engine import EngineOptions
 from specialists.engine.grammar import Grammar
-from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
-from specialists.hardware import cores
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +36,7 @@ class EngineReplica:
         settings = settings.with_secrets
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
-        self._backend: Backend = Runner.from_folder(
-            base.folder,
-            self._locate,
-            engine_options(settings.engine),
-            max_waiting=settings.engine.max_waiting,
-        )
+        self._backend = open_backend(settings.engine, base, self._locate)
 
     async def generate(
         self, call: Call
@@ -119,21 +112,6 @@ class EngineReplica:
             return self._registry.files(digest)
         except UnknownSpecialist as error:
             raise LookupError(digest) from error
-
-
-def engine_options(settings: EngineSettings) -> EngineOptions:
-    """The engine's limits, from the settings."""
-    return EngineOptions(
-        weights=settings.weights,
-        device=settings.device,
-        # Ray gives an actor the threads of the CPUs that it reserves, not those of the machine.
-        threads=settings.threads or max(cores() // settings.replicas, 1),
-        max_rows=settings.max_rows,
-        step_tokens=settings.step_tokens,
-        kv_bytes=settings.kv_mib * MIB,
-        slot_bytes=settings.slot_mib * MIB,
-        max_context=settings.max_context,
-    )
 
 
 def _params(generation: Generation) -> SamplingParams:

@@ -1,5 +1,6 @@
 """All settings: one tree, read once from the environment (prefix `MYRIAD_`)."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -53,11 +54,38 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 
 
+class VllmSettings(BaseModel):
+    """vLLM, where it is what computes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    python: str | None = Field(
+        None, description="interpreter that has vLLM, such as /opt/vllm/bin/python; default: ours"
+    )
+    max_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(
+        64, description="largest rank of an adapter; vLLM pads those in a batch to it"
+    )
+    batch_adapters: int = Field(8, ge=1, description="adapters computed in one step")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="engine arguments of vLLM's own, as JSON, which go before what we give it",
+    )
+
+    @property
+    def interpreter(self) -> str:
+        """Which is to run it."""
+        return self.python or sys.executable
+
+
 class EngineSettings(BaseModel):
     """The engine replicas."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: Literal["builtin", "vllm"] = Field(
+        "builtin", description="what computes: our own engine, or vLLM in a process beside it"
+    )
+    vllm: VllmSettings = VllmSettings()
     replicas: int = Field(1, ge=1, description="engine replicas, each with the base in memory")
     max_replicas: int | None = Field(
         None, ge=1, description="up to so many more under load; default: no more"
@@ -84,6 +112,12 @@ class EngineSettings(BaseModel):
             raise ValueError("max_replicas must not be below replicas")
         return self
 
+    @model_validator(mode="after")
+    def _weights_that_vllm_has(self) -> "EngineSettings":
+        if self.kind == "vllm" and self.weights in ("int8", "int4"):
+            raise ValueError("must leave weights at auto: vLLM's are as the base's folder has them")
+        return self
+
     @property
     def most_replicas(self) -> int:
         """Replicas that there may be."""
@@ -102,7 +136,8 @@ class EngineSettings(BaseModel):
     @property
     def wants_kernels(self) -> bool:
         """Whether compiled kernels are to compute the base, where they can be had."""
-        return self.device == "cpu" and self.weights in ("auto", "int8", "int4")
+        own = self.kind == "builtin"
+        return own and self.device == "cpu" and self.weights in ("auto", "int8", "int4")
 
 
 class SamplingSettings(BaseModel):

@@ -28,6 +28,7 @@ from registry.private import make_home
 from router.loopback import is_loopback
 from specialists.base import EMBEDDED, Base, prepare_base
 from specialists.engine.native.compile import kernels
+from specialists.engine.vllm.process import installed
 from specialists.errors import NoKernels
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         PortTaken: something else listens on the port.
         StartFailed: the cluster did not become ready.
         BaseUnavailable: the base's weights cannot be had.
+        NoVllm: it is to compute, and is not where it is looked for.
     """
     started, results = time.monotonic(), sys.stdout
     stop = StopSignal()
@@ -75,6 +77,8 @@ def prepare(settings: Settings, console: Console) -> Base:
     make_home(settings.home)
     with told(console) as tell:
         base = prepare_base(settings.base, settings.home, tell)
+        if settings.engine.kind == "vllm":
+            installed(settings.engine.vllm.interpreter)
         if settings.engine.wants_kernels:
             tell("Compiling the engine's kernels", 0, 1)
             # Where there are none torch computes; the engine and `doctor` say so.

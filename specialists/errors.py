@@ -9,6 +9,7 @@ SpecialistsError
 │   ├── Overloaded         the waiting queue is full; try again later
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
+├── NoVllm                 vLLM is not where it is looked for, or does not start
 ├── TrainingDataError      a row of the training data cannot be used
 ├── TrainingStopped        a run was asked to end before it was done
 ├── BudgetSpent            a teacher may be asked no more
@@ -80,6 +81,10 @@ class EngineStopped(EngineError):
 
 class NoKernels(SpecialistsError):
     """This machine, or this base, cannot have compiled kernels; the message says why."""
+
+
+class NoVllm(SpecialistsError):
+    """vLLM cannot be had where it is looked for; the message says why."""
 
 
 class TrainingDataError(SpecialistsError):

@@ -24,7 +24,8 @@ from registry.sqlite import journal_mode
 from router.routing import encoder
 from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
 from specialists.engine.native.compile import kernels
-from specialists.errors import BaseUnavailable, NoKernels
+from specialists.engine.vllm.process import installed
+from specialists.errors import BaseUnavailable, NoKernels, NoVllm
 
 GIB = 1 << 30
 PYTHON = (3, 11)
@@ -53,6 +54,8 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
     yield check_sqlite(sqlite3.sqlite_version_info)
     yield check_base(settings)
     yield check_kernels(settings)
+    if settings.engine.kind == "vllm":
+        yield check_vllm(settings)
     yield check_encoder()
     # A server that is up has taken its memory already.
     yield check_memory(0 if server.state == "ok" else psutil.virtual_memory().available)
@@ -128,6 +131,16 @@ def check_kernels(settings: Settings) -> Check:
     except NoKernels as error:
         mend = "install g++ (x86 processors with AVX2), else torch computes, several times slower"
         return Check("kernels", "warn", str(error), mend)
+
+
+def check_vllm(settings: Settings) -> Check:
+    """The interpreter that is to run vLLM has it."""
+    python = settings.engine.vllm.interpreter
+    try:
+        return Check("vllm", "ok", f"{installed(python)}, of {python}")
+    except NoVllm as error:
+        mend = "install it there, or set MYRIAD_ENGINE__VLLM__PYTHON to an interpreter that has it"
+        return Check("vllm", "fail", str(error), mend)
 
 
 def check_encoder() -> Check:

@@ -1,6 +1,7 @@
 """`myriad status --watch`: what all replicas do, as it changes."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -74,7 +75,6 @@ def view(pace: Pace, url: str) -> RenderableType:
     now = pace.now
     grid = table(*COLUMNS)
     for name, own in now.engines.items():
-        taken = 1 - own.get("pages_free", 0) / max(own.get("pages", 1), 1)
         add_row(
             grid,
             name,
@@ -82,7 +82,7 @@ def view(pace: Pace, url: str) -> RenderableType:
             f"{pace.rate(name, 'prompt_tokens_total'):.0f}",
             f"{own.get('running', 0):.0f}",
             f"{own.get('waiting', 0):.0f}",
-            f"{taken:.0%}",
+            _taken(own),
             f"{own.get('adapters_resident', 0):.0f}, {own.get('adapter_bytes', 0) / MIB:.0f} MiB",
             f"{pace.rate(name, 'adapter_loads_total'):.1f}",
             f"{own.get('memory_bytes', 0) / MIB:.0f} MiB",
@@ -92,6 +92,11 @@ def view(pace: Pace, url: str) -> RenderableType:
     head = f"{url}: {now.routers} routers, {len(now.engines)} engines, "
     head += f"{now.gauges.get('specialists') or 0} specialists"
     return Group(Text(head, style="bold"), grid, Text(answered, style="dim"))
+
+
+def _taken(own: Mapping[str, float]) -> str:
+    """The share of pages that is taken; vLLM keeps its own."""
+    return f"{1 - own['pages_free'] / own['pages']:.0%}" if own.get("pages") else "–"
 
 
 def _show(live: Live, output: Output, value: object, seen: RenderableType) -> None:

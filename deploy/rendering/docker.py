@@ -1,23 +1,34 @@
 """An image, and one machine that runs it."""
 
+import json
+
 from deploy.rendering.files import ANYWHERE, HOME, PORT, USER, Manifest, Target, in_yaml
 
 PYTHON_IMAGE = "python:3.11.14-slim-bookworm"
 IGNORED = (".git", ".venv*", "**/__pycache__", "tests", "benchmarks", "*.egg-info", ".*_cache")
 
 
+VLLM_STEP = """
+# vLLM has an environment of its own; name another package for other hardware.
+ARG VLLM=vllm
+RUN python -m venv .venv-vllm && .venv-vllm/bin/pip install --no-cache-dir "$VLLM"
+ENV MYRIAD_ENGINE__VLLM__PYTHON=/app/.venv-vllm/bin/python
+"""
+
+
 def docker_files(target: Target) -> dict[str, str]:
     """What `docker compose up` needs, beside a checkout of the source."""
     return {
-        "Dockerfile": dockerfile(),
+        "Dockerfile": dockerfile(target),
         ".dockerignore": "\n".join(IGNORED) + "\n",
         "compose.yaml": in_yaml(compose(target)),
         "README.md": readme(target),
     }
 
 
-def dockerfile() -> str:
+def dockerfile(target: Target) -> str:
     """Everything by version and hash; nobody is root; kernels are compiled for each machine."""
+    vllm = VLLM_STEP if target.settings.engine.kind == "vllm" else ""
     return f"""# Rendered by `myriad deploy render docker`. Build it in a checkout of the source:
 #   docker build -f Dockerfile -t myriad /path/to/source
 FROM {PYTHON_IMAGE}
@@ -44,7 +55,7 @@ COPY --chown=myriad:myriad specialists specialists
 COPY --chown=myriad:myriad deploy deploy
 COPY --chown=myriad:myriad examples examples
 RUN make setup
-
+{vllm}
 EXPOSE {PORT}
 VOLUME {HOME}
 STOPSIGNAL SIGTERM
@@ -90,7 +101,9 @@ def _environment(settings: Manifest, prefix: str = "MYRIAD") -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in settings.items():
         variable = f"{prefix}{'_' if prefix == 'MYRIAD' else '__'}{name.upper()}"
-        if isinstance(value, dict):
+        if name == "arguments":
+            found[variable] = json.dumps(value)
+        elif isinstance(value, dict):
             found |= _environment(value, variable)
         else:
             found[variable] = ",".join(value) if isinstance(value, list) else str(value)

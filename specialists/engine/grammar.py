@@ -43,14 +43,16 @@ def json_rule(schema: str) -> str:
 class Grammar:
     """Where one answer stands in its grammar. Not thread-safe."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int, param: str) -> None:
+    def __init__(self, rules: str, matcher: LLMatcher, vocabulary: int, param: str) -> None:
+        self.rules = rules
+        """In llguidance's Lark, for engines that hold answers to them by themselves."""
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._param = param
 
     def copy(self) -> "Grammar":
         """Another answer at the same place."""
-        return Grammar(self._matcher.deep_copy(), self._vocabulary, self._param)
+        return Grammar(self.rules, self._matcher.deep_copy(), self._vocabulary, self._param)
 
     @property
     def ended(self) -> bool:
@@ -104,7 +106,8 @@ class Grammars:
         Raises:
             InvalidSampling: it is no schema, asks for what cannot be held, or is too large.
         """
-        return self._grammar(_from_schema, schema, param)
+        matcher = self._matcher(_from_schema, schema, param)
+        return Grammar(f"start: {json_rule(schema)}", matcher, self._vocabulary, param)
 
     def check(self, schema: str, param: str) -> None:
         """Refuse a schema that `of_schema` would refuse; those that passed are remembered."""
@@ -120,16 +123,17 @@ class Grammars:
 
     def of_lark(self, rules: str, param: str) -> Grammar:
         """The grammar of rules in llguidance's Lark; else like `of_schema`."""
-        return self._grammar(LLMatcher.grammar_from_lark, rules, param)
+        matcher = self._matcher(LLMatcher.grammar_from_lark, rules, param)
+        return Grammar(rules, matcher, self._vocabulary, param)
 
-    def _grammar(self, read: Callable[[str], str], source: str, param: str) -> Grammar:
+    def _matcher(self, read: Callable[[str], str], source: str, param: str) -> LLMatcher:
         _require_short(source, param)
         with self._lock:
             matcher = self._kept.pop(source, None) or self._compiled(read, source, param)
             self._kept[source] = matcher
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return Grammar(matcher.deep_copy(), self._vocabulary, param)
+        return matcher.deep_copy()
 
     def _compiled(self, read: Callable[[str], str], source: str, param: str) -> LLMatcher:
         self._made = self._made or LLTokenizer(

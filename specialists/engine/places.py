@@ -17,9 +17,14 @@ class Places:
         self.limit = limit
         self._taken: Counter[str | None] = Counter()
 
+    @property
+    def count(self) -> int:
+        """Places that are taken."""
+        return self._taken.total()
+
     def room(self, tenant: str | None, count: int) -> bool:
         """Whether a tenant may take so many more."""
-        if self._taken.total() + count <= self.limit:
+        if self.count + count <= self.limit:
             return True
         share = self.limit // len({*self._taken, tenant})
         return self._taken[tenant] + count <= share

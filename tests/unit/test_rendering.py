@@ -227,7 +227,20 @@ def test_the_image_is_pinned_closed_and_built_of_what_there_is(target):
             assert (ROOT / name).exists(), name
 
 
-def test_the_containers_environment_is_the_settings(target, settings, monkeypatch):
+def test_an_image_for_vllm_has_it(tmp_path):
+    vllm = {"arguments": {"tensor_parallel_size": 2}}
+    settings = read_settings(home=tmp_path, engine={"kind": "vllm", "vllm": vllm})
+    files = docker_files(Target(settings))
+    assert "install --no-cache-dir" in files["Dockerfile"]
+    python = re.search(r"MYRIAD_ENGINE__VLLM__PYTHON=(\S+)", files["Dockerfile"])[1]
+    assert python == "/app/.venv-vllm/bin/python"
+    assert ".venv-vllm" not in docker_files(Target(read_settings(home=tmp_path)))["Dockerfile"]
+
+
+@pytest.mark.parametrize("more", [{}, {"kind": "vllm", "vllm": {"arguments": {"seed": 3}}}])
+def test_the_containers_environment_is_the_settings(tmp_path, monkeypatch, more):
+    settings = read_settings(home=tmp_path, **(SETTINGS | {"engine": SETTINGS["engine"] | more}))
+    target = Target(settings, "acme", "registry.example.org/acme:1.2", "acme-secret")
     compose = yaml.safe_load(docker_files(target)["compose.yaml"])
     for name, value in compose["services"]["acme"]["environment"].items():
         monkeypatch.setenv(name, value)

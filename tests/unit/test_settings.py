@@ -44,6 +44,14 @@ def test_a_bad_value_is_refused_with_name_and_value(monkeypatch, name, value):
     assert value in str(refusal.value)
 
 
+def test_vllm_holds_weights_as_the_base_has_them(monkeypatch):
+    monkeypatch.setenv("MYRIAD_ENGINE__KIND", "vllm")
+    assert not read_settings().engine.wants_kernels
+    monkeypatch.setenv("MYRIAD_ENGINE__WEIGHTS", "int4")
+    with pytest.raises(InvalidSetting, match="leave weights at auto"):
+        read_settings()
+
+
 def test_teachers_are_named_and_their_keys_are_nobodys_business(monkeypatch):
     monkeypatch.setenv("MYRIAD_TEACHERS", '{"large": {"url": "https://h/v1", "model": "m"}}')
     monkeypatch.setenv("MYRIAD_TEACHERS__LARGE__KEY", "s3cret")

@@ -1,0 +1,71 @@
+"""What computes, from the settings."""
+
+import torch
+
+from deploy.settings import MIB, EngineSettings
+from specialists.base import Base
+from specialists.engine.backend import Backend
+from specialists.engine.engine import EngineOptions
+from specialists.engine.loads import LocateAdapter
+from specialists.engine.runner import Runner
+from specialists.engine.vllm.runner import VllmOptions, VllmRunner
+from specialists.hardware import choose_dtype, cores
+
+
+def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) -> Backend:
+    """The engine that the settings name, with a base in memory.
+
+    Raises:
+        BaseUnavailable: the base is not one that it computes.
+        NoVllm: there is no vLLM where it is looked for, or it does not start.
+    """
+    if settings.kind == "vllm":
+        options = vllm_options(settings)
+        return VllmRunner(base.folder, locate, options, max_waiting=settings.max_waiting)
+    return Runner.from_folder(
+        base.folder, locate, engine_options(settings), max_waiting=settings.max_waiting
+    )
+
+
+def engine_options(settings: EngineSettings) -> EngineOptions:
+    """Our engine's limits."""
+    return EngineOptions(
+        weights=settings.weights,
+        device=settings.device,
+        threads=_threads(settings),
+        max_rows=settings.max_rows,
+        step_tokens=settings.step_tokens,
+        kv_bytes=settings.kv_mib * MIB,
+        slot_bytes=settings.slot_mib * MIB,
+        max_context=settings.max_context,
+    )
+
+
+def vllm_options(settings: EngineSettings) -> VllmOptions:
+    """VLLM's limits."""
+    return VllmOptions(
+        python=settings.vllm.interpreter,
+        device=settings.device,
+        dtype=_dtype(settings),
+        threads=_threads(settings),
+        max_rows=settings.max_rows,
+        step_tokens=settings.step_tokens,
+        kv_bytes=settings.kv_mib * MIB,
+        slot_bytes=settings.slot_mib * MIB,
+        max_rank=settings.vllm.max_rank,
+        batch_adapters=settings.vllm.batch_adapters,
+        max_context=settings.max_context,
+        arguments=settings.vllm.arguments,
+    )
+
+
+def _dtype(settings: EngineSettings) -> str:
+    """Of the weights; vLLM by itself takes what the base was saved in, however slow that is."""
+    if settings.device != "cpu":
+        return settings.weights
+    return str(choose_dtype(settings.weights, torch.device("cpu"))).removeprefix("torch.")
+
+
+def _threads(settings: EngineSettings) -> int:
+    """CPU threads. Ray gives an actor those of the CPUs that it reserves, not the machine's."""
+    return settings.threads or max(cores() // settings.replicas, 1)
