@@ -15,9 +15,11 @@ from deploy.home import open_registry
 from deploy.replica import replica_name
 from deploy.scaling import PRESSURE
 from deploy.settings import Settings
+from deploy.telemetry import observe
 from registry.errors import UnknownSpecialist
 from registry.files import AdapterFiles
 from router import errors as refusals
+from router import tracing
 from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
 from specialists import errors
 from specialists.base import locate_base
@@ -34,6 +36,7 @@ class EngineReplica:
 
     def __init__(self, settings: Settings) -> None:
         settings = settings.with_secrets
+        observe(settings, replica_name())
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._backend = open_backend(settings.engine, base, self._locate)
@@ -44,7 +47,8 @@ class EngineReplica:
         """Stream the answer's deltas and its usage, or a refusal."""
         generation = call.generation
         try:
-            async with aclosing(self._answer(generation)) as items:
+            answer = tracing.generating(self._answer(generation), generation.adapter, call.trace)
+            async with aclosing(answer) as items:
                 async for item in items:
                     yield item
         except errors.EngineError as error:

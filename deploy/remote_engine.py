@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from deploy.call import Call
+from router import tracing
 from router.engine import Delta, Generation, Usage
 from router.errors import DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.places import Places
@@ -58,7 +59,7 @@ class RemoteEngine:
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """The items; until the first one there is another try at another replica."""
-        call, losses, started = Call(generation), 0, False
+        call, losses, started = Call(generation, trace=tracing.sent()), 0, False
         ends = asyncio.get_running_loop().time() + self._deadline
         self._retries = min(self._retries + RETRIES, SAVED_RETRIES)
         while True:

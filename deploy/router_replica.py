@@ -14,6 +14,7 @@ from deploy.peers import Peers
 from deploy.remote_engine import RemoteEngine
 from deploy.replica import replica_name
 from deploy.settings import Settings
+from deploy.telemetry import observe
 from registry.private import private_folder
 from router.api.access import ANY, AccessRules
 from router.api.app import create_app
@@ -30,6 +31,7 @@ class RouterReplica:
 
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
         settings = settings.with_secrets
+        observe(settings, replica_name())
         open_to_all = is_loopback(settings.host)
         # Where a key is needed a page that calls us by another name can do nothing.
         hosts = settings.allowed_hosts if open_to_all else settings.allowed_hosts or (ANY,)

@@ -172,6 +172,32 @@ class TrainingSettings(BaseModel):
     threads: int | None = Field(None, ge=1, description="CPU threads of each; default: the cores")
 
 
+class LogSettings(BaseModel):
+    """What replicas and trainers log."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="from which on messages are logged; `info` has a line per request"
+    )
+    format: Literal["text", "json"] = Field("text", description="for people, or an object a line")
+
+
+class TraceSettings(BaseModel):
+    """Spans of the way that requests take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str | None = Field(
+        None,
+        description="collector that takes OTLP over HTTP, such as http://localhost:4318/v1/traces; "
+        "default: none are recorded",
+    )
+    share: float = Field(
+        1.0, ge=0, le=1, description="of the requests whose caller does not say, that are recorded"
+    )
+
+
 class TeacherSettings(BaseModel):
     """A model behind OpenAI's API."""
 
@@ -243,6 +269,8 @@ class Settings(BaseSettings):
     router: RouterSettings = RouterSettings()
     training: TrainingSettings = TrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
+    logs: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @property
     def without_secrets(self) -> "Settings":

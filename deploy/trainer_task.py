@@ -9,6 +9,7 @@ import ray
 from deploy.home import open_registry
 from deploy.quiet import quiet
 from deploy.settings import Settings
+from deploy.telemetry import observe
 from specialists.base import locate_base
 from specialists.hardware import cores
 
@@ -24,6 +25,7 @@ def train(settings: Settings, holder: str) -> None:
 
     torch.set_num_threads(settings.training.threads or cores())
     settings = settings.with_secrets
+    observe(settings, holder)
     base = locate_base(settings.base, settings.home)
     with quiet(), closing(open_registry(settings, base)) as registry:
         teachers = {name: each.address for name, each in (settings.teachers or {}).items()}

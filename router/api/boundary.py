@@ -1,19 +1,27 @@
-"""The outermost layer of every request: its id, its metrics, and errors nobody foresaw."""
+"""The outermost layer of every request: its id, what is told of it, and errors nobody foresaw."""
 
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from router import tracing
 from router.api.failures import INTERNAL
+from router.current import underway
 from router.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+requests = logging.getLogger("router.requests")
+"""A line for every request, at level INFO."""
 
 HEADER = "x-request-id"
+LEFT = 499
+"""The status of a client that went before there was one, as nginx has it."""
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -33,17 +41,28 @@ class Boundary:
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         response = _Response(request_id if self._names_requests else None, send)
-        began = time.perf_counter()
-        try:
-            await self._app(scope, receive, response.send)
-        except Exception:
-            logger.exception("request %s failed", request_id)
-            if response.status is None:
-                await INTERNAL.response(scope, receive, response.send)
-        finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            seconds = time.perf_counter() - began
-            self._metrics.answered(_method(scope), route, response.status or 499, seconds)
+        with underway(request_id), self._told(scope, response, request_id):
+            try:
+                await self._app(scope, receive, response.send)
+            except Exception:
+                logger.exception("request %s failed", request_id)
+                if response.status is None:
+                    await INTERNAL.response(scope, receive, response.send)
+
+    @contextmanager
+    def _told(self, scope: Scope, response: "_Response", request_id: str) -> Iterator[None]:
+        """Tell metrics, spans and the log of a request, once it has ended."""
+        began, method = time.perf_counter(), _method(scope)
+        with tracing.arrived(method, scope["path"], Headers(scope=scope)) as span:
+            try:
+                yield
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                status, seconds = response.status or LEFT, time.perf_counter() - began
+                self._metrics.answered(method, route, status, seconds)
+                tracing.answered(span, method, route, status, request_id)
+                said = {"method": method, "route": route, "status": status, "seconds": seconds}
+                requests.info("%s %s %d %.3f s", method, route, status, seconds, extra=said)
 
 
 class _Response:

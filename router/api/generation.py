@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
+from router import tracing
 from router.answer import Items, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
@@ -61,8 +62,10 @@ async def decide(
     """
     service.engine.require_room(caller.owner)
     model, options = model or body.model, options_of(body.routing)
-    decision = await service.resolver.resolve(model, turns, caller.owner, options)
-    decision = service.resolver.staged(decision, model, sticky(body.user, turns))
+    with tracing.deciding() as span:
+        decision = await service.resolver.resolve(model, turns, caller.owner, options)
+        decision = service.resolver.staged(decision, model, sticky(body.user, turns))
+        tracing.decided(span, decision, model)
     service.hints.runners_up(decision)
     service.metrics.decided(decision, service.base, "auto" if model == AUTO else "name")
     return decision
@@ -150,7 +153,11 @@ def counted(
     items: Items,
     most: int,
 ) -> Items:
-    """The same items, in the metrics and against the caller's quota; of `most` tokens at most."""
+    """The same items, told of in metrics and spans, and against the caller's quota.
+
+    They are of `most` tokens at most.
+    """
+    items = tracing.answering(items, operation, decision, service.base)
     items = measured(items, operation, service.metrics)
     if decision.digest is not None and decision.canary is not None:
         items = service.outcomes.watched(decision.digest, items)

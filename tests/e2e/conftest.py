@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster, free_port, running
+from collector import Collector, collecting
 from openai import OpenAI
 
 from specialists.base import EMBEDDED, prepare_base
@@ -19,9 +20,21 @@ def prepared_home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(prepared_home, tmp_path_factory) -> Iterator[Cluster]:
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def cluster(prepared_home, tmp_path_factory, collector) -> Iterator[Cluster]:
     log = tmp_path_factory.mktemp("log") / "up.log"
-    with running(prepared_home, free_port(), log) as cluster:
+    told = {
+        "MYRIAD_TRACES__ENDPOINT": collector.url,
+        "MYRIAD_TRACES__SHARE": "0",  # only whoever asks for it is recorded
+        "MYRIAD_LOGS__LEVEL": "info",
+        "MYRIAD_LOGS__FORMAT": "json",
+    }
+    with running(prepared_home, free_port(), log, **told) as cluster:
         yield cluster
 
 

@@ -14,9 +14,11 @@ from deploy.settings import (
     NESTING,
     PREFIX,
     EngineSettings,
+    LogSettings,
     RouterSettings,
     SamplingSettings,
     Settings,
+    TraceSettings,
     TrainingSettings,
     VllmSettings,
 )
@@ -37,6 +39,8 @@ def settings():
         "router": RouterSettings,
         "sampling": SamplingSettings,
         "training": TrainingSettings,
+        "logs": LogSettings,
+        "traces": TraceSettings,
     }
     for name, field in Settings.model_fields.items():
         if name not in nested:

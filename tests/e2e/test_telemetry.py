@@ -1,0 +1,41 @@
+"""A chat's way through router and engine, as an OpenTelemetry collector and the logs have it."""
+
+import json
+
+from patience import HANGS
+
+from deploy.ray_cluster import session_folder
+
+TRACE = "5b8efff798038103d269b633813fc60c"
+SPANS = 6
+"""Four of ours, and two of FastAPI's."""
+CHAT = {
+    "model": "auto",
+    "messages": [{"role": "user", "content": "I was offered 62k but hoped for 70k"}],
+    "max_tokens": 8,
+}
+
+
+def test_one_trace_holds_what_router_and_engine_did(cluster, collector):
+    headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    with cluster.http() as http:
+        assert http.post("/v1/chat/completions", json=CHAT, headers=headers).status_code == 200
+    found = {span.name: (process, span) for process, span in collector.of(TRACE, SPANS, HANGS)}
+    assert {"POST /v1/chat/completions", "route"} <= found.keys()
+    (router, chat), (engine, generate) = found["chat demo/salary-coach"], found["generate"]
+    assert generate.parent_span_id == chat.span_id
+    assert router != engine
+    assert chat.start_time_unix_nano <= generate.start_time_unix_nano
+    said = {each.key: each.value for each in generate.attributes}
+    assert said["gen_ai.usage.output_tokens"].int_value > 0
+
+
+def test_the_log_has_a_line_of_json_for_it(cluster):
+    with cluster.http() as http:
+        answer = http.post("/v1/chat/completions", json=CHAT, headers={"x-request-id": "its-name"})
+    assert answer.headers["x-request-id"] == "its-name"
+    logs = session_folder(cluster.home).glob("session_latest/logs/worker-*.err")
+    lines = [line for log in logs for line in log.read_text().splitlines() if "its-name" in line]
+    [said] = [json.loads(line) for line in lines]
+    assert said["request_id"] == "its-name"
+    assert (said["route"], said["status"]) == ("/v1/chat/completions", 200)
