@@ -41,7 +41,9 @@ ADAPTERS = {
     "patterns": {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 6, "mlp.up_proj": 3}},
     "last": {"layers_to_transform": [1]},
 }
-DIGESTS = {name: f"sha256:{at:016x}{0:048x}" for at, name in enumerate(ADAPTERS, start=1)}
+HUGE = {"huge": {"r": 16}}
+"""Of a larger rank than vLLM is told that there will be."""
+DIGESTS = {name: f"sha256:{at:016x}{0:048x}" for at, name in enumerate([*ADAPTERS, *HUGE], start=1)}
 SLOTS = 150_000
 """Bytes: of two or three of these adapters."""
 LIMITS = {"max_rows": 8, "kv_bytes": 1 << 22, "slot_bytes": SLOTS}
@@ -63,7 +65,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapters(base, tmp_path_factory):
-    return make_adapters(base, tmp_path_factory.mktemp("adapters"), ADAPTERS)
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), ADAPTERS | HUGE)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -283,6 +285,19 @@ def test_what_cannot_be_answered_is_refused_and_the_next_is_not(backend, loop, r
     with pytest.raises(refusal):
         loop.run(answered(backend, request_))
     assert loop.run(answered(backend, asked()))
+    assert backend.alive
+
+
+@pytest.mark.parametrize("opened", KINDS[1:], indirect=True)
+def test_an_adapter_that_vllm_does_not_take_costs_itself_only(backend, loop):
+    async def beside_another():
+        stream = backend.generate(asked(max_tokens=100, logit_bias=ENDLESS))
+        await anext(stream)
+        with pytest.raises(AdapterUnavailable, match="rank"):
+            await answered(backend, asked(adapter="huge"))
+        return [emission for emissions in [e async for e in stream] for _, emission in emissions]
+
+    assert loop.run(beside_another())[-1].finish is FinishReason.LENGTH
     assert backend.alive
 
 
