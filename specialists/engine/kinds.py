@@ -1,6 +1,6 @@
 """Kinds of adapter: how the files of each become what the engine adds to the base's linears.
 
-All kinds come to `AdapterWeights`, whose groups each `add` their share to one fused linear.
+All kinds come to pairs of matrices, one for each module that they change (`lora.Pair`).
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from registry.files import AdapterFiles
-from specialists.engine.lora import AdapterWeights, Widths, load_adapter, resident_bytes
+from specialists.engine.lora import Layers, read_adapter, resident_bytes
 from specialists.errors import AdapterUnavailable
 
 
@@ -26,10 +26,8 @@ class Kind(Protocol):
             rank_bytes: of what is held beside them for each rank of each module.
         """
 
-    def load(
-        self, files: AdapterFiles, layers: int, widths: Widths, device: torch.device
-    ) -> AdapterWeights:
-        """Read an adapter for a base of so many layers, and of these outputs of its modules."""
+    def read(self, files: AdapterFiles, layers: int) -> Layers:
+        """Read an adapter for a base of so many layers."""
 
 
 class Lora:
@@ -39,11 +37,9 @@ class Lora:
         """See `Kind`: from the header of its weights."""
         return resident_bytes(files.weights, dtype, rank_bytes)
 
-    def load(
-        self, files: AdapterFiles, layers: int, widths: Widths, device: torch.device
-    ) -> AdapterWeights:
+    def read(self, files: AdapterFiles, layers: int) -> Layers:
         """See `Kind`."""
-        return load_adapter(files, layers, widths, device)
+        return read_adapter(files, layers)
 
 
 KINDS: Mapping[str, Kind] = {"LORA": Lora()}

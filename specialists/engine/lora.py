@@ -4,16 +4,17 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from registry.files import AdapterFiles
+from registry.safetensors_header import Tensor, read_header
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -23,8 +24,22 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The base's linears that read the same input, and are therefore computed as one."""
 
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 Widths = Mapping[str, int]
 """Outputs of each module, by its name in GROUPS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One module's LoRA as it is saved: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
+
+    a: torch.Tensor  # [rank, d_in]
+    b: torch.Tensor  # [d_out, rank]
+    scale: float
+
+
+Layers = tuple[Mapping[str, Pair], ...]
+"""An adapter: of each layer the pairs of its modules, by their names in GROUPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,15 @@ class AdapterWeights:
         """Bytes that the adapter takes while it is resident."""
         return sum(group.nbytes for layer in self.layers for group in layer.values())
 
+    @classmethod
+    def of(cls, layers: Layers, widths: Widths, device: torch.device) -> "AdapterWeights":
+        """Take over an adapter's pairs, for a base of these outputs of its modules.
+
+        Matrices are float32: on CPUs a small float32 product costs a tenth of a bfloat16 one, whose
+        kernels are made for large shapes.
+        """
+        return cls(tuple(_groups(layer, widths, device) for layer in layers))
+
 
 def resident_bytes(weights: Path, dtype: torch.dtype, rank_bytes: int = 0) -> int:
     """Bytes that the adapter in this file takes, from its header alone.
@@ -75,69 +99,78 @@ def resident_bytes(weights: Path, dtype: torch.dtype, rank_bytes: int = 0) -> in
         dtype: of the numbers.
         rank_bytes: of what is held beside them for each rank of each module.
     """
-    with safe_open(weights, framework="pt") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    numbers: int = sum(prod(shape) for shape in shapes.values())
-    ranks: int = sum(shape[0] for name, shape in shapes.items() if "lora_A" in name)
-    return numbers * dtype.itemsize + ranks * rank_bytes
+    tensors = _header(weights).values()
+    ranks = sum(tensor.shape[0] for tensor in tensors if "lora_A" in tensor.name)
+    return sum(tensor.size for tensor in tensors) * dtype.itemsize + ranks * rank_bytes
 
 
-def load_adapter(
-    files: AdapterFiles, layers: int, widths: Widths, device: torch.device
-) -> AdapterWeights:
-    """Read an adapter from PEFT's two files.
-
-    Matrices are float32: on CPUs a small float32 product costs a tenth of a bfloat16 one, whose
-    kernels are made for large shapes.
-    """
+def read_adapter(files: AdapterFiles, layers: int) -> Layers:
+    """An adapter of PEFT's two files, of a base of so many layers; numbers stay where they lie."""
     settings = json.loads(files.config.read_text())
-    with safe_open(files.weights, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    stacked = (_layer(tensors, settings, layer, widths, device) for layer in range(layers))
-    return AdapterWeights(tuple(stacked))
+    tensors = _tensors(files.weights)
+    return tuple(dict(_pairs(tensors, settings, layer)) for layer in range(layers))
 
 
-def _layer(
-    tensors: Mapping[str, torch.Tensor],
-    settings: Mapping[str, Any],
-    layer: int,
-    widths: Widths,
-    device: torch.device,
-) -> Mapping[str, GroupLora]:
-    groups = {}
-    for name, modules in GROUPS.items():
-        group = _group(tensors, settings, layer, modules, widths, device)
-        if group is not None:
-            groups[name] = group
-    return groups
-
-
-def _group(
-    tensors: Mapping[str, torch.Tensor],
-    settings: Mapping[str, Any],
-    layer: int,
-    modules: tuple[str, ...],
-    widths: Widths,
-    device: torch.device,
-) -> GroupLora | None:
-    shrinks: list[torch.Tensor] = []
-    expands: list[Expand] = []
-    rank_at = output_at = 0
-    for module in modules:
+def _pairs(
+    tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], layer: int
+) -> Iterator[tuple[str, Pair]]:
+    for module in (module for group in GROUPS.values() for module in group):
         prefix = f"base_model.model.model.layers.{layer}.{module}"
         a = tensors.get(f"{prefix}.lora_A.weight")
         if a is not None:
-            rank = a.shape[0]
-            b = tensors[f"{prefix}.lora_B.weight"].to(device, torch.float32)
-            scaled = (b.t() * _scale(settings, prefix, rank)).contiguous()
-            ranks = slice(rank_at, rank_at + rank)
-            expands.append(Expand(ranks, slice(output_at, output_at + widths[module]), scaled))
-            shrinks.append(a.to(device, torch.float32))
-            rank_at += rank
-        output_at += widths[module]
+            b = tensors[f"{prefix}.lora_B.weight"]
+            yield module, Pair(a, b, _scale(settings, prefix, len(a)))
+
+
+def _tensors(file: Path) -> dict[str, torch.Tensor]:
+    """A file's tensors, in its own pages: none is read before it is used, and none is copied."""
+    raw = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
+    return {name: _tensor(raw, tensor) for name, tensor in _header(file).items()}
+
+
+def _header(file: Path) -> Mapping[str, Tensor]:
+    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as data:
+        return read_header(data)
+
+
+def _tensor(raw: torch.Tensor, tensor: Tensor) -> torch.Tensor:
+    dtype, part = DTYPES[tensor.dtype], raw[tensor.start : tensor.end]
+    # What does not lie at a multiple of its own size cannot be read there.
+    aligned = part if tensor.start % dtype.itemsize == 0 else part.clone()
+    return aligned.view(dtype).view(tensor.shape)
+
+
+def _groups(
+    layer: Mapping[str, Pair], widths: Widths, device: torch.device
+) -> Mapping[str, GroupLora]:
+    found = {name: _group(layer, modules, widths, device) for name, modules in GROUPS.items()}
+    return {name: group for name, group in found.items() if group is not None}
+
+
+def _group(
+    layer: Mapping[str, Pair], modules: tuple[str, ...], widths: Widths, device: torch.device
+) -> GroupLora | None:
+    shrinks: list[torch.Tensor] = []
+    expands: list[Expand] = []
+    for pair, ranks, outputs in placed(layer, modules, widths):
+        b = pair.b.to(device, torch.float32)
+        expands.append(Expand(ranks, outputs, (b.t() * pair.scale).contiguous()))
+        shrinks.append(pair.a.to(device, torch.float32))
     if not shrinks:
         return None
     return GroupLora(torch.cat(shrinks).t().contiguous(), tuple(expands))
+
+
+def placed(
+    layer: Mapping[str, Pair], modules: tuple[str, ...], widths: Widths
+) -> Iterator[tuple[Pair, slice, slice]]:
+    """A group's pairs, each with its ranks among theirs, and its outputs among all of the group."""
+    rank = output = 0
+    for module in modules:
+        if (pair := layer.get(module)) is not None:
+            yield pair, slice(rank, rank + len(pair.a)), slice(output, output + widths[module])
+            rank += len(pair.a)
+        output += widths[module]
 
 
 def _scale(settings: Mapping[str, Any], prefix: str, rank: int) -> float:

@@ -47,7 +47,8 @@ class TorchNetwork:
     def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
         """Read an adapter."""
         llama = self._llama
-        return kind_of(files).load(files, len(llama.layers), llama.widths, llama.device)
+        layers = kind_of(files).read(files, len(llama.layers))
+        return AdapterWeights.of(layers, llama.widths, llama.device)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[AdapterWeights]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""

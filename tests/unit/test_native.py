@@ -9,6 +9,7 @@ import torch
 from engines import SMALL, make_adapter, make_adapters
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiny import tiny_base
 from transformers import AutoConfig
 
@@ -16,8 +17,9 @@ from registry.files import AdapterFiles
 from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
-from specialists.engine.lora import GroupLora
-from specialists.engine.native.adapter import rounded as of_8_bits
+from specialists.engine.lora import GroupLora, Pair, _tensors
+from specialists.engine.native import library
+from specialists.engine.native.adapter import NativeAdapter
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import Blocks
@@ -64,6 +66,13 @@ def in_8_bits(x):
     scale = blocks.abs().amax(-1, keepdim=True) / 127
     q = (blocks / scale.where(scale > 0, torch.ones_like(scale))).round()
     return (q * scale).flatten(-2)
+
+
+def of_8_bits(by_rank):
+    """The nearest multiples of one scale for each rank: whole numbers like `by_rank`, scales."""
+    scale = by_rank.abs().amax(dim=1) / 127
+    steps = scale.where(scale > 0, torch.ones_like(scale))
+    return (by_rank / steps[:, None]).round(), scale
 
 
 def rounded(x, weight, linear=torch.nn.functional.linear):
@@ -313,6 +322,55 @@ def test_a_machine_without_a_compiler_is_served_by_torch(base, monkeypatch):
 def test_other_processors_are_served_by_torch(base, monkeypatch):
     monkeypatch.setattr("specialists.engine.native.compile.processor", lambda: "asimd fphp")
     assert isinstance(open_network(base.folder, "auto", CPU, 1), TorchNetwork)
+
+
+MODULES = {"self_attn.q_proj": 64, "self_attn.k_proj": 32, "self_attn.v_proj": 32}
+"""Of one group, each with its outputs."""
+
+
+def packed_pairs(pairs):
+    widths = MODULES | {"self_attn.o_proj": 64, "mlp.gate_proj": 8, "mlp.up_proj": 8}
+    widths["mlp.down_proj"] = 64
+    return NativeAdapter.of(({}, pairs), widths, library.load(kernels()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rank", [1, 3, 8, 13, 64])
+def test_an_adapter_is_packed_to_the_nearest_multiples(rank, dtype):
+    torch.manual_seed(rank)
+    pairs = {
+        name: Pair(torch.randn(rank + at, 96).to(dtype), torch.randn(outs, rank + at).to(dtype), s)
+        for at, (s, (name, outs)) in enumerate(zip((2.0, 0.3, 1.0), MODULES.items(), strict=True))
+    }
+    pairs["self_attn.v_proj"].a[0] = 0
+    made = packed_pairs(pairs)
+    shrinks = [of_8_bits(pair.a.float()) for pair in pairs.values()]
+    expands = [of_8_bits(pair.b.float().t() * pair.scale) for pair in pairs.values()]
+    striped = [b.reshape(len(b), -1, 8).transpose(0, 1) for b, _ in expands]
+    wanted = torch.cat([part.flatten() for part in [*(a for a, _ in shrinks), *striped]])
+    assert torch.equal(made.matrices, wanted.to(torch.int8))
+    scales = [a * b for (_, a), (_, b) in zip(shrinks, expands, strict=True)]
+    assert torch.equal(made.scales, torch.cat(scales))
+
+
+@pytest.mark.parametrize("which", ["a", "b"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_stays_so(which, value):
+    pair = Pair(torch.ones(3, 32), torch.ones(64, 3), 1.0)
+    getattr(pair, which)[1, 1] = value
+    assert not packed_pairs({"self_attn.q_proj": pair}).scales[1].isfinite()
+
+
+def test_numbers_that_do_not_lie_at_multiples_of_their_size_are_read(tmp_path):
+    wanted = {"x.lora_A.weight": torch.arange(6.0).reshape(2, 3)}
+    save_file(wanted, tmp_path / "plain")
+    data = (tmp_path / "plain").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length] + b" "
+    moved = len(header).to_bytes(8, "little") + header + data[8 + length :]
+    (tmp_path / "moved").write_bytes(moved)
+    for name in "plain", "moved":
+        assert torch.equal(_tensors(tmp_path / name)["x.lora_A.weight"], wanted["x.lora_A.weight"])
 
 
 WEIGHTS = st.tuples(

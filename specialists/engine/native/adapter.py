@@ -1,19 +1,17 @@
 """Adapters as the kernels read them: of 8 bits, in one piece of memory (see lora.h)."""
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ctypes import POINTER, cast
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from specialists.engine.lora import GROUPS, AdapterWeights, GroupLora
+from specialists.engine.lora import GROUPS, Layers, Pair, Widths, placed
 from specialists.engine.native import library
-from specialists.engine.native.packing import LANES
 
-MOST = 127
-"""The largest number that a weight of 8 bits takes, either way."""
+SCALE_BYTES = torch.float32.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +37,69 @@ class NativeAdapter:
         return self.matrices.nbytes + self.scales.nbytes
 
     @classmethod
-    def of(cls, weights: AdapterWeights) -> "NativeAdapter":
-        """Take over an adapter's matrices."""
-        groups = [layer.get(name) for layer in weights.layers for name in GROUPS]
-        quantised = [_quantised(group) for group in groups if group is not None]
-        matrices = torch.cat([part.flatten() for parts, _ in quantised for part in parts])
-        scales = torch.cat([scale for _, scale in quantised])
-        loras = (library.Lora * len(groups))()
-        held: list[Any] = [loras]
-        at, scale_at = matrices.data_ptr(), scales.data_ptr()
-        for lora, group in zip(loras, groups, strict=True):
-            if group is not None:
-                lora.scales = scale_at
-                at = _point(lora, group, at, held)
-                scale_at += lora.ranks * scales.itemsize
+    def of(cls, layers: Layers, widths: Widths, kernels: ctypes.CDLL) -> "NativeAdapter":
+        """Pack an adapter's pairs, for a base of these outputs of its modules."""
+        pairs = [pair for layer in layers for pair in layer.values()]
+        matrices = torch.empty(sum(p.a.numel() + p.b.numel() for p in pairs), dtype=torch.int8)
+        scales = torch.empty(sum(len(pair.a) for pair in pairs))
+        loras = (library.Lora * (len(layers) * len(GROUPS)))()
+        packing = _Packing(matrices.data_ptr(), scales.data_ptr())
+        groups = ((layer, modules) for layer in layers for modules in GROUPS.values())
+        for lora, (layer, modules) in zip(loras, groups, strict=True):
+            packing.add(lora, list(placed(layer, modules, widths)))
+        # Not held by Python's lock: steps go on meanwhile.
+        kernels.myriad_pack((library.Pair * len(pairs))(*packing.pairs), len(pairs))
         pointers = library.Adapter(cast(loras, POINTER(library.Lora)))
-        return cls(matrices, scales, pointers, tuple(held))
+        return cls(matrices, scales, pointers, (loras, *packing.held))
 
 
-def rounded(by_rank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest multiples of one scale for each rank: int8 like `by_rank` [ranks, n], [ranks]."""
-    scale = by_rank.abs().amax(dim=1) / MOST
-    steps = scale.where(scale > 0, torch.ones_like(scale))
-    return (by_rank / steps[:, None]).round().to(torch.int8), scale
+class _Packing:
+    """Deals out the room for an adapter: of each group all A, then each B."""
+
+    def __init__(self, matrices: int, scales: int) -> None:
+        """Of these addresses."""
+        self.pairs: list[library.Pair] = []
+        self.held: list[Any] = []
+        self._at = matrices
+        self._scale_at = scales
+
+    def add(self, lora: library.Lora, group: Sequence[tuple[Pair, slice, slice]]) -> None:
+        """Make room for a group's pairs, and have its structure point there."""
+        if not group:
+            return
+        expands = (library.Expand * len(group))()
+        self.held.append(expands)
+        lora.ranks, lora.parts = sum(len(pair.a) for pair, _, _ in group), len(group)
+        lora.a, lora.scales = self._at, self._scale_at
+        lora.expands = cast(expands, POINTER(library.Expand))
+        a, b = self._at, self._at + sum(pair.a.numel() for pair, _, _ in group)
+        for expand, (pair, ranks, outputs) in zip(expands, group, strict=True):
+            expand.rank, expand.ranks = ranks.start, len(pair.a)
+            expand.out, expand.outs = outputs.start, outputs.stop - outputs.start
+            expand.b = b
+            self.pairs.append(_pair(pair, a, b, self._scale_at))
+            a, b = a + pair.a.numel(), b + pair.b.numel()
+            self._scale_at += len(pair.a) * SCALE_BYTES
+        self._at = b
 
 
-def _quantised(group: GroupLora) -> tuple[Iterable[torch.Tensor], torch.Tensor]:
-    """A as [ranks, ins], then each B as [outs / 8, ranks, 8]; and the scales, [ranks]."""
-    a, shrink_scale = rounded(group.shrink.t())
-    expands = [rounded(part.matrix) for part in group.expands]
-    striped = (b.reshape(len(b), -1, LANES).transpose(0, 1) for b, _ in expands)
-    return (a, *striped), shrink_scale * torch.cat([scale for _, scale in expands])
+def _pair(pair: Pair, a: int, b: int, scales: int) -> library.Pair:
+    ranks, ins = pair.a.shape
+    return library.Pair(
+        a=_matrix(pair.a),
+        b=_matrix(pair.b),
+        ranks=ranks,
+        ins=ins,
+        outs=len(pair.b),
+        scale=pair.scale,
+        packed_a=a,
+        packed_b=b,
+        scales=scales,
+    )
 
 
-def _point(lora: library.Lora, group: GroupLora, at: int, held: list[Any]) -> int:
-    """Fill in where a group's matrices lie, from address `at` on; returns where they end."""
-    expands = (library.Expand * len(group.expands))()
-    held.append(expands)
-    lora.ranks, lora.parts = group.shrink.shape[1], len(expands)
-    lora.a, lora.expands = at, cast(expands, POINTER(library.Expand))
-    at += group.shrink.numel()
-    for expand, part in zip(expands, group.expands, strict=True):
-        expand.rank, expand.ranks = part.ranks.start, part.ranks.stop - part.ranks.start
-        expand.out, expand.outs = part.outputs.start, part.outputs.stop - part.outputs.start
-        expand.b = at
-        at += part.matrix.numel()
-    return at
+def _matrix(values: torch.Tensor) -> library.Matrix:
+    return library.Matrix(values.data_ptr(), library.TYPES.index(values.dtype))
 
 
 def pointer(adapter: NativeAdapter) -> Any:

@@ -1,9 +1,14 @@
-"""The compiled kernels: structures as step.cpp and bert.cpp have them, and functions."""
+"""The compiled kernels: structures as the sources have them, and functions."""
 
 import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from functools import cache
 from pathlib import Path
+
+import torch
+
+TYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""Of numbers that are saved, in the order of pack.cpp."""
 
 
 class Linear(Structure):
@@ -61,6 +66,24 @@ class Adapter(Structure):
     """One `Lora` for each layer and group."""
 
     _fields_ = (("groups", POINTER(Lora)),)
+
+
+class Matrix(Structure):
+    """Numbers as they are saved; `type` is a place in TYPES."""
+
+    _fields_ = (("values", c_void_p), ("type", c_int32))
+
+
+class Pair(Structure):
+    """One module's LoRA as it is saved, and where it goes."""
+
+    _fields_ = (
+        ("a", Matrix),
+        ("b", Matrix),
+        *((name, c_int32) for name in ("ranks", "ins", "outs")),
+        ("scale", c_float),
+        *((name, c_void_p) for name in ("packed_a", "packed_b", "scales")),
+    )
 
 
 class Segment(Structure):
@@ -125,6 +148,8 @@ def load(file: Path) -> ctypes.CDLL:
     library.myriad_llama.argtypes = (*structures, c_void_p, c_void_p, c_int32)
     library.myriad_step.restype = None
     library.myriad_step.argtypes = (c_void_p, POINTER(Step))
+    library.myriad_pack.restype = None
+    library.myriad_pack.argtypes = (POINTER(Pair), c_int32)
     library.myriad_free.restype = None
     library.myriad_free.argtypes = (c_void_p,)
     library.myriad_bert.restype = c_void_p

@@ -135,8 +135,8 @@ class NativeNetwork:
 
     def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
         """Read an adapter."""
-        weights = kind_of(files).load(files, len(self._layers), self._widths, CPU)
-        return NativeAdapter.of(weights)
+        layers = kind_of(files).read(files, len(self._layers))
+        return NativeAdapter.of(layers, self._widths, self._library)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
