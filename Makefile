@@ -15,7 +15,8 @@ setup: $(STAMP)          ## prepare .venv and the base weights, start nothing
 	@$(BIN)/myriad setup
 
 test: $(STAMP) $(CLIENTS)/.installed  ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit -n auto --dist loadfile
+	$(BIN)/python -m pytest tests/e2e
 
 check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/ruff check .
