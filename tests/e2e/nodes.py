@@ -8,7 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+import ray
+import yaml
 from ray.cluster_utils import Cluster
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
 WORKER = {"num_cpus": 2}
 """Room for an engine and the routers; Serve spreads engines over nodes."""
@@ -17,6 +21,14 @@ WORKER = {"num_cpus": 2}
 def tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def deploy(address: str, config: Path) -> None:
+    """What `serve deploy` does, which goes through a dashboard that is not here."""
+    ray.init(address=address, namespace="serve", log_to_driver=False, ignore_reinit_error=True)
+    _get_global_client().deploy_apps(
+        ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+    )
 
 
 def main(workers: int) -> None:
@@ -36,6 +48,8 @@ def main(workers: int) -> None:
                 head.kill_gcs_server()
             case ["start", "state"]:
                 head.start_gcs_server()
+            case ["deploy", config]:
+                deploy(cluster.address, Path(config))
             case words:
                 raise SystemExit(f"what is {words}?")
         tell("done")

@@ -1,6 +1,7 @@
 """The rendered application on a cluster of several nodes, one of which is lost; so is its state."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,16 +119,22 @@ def nodes(environment, registered, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(nodes, environment, tmp_path_factory):
+def config(tmp_path_factory):
+    """Where the application's config lies."""
+    return tmp_path_factory.mktemp("rendered") / "serve.yaml"
+
+
+@pytest.fixture(scope="module")
+def url(nodes, environment, config):
     """The application, as `myriad deploy render serve` writes it and `serve run` runs it."""
-    out = tmp_path_factory.mktemp("rendered")
+    out = config.parent
     render = [sys.executable, "-m", "deploy.cli", "deploy", "render", "serve", "--out", str(out)]
     subprocess.run(render, env=environment, check=True, capture_output=True)
-    config = yaml.safe_load((out / "serve.yaml").read_text())
+    rendered = yaml.safe_load(config.read_text())
     # All nodes are on this machine, which has each port once.
-    config["proxy_location"] = "HeadOnly"
-    (out / "serve.yaml").write_text(yaml.safe_dump(config))
-    run = [str(Path(sys.executable).with_name("serve")), "run", str(out / "serve.yaml")]
+    rendered["proxy_location"] = "HeadOnly"
+    config.write_text(yaml.safe_dump(rendered))
+    run = [str(Path(sys.executable).with_name("serve")), "run", str(config)]
     with (out / "log").open("wb") as log:
         options = {"env": environment, "stdout": log, "stderr": log}
         with ended([*run, "--address", nodes.address], **options) as process:
@@ -202,3 +209,29 @@ def test_answers_go_on_without_the_database_and_writes_are_refused_until_it_is_b
             known = http.get("/v1/models/acme/late").status_code == 200
             agreed = agreed + 1 if known else 0
             assert time.monotonic() < deadline
+
+
+def replicas(url):
+    """The names of all that answer."""
+    figures = httpx.get(f"{url}/metrics", trust_env=False, timeout=HANGS).text
+    return set(re.findall(r'replica="(\w+)"', figures))
+
+
+def test_settings_are_rolled_out_and_no_request_fails(nodes, url, config):
+    deadline = time.monotonic() + HANGS
+    # What was lost before is replaced first.
+    while len(before := replicas(url)) < 4:
+        assert time.monotonic() < deadline, before
+    asked = []
+    changed = yaml.safe_load(config.read_text())
+    changed["applications"][0]["args"]["engine"]["max_waiting"] = 128
+    config.write_text(yaml.safe_dump(changed))
+    with ThreadPoolExecutor(4) as pool:
+        nodes(f"deploy {config}")
+        while len(now := replicas(url)) < 4 or now & before:
+            asked += [pool.submit(ask, url, len(asked) + number) for number in range(4)]
+            # No faster than they are answered.
+            assert asked[-1].result() is not None
+            assert time.monotonic() < deadline, (before, now)
+        assert all(each.result() is not None for each in asked)
+    assert len(asked) > 8
