@@ -31,5 +31,7 @@ def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
             tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}
     folder.mkdir(parents=True)
     save_file(tensors, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": rank}))
+    targets = [module.rpartition(".")[2] for group in GROUPS.values() for module in group]
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": targets}
+    (folder / CONFIG).write_text(json.dumps(settings))
     return folder

@@ -1,8 +1,9 @@
-"""How fast is the engine's step, against llama.cpp on the same file, PEFT, and the machine's limit?
+"""How fast is the engine's step, against llama.cpp on the same file, PEFT, vLLM, and the limit?
 
 Decoding is timed from the first row's arrival to the last one's end, prompts of 8 tokens included.
 Rounds of all cases alternate, and every figure is a median. Peers run beside ours, one at a time,
-in environments of their own (`make peers`); those that are not installed are left out.
+in environments of their own (`make peers vllm`); those that are not installed are left out. The
+limit is the machine's, by what it reads and computes in the same run.
 """
 
 import argparse
@@ -18,10 +19,11 @@ from pathlib import Path
 from random import Random
 
 import psutil
+import torch
 
 from benchmarks.adapters import random_adapter
 from benchmarks.limits import bandwidth, products
-from benchmarks.peers import PYTHON, Peer, peer
+from benchmarks.peers import PYTHON, VLLM, Peer, peer
 from benchmarks.report import Row as Figure
 from benchmarks.report import alternating, at_least, at_most, show, write_json
 from deploy.settings import read_settings
@@ -31,7 +33,7 @@ from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import BLOCK
-from specialists.hardware import cores
+from specialists.hardware import choose_dtype, cores
 
 ROWS = 32
 RANKS = (8, 16)
@@ -73,11 +75,15 @@ CASES = {
     "prompt": Case(1, prompt=512, answer=1),
 }
 LLAMA_CPP = {name: case for name, case in CASES.items() if not case.adapters and case.rows != 8}
+VLLM_BARE = {name: CASES[name] for name in ["1 row", "32 rows", "prompt"]}
+VLLM_LORA = {name: CASES[name] for name in ["32 rows, 32 of rank 16"]}
 PEFT = {name: CASES[name] for name in ["32 rows, 32 of rank 16"]}
 RATIOS = (
     ("32 adapters to none", "32 rows, 32 of rank 16", "32 rows", 0.80),
     ("32 adapters of rank 8 to none", "32 rows, 32 of rank 8", "32 rows", 0.90),
     ("32 adapters to PEFT", "32 rows, 32 of rank 16", "PEFT, 32 rows, 32 of rank 16", 6),
+    ("32 adapters to vLLM", "32 rows, 32 of rank 16", "vLLM, 32 rows, 32 of rank 16", 4),
+    ("32 rows to vLLM", "32 rows", "vLLM, 32 rows", 1.1),
     ("32 rows to llama.cpp", "32 rows", "llama.cpp, 32 rows", 1.1),
     ("1 row to llama.cpp", "1 row", "llama.cpp, 1 row", 1.0),
     ("1 row with an adapter to llama.cpp without", "1 row, adapter", "llama.cpp, 1 row", 0.85),
@@ -159,10 +165,14 @@ class Ours:
         return float(case.tokens / max(reading, case.tokens * each / computed))
 
 
-def measure(ours: Ours, llama_cpp: Peer | None, peft: Peer | None, rounds: int) -> dict[str, float]:
+Opened = tuple[str, Mapping[str, Case], Peer | None]
+"""A peer by its name, the cases that it is asked for, and how; None if it is not installed."""
+
+
+def measure(ours: Ours, peers: Iterable[Opened], rounds: int) -> dict[str, float]:
     """Median tokens/s by case."""
     asked = {name: partial(_speed, ours.seconds, case) for name, case in CASES.items()}
-    for who, cases, answer in (("llama.cpp", LLAMA_CPP, llama_cpp), ("PEFT", PEFT, peft)):
+    for who, cases, answer in peers:
         if answer is not None:
             seconds = partial(_seconds, answer)
             asked |= {
@@ -206,8 +216,11 @@ def draw(medians: Mapping[str, float], limits: Mapping[str, float], file: Path) 
     if "llama.cpp, 32 rows" in medians:
         theirs = dict.fromkeys(COUNTS, medians["llama.cpp, 32 rows"])
         lines.append(_line("llama.cpp without adapters", theirs, True))
-    if "PEFT, 32 rows, 32 of rank 16" in medians:
-        lines.append(_line("PEFT, mixed batch", {32: medians["PEFT, 32 rows, 32 of rank 16"]}))
+    lines += [
+        _line(f"{who}, mixed batch", {32: medians[f"{who}, {names[32]}"]})
+        for who in ("PEFT", "vLLM")
+        if f"{who}, {names[32]}" in medians
+    ]
     chart = {"title": "32 rows, adapters of rank 16 over all linears", "lines": lines}
     chart |= {"x": "distinct adapters", "y": "tokens/s"}
     subprocess.run([PYTHON, PLOT, file], input=json.dumps(chart), text=True, check=True)
@@ -231,11 +244,20 @@ def run(base: Base, rounds: int, plot: Path | None) -> list[Figure]:
         ours = Ours(base, adapters)
         resident = psutil.Process().memory_info().rss / 1e6
         high = [adapters[name] for name in HIGH]
+        dtype = str(choose_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
         with (
             peer(PYTHON, "llama_cpp.py", base.folder / GGUF, cores(), ROWS) as llama_cpp,
             peer(sys.executable, "peft_batch.py", base.folder, cores(), *high) as peft,
+            peer(VLLM, "vllm_cpu.py", base.folder, dtype, cores()) as vllm,
+            peer(VLLM, "vllm_cpu.py", base.folder, dtype, cores(), *high) as vllm_lora,
         ):
-            medians = measure(ours, llama_cpp, peft, rounds)
+            peers: list[Opened] = [
+                ("llama.cpp", LLAMA_CPP, llama_cpp),
+                ("PEFT", PEFT, peft),
+                ("vLLM", VLLM_BARE, vllm),
+                ("vLLM", VLLM_LORA, vllm_lora),
+            ]
+            medians = measure(ours, peers, rounds)
         limits = {name: ours.limit(case, read, computed) for name, case in CASES.items()}
     if plot is not None:
         draw(medians, limits, plot)

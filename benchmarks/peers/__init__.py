@@ -8,6 +8,8 @@ from pathlib import Path
 
 PYTHON = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
 """What `make peers` installs into."""
+VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
+"""What `make vllm` installs into."""
 
 Peer = Callable[[int, int, int], dict[str, float]]
 """Rows, tokens of each prompt, and of each answer, to what the peer says of them."""
