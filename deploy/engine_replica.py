@@ -6,13 +6,11 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
-import psutil
-
 from deploy.backend import open_backend
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
-from deploy.replica import replica_name
+from deploy.replica import memory_bytes, replica_name
 from deploy.scaling import PRESSURE
 from deploy.settings import Settings
 from deploy.telemetry import observe
@@ -69,8 +67,7 @@ class EngineReplica:
 
     async def stats(self) -> tuple[str, dict[str, float]]:
         """This replica's name, and its rows, pages, tokens and bytes."""
-        memory = {"memory_bytes": psutil.Process().memory_info().rss}
-        return replica_name(), {**self._backend.stats(), **memory}
+        return replica_name(), {**self._backend.stats(), "memory_bytes": memory_bytes()}
 
     async def check_health(self) -> None:
         """Tell Serve to replace this replica when its engine is dead."""

@@ -1,12 +1,15 @@
 """The seam between the router's engine and ours: nothing lost in translation."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 from tiny import tiny_base
 
 from deploy.deltas import Deltas
 from deploy.engine_replica import _prompt, _refusal
+from deploy.replica import memory_bytes
 from router import errors as refusals
 from router.engine import Generation, Message
 from specialists import errors
@@ -87,3 +90,13 @@ def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
 )
 def test_prompts_of_all_three_kinds_become_tokens(tokenizer, prompt, expected):
     assert _prompt(Generation("id", None, prompt), tokenizer, 256) == expected(tokenizer)
+
+
+def test_memory_is_that_of_all_that_a_replica_has_started():
+    alone = memory_bytes()
+    held = "held = bytearray(b'x') * (64 << 20); print('ready', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", held], **pipes) as child:
+        child.stdout.readline()
+        assert memory_bytes() - alone > 32 << 20
+        child.communicate(b"\n")
