@@ -47,6 +47,8 @@ DIGESTS = {name: f"sha256:{at:016x}{0:048x}" for at, name in enumerate([*ADAPTER
 SLOTS = 150_000
 """Bytes: of two or three of these adapters."""
 LIMITS = {"max_rows": 8, "kv_bytes": 1 << 22, "slot_bytes": SLOTS}
+ENDLESS = ((2, -100.0),)
+"""Without the token that ends an answer."""
 SCHEMA = json.dumps(
     {
         "type": "object",
@@ -327,8 +329,17 @@ def test_who_leaves_frees_what_was_held(backend, loop):
     loop.run(leave())
 
 
-ENDLESS = ((2, -100.0),)
-"""Without the token that ends an answer."""
+def test_who_does_not_read_holds_up_nobody_and_misses_nothing(backend, loop):
+    async def beside_another():
+        slow = backend.generate(asked(max_tokens=200, logit_bias=ENDLESS))
+        read = await anext(slow)
+        assert await answered(backend, asked(max_tokens=220, logit_bias=ENDLESS))
+        rest = [emission async for emissions in slow for emission in emissions]
+        return [emission for _, emission in [*read, *rest]]
+
+    found = loop.run(beside_another())
+    assert len(found) == 200
+    assert found[-1].finish is FinishReason.LENGTH
 
 
 def test_what_is_closed_ends_its_answers_and_takes_no_more(opened, loop):
