@@ -100,6 +100,8 @@ class Adapters:
         finally:
             self._wanted[digest] -= 1
             self._wanted += Counter()
+            # One that nobody wants any more may go.
+            self._tell_freed()
 
     def _begin(self, digest: str, load: Any) -> "asyncio.Task[None]":
         task = asyncio.create_task(load)
@@ -133,6 +135,7 @@ class Adapters:
                 ) from error
             raise
         self._slots.fill(digest, Known(number, nbytes))
+        self._tell_freed()
         self._pace.loaded(time.monotonic() - began)
 
     def _measured(self, digest: str) -> tuple[AdapterFiles, int]:
