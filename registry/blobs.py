@@ -15,6 +15,7 @@ from registry.errors import StorageError
 BLOBS = "blobs"
 """Their folder in a home."""
 _DRAFT = ".incoming-"
+TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,18 @@ def _is_young_again(path: Path) -> bool:
 
 
 def _write_whole(path: Path, data: Buffer) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            _write_once(path, data)
+        except FileNotFoundError:
+            # A draft that was older than a collection's grace was collected while it was written.
+            if not left:
+                raise
+        else:
+            return
+
+
+def _write_once(path: Path, data: Buffer) -> None:
     handle, name = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

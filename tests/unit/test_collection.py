@@ -11,6 +11,7 @@ from test_registry import blobs, register
 from tiny_adapter import BASE, card, config, weights
 
 from registry import archive
+from registry.blobs import BlobStore
 from registry.collection import Collected, collect
 from registry.errors import Conflict, StorageError, UnknownSpecialist
 from registry.leases import leased
@@ -139,3 +140,19 @@ def test_the_command(registry, home, monkeypatch):
 def test_there_must_be_a_registry(tmp_path):
     with pytest.raises(StorageError, match="no registry"):
         collect(tmp_path)
+
+
+def test_a_draft_that_is_collected_while_it_is_written_is_written_again(tmp_path, monkeypatch):
+    store, collected = BlobStore(tmp_path), []
+    sync = os.fsync
+
+    def collecting(handle):
+        if not collected:
+            collected.extend(tmp_path.glob("*/.incoming-*"))
+            collected[0].unlink()
+        sync(handle)
+
+    monkeypatch.setattr("registry.blobs.os.fsync", collecting)
+    digest = store.put(b"weights")
+    assert store.path(digest).read_bytes() == b"weights"
+    assert collected
