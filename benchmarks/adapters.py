@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base
-from specialists.engine.lora import GROUPS
+from specialists.engine.lora import MODULES
 
 
 def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
@@ -23,15 +23,14 @@ def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
     generator = torch.Generator().manual_seed(seed)
     tensors: dict[str, torch.Tensor] = {}
     for layer in range(config.num_hidden_layers):
-        modules = (module for group in GROUPS.values() for module in group)
-        for module, (ins, outs) in zip(modules, shapes, strict=True):
+        for module, (ins, outs) in zip(MODULES, shapes, strict=True):
             prefix = f"base_model.model.model.layers.{layer}.{module}"
             a = torch.randn(rank, ins, generator=generator) / ins**0.5
             b = torch.randn(outs, rank, generator=generator) / 1000
             tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}
     folder.mkdir(parents=True)
     save_file(tensors, folder / WEIGHTS)
-    targets = [module.rpartition(".")[2] for group in GROUPS.values() for module in group]
+    targets = [module.rpartition(".")[2] for module in MODULES]
     settings = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": targets}
     (folder / CONFIG).write_text(json.dumps(settings))
     return folder

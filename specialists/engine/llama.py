@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from specialists.engine.lora import GROUPS, AdapterWeights, Widths
+from specialists.engine.lora import GROUPS, MODULES, AdapterWeights, Widths
 from specialists.engine.pages import KVCache
 from specialists.errors import BaseUnavailable
 
@@ -262,8 +262,7 @@ def require_plain(config: Any) -> None:
 
 
 def _widths(weights: Mapping[str, torch.Tensor]) -> Widths:
-    modules = (module for group in GROUPS.values() for module in group)
-    return {module: weights[f"layers.0.{module}.weight"].shape[0] for module in modules}
+    return {module: weights[f"layers.0.{module}.weight"].shape[0] for module in MODULES}
 
 
 def load_llama(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Llama:

@@ -23,6 +23,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "down": ("mlp.down_proj",),
 }
 """The base's linears that read the same input, and are therefore computed as one."""
+MODULES = tuple(module for group in GROUPS.values() for module in group)
+"""All of them, in that order."""
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 Widths = Mapping[str, int]
@@ -114,7 +116,7 @@ def read_adapter(files: AdapterFiles, layers: int) -> Layers:
 def _pairs(
     tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], layer: int
 ) -> Iterator[tuple[str, Pair]]:
-    for module in (module for group in GROUPS.values() for module in group):
+    for module in MODULES:
         prefix = f"base_model.model.model.layers.{layer}.{module}"
         a = tensors.get(f"{prefix}.lora_A.weight")
         if a is not None:

@@ -13,7 +13,7 @@ from registry.files import AdapterFiles
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain
-from specialists.engine.lora import GROUPS
+from specialists.engine.lora import GROUPS, MODULES
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, pointer
 from specialists.engine.native.checkpoint import Checkpoint
@@ -176,8 +176,7 @@ def _layer(packed: Packed, number: int) -> library.Layer:
 def _widths(shape: library.Shape) -> dict[str, int]:
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     outs = (queries, keys, keys, shape.hidden, shape.inner, shape.inner, shape.hidden)
-    modules = (module for group in GROUPS.values() for module in group)
-    return dict(zip(modules, outs, strict=True))
+    return dict(zip(MODULES, outs, strict=True))
 
 
 def _segments(runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> Iterator[library.Segment]:

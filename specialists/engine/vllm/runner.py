@@ -65,7 +65,7 @@ class VllmOptions:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def told(self, folder: Path) -> dict[str, Any]:
-        """VLLM's engine arguments for a base."""
+        """Engine arguments of vLLM's for a base."""
         return {
             "model": str(folder),
             "dtype": self.dtype,
@@ -275,7 +275,7 @@ class VllmRunner:
 
 
 def sampling(params: SamplingParams, number: int, room: int, eos: frozenset[int]) -> dict[str, Any]:
-    """VLLM's sampling parameters of a request's row `number`, with room for so many tokens."""
+    """Of a request's row `number`, as vLLM takes them, with room for so many tokens."""
     said = asdict(params)
     seed = None if params.seed is None else _seed(f"{params.seed}/{number}")
     greedy = params.temperature == 0 or params.top_p == 0

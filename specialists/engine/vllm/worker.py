@@ -94,7 +94,7 @@ class Worker:
 
 
 def sampling(params: dict[str, Any], grammar: str | None) -> SamplingParams:
-    """VLLM's sampling parameters; `grammar` is llguidance's Lark."""
+    """The sampling parameters as vLLM has them; `grammar` is llguidance's Lark."""
     bias = {int(token): value for token, value in params.pop("logit_bias").items()}
     return SamplingParams(
         **params,
