@@ -1,12 +1,23 @@
 """Files and jobs: whose they are, who trains next, and that no trainer's word outlives its hold."""
 
+import shutil
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import update
+from tiny_adapter import BASE
 
 from registry import archive, queue
 from registry.clock import now
@@ -241,8 +252,6 @@ def test_a_backup_holds_them(registry, home, tmp_path):
     registry.queue.keep(registry.queue.take("me"), "me", b"half way")
     archive.backup(home, tmp_path / "backup.tar")
     archive.restore(tmp_path / "backup.tar", tmp_path / "other")
-    from tiny_adapter import BASE
-
     other = Registry.open(tmp_path / "other", BASE)
     try:
         assert other.jobs.get(job.id).checkpoint is not None
@@ -255,16 +264,24 @@ def test_a_backup_holds_them(registry, home, tmp_path):
 class JobsMachine(RuleBasedStateMachine):
     """Whatever askers and trainers do: what ended stays, and one at most holds a job."""
 
-    made: Registry
+    empty: Path
     asked = Bundle("asked")
     held = Bundle("held")
 
     def __init__(self):
         super().__init__()
+        self.homes = ExitStack()
+        home = Path(self.homes.enter_context(TemporaryDirectory())) / "home"
+        shutil.copytree(self.empty, home)
+        self.made = Registry.open(home, BASE)
+        self.homes.callback(self.made.close)
         self.file = self.made.data.add("rows.jsonl", ROWS).id
         self.ended: dict[str, Status] = {}
         self.mine: list[str] = []
         self.holders = 0
+
+    def teardown(self):
+        self.homes.close()
 
     @rule(target=asked)
     def ask(self):
@@ -323,12 +340,11 @@ class JobsMachine(RuleBasedStateMachine):
                 assert job.ended is None
 
 
-def test_askers_and_trainers_in_any_order(registry):
-    machine = type("Machine", (JobsMachine,), {"made": registry})
-    machine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(machine, settings=machine.TestCase.settings)
+def test_askers_and_trainers_in_any_order(empty_home):
+    machine = type("Machine", (JobsMachine,), {"empty": empty_home})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=15, stateful_step_count=15, deadline=None)
+    )
 
 
 def test_a_task_that_an_earlier_release_noted_is_read():
