@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from registry.files import AdapterFiles
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
+from specialists.hardware import choose_dtype
 from specialists.training.data import rows_of
 from specialists.training.encoding import encode_all, encode_pair
 from specialists.training.evaluate import preference
@@ -146,7 +147,8 @@ def gained(network, reference, pair) -> torch.Tensor:
 @torch.no_grad()
 def test_the_loss_is_that_of_the_paper(base, tokenizer):
     network = with_adapter(base, Recipe(rank=4)).float()
-    reference = AutoModelForCausalLM.from_pretrained(base.folder).float()
+    held = choose_dtype("auto", torch.device("cpu"))  # in which the trained one has its weights
+    reference = AutoModelForCausalLM.from_pretrained(base.folder, dtype=held).float()
     pairs = with_leads(network, encode_all(PAIRS, tokenizer, 512))
     torch.manual_seed(3)
     for name, weight in network.named_parameters():
