@@ -36,14 +36,20 @@ def asked(project: dict) -> list[Requirement]:
     return [Requirement(line) for line in lines]
 
 
-CLIENTS = ROOT / "tests" / "clients" / "requirements.txt"
+BESIDE = ROOT / "tests" / "clients"
+"""Locks of environments beside ours."""
 
 
 @pytest.mark.parametrize(
-    "lock", [*sorted(LOCKS.glob("*.txt")), CLIENTS], ids=lambda lock: lock.stem
+    "lock",
+    [*sorted(LOCKS.glob("*.txt")), *sorted(BESIDE.glob("*.txt"))],
+    ids=lambda lock: lock.stem,
 )
-def test_every_entry_has_a_hash(lock):
+def test_every_entry_has_a_version_and_a_hash(lock):
     for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
+        requirement = Requirement(re.split(r"\s*\\\n", entry)[0])
+        assert requirement.url is None, "a file that others do not have"
+        assert version(requirement)
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
