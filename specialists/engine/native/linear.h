@@ -5,16 +5,17 @@
 // alike: 32 integers in [-127, 127] of one scale, as in llama.cpp's Q8_1.
 #pragma once
 
-#include "simd.h"
+#include "stripes.h"
 
 constexpr int BLOCK = 32;
+constexpr int SCALES = 2 * LANES * sizeof(Half);  // bytes before the weights of a block
 
 struct Linear {
   int32_t outs, ins, bits;
   const uint8_t* stripes;
 
   int blocks() const { return ins / BLOCK; }
-  int block_bytes() const { return 2 * LANES * int(sizeof(Half)) + bits * BLOCK; }
+  int block_bytes() const { return SCALES + bits * BLOCK; }
   const uint8_t* stripe(int out) const {
     return stripes + size_t(out / LANES) * blocks() * block_bytes();
   }
@@ -51,99 +52,89 @@ inline void quantise(const float* x, int ins, int row, const Quantised& to) {
   }
 }
 
-// Sums of products of unsigned weights and signed inputs, four neighbours to a 32-bit lane.
-//
-// Without VNNI products are added in 16 bits: 8 times 2 · 15 · 127 stays below 2^15. A weight of 8
-// bits is therefore taken as two of 4.
-template <int BITS>
-struct Dots {
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-  __m256i total = _mm256_setzero_si256();
-  void add(__m256i weights, __m256i inputs) { total = _mm256_dpbusd_epi32(total, weights, inputs); }
-  __m256i sum() const { return total; }
-#else
-  __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
-  void add(__m256i weights, __m256i inputs) {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    const __m256i first = BITS == 4 ? weights : _mm256_and_si256(weights, nibble);
-    low = _mm256_add_epi16(low, _mm256_maddubs_epi16(first, inputs));
-    if constexpr (BITS == 8) {
-      const __m256i second = _mm256_and_si256(_mm256_srli_epi16(weights, 4), nibble);
-      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(second, inputs));
-    }
-  }
-  __m256i sum() const {
-    const __m256i lows = _mm256_madd_epi16(low, _mm256_set1_epi16(1));
-    if constexpr (BITS == 4) return lows;
-    return _mm256_add_epi32(lows, _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
-  }
-#endif
-};
-
-// One stripe for ROWS rows: out[row] = 8 outputs.
-template <int BITS, int ROWS>
+// As many stripes as VECTORS vectors hold, for ROWS rows.
+template <class Vector, int BITS, int VECTORS, int ROWS>
 inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Quantised& x, int row,
-                          __m256* out) {
+                          typename Vector::Floats (*out)[VECTORS]) {
   const int blocks = linear.blocks(), ins = linear.ins;
-  const __m256i nibble = _mm256_set1_epi8(15);
-  for (int r = 0; r < ROWS; ++r) out[r] = _mm256_setzero_ps();
+  const size_t next = size_t(blocks) * linear.block_bytes(), step = next * Vector::STRIPES;
+  for (int r = 0; r < ROWS; ++r) std::fill(out[r], out[r] + VECTORS, Vector::all(0));
   for (int b = 0; b < blocks; ++b, stripe += linear.block_bytes()) {
     const int8_t* values = x.values + size_t(row) * ins + b * BLOCK;
-    const uint8_t* q = stripe + 2 * LANES * sizeof(Half);
-    if constexpr (ROWS == 1) prefetch(stripe, linear.block_bytes(), AHEAD);
-    Dots<BITS> dots[ROWS];
+    if (row == 0)
+      for (int s = 0; s < VECTORS * Vector::STRIPES; ++s)
+        prefetch(stripe + s * next, linear.block_bytes(), VECTORS * step);  // of the tile after it
+    typename Vector::template Sums<BITS> sums[ROWS][VECTORS];
+    const auto add = [&](const auto& weights, int at) {
+      for (int r = 0; r < ROWS; ++r) {
+        const auto inputs = Vector::inputs(values + size_t(r) * ins + at);
+        for (int v = 0; v < VECTORS; ++v) sums[r][v].add(weights[v], inputs);
+      }
+    };
     for (int g = 0; g < BITS; ++g) {
-      const __m256i weights =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + g * 4 * LANES));
-      if constexpr (BITS == 8) {
-        for (int r = 0; r < ROWS; ++r)
-          dots[r].add(weights, broadcast_bytes(values + size_t(r) * ins + 4 * g));
-      } else {
-        const __m256i low = _mm256_and_si256(weights, nibble);
-        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(weights, 4), nibble);
-        for (int r = 0; r < ROWS; ++r) {
-          dots[r].add(low, broadcast_bytes(values + size_t(r) * ins + 4 * g));
-          dots[r].add(high, broadcast_bytes(values + size_t(r) * ins + BLOCK / 2 + 4 * g));
-        }
+      typename Vector::Bytes weights[VECTORS], high[VECTORS];
+      for (int v = 0; v < VECTORS; ++v) {
+        weights[v] = Vector::weights(stripe + v * step + SCALES + g * 4 * LANES, next);
+        if constexpr (BITS == 4)
+          high[v] = Vector::high(weights[v]), weights[v] = Vector::low(weights[v]);
+      }
+      add(weights, 4 * g);
+      if constexpr (BITS == 4) add(high, BLOCK / 2 + 4 * g);
+    }
+    for (int v = 0; v < VECTORS; ++v) {
+      const auto d = Vector::halves(stripe + v * step, next);
+      const auto m = Vector::halves(stripe + v * step + SCALES / 2, next);
+      for (int r = 0; r < ROWS; ++r) {
+        const size_t at = size_t(row + r) * blocks + b;
+        const auto scaled = d * Vector::all(x.scales[at]);
+        out[r][v] = Vector::add_product(Vector::floats(sums[r][v].sum()), scaled, out[r][v]);
+        out[r][v] = Vector::add_product(m, Vector::all(x.sums[at]), out[r][v]);
       }
     }
-    const __m256 d = load_halves(reinterpret_cast<const Half*>(stripe));
-    const __m256 m = load_halves(reinterpret_cast<const Half*>(stripe) + LANES);
-    for (int r = 0; r < ROWS; ++r) {
-      const size_t at = size_t(row + r) * blocks + b;
-      const __m256 scaled = _mm256_mul_ps(d, _mm256_broadcast_ss(x.scales + at));
-      out[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[r].sum()), scaled, out[r]);
-      out[r] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(x.sums + at), out[r]);
-    }
   }
+}
+
+// Calls `write(row, out, outputs)` for rows from `row` on and every stripe of a tile at `out`.
+template <class Vector, int BITS, int VECTORS, int ROWS, class Write>
+void multiply_rows(const Linear& linear, const Quantised& x, int row, int rows, int out,
+                  Write&& write) {
+  for (; rows - row >= ROWS; row += ROWS) {
+    typename Vector::Floats tile[ROWS][VECTORS];
+    multiply_tile<Vector, BITS, VECTORS, ROWS>(linear, linear.stripe(out), x, row, tile);
+    for (int r = 0; r < ROWS; ++r)
+      for (int v = 0; v < VECTORS; ++v)
+        Vector::write(tile[r][v], row + r, out + v * Vector::STRIPES * LANES, write);
+  }
+  if constexpr (ROWS > 1)
+    multiply_rows<Vector, BITS, VECTORS, ROWS / 2>(linear, x, row, rows, out, write);
+}
+
+// The same for all rows, tile by tile as long as they end before `end`; returns where the next begins.
+template <class Vector, int BITS, int VECTORS, class Write>
+int multiply_stripes(const Linear& linear, const Quantised& x, int rows, int begin, int end,
+                     Write&& write) {
+  constexpr int WIDTH = VECTORS * Vector::STRIPES * LANES;
+  for (; begin + WIDTH <= end; begin += WIDTH)
+    multiply_rows<Vector, BITS, VECTORS, Vector::TILE_ROWS>(linear, x, 0, rows, begin, write);
+  return begin;
+}
+
+template <int BITS, class Write>
+void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
+              Write&& write) {
+  begin = multiply_stripes<Wide, BITS, Wide::TILE_VECTORS>(linear, x, rows, begin, end, write);
+  const int filled = (end + LANES - 1) / LANES * LANES;
+  multiply_stripes<Narrow, BITS, Narrow::TILE_VECTORS>(linear, x, rows, begin, filled, write);
 }
 
 // Calls `write(row, out, outputs)` for every row and every stripe of outputs in [begin, end).
-template <int BITS, class Write>
-void multiply_stripes(const Linear& linear, const Quantised& x, int rows, int begin, int end,
-                      Write&& write) {
-  for (int out = begin; out < end; out += LANES) {
-    const uint8_t* stripe = linear.stripe(out);
-    __m256 tile[8];
-    int row = 0;
-    const auto done = [&](int count) {
-      for (int r = 0; r < count; ++r) write(row + r, out, tile[r]);
-      row += count;
-    };
-    while (rows - row >= 8) multiply_tile<BITS, 8>(linear, stripe, x, row, tile), done(8);
-    if (rows - row >= 4) multiply_tile<BITS, 4>(linear, stripe, x, row, tile), done(4);
-    if (rows - row >= 2) multiply_tile<BITS, 2>(linear, stripe, x, row, tile), done(2);
-    if (rows - row >= 1) multiply_tile<BITS, 1>(linear, stripe, x, row, tile), done(1);
-  }
-}
-
 template <class Write>
 void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
               Write&& write) {
   if (linear.bits == 4)
-    multiply_stripes<4>(linear, x, rows, begin, end, write);
+    multiply<4>(linear, x, rows, begin, end, write);
   else
-    multiply_stripes<8>(linear, x, rows, begin, end, write);
+    multiply<8>(linear, x, rows, begin, end, write);
 }
 
 // The weights of one output, as floats: a row of an embedding.
@@ -153,7 +144,7 @@ inline void unpack_row(const Linear& linear, int out, float* to) {
   for (int b = 0; b < linear.blocks(); ++b, block += linear.block_bytes()) {
     const Half* scales = reinterpret_cast<const Half*>(block);
     const float d = _cvtsh_ss(scales[lane]), m = _cvtsh_ss(scales[LANES + lane]);
-    const uint8_t* q = block + 2 * LANES * sizeof(Half) + lane * 4;
+    const uint8_t* q = block + SCALES + lane * 4;
     for (int k = 0; k < BLOCK; ++k) {
       const int group = k / 4 % (linear.bits == 4 ? 4 : 8);
       const uint8_t byte = q[group * 4 * LANES + k % 4];

@@ -9,8 +9,8 @@
 // Sums of four products each, of numbers in [-127, 127].
 inline __m256i dot(__m256i a, __m256i b) {
   const __m256i magnitudes = _mm256_abs_epi8(b), signed_a = _mm256_sign_epi8(a, b);
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-  return _mm256_dpbusd_epi32(_mm256_setzero_si256(), magnitudes, signed_a);
+#ifdef DOT_BYTES
+  return DOT_BYTES(_mm256_setzero_si256(), magnitudes, signed_a);
 #else
   return _mm256_madd_epi16(_mm256_maddubs_epi16(magnitudes, signed_a), _mm256_set1_epi16(1));
 #endif

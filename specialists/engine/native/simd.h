@@ -39,11 +39,18 @@ inline void prefetch(const void* from, size_t bytes, size_t ahead) {
     _mm_prefetch(static_cast<const char*>(from) + ahead + at, _MM_HINT_T1);
 }
 
-inline __m256i broadcast_bytes(const int8_t* four) {
+inline int32_t load_four(const int8_t* from) {
   int32_t bytes;
-  __builtin_memcpy(&bytes, four, sizeof bytes);
-  return _mm256_set1_epi32(bytes);
+  __builtin_memcpy(&bytes, from, sizeof bytes);
+  return bytes;
 }
+
+// Instructions that add four products of bytes to each 32-bit lane: with AVX-512, or without.
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define DOT_BYTES _mm256_dpbusd_epi32
+#elif defined(__AVXVNNI__)
+#define DOT_BYTES _mm256_dpbusd_avx_epi32
+#endif
 
 inline float sum(__m256 v) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
