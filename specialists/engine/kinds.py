@@ -7,24 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Protocol
 
-import torch
-
 from registry.files import AdapterFiles
-from specialists.engine.lora import Layers, read_adapter, resident_bytes
+from specialists.engine.lora import Layers, Shape, read_adapter, shapes_of
 from specialists.errors import AdapterUnavailable
 
 
 class Kind(Protocol):
     """One kind of adapter."""
 
-    def nbytes(self, files: AdapterFiles, dtype: torch.dtype, rank_bytes: int = 0) -> int:
-        """Bytes that an adapter takes in memory, told without reading its weights.
-
-        Args:
-            files: the adapter.
-            dtype: of its numbers in memory.
-            rank_bytes: of what is held beside them for each rank of each module.
-        """
+    def shapes(self, files: AdapterFiles) -> list[Shape]:
+        """An adapter's pairs, told without reading its weights."""
 
     def read(self, files: AdapterFiles, layers: int) -> Layers:
         """Read an adapter for a base of so many layers."""
@@ -33,9 +25,9 @@ class Kind(Protocol):
 class Lora:
     """Plain LoRA (Hu et al. 2021), as PEFT saves it."""
 
-    def nbytes(self, files: AdapterFiles, dtype: torch.dtype, rank_bytes: int = 0) -> int:
+    def shapes(self, files: AdapterFiles) -> list[Shape]:
         """See `Kind`: from the header of its weights."""
-        return resident_bytes(files.weights, dtype, rank_bytes)
+        return shapes_of(files.weights)
 
     def read(self, files: AdapterFiles, layers: int) -> Layers:
         """See `Kind`."""

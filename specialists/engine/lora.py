@@ -4,12 +4,12 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -31,6 +31,14 @@ Widths = Mapping[str, int]
 """Outputs of each module, by its name in GROUPS."""
 
 
+class Shape(NamedTuple):
+    """How large a pair is."""
+
+    ranks: int
+    ins: int
+    outs: int
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One module's LoRA as it is saved: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
@@ -38,6 +46,12 @@ class Pair:
     a: torch.Tensor  # [rank, d_in]
     b: torch.Tensor  # [d_out, rank]
     scale: float
+
+    @property
+    def shape(self) -> Shape:
+        """Its own."""
+        ranks, ins = self.a.shape
+        return Shape(ranks, ins, len(self.b))
 
 
 Layers = tuple[Mapping[str, Pair], ...]
@@ -93,17 +107,21 @@ class AdapterWeights:
         return cls(tuple(_groups(layer, widths, device) for layer in layers))
 
 
-def resident_bytes(weights: Path, dtype: torch.dtype, rank_bytes: int = 0) -> int:
-    """Bytes that the adapter in this file takes, from its header alone.
+def shapes_of(weights: Path) -> list[Shape]:
+    """The pairs in this file, from its header alone."""
+    tensors = _header(weights)
+    outs = {name: tensor.shape[0] for name, tensor in tensors.items() if "lora_B" in name}
+    return [
+        Shape(a.shape[0], a.shape[1], outs[name.replace("lora_A", "lora_B")])
+        for name, a in tensors.items()
+        if "lora_A" in name
+    ]
 
-    Args:
-        weights: the file.
-        dtype: of the numbers.
-        rank_bytes: of what is held beside them for each rank of each module.
-    """
-    tensors = _header(weights).values()
-    ranks = sum(tensor.shape[0] for tensor in tensors if "lora_A" in tensor.name)
-    return sum(tensor.size for tensor in tensors) * dtype.itemsize + ranks * rank_bytes
+
+def float32_bytes(shapes: Iterable[Shape]) -> int:
+    """Bytes that an adapter of these pairs takes in float32."""
+    numbers = sum(each.ranks * (each.ins + each.outs) for each in shapes)
+    return numbers * torch.float32.itemsize
 
 
 def read_adapter(files: AdapterFiles, layers: int) -> Layers:

@@ -10,7 +10,7 @@ from specialists.engine.batching import build_batch
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama, load_llama
-from specialists.engine.lora import AdapterWeights
+from specialists.engine.lora import AdapterWeights, float32_bytes
 from specialists.engine.pages import page_bytes
 from specialists.engine.slots import SlotPool
 
@@ -42,7 +42,7 @@ class TorchNetwork:
 
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
-        return kind_of(files).nbytes(files, torch.float32)
+        return float32_bytes(kind_of(files).shapes(files))
 
     def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
         """Read an adapter."""

@@ -3,14 +3,13 @@
 import json
 
 import pytest
-import torch
 from engines import SMALL, engine, make_adapter, make_adapters, run, sequence
 from safetensors.torch import load_file, save_file
 from tiny import tiny_base
 
 from specialists.engine.core import FinishReason
 from specialists.engine.engine import EngineOptions
-from specialists.engine.lora import resident_bytes
+from specialists.engine.lora import float32_bytes, shapes_of
 from specialists.engine.pages import PagePool, pages_needed
 from specialists.errors import AdapterUnavailable, BaseUnavailable, EngineStopped
 
@@ -236,7 +235,7 @@ def test_nothing_is_loaded_before_room_is_kept_for_it(base, tmp_path):
     """32 rows of 32 adapters, room for two: at no time are more than two in memory."""
     folder = make_adapter(base, tmp_path, seed=0)
     adapters = {str(number): folder for number in range(32)}
-    one = resident_bytes(folder / "adapter_model.safetensors", torch.float32)
+    one = float32_bytes(shapes_of(folder / "adapter_model.safetensors"))
     options = EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=2 * one)
     made = engine(base, adapters, options)
     results = [sequence(made, [5, 6, 7], name, max_tokens=2)[1] for name in adapters]
@@ -257,8 +256,8 @@ def test_the_bytes_that_are_reserved_are_those_that_are_taken(base, adapters):
     sequence(made, [5, 6, 7], "0", max_tokens=2)
     run(made)
     assert made._slots["0"].nbytes == made.stats()["adapter_bytes"]
-    assert made._slots["0"].nbytes == resident_bytes(
-        adapters["0"] / "adapter_model.safetensors", torch.float32
+    assert made._slots["0"].nbytes == float32_bytes(
+        shapes_of(adapters["0"] / "adapter_model.safetensors")
     )
     made.close()
 

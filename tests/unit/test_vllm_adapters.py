@@ -6,6 +6,7 @@ from concurrent.futures import Future
 import pytest
 
 from registry.files import AdapterFiles
+from specialists.engine.lora import Shape
 from specialists.engine.pace import Pace
 from specialists.engine.slots import SlotPool
 from specialists.engine.vllm import adapters as module
@@ -47,7 +48,7 @@ def vllm():
 
 @pytest.fixture
 def adapters(vllm, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "resident_bytes", lambda *_: EACH)
+    monkeypatch.setattr(module, "shapes_of", lambda _: [Shape(1, 0, EACH // 4)])
     (tmp_path / "links").mkdir()
 
     def locate(digest):

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from specialists.engine.lora import GROUPS, Layers, Pair, Widths, placed
+from specialists.engine.lora import GROUPS, Layers, Pair, Shape, Widths, placed
 from specialists.engine.native import library
 
 SCALE_BYTES = torch.float32.itemsize
+QUAD = 4
+"""Ranks that the kernels expand at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ class NativeAdapter:
     def of(cls, layers: Layers, widths: Widths, kernels: ctypes.CDLL) -> "NativeAdapter":
         """Pack an adapter's pairs, for a base of these outputs of its modules."""
         pairs = [pair for layer in layers for pair in layer.values()]
-        matrices = torch.empty(sum(p.a.numel() + p.b.numel() for p in pairs), dtype=torch.int8)
-        scales = torch.empty(sum(len(pair.a) for pair in pairs))
+        shapes = [pair.shape for pair in pairs]
+        matrices = torch.empty(sum(map(_matrices, shapes)), dtype=torch.int8)
+        scales = torch.empty(sum(shape.ranks for shape in shapes))
         loras = (library.Lora * (len(layers) * len(GROUPS)))()
         packing = _Packing(matrices.data_ptr(), scales.data_ptr())
         groups = ((layer, modules) for layer in layers for modules in GROUPS.values())
@@ -78,19 +81,30 @@ class _Packing:
             expand.out, expand.outs = outputs.start, outputs.stop - outputs.start
             expand.b = b
             self.pairs.append(_pair(pair, a, b, self._scale_at))
-            a, b = a + pair.a.numel(), b + pair.b.numel()
+            a, b = a + pair.a.numel(), b + _expanding(pair.shape)
             self._scale_at += len(pair.a) * SCALE_BYTES
         self._at = b
 
 
+def packed_bytes(shape: Shape) -> int:
+    """Bytes that a pair takes."""
+    return _matrices(shape) + shape.ranks * SCALE_BYTES
+
+
+def _matrices(shape: Shape) -> int:
+    return shape.ranks * shape.ins + _expanding(shape)
+
+
+def _expanding(shape: Shape) -> int:
+    """Bytes of B, whose ranks are filled up to whole quads."""
+    return shape.outs * -(-shape.ranks // QUAD) * QUAD
+
+
 def _pair(pair: Pair, a: int, b: int, scales: int) -> library.Pair:
-    ranks, ins = pair.a.shape
     return library.Pair(
         a=_matrix(pair.a),
         b=_matrix(pair.b),
-        ranks=ranks,
-        ins=ins,
-        outs=len(pair.b),
+        **pair.shape._asdict(),
         scale=pair.scale,
         packed_a=a,
         packed_b=b,

@@ -5,21 +5,12 @@
 #pragma once
 
 #include "linear.h"
-
-// Sums of four products each, of numbers in [-127, 127].
-inline __m256i dot(__m256i a, __m256i b) {
-  const __m256i magnitudes = _mm256_abs_epi8(b), signed_a = _mm256_sign_epi8(a, b);
-#ifdef DOT_BYTES
-  return DOT_BYTES(_mm256_setzero_si256(), magnitudes, signed_a);
-#else
-  return _mm256_madd_epi16(_mm256_maddubs_epi16(magnitudes, signed_a), _mm256_set1_epi16(1));
-#endif
-}
+#include "ranks.h"
 
 // Adds ranks [rank, rank + ranks) of the shrunk input to outputs [out, out + outs).
 struct Expand {
   int32_t rank, ranks, out, outs;
-  const int8_t* b;  // [outs / 8, ranks, 8]
+  const int8_t* b;  // [outs / 8, quads(ranks), 2, 8, 2]: pairs of ranks, output by output
 };
 
 struct Lora {
@@ -46,20 +37,16 @@ inline void shrink_tile(const Lora& lora, int rank, const Quantised& x, int row,
   const int8_t* a = lora.a + size_t(rank) * ins;
   const int blocks = ins / BLOCK;
   prefetch(a, size_t(RANKS) * ins, AHEAD);
-  __m256 totals[RANKS][ROWS];
-  for (auto& each : totals) std::fill(each, each + ROWS, _mm256_setzero_ps());
-  for (int b = 0; b < blocks; ++b)
+  Shrunk totals[RANKS][ROWS];
+  for (int b = 0; b < blocks; b += TOGETHER)
     for (int t = 0; t < ROWS; ++t) {
-      const __m256i values = load_block(x.values + size_t(row + t) * ins + b * BLOCK);
-      const __m256 scale = _mm256_broadcast_ss(x.scales + size_t(row + t) * blocks + b);
-      for (int r = 0; r < RANKS; ++r) {
-        const __m256i weights = load_block(a + size_t(r) * ins + b * BLOCK);
-        totals[r][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot(weights, values)), scale, totals[r][t]);
-      }
+      const Inputs inputs(x.values + size_t(row + t) * ins + b * BLOCK,
+                          x.scales + size_t(row + t) * blocks + b, blocks - b);
+      for (int r = 0; r < RANKS; ++r) totals[r][t].add(a + size_t(r) * ins + b * BLOCK, inputs);
     }
   for (int t = 0; t < ROWS; ++t)
     for (int r = 0; r < RANKS; ++r)
-      shrunk[size_t(row + t) * stride + rank + r] = sum(totals[r][t]) * lora.scales[rank + r];
+      shrunk[size_t(row + t) * stride + rank + r] = totals[r][t].sum() * lora.scales[rank + r];
 }
 
 // The same for ranks [begin, end) and all rows of a segment. `shrunk` is [rows, stride].
@@ -77,44 +64,66 @@ inline void shrink(const Lora& lora, int begin, int end, const Segment& segment,
       shrink_tile<1, 1>(lora, rank, x, row, ins, shrunk, stride);
 }
 
-// Adds b·shrunk to 8 outputs of each of ROWS rows. `y` is [rows, width].
-template <int ROWS>
-inline void expand_tile(const int8_t* b, int ranks, const float* shrunk, int stride, float* y,
-                        int width) {
-  __m256 even[ROWS], odd[ROWS];
-  for (int row = 0; row < ROWS; ++row) {
-    even[row] = _mm256_loadu_ps(y + size_t(row) * width);
-    odd[row] = _mm256_setzero_ps();
+constexpr int EXPANDED_ROWS = 4;                    // that share what is read of B
+constexpr int SPREAD = QUAD * LANES;                // numbers of a quad of ranks, as `spread` has them
+constexpr int LARGEST = 32767;
+
+// Shrunk inputs [ranks] in 16 bits, each pair of ranks once for every output of a stripe:
+// [quads(ranks), 2, 8, 2]. Returns their scale; what is not finite makes it so.
+inline float spread(const float* shrunk, int ranks, int16_t* to) {
+  float peak = 0, zero = 0;
+  for (int r = 0; r < ranks; ++r) peak = std::max(peak, std::fabs(shrunk[r])), zero += shrunk[r] * 0;
+  // The sum of all products must fit 32 bits.
+  const float most = std::min(LARGEST, INT32_MAX / 127 / ranks), scale = peak / most;
+  const float inverse = scale > 0 ? 1 / scale : 0;
+  const auto whole = [&](int r) { return r < ranks ? int16_t(std::lrint(shrunk[r] * inverse)) : 0; };
+  for (int r = 0; r < quads(ranks) * QUAD; r += 2, to += 2 * LANES) {
+    const int pair = (uint16_t(whole(r + 1)) << 16) | uint16_t(whole(r));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_set1_epi32(pair));
   }
-  const auto add = [&](__m256* totals, int rank) {
-    const __m256 weights = load_bytes(b + rank * LANES);
-    for (int row = 0; row < ROWS; ++row)
-      totals[row] = _mm256_fmadd_ps(_mm256_broadcast_ss(shrunk + size_t(row) * stride + rank),
-                                    weights, totals[row]);
-  };
-  int rank = 0;
-  for (; rank + 2 <= ranks; rank += 2) add(even, rank), add(odd, rank + 1);
-  if (rank < ranks) add(even, rank);
-  for (int row = 0; row < ROWS; ++row)
-    _mm256_storeu_ps(y + size_t(row) * width, _mm256_add_ps(even[row], odd[row]));
+  return scale + zero;
 }
+
+// Adds a part's share to outputs [begin, end) of ROWS rows of y [ROWS, width]; `room` is for as many
+// rows' inputs.
+template <int ROWS>
+inline void expand_tile(const Expand& part, const float* shrunk, int stride, int16_t* room, int begin,
+                        int end, float* y, int width) {
+  const int count = quads(part.ranks);
+  float scales[ROWS];
+  for (int row = 0; row < ROWS; ++row)
+    scales[row] = spread(shrunk + size_t(row) * stride, part.ranks, room + row * count * SPREAD);
+  for (int out = begin; out < end; out += LANES) {
+    const int8_t* b = part.b + size_t(out - part.out) * count * QUAD;
+    prefetch(b, size_t(count) * SPREAD, AHEAD);
+    Expanded totals[ROWS];
+    for (int q = 0; q < count; ++q)
+      for (int row = 0; row < ROWS; ++row)
+        totals[row].add(b + q * SPREAD, room + (row * count + q) * SPREAD);
+    for (int row = 0; row < ROWS; ++row) {
+      float* to = y + size_t(row) * width + out;
+      const __m256 scale = _mm256_set1_ps(scales[row]);
+      _mm256_storeu_ps(to, _mm256_fmadd_ps(totals[row].sum(), scale, _mm256_loadu_ps(to)));
+    }
+  }
+}
+
+// Numbers of `room` that `expand` needs for so many ranks.
+inline size_t expand_room(int ranks) { return size_t(EXPANDED_ROWS) * quads(ranks) * SPREAD; }
 
 // Adds the segment's share to outputs [begin, end) of y [rows, width].
 inline void expand(const Lora& lora, const Segment& segment, const float* shrunk, int stride,
-                   int begin, int end, float* y, int width) {
+                   int16_t* room, int begin, int end, float* y, int width) {
   const int rows = segment.begin + segment.count;
   for (const Expand* part = lora.expands; part < lora.expands + lora.parts; ++part) {
     const int first = std::max(begin, part->out), last = std::min(end, part->out + part->outs);
-    for (int out = first; out < last; out += LANES) {
-      const int8_t* b = part->b + size_t(out - part->out) * part->ranks;
-      prefetch(b, size_t(part->ranks) * LANES, AHEAD);
-      const auto tile = [&](auto count, int row) {
-        expand_tile<count>(b, part->ranks, shrunk + size_t(row) * stride + part->rank, stride,
-                           y + size_t(row) * width + out, width);
-      };
-      int row = segment.begin;
-      for (; row + 4 <= rows; row += 4) tile(std::integral_constant<int, 4>(), row);
-      for (; row < rows; ++row) tile(std::integral_constant<int, 1>(), row);
-    }
+    const auto tile = [&](auto count, int row) {
+      expand_tile<count>(*part, shrunk + size_t(row) * stride + part->rank, stride, room, first, last,
+                         y + size_t(row) * width, width);
+    };
+    int row = first < last ? segment.begin : rows;
+    for (; row + EXPANDED_ROWS <= rows; row += EXPANDED_ROWS)
+      tile(std::integral_constant<int, EXPANDED_ROWS>(), row);
+    for (; row < rows; ++row) tile(std::integral_constant<int, 1>(), row);
   }
 }

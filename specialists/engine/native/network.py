@@ -15,7 +15,7 @@ from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain
 from specialists.engine.lora import GROUPS, MODULES
 from specialists.engine.native import library
-from specialists.engine.native.adapter import NativeAdapter, pointer
+from specialists.engine.native.adapter import NativeAdapter, packed_bytes, pointer
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.packed import (
     EMBEDDING,
@@ -131,7 +131,7 @@ class NativeNetwork:
 
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
-        return kind_of(files).nbytes(files, torch.int8, rank_bytes=torch.float32.itemsize)
+        return sum(map(packed_bytes, kind_of(files).shapes(files)))
 
     def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
         """Read an adapter."""

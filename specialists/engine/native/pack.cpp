@@ -3,7 +3,7 @@
 #include <bit>
 #include <vector>
 
-#include "simd.h"
+#include "lora.h"
 
 namespace {
 
@@ -19,7 +19,7 @@ struct Pair {
   Matrix a, b;  // [ranks, ins] and [outs, ranks]
   int32_t ranks, ins, outs;
   float scale;
-  int8_t *packed_a, *packed_b;  // [ranks, ins] and [outs / 8, ranks, 8]
+  int8_t *packed_a, *packed_b;  // as in lora.h
   float* scales;                // [ranks]
 };
 
@@ -59,23 +59,23 @@ struct Most {
   }
 };
 
-// Eight rows of eight bytes, `stride` apart, as eight columns one after another.
+// Eight rows of eight bytes, `stride` apart, as four columns of pairs one after another.
 void turn(const int8_t* from, int stride, int8_t* to) {
   const auto row = [&](int at) {
     return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + size_t(at) * stride));
   };
   __m128i two[4], four[4];
-  for (int i = 0; i < 4; ++i) two[i] = _mm_unpacklo_epi8(row(2 * i), row(2 * i + 1));
+  for (int i = 0; i < 4; ++i) two[i] = _mm_unpacklo_epi16(row(2 * i), row(2 * i + 1));
   for (int i = 0; i < 2; ++i) {
-    four[i] = _mm_unpacklo_epi16(two[2 * i], two[2 * i + 1]);
-    four[i + 2] = _mm_unpackhi_epi16(two[2 * i], two[2 * i + 1]);
+    four[i] = _mm_unpacklo_epi32(two[2 * i], two[2 * i + 1]);
+    four[i + 2] = _mm_unpackhi_epi32(two[2 * i], two[2 * i + 1]);
   }
   const auto store = [&](int at, __m128i values) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + at, values);
   };
   for (int i = 0; i < 2; ++i) {
-    store(2 * i, _mm_unpacklo_epi32(four[2 * i], four[2 * i + 1]));
-    store(2 * i + 1, _mm_unpackhi_epi32(four[2 * i], four[2 * i + 1]));
+    store(2 * i, _mm_unpacklo_epi64(four[2 * i], four[2 * i + 1]));
+    store(2 * i + 1, _mm_unpackhi_epi64(four[2 * i], four[2 * i + 1]));
   }
 }
 
@@ -94,10 +94,10 @@ void pack_a(const Pair& pair, float* scales, std::vector<float>& row) {
   }
 }
 
-// B in stripes of 8 outputs, each rank of one scale.
+// B in stripes of 8 outputs, each rank of one scale, filled up to whole quads of ranks.
 void pack_b(const Pair& pair, float* scales, std::vector<float>& row) {
   const int ranks = pair.ranks, width = filled(ranks);
-  row.assign(2 * width, 1.0f);
+  row.assign(2 * width, 0.0f);
   float *values = row.data(), *steps = values + width;
   const __m256 scale = _mm256_set1_ps(pair.scale);
   std::vector<Most> found(width / LANES);
@@ -121,11 +121,12 @@ void pack_b(const Pair& pair, float* scales, std::vector<float>& row) {
         nearest(_mm256_mul_ps(_mm256_loadu_ps(values + i), scale), _mm256_loadu_ps(steps + i),
                 stripe.data() + size_t(lane) * width + i);
     }
-    int8_t* to = pair.packed_b + size_t(first) * ranks;
-    for (int rank = 0; rank < ranks; rank += LANES) {
+    const int whole = quads(ranks) * QUAD;
+    int8_t* to = pair.packed_b + size_t(first) * whole;
+    for (int rank = 0; rank < whole; rank += LANES) {
       int8_t turned[LANES * LANES];
       turn(stripe.data() + rank, width, turned);
-      std::copy_n(turned, std::min(LANES, ranks - rank) * LANES, to + size_t(rank) * LANES);
+      std::copy_n(turned, std::min(LANES, whole - rank) * LANES, to + size_t(rank) * LANES);
     }
   }
 }

@@ -50,7 +50,8 @@ class Llama {
         norm_(norm),
         frequencies_(frequencies),
         team_(threads),
-        scores_(threads) {}
+        scores_(threads),
+        expanding_(threads) {}
 
   void step(const Step& step) {
     prepare(step);
@@ -75,6 +76,7 @@ class Llama {
       for (int g = 0; g < shape_.layers * GROUPS; ++g)
         ranks_ = std::max(ranks_, step.segment[s].adapter->groups[g].ranks);
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
+    for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
     for (auto& scores : scores_) scores.need(size_t(shared) * step.table_width * PAGE);
   }
@@ -146,8 +148,8 @@ class Llama {
       _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
     });
     for (int s = 0; s < step.segments; ++s)
-      expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_, outs.begin, outs.end, y,
-             linear.outs);
+      expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_,
+             expanding_[member].need(0), outs.begin, outs.end, y, linear.outs);
     team_.barrier();
   }
 
@@ -252,6 +254,7 @@ class Llama {
   const float *const norm_, *const frequencies_;
   Team team_;
   std::vector<Buffer<float>> scores_;
+  std::vector<Buffer<int16_t>> expanding_;
   Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
       shrunk_buffer_;
   Buffer<int8_t> value_buffer_;

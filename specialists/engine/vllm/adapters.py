@@ -12,11 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from registry.files import AdapterFiles
 from specialists.engine.loads import LocateAdapter
-from specialists.engine.lora import resident_bytes
+from specialists.engine.lora import float32_bytes, shapes_of
 from specialists.engine.pace import Pace
 from specialists.engine.slots import SlotPool
 from specialists.errors import AdapterUnavailable, EngineError
@@ -140,7 +138,7 @@ class Adapters:
 
     def _measured(self, digest: str) -> tuple[AdapterFiles, int]:
         files = self._locate(digest)
-        return files, resident_bytes(files.weights, torch.float32)
+        return files, float32_bytes(shapes_of(files.weights))
 
     def _reserved(self, digest: str, nbytes: int, keep: Collection[str]) -> bool:
         """Whether there is room now; what had to go for it is unloaded."""
