@@ -1,52 +1,85 @@
-// Attention of one token over the pages of its row, only as far as the row goes.
+// Attention of some tokens of a row over its pages, only as far as each of them goes.
 #pragma once
 
 #include "simd.h"
 
 constexpr int PAGE = 16;
 
-// Keys and values of a layer, each [pages, kv_heads, PAGE, head_dim].
+// Keys and values of a layer. Keys are [pages, kv_heads, head_dim, PAGE], so that a query is compared
+// with all of a page at once; values are [pages, kv_heads, PAGE, head_dim].
 struct Cache {
   Half *keys, *values;
   int kv_heads, head_dim;
 
-  size_t at(int page, int slot, int head) const {
-    return ((size_t(page) * kv_heads + head) * PAGE + slot) * head_dim;
+  size_t at(int page, int head) const { return (size_t(page) * kv_heads + head) * PAGE * head_dim; }
+};
+
+// Queries that read the same keys: of `tokens` that follow each other in a row, `heads` of each.
+// The first token sees `length` tokens, each after it one more.
+struct Queries {
+  int tokens, heads, length;
+  const float* q;  // [tokens, q_stride], scaled already
+  float* out;      // [tokens, out_stride]
+  float* scores;   // [tokens · heads, score_stride], room for whole pages
+  size_t q_stride, out_stride, score_stride;
+
+  int count() const { return tokens * heads; }
+  int longest() const { return length + tokens - 1; }
+};
+
+// Where a few of them lie.
+template <int COUNT>
+struct Few {
+  const float* q[COUNT];
+  float *out[COUNT], *scores[COUNT];
+
+  Few(const Queries& all, int first, int dim) {
+    for (int i = 0; i < COUNT; ++i) {
+      const int token = (first + i) / all.heads, head = (first + i) % all.heads;
+      q[i] = all.q + token * all.q_stride + head * dim;
+      out[i] = all.out + token * all.out_stride + head * dim;
+      scores[i] = all.scores + (first + i) * all.score_stride;
+    }
+  }
+
+  // scores[token, token + PAGE) = q·keys; those of slots that nobody has written mean nothing.
+  void score(const Half* keys, int dim, int token) const {
+    Sixteen totals[COUNT];
+    for (int d = 0; d < dim; ++d) {
+      const Sixteen all = Sixteen::halves(keys + d * PAGE);
+      for (int i = 0; i < COUNT; ++i) totals[i].add_product(q[i][d], all);
+    }
+    for (int i = 0; i < COUNT; ++i) totals[i].store(scores[i] + token);
+  }
+
+  // out[dim] += scores[token, token + slots)·values.
+  void add(const Half* values, int slots, int dim, int token) const {
+    int d = 0;
+    for (; d + Sixteen::COUNT <= dim; d += Sixteen::COUNT) add<Sixteen>(values, slots, dim, token, d);
+    for (; d < dim; d += Eight::COUNT) add<Eight>(values, slots, dim, token, d);
+  }
+
+ private:
+  template <class Vector>
+  void add(const Half* values, int slots, int dim, int token, int d) const {
+    Vector totals[COUNT];
+    for (int i = 0; i < COUNT; ++i) totals[i] = Vector::load(out[i] + d);
+    for (int slot = 0; slot < slots; ++slot) {
+      const Vector all = Vector::halves(values + slot * dim + d);
+      for (int i = 0; i < COUNT; ++i) totals[i].add_product(scores[i][token + slot], all);
+    }
+    for (int i = 0; i < COUNT; ++i) totals[i].store(out[i] + d);
   }
 };
 
-// The sums of four vectors.
-inline __m128 sums(__m256 a, __m256 b, __m256 c, __m256 d) {
-  const __m256 halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+// Calls `work` with all queries, as many at once as there are registers for.
+template <int COUNT = Sixteen::TOGETHER, class Work>
+void by_few(const Queries& all, int dim, Work&& work, int first = 0) {
+  for (; all.count() - first >= COUNT; first += COUNT) work(Few<COUNT>(all, first, dim));
+  if constexpr (COUNT > 1) by_few<COUNT - 1>(all, dim, work, first);
 }
 
-// scores[PAGE] = keys [PAGE, dim] · q; those of slots that nobody has written mean nothing.
-inline void score_page(const Half* keys, int dim, const float* q, float* scores) {
-  for (int slot = 0; slot < PAGE; slot += 4, keys += 4 * dim) {
-    __m256 totals[4];
-    std::fill(totals, totals + 4, _mm256_setzero_ps());
-    for (int d = 0; d < dim; d += LANES) {
-      const __m256 query = _mm256_loadu_ps(q + d);
-      for (int s = 0; s < 4; ++s)
-        totals[s] = _mm256_fmadd_ps(query, load_halves(keys + s * dim + d), totals[s]);
-    }
-    _mm_storeu_ps(scores + slot, sums(totals[0], totals[1], totals[2], totals[3]));
-  }
-}
-
-// out[dim] += weights[slots] · values [slots, dim].
-inline void add_page(const Half* values, int slots, int dim, const float* weights, float* out) {
-  for (int d = 0; d < dim; d += LANES) {
-    __m256 total = _mm256_loadu_ps(out + d);
-    for (int slot = 0; slot < slots; ++slot)
-      total = _mm256_fmadd_ps(_mm256_broadcast_ss(weights + slot),
-                              load_halves(values + slot * dim + d), total);
-    _mm256_storeu_ps(out + d, total);
-  }
-}
-
-// scores[length] = softmax(scores).
+// scores[length] = softmax(scores); there is room for whole vectors.
 inline void softmax(float* scores, int length) {
   const int padded = (length + LANES - 1) / LANES * LANES;
   std::fill(scores + length, scores + padded, -INFINITY);
@@ -64,28 +97,30 @@ inline void softmax(float* scores, int length) {
     _mm256_storeu_ps(scores + at, _mm256_mul_ps(_mm256_loadu_ps(scores + at), inverse));
 }
 
-// out[heads, dim] = softmax(q·keys)·values over tokens [0, length) of a row, for heads that share
-// one head of keys and values; q [heads, dim] is scaled already. `scores` is [heads, stride], with
-// room for whole pages.
-inline void attend(const Cache& cache, const int32_t* pages, int length, int kv_head, int heads,
-                   const float* q, float* scores, int stride, float* out) {
-  const int dim = cache.head_dim;
+// out = softmax(q·keys)·values, each query over as much of its row as it sees.
+inline void attend(const Cache& cache, const int32_t* pages, int kv_head, const Queries& queries) {
+  const int dim = cache.head_dim, longest = queries.longest();
   const size_t bytes = PAGE * dim * sizeof(Half);
   const auto each_page = [&](const Half* from, auto&& work) {
-    for (int token = 0; token < length; token += PAGE) {
+    for (int token = 0; token < longest; token += PAGE) {
       const int page = token / PAGE;
-      if (token + PAGE < length) prefetch(from + cache.at(pages[page + 1], 0, kv_head), bytes, 0);
-      for (int head = 0; head < heads; ++head)
-        work(from + cache.at(pages[page], 0, kv_head), token, head);
+      if (token + PAGE < longest) prefetch(from + cache.at(pages[page + 1], kv_head), bytes, 0);
+      const Half* here = from + cache.at(pages[page], kv_head);
+      by_few(queries, dim, [&](const auto& few) { work(few, here, token); });
     }
   };
-  each_page(cache.keys, [&](const Half* keys, int token, int head) {
-    score_page(keys, dim, q + head * dim, scores + size_t(head) * stride + token);
+  each_page(cache.keys, [&](const auto& few, const Half* keys, int token) {
+    few.score(keys, dim, token);
   });
-  for (int head = 0; head < heads; ++head) softmax(scores + size_t(head) * stride, length);
-  std::fill(out, out + heads * dim, 0.0f);
-  each_page(cache.values, [&](const Half* values, int token, int head) {
-    add_page(values, std::min(PAGE, length - token), dim, scores + size_t(head) * stride + token,
-             out + head * dim);
+  for (int i = 0; i < queries.count(); ++i) {
+    float* scores = queries.scores + i * queries.score_stride;
+    const int length = queries.length + i / queries.heads;
+    softmax(scores, length);
+    std::fill(scores + length, scores + longest, 0.0f);
+  }
+  for (int token = 0; token < queries.tokens; ++token)
+    std::fill_n(queries.out + token * queries.out_stride, queries.heads * dim, 0.0f);
+  each_page(cache.values, [&](const auto& few, const Half* values, int token) {
+    few.add(values, std::min(PAGE, longest - token), dim, token);
   });
 }

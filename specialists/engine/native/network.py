@@ -105,7 +105,8 @@ class NativeNetwork:
 
     def allocate(self, pages: int) -> None:
         """Make room for the keys and values of that many pages."""
-        shape = (pages, PAGE_TOKENS, self._shape.kv_heads, self._shape.head_dim)
+        # In which order a page holds its numbers is the kernels' own (attention.h).
+        shape = (pages, self._shape.kv_heads, PAGE_TOKENS * self._shape.head_dim)
         self._cache = [
             torch.empty(shape, dtype=torch.float16) for _ in range(2 * len(self._layers))
         ]

@@ -21,6 +21,47 @@ inline void store_halves(Half* to, __m256 values) {
                    _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
 }
 
+// So many floats, to which products are added.
+struct Eight {
+  static constexpr int COUNT = 8;
+  __m256 values = _mm256_setzero_ps();
+
+  static Eight halves(const Half* from) { return {load_halves(from)}; }
+  static Eight load(const float* from) { return {_mm256_loadu_ps(from)}; }
+  void store(float* to) const { _mm256_storeu_ps(to, values); }
+  void add_product(float by, const Eight& other) {
+    values = _mm256_fmadd_ps(_mm256_set1_ps(by), other.values, values);
+  }
+};
+
+#ifdef __AVX512F__
+struct Sixteen {
+  static constexpr int COUNT = 16, TOGETHER = 12;  // as many fit the registers
+  __m512 values = _mm512_setzero_ps();
+
+  static Sixteen halves(const Half* from) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
+  }
+  static Sixteen load(const float* from) { return {_mm512_loadu_ps(from)}; }
+  void store(float* to) const { _mm512_storeu_ps(to, values); }
+  void add_product(float by, const Sixteen& other) {
+    values = _mm512_fmadd_ps(_mm512_set1_ps(by), other.values, values);
+  }
+};
+#else
+struct Sixteen {
+  static constexpr int COUNT = 16, TOGETHER = 6;
+  Eight low, high;
+
+  static Sixteen halves(const Half* from) { return {Eight::halves(from), Eight::halves(from + 8)}; }
+  static Sixteen load(const float* from) { return {Eight::load(from), Eight::load(from + 8)}; }
+  void store(float* to) const { low.store(to), high.store(to + 8); }
+  void add_product(float by, const Sixteen& other) {
+    low.add_product(by, other.low), high.add_product(by, other.high);
+  }
+};
+#endif
+
 inline __m256i load_block(const int8_t* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
@@ -56,6 +97,12 @@ inline float sum(__m256 v) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+// The sums of four vectors.
+inline __m128 sums(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }
 
 inline float largest(__m256 v) {

@@ -14,7 +14,8 @@
 
 namespace {
 
-constexpr int FEW = 4;  // items of work for each member of the team
+constexpr int NEAR = 8;  // tokens at most that attend together
+constexpr int FEW = 4;   // items of work for each member of the team
 
 enum Group { QKV, O, GATE_UP, DOWN, GROUPS };
 
@@ -37,6 +38,11 @@ struct Step {
   const Segment* segment;                 // [segments]
   const int32_t* sampled;                 // [samples] tokens whose logits are wanted
   float* logits;                          // [samples, vocabulary]
+};
+
+// Tokens that follow each other in a row, and attend together.
+struct Near {
+  int begin, count;
 };
 
 class Llama {
@@ -78,7 +84,13 @@ class Llama {
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
-    for (auto& scores : scores_) scores.need(size_t(shared) * step.table_width * PAGE);
+    for (auto& scores : scores_) scores.need(size_t(NEAR * shared) * step.table_width * PAGE);
+    near_.clear();
+    for (int t = 0; t < step.tokens; ++t)
+      if (t > 0 && step.rows[t] == step.rows[t - 1] && near_.back().count < NEAR)
+        ++near_.back().count;
+      else
+        near_.push_back({t, 1});
   }
 
   void work(const Step& step, int member) {
@@ -88,7 +100,10 @@ class Llama {
       const Layer& layer = layers_[number];
       for (int t = rows.begin; t < rows.end; ++t) take(t, shape_.hidden, layer.attention_norm);
       product(step, number, QKV, member, output_, false);
-      for (int t = rows.begin; t < rows.end; ++t) place(step, layer, t);
+      for (int t = rows.begin; t < rows.end; ++t) {
+        if (t + 1 < rows.end) fetch_keys(step, layer, t + 1);
+        place(step, layer, t);
+      }
       team_.barrier();
       attention(step, layer, member);
       team_.barrier();
@@ -170,6 +185,18 @@ class Llama {
     }
   }
 
+  // The page of a token.
+  static int page_of(const Step& step, int t) {
+    return step.table[size_t(step.rows[t]) * step.table_width + step.positions[t] / PAGE];
+  }
+
+  // Asks for the whole page of keys that a token's own will be spread over.
+  void fetch_keys(const Step& step, const Layer& layer, int t) const {
+    const Half* keys = layer.keys + cache(layer).at(page_of(step, t), 0);
+    const int count = shape_.kv_heads * PAGE * shape_.head_dim;
+    for (int at = 0; at < count; at += 64 / sizeof(Half)) __builtin_prefetch(keys + at, 1);
+  }
+
   // Turns queries and keys to their positions (Su et al. 2021); stores keys and values.
   void place(const Step& step, const Layer& layer, int t) {
     const int dim = shape_.head_dim;
@@ -178,14 +205,15 @@ class Llama {
     const float scale = 1.0f / std::sqrt(float(dim));
     for (int head = 0; head < shape_.heads; ++head) turn(qkv + head * dim, angles, scale);
     for (int head = 0; head < shape_.kv_heads; ++head) turn(qkv + queries() + head * dim, angles, 1);
-    const int position = step.positions[t];
-    const int page = step.table[size_t(step.rows[t]) * step.table_width + position / PAGE];
+    const int page = page_of(step, t), slot = step.positions[t] % PAGE;
     for (int head = 0; head < shape_.kv_heads; ++head) {
-      const size_t at = cache(layer).at(page, position % PAGE, head);
+      const size_t at = cache(layer).at(page, head);
       const float* from = qkv + queries() + head * dim;
       for (int d = 0; d < dim; d += LANES) {
-        store_halves(layer.keys + at + d, _mm256_loadu_ps(from + d));
-        store_halves(layer.values + at + d, _mm256_loadu_ps(from + keys() + d));
+        Half key[LANES];
+        store_halves(key, _mm256_loadu_ps(from + d));
+        for (int i = 0; i < LANES; ++i) layer.keys[at + (d + i) * PAGE + slot] = key[i];
+        store_halves(layer.values + at + slot * dim + d, _mm256_loadu_ps(from + keys() + d));
       }
     }
   }
@@ -206,15 +234,23 @@ class Llama {
   void attention(const Step& step, const Layer& layer, int member) {
     const int shared = shape_.heads / shape_.kv_heads, dim = shape_.head_dim;
     // Heads that share keys read them together, unless that would leave members without work.
-    const bool few = step.tokens * shape_.kv_heads < FEW * team_.size();
+    const int parts = near_.size();
+    const bool few = parts * shape_.kv_heads < FEW * team_.size();
     const int together = few ? 1 : shared, items = shape_.heads / together;
     // Later tokens of a prompt see more: heads and tokens are dealt out in turn.
-    for (int item = member; item < step.tokens * items; item += team_.size()) {
-      const int t = item / items, head = item % items * together;
-      const float* q = output_ + size_t(t) * (queries() + 2 * keys()) + head * dim;
-      attend(cache(layer), step.table + size_t(step.rows[t]) * step.table_width,
-             step.positions[t] + 1, head / shared, together, q, scores_[member].need(0),
-             step.table_width * PAGE, input_ + size_t(t) * queries() + head * dim);
+    for (int item = member; item < parts * items; item += team_.size()) {
+      const Near& part = near_[item / items];
+      const int t = part.begin, head = item % items * together, width = queries() + 2 * keys();
+      attend(cache(layer), step.table + size_t(step.rows[t]) * step.table_width, head / shared,
+             {.tokens = part.count,
+              .heads = together,
+              .length = step.positions[t] + 1,
+              .q = output_ + size_t(t) * width + head * dim,
+              .out = input_ + size_t(t) * queries() + head * dim,
+              .scores = scores_[member].need(0),
+              .q_stride = size_t(width),
+              .out_stride = size_t(queries()),
+              .score_stride = size_t(step.table_width) * PAGE});
     }
   }
 
@@ -254,6 +290,7 @@ class Llama {
   const float *const norm_, *const frequencies_;
   Team team_;
   std::vector<Buffer<float>> scores_;
+  std::vector<Near> near_;
   std::vector<Buffer<int16_t>> expanding_;
   Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
       shrunk_buffer_;
