@@ -12,6 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from random import Random
 
@@ -34,6 +36,7 @@ KILL_SECONDS = 5.0
 SLOWER_SECONDS = 15.0
 """For what takes longer to come back than that, and has no second one beside it."""
 REQUESTS, AT_ONCE = 500, 24
+SOAK_MINUTES = 10.0
 ANSWER = 24
 OVERLOAD, OVERLOAD_SECONDS = 10, 60.0
 REFUSED_SECONDS, GOODPUT = 0.05, 0.9
@@ -42,6 +45,15 @@ SMALL_CACHE = {"MYRIAD_ENGINE__KV_MIB": "128"}
 SETTLED_SECONDS, IDLE_SECONDS = 30.0, 60.0
 CHURNING = 60
 """Specialists that are asked for in turn; about a third of them fit the slots."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much the cases ask: those that kill so many requests, the soak so long."""
+
+    requests: int
+    minutes: float
+
 
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
 
@@ -109,13 +121,13 @@ def survived(name: str, answers: list[Answer]) -> list[Row]:
 
 def kill_case(
     title: str, seconds: float = KILL_SECONDS, **settings: str
-) -> Callable[[Path, int], list[Row]]:
+) -> Callable[[Path, Asked], list[Row]]:
     """The case in which processes of that kind are killed."""
 
-    def case(base: Path, requests: int) -> list[Row]:
+    def case(base: Path, asked: Asked) -> list[Row]:
         with cluster_of(base, **settings) as cluster:
             answers = under_load(
-                cluster.url, lambda load: killed(cluster, load, title, requests, seconds)
+                cluster.url, lambda load: killed(cluster, load, title, asked.requests, seconds)
             )  # fmt: skip
             name = f"kill {title.split(':')[-1]}"
             answers_again(cluster)
@@ -142,7 +154,7 @@ def answers_again(cluster: Cluster) -> float:
     return under_load(cluster.url, wait)
 
 
-def overload(base: Path, _requests: int) -> list[Row]:
+def overload(base: Path, _asked: Asked) -> list[Row]:
     """Ten times as many requests a second as can be answered, for a minute."""
     with cluster_of(base, MYRIAD_ENGINE__MAX_WAITING="64", **SMALL_CACHE) as cluster:
         peak, best = under_load(cluster.url, _peak)
@@ -183,7 +195,7 @@ async def _flood(load: Load, peak: float) -> list[Answer]:
     )
 
 
-def idle(base: Path, _requests: int) -> list[Row]:
+def idle(base: Path, _asked: Asked) -> list[Row]:
     """What a cluster takes that nobody asks, beyond the base's weights."""
     with cluster_of(base, MYRIAD_DEMOS="false") as cluster:
         time.sleep(SETTLED_SECONDS)
@@ -198,20 +210,25 @@ def idle(base: Path, _requests: int) -> list[Row]:
     ]
 
 
-def soak(base: Path, requests: int) -> list[Row]:
-    """Many adapters in few slots, asked for one after the other: does anything grow?"""
+def soak(base: Path, asked: Asked) -> list[Row]:
+    """Many adapters in few slots, asked for one after the other: does anything grow?
+
+    Growth is that of the second half: caches and allocators take some thousand requests to fill.
+    """
+    half = asked.minutes * 60 / 2
     small = {"MYRIAD_ENGINE__SLOT_MIB": "16", "MYRIAD_DEMOS": "false"}
     with cluster_of(base, **small, **SMALL_CACHE) as cluster:
         names = _churning(cluster.url)
         chance = Random(5)
-        under_load(cluster.url, lambda load: _ask_any(load, names, chance, requests // 2))
+        warm = under_load(cluster.url, lambda load: _ask_any(load, names, chance, half))
         before, files = _memory(cluster), _files(cluster)
-        under_load(cluster.url, lambda load: _ask_any(load, names, chance, requests))
-        grown = (_memory(cluster) - before) / 1e6 / (requests / 1000)
+        later = under_load(cluster.url, lambda load: _ask_any(load, names, chance, half))
+        grown = (_memory(cluster) - before) / 1e6 / (later / 1000)
         opened = _files(cluster) - files
         engine = Figures.read(httpx.get(f"{cluster.url}/metrics", trust_env=False).text)
     held = engine.total("pages") - engine.total("pages_free")
     return [
+        Row("soak.requests", warm + later, "requests"),
         Row("soak.adapters loaded", engine.total("adapter_loads_total"), "loads"),
         at_most("soak.memory", grown, "MB per 1,000 requests", 1.0),
         at_most("soak.files left open", opened, "files", 0),
@@ -230,13 +247,17 @@ def _churning(url: str) -> list[str]:
     return [f"soak/s{number}" for number in range(CHURNING)]
 
 
-async def _ask_any(load: Load, names: list[str], chance: Random, count: int) -> None:
-    turns = [{"role": "user", "content": f"Number {number}?"} for number in range(count)]
+async def _ask_any(load: Load, names: list[str], chance: Random, seconds: float) -> int:
+    """Ask so long; returns how many were answered, which is all."""
+    until = time.perf_counter() + seconds
+    numbers = takewhile(lambda _: time.perf_counter() < until, count())
+    turns = ({"role": "user", "content": f"Number {number}?"} for number in numbers)
     bodies: Iterator[Body] = (
         {"model": chance.choice(names), "messages": [turn], "max_tokens": 4} for turn in turns
     )
     answers = await load.all(bodies, 8)
-    assert ends(answers) == {End.COMPLETE: count}, ends(answers)
+    assert set(ends(answers)) == {End.COMPLETE}, ends(answers)
+    return len(answers)
 
 
 def _cpu(cluster: Cluster) -> float:
@@ -252,7 +273,7 @@ def _memory(cluster: Cluster) -> int:
     return sum(each.memory_full_info().pss for each in cluster.family())
 
 
-CASES: dict[str, Callable[[Path, int], list[Row]]] = {
+CASES: dict[str, Callable[[Path, Asked], list[Row]]] = {
     "engine": kill_case(ENGINE, MYRIAD_ENGINE__REPLICAS="2"),
     "router": kill_case(ROUTER, SLOWER_SECONDS, MYRIAD_ROUTER__REPLICAS="2"),
     "controller": kill_case(CONTROLLER),
@@ -268,12 +289,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="which; all by default")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="of the cases that kill")
+    parser.add_argument("--minutes", type=float, default=SOAK_MINUTES, help="of the soak")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
+    asked = Asked(arguments.requests, arguments.minutes)
     rows: list[Row] = []
     for name in arguments.cases or CASES:
         console.print(f"{name} …")
-        rows += CASES[name](read_settings().home / "base", arguments.requests)
+        rows += CASES[name](read_settings().home / "base", asked)
     show(rows)
     write_json(arguments.json, rows)
 

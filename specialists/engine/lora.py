@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -149,6 +150,13 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _header(file: Path) -> Mapping[str, Tensor]:
+    """Read once for each adapter that comes, which is asked for its size, then for its numbers."""
+    found = file.stat()
+    return _read_header(file, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _read_header(file: Path, _inode: int, _changed: int) -> Mapping[str, Tensor]:
     with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as data:
         return read_header(data)
 
