@@ -4,12 +4,13 @@ import torch
 
 from deploy.settings import MIB, EngineSettings
 from specialists.base import Base
+from specialists.cores import cores
 from specialists.engine.backend import Backend
 from specialists.engine.engine import EngineOptions
 from specialists.engine.loads import LocateAdapter
 from specialists.engine.runner import Runner
 from specialists.engine.vllm.runner import VllmOptions, VllmRunner
-from specialists.hardware import choose_dtype, cores
+from specialists.hardware import choose_dtype
 
 
 def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) -> Backend:

@@ -14,15 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 def open_encoder(threads: int) -> MiniLM:
-    """all-MiniLM-L6-v2, each call on so many threads, which torch then keeps to as well.
+    """all-MiniLM-L6-v2, each call on so many threads.
 
     Raises:
         EncoderError: its weights are missing or altered.
     """
-    import torch
-
-    # For the process: probes are fitted by torch, and beside requests more threads only get lost.
-    torch.set_num_threads(threads)
     return MiniLM(network=partial(_network, threads=threads))
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from deploy.backend import open_backend
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
@@ -33,6 +32,9 @@ class EngineReplica:
     """Answers generations; what it refuses travels as a value, the last and only item."""
 
     def __init__(self, settings: Settings) -> None:
+        # Only here: who starts the cluster has no use for torch.
+        from deploy.backend import open_backend
+
         settings = settings.with_secrets
         observe(settings, replica_name())
         base = locate_base(settings.base, settings.home)

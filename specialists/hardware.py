@@ -1,13 +1,8 @@
-"""What this machine computes fast, and with how many cores: one answer for all who compute."""
-
-import math
-import os
-from pathlib import Path
+"""What this machine computes fast: one answer for all who compute."""
 
 import torch
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -29,18 +24,3 @@ def computes_bfloat16(device: torch.device) -> bool:
     if torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def cores() -> int:
-    """Cores that this process may use: its affinity, and its container's quota if it has one."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(allowed or 1, _quota()))
-
-
-def _quota() -> int:
-    """Cores that the control group allows (cgroup v2: quota and period in microseconds)."""
-    try:
-        quota, period = CGROUP_QUOTA.read_text().split()
-        return math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):
-        return 1 << 20

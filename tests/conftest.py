@@ -7,6 +7,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
+# As in a replica, where Ray sees to it: threads that share small products take ten times as long.
+# NumPy looks when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import httpx
 import pytest
 from hypothesis import HealthCheck, settings

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.routing.encoder import Vectors
 
@@ -40,29 +41,27 @@ def fit(own: Vectors, others: Vectors) -> tuple[Vectors, float]:
     One specialist's rule never depends on more than these, so that all can be fitted apart.
     Minimised by L-BFGS (Liu and Nocedal 1989), which gives the same for the same rows.
     """
-    import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits as loss
+    # Only here: it takes 70 MB, and whoever goes by a probe has no use for it.
+    from scipy.optimize import minimize
+    from scipy.special import expit
 
-    rows = torch.from_numpy(np.concatenate([own, others]))
-    wanted = torch.zeros(len(rows))
-    wanted[: len(own)] = 1
-    counts = torch.ones(len(rows))
-    counts[: len(own)] = POSITIVE_WEIGHT
-    weights = torch.zeros(rows.shape[1], requires_grad=True)
-    bias = torch.full((1,), -3.0, requires_grad=True)
+    rows = np.concatenate([own, others])
+    signs = np.full(len(rows), -1, np.float32)
+    signs[: len(own)] = 1
+    counts = np.where(signs > 0, np.float32(POSITIVE_WEIGHT), np.float32(1))
     # Steps are taken in units that make the curvature in weights and in the bias alike.
-    unit = PENALTY**-0.5
+    unit = np.float32(PENALTY**-0.5)
 
-    def step() -> torch.Tensor:
-        search.zero_grad()
-        scores = rows @ (weights * unit) + bias
-        found = loss(scores, wanted, counts, reduction="sum") + weights.square().sum() / 2
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
+    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """And how it changes with the weights and the bias."""
+        margins = signs * (rows @ (at[:-1].astype(np.float32) * unit) + np.float32(at[-1]))
+        pull = -signs * counts * expit(-margins)
+        slope = np.append(unit * (pull @ rows) + at[:-1], pull.sum())
+        penalty = np.square(at[:-1]).sum() / 2
+        return float((counts * np.logaddexp(0, -margins)).sum() + penalty), slope
 
-    search = torch.optim.LBFGS(
-        [weights, bias], max_iter=STEPS, history_size=10, tolerance_change=1e-7,
-        line_search_fn="strong_wolfe",
-    )  # fmt: skip
-    search.step(step)  # type: ignore[no-untyped-call]
-    return (weights.detach() * unit).numpy(), float(bias.detach())
+    start = np.zeros(rows.shape[1] + 1)
+    start[-1] = -3
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    at = found.x.astype(np.float32)
+    return at[:-1] * unit, float(at[-1])

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
 
 from specialists.errors import InvalidSampling
 
@@ -59,13 +59,13 @@ class Grammar:
         """Whether nothing may follow."""
         return bool(self._matcher.is_stopped())
 
-    def allowed(self) -> torch.Tensor:
+    def allowed(self) -> NDArray[np.bool_]:
         """Which tokens may come next, bool [vocabulary]; all, once `accept` will raise."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         if self._matcher.is_error():
-            return torch.ones(self._vocabulary, dtype=torch.bool)
+            return np.ones(self._vocabulary, np.bool_)
         bits = np.unpackbits(mask, count=self._vocabulary, bitorder="little")
-        return torch.from_numpy(bits.view(np.bool_))
+        return bits.view(np.bool_)
 
     def accept(self, token: int) -> None:
         """Go on by a token that was allowed.

@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 
 from specialists.base import GGUF
+from specialists.cores import cores
 from specialists.engine.native.compile import kernels
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.network import Network
 from specialists.engine.torch_network import TorchNetwork
 from specialists.errors import BaseUnavailable, NoKernels
-from specialists.hardware import choose_dtype, cores
+from specialists.hardware import choose_dtype
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 
+from specialists.cores import cores
 from specialists.engine.backend import Request
 from specialists.engine.core import Emission, Row
 from specialists.engine.engine import Engine, EngineOptions
@@ -19,7 +20,6 @@ from specialists.engine.places import Places
 from specialists.engine.report import Report
 from specialists.engine.text import Tokenizer
 from specialists.errors import EngineStopped, Overloaded
-from specialists.hardware import cores
 
 logger = logging.getLogger(__name__)
 

@@ -60,4 +60,5 @@ def _add_biases(logits: torch.Tensor, rows: Sequence[Row]) -> None:
 
 def _hold_to_grammar(logits: torch.Tensor, row: Row) -> None:
     if row.grammar is not None:
-        logits.masked_fill_(~row.grammar.allowed().to(logits.device), -torch.inf)
+        barred = torch.from_numpy(~row.grammar.allowed())
+        logits.masked_fill_(barred.to(logits.device), -torch.inf)

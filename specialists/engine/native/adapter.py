@@ -11,6 +11,8 @@ import torch
 from specialists.engine.lora import GROUPS, Layers, Pair, Shape, Widths, placed
 from specialists.engine.native import library
 
+TYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""Of numbers that are saved, in the order of pack.cpp."""
 SCALE_BYTES = torch.float32.itemsize
 QUAD = 4
 """Ranks that the kernels expand at once."""
@@ -113,7 +115,7 @@ def _pair(pair: Pair, a: int, b: int, scales: int) -> library.Pair:
 
 
 def _matrix(values: torch.Tensor) -> library.Matrix:
-    return library.Matrix(values.data_ptr(), library.TYPES.index(values.dtype))
+    return library.Matrix(values.data_ptr(), TYPES.index(values.dtype))
 
 
 def pointer(adapter: NativeAdapter) -> Any:

@@ -1,9 +1,11 @@
 """The encoder's network in compiled kernels: packed weights, texts end to end without padding."""
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from ctypes import byref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ class NativeBert:
 
         Args:
             kernels: the compiled library.
-            config: the model's, of transformers.
+            config: the model's, with the names of transformers.
             weights: the model's, by their names in transformers.
             threads: that one call is shared out to.
 
@@ -77,9 +79,9 @@ class NativeBert:
             NoKernels: its shape is none that the kernels compute.
         """
         from safetensors.numpy import load_file
-        from transformers import BertConfig
 
-        config = BertConfig.from_pretrained(folder)
+        # Read by itself: transformers brings torch, which takes more memory than all of this.
+        config = SimpleNamespace(**json.loads((folder / "config.json").read_text()))
         return cls(kernels, config, load_file(folder / "model.safetensors"), threads)
 
     def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Floats:

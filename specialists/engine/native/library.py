@@ -5,11 +5,6 @@ from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from functools import cache
 from pathlib import Path
 
-import torch
-
-TYPES = (torch.float32, torch.float16, torch.bfloat16)
-"""Of numbers that are saved, in the order of pack.cpp."""
-
 
 class Linear(Structure):
     """A packed linear."""
@@ -69,7 +64,7 @@ class Adapter(Structure):
 
 
 class Matrix(Structure):
-    """Numbers as they are saved; `type` is a place in TYPES."""
+    """Numbers as they are saved; `type` is one of pack.cpp's."""
 
     _fields_ = (("values", c_void_p), ("type", c_int32))
 
