@@ -37,9 +37,8 @@ def lines(text: str) -> list:
 def test_chat_answers_on_stdout_and_says_who_on_stderr():
     ran = myriad("chat", RAISE)
     assert (ran.code, ran.out) == (0, f"{RAISE}\n")
-    assert re.match(
-        r"ada/coach · (0\.6\d|1\.00) · ", ran.err
-    )  # before its probe is fitted, or after
+    # Before its probe is fitted, or after.
+    assert re.match(r"ada/coach · (0\.6\d|1\.00) · ", ran.err)
     assert "is like its examples" in ran.err
 
 
