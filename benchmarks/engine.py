@@ -37,6 +37,8 @@ from specialists.engine.native.packing import BLOCK
 from specialists.hardware import choose_dtype
 
 ROWS = 32
+SETTLED_SECONDS = 1.0
+"""Threads of whoever was asked before spin for a while before they sleep."""
 RANKS = (8, 16)
 ROOM = EngineOptions(slot_bytes=4 << 30)
 SCALE_BYTES = 4 / BLOCK
@@ -183,6 +185,7 @@ def measure(ours: Ours, peers: Iterable[Opened], rounds: int) -> dict[str, float
 
 
 def _speed(seconds: Callable[[Case], float], case: Case) -> float:
+    time.sleep(SETTLED_SECONDS)
     return case.tokens / seconds(case)
 
 

@@ -25,6 +25,7 @@ from benchmarks.adapters import random_adapter
 from benchmarks.load import percentile
 from benchmarks.report import Row as Figure
 from benchmarks.report import at_least, at_most, show, write_json
+from deploy.replica import settled
 from deploy.settings import read_settings
 from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
@@ -99,6 +100,7 @@ class Engine:
         )
         eos = self._runner.tokenizer.eos
         self._endless = tuple((token, -100.0) for token in eos)
+        settled()
 
     def close(self) -> None:
         """Stop it."""

@@ -9,7 +9,7 @@ from typing import Any
 from deploy.call import Call
 from deploy.deltas import Deltas
 from deploy.home import open_registry
-from deploy.replica import memory_bytes, replica_name
+from deploy.replica import memory_bytes, replica_name, settled
 from deploy.scaling import PRESSURE
 from deploy.settings import Settings
 from deploy.telemetry import observe
@@ -40,6 +40,7 @@ class EngineReplica:
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._backend = open_backend(settings.engine, base, self._locate)
+        settled()
 
     async def generate(
         self, call: Call

@@ -1,5 +1,6 @@
 """Which replica of its deployment a process is, and what it takes."""
 
+import gc
 from contextlib import suppress
 
 import psutil
@@ -9,6 +10,15 @@ from ray import serve
 def replica_name() -> str:
     """The name that metrics and requests' ways know it by."""
     return str(serve.get_replica_context().replica_id.unique_id)
+
+
+def settled() -> None:
+    """What a replica has once it stands it keeps: no later collection need look through it again.
+
+    Each took up to 180 ms, in which no token was computed.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def memory_bytes() -> int:

@@ -12,7 +12,7 @@ from deploy.encoder import open_encoder
 from deploy.home import default_sampling, open_registry
 from deploy.peers import Peers
 from deploy.remote_engine import RemoteEngine
-from deploy.replica import replica_name
+from deploy.replica import replica_name, settled
 from deploy.settings import Settings
 from deploy.telemetry import observe
 from registry.private import private_folder
@@ -65,6 +65,7 @@ class RouterReplica:
             self._registry.queue, partial(trainer_task.start, settings), settings.training.jobs
         )
         self._dispatcher.start()
+        settled()
 
     async def exposition(self) -> tuple[str, bytes]:
         """This replica's name, and its figures."""

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import sqrt
 from mmap import ACCESS_READ, mmap
@@ -48,11 +48,12 @@ class Pair:
     b: torch.Tensor  # [d_out, rank]
     scale: float
 
-    @property
-    def shape(self) -> Shape:
-        """Its own."""
+    shape: Shape = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask the tensors for their sizes once: each answer takes a microsecond."""
         ranks, ins = self.a.shape
-        return Shape(ranks, ins, len(self.b))
+        object.__setattr__(self, "shape", Shape(ranks, ins, self.b.shape[0]))
 
 
 Layers = tuple[Mapping[str, Pair], ...]
@@ -140,13 +141,18 @@ def _pairs(
         a = tensors.get(f"{prefix}.lora_A.weight")
         if a is not None:
             b = tensors[f"{prefix}.lora_B.weight"]
-            yield module, Pair(a, b, _scale(settings, prefix, len(a)))
+            yield module, Pair(a, b, _scale(settings, prefix, a.shape[0]))
 
 
 def _tensors(file: Path) -> dict[str, torch.Tensor]:
     """A file's tensors, in its own pages: none is read before it is used, and none is copied."""
-    raw = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
-    return {name: _tensor(raw, tensor) for name, tensor in _header(file).items()}
+    size = file.stat().st_size
+    raw = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
+    wholes = {
+        name: raw[: size // dtype.itemsize * dtype.itemsize].view(dtype)
+        for name, dtype in DTYPES.items()
+    }
+    return {name: _tensor(raw, wholes, tensor) for name, tensor in _header(file).items()}
 
 
 def _header(file: Path) -> Mapping[str, Tensor]:
@@ -161,11 +167,14 @@ def _read_header(file: Path, _inode: int, _changed: int) -> Mapping[str, Tensor]
         return read_header(data)
 
 
-def _tensor(raw: torch.Tensor, tensor: Tensor) -> torch.Tensor:
-    dtype, part = DTYPES[tensor.dtype], raw[tensor.start : tensor.end]
-    # What does not lie at a multiple of its own size cannot be read there.
-    aligned = part if tensor.start % dtype.itemsize == 0 else part.clone()
-    return aligned.view(dtype).view(tensor.shape)
+def _tensor(raw: torch.Tensor, wholes: Mapping[str, torch.Tensor], tensor: Tensor) -> torch.Tensor:
+    whole = wholes[tensor.dtype]
+    place, beyond = divmod(tensor.start, whole.itemsize)
+    if beyond:  # What does not lie at a multiple of its own size cannot be read there.
+        copied = raw[tensor.start : tensor.end].clone()
+        return copied.view(whole.dtype).view(tensor.shape)
+    rows, columns = tensor.shape
+    return whole.as_strided((rows, columns), (columns, 1), place)
 
 
 def _groups(
@@ -196,8 +205,9 @@ def placed(
     rank = output = 0
     for module in modules:
         if (pair := layer.get(module)) is not None:
-            yield pair, slice(rank, rank + len(pair.a)), slice(output, output + widths[module])
-            rank += len(pair.a)
+            end = rank + pair.shape.ranks
+            yield pair, slice(rank, end), slice(output, output + widths[module])
+            rank = end
         output += widths[module]
 
 

@@ -74,17 +74,17 @@ class _Packing:
             return
         expands = (library.Expand * len(group))()
         self.held.append(expands)
-        lora.ranks, lora.parts = sum(len(pair.a) for pair, _, _ in group), len(group)
+        lora.ranks, lora.parts = sum(pair.shape.ranks for pair, _, _ in group), len(group)
         lora.a, lora.scales = self._at, self._scale_at
         lora.expands = cast(expands, POINTER(library.Expand))
         a, b = self._at, self._at + sum(pair.a.numel() for pair, _, _ in group)
         for expand, (pair, ranks, outputs) in zip(expands, group, strict=True):
-            expand.rank, expand.ranks = ranks.start, len(pair.a)
+            expand.rank, expand.ranks = ranks.start, pair.shape.ranks
             expand.out, expand.outs = outputs.start, outputs.stop - outputs.start
             expand.b = b
             self.pairs.append(_pair(pair, a, b, self._scale_at))
             a, b = a + pair.a.numel(), b + _expanding(pair.shape)
-            self._scale_at += len(pair.a) * SCALE_BYTES
+            self._scale_at += pair.shape.ranks * SCALE_BYTES
         self._at = b
 
 
