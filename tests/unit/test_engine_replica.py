@@ -1,5 +1,6 @@
 """The seam between the router's engine and ours: nothing lost in translation."""
 
+import gc
 import inspect
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from tiny import tiny_base
 
 from deploy.deltas import Deltas
 from deploy.engine_replica import _prompt, _refusal
-from deploy.replica import memory_bytes
+from deploy.replica import memory_bytes, settled
 from router import errors as refusals
 from router.engine import Generation, Message
 from specialists import errors
@@ -100,3 +101,10 @@ def test_memory_is_that_of_all_that_a_replica_has_started():
         child.stdout.readline()
         assert memory_bytes() - alone > 32 << 20
         child.communicate(b"\n")
+
+
+def test_what_a_replica_has_is_left_out_of_collections():
+    before = gc.get_freeze_count()
+    kept = [[number] for number in range(1000)]
+    settled()
+    assert gc.get_freeze_count() >= before + len(kept)
