@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """Spans by the trace that they are of; `wait` until they are what is waited for."""
+    """Spans by the trace that they are of."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -26,14 +26,18 @@ class Collector:
                     self._spans += [(names["service.instance.id"], span) for span in scope.spans]
             self._came.notify_all()
 
-    def of(self, trace: str, count: int, seconds: float) -> list[tuple[str, Span]]:
-        """So many spans of a trace, each with the process that it is of, once they are here."""
+    def of(self, trace: str, names: set[str], seconds: float) -> dict[str, tuple[str, Span]]:
+        """A trace's spans by name, each with the process that it is of, once those named are here.
+
+        Processes send theirs each in its own time, and frameworks make some of their own.
+        """
 
         def found():
-            return [each for each in self._spans if each[1].trace_id.hex() == trace]
+            of_trace = (each for each in self._spans if each[1].trace_id.hex() == trace)
+            return {each[1].name: each for each in of_trace}
 
         with self._came:
-            self._came.wait_for(lambda: len(found()) >= count, seconds)
+            self._came.wait_for(lambda: names <= found().keys(), seconds)
             return found()
 
 
