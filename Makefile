@@ -24,7 +24,7 @@ check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-chaos: setup             ## kill parts of a cluster while it is asked, and ask too much (half an hour)
+chaos: setup             ## kill parts of a cluster while it is asked, and ask too much (nearly an hour)
 	$(BIN)/python -m benchmarks.chaos
 
 demos: setup             ## train the demo specialists again (half an hour)
