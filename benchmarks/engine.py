@@ -34,7 +34,7 @@ from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import BLOCK
-from specialists.hardware import choose_dtype
+from specialists.hardware import choose_dtype, dtype_name
 
 ROWS = 32
 SETTLED_SECONDS = 1.0
@@ -248,7 +248,7 @@ def run(base: Base, rounds: int, plot: Path | None) -> list[Figure]:
         ours = Ours(base, adapters)
         resident = psutil.Process().memory_info().rss / 1e6
         high = [adapters[name] for name in HIGH]
-        dtype = str(choose_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+        dtype = dtype_name(choose_dtype("auto", torch.device("cpu")))
         with (
             peer(PYTHON, "llama_cpp.py", base.folder / GGUF, cores(), ROWS) as llama_cpp,
             peer(sys.executable, "peft_batch.py", base.folder, cores(), *high) as peft,

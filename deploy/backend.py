@@ -10,7 +10,7 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.loads import LocateAdapter
 from specialists.engine.runner import Runner
 from specialists.engine.vllm.runner import VllmOptions, VllmRunner
-from specialists.hardware import choose_dtype
+from specialists.hardware import choose_dtype, dtype_name
 
 
 def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) -> Backend:
@@ -64,7 +64,7 @@ def _dtype(settings: EngineSettings) -> str:
     """Of the weights; vLLM by itself takes what the base was saved in, however slow that is."""
     if settings.device != "cpu":
         return settings.weights
-    return str(choose_dtype(settings.weights, torch.device("cpu"))).removeprefix("torch.")
+    return dtype_name(choose_dtype(settings.weights, torch.device("cpu")))
 
 
 def _threads(settings: EngineSettings) -> int:

@@ -11,10 +11,15 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     `auto` is bfloat16 where the hardware has instructions for it. Where it has none, products are
     emulated: a training step then takes 26 times as long as in float32.
     """
-    dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+    dtypes = {dtype_name(dtype): dtype for dtype in DTYPES}
     if name in dtypes:
         return dtypes[name]
     return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """What settings, and others than torch, call it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def computes_bfloat16(device: torch.device) -> bool:

@@ -217,13 +217,6 @@ def test_a_reader_that_leaves_is_no_error():
     running.wait()
 
 
-def test_help_needs_no_heavy_library():
-    probe = "import sys, deploy.cli; print(*sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, check=True, text=True)
-    heavy = {"torch", "transformers", "ray", "peft", "sqlalchemy", "httpx", "pydantic", "numpy"}
-    assert not heavy & set(ran.stdout.split())
-
-
 def test_retiring_asks_first():
     ran = myriad("specialists", "retire", "a/b", "--url", NOWHERE, stdin=Terminal("n\n"))
     assert ran.code == 1

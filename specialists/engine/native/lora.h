@@ -38,7 +38,7 @@ inline void shrink_tile(const Lora& lora, int rank, const Quantised& x, int row,
   const int blocks = ins / BLOCK;
   prefetch(a, size_t(RANKS) * ins, AHEAD);
   Shrunk totals[RANKS][ROWS];
-  for (int b = 0; b < blocks; b += TOGETHER)
+  for (int b = 0; b < blocks; b += SHRUNK_BLOCKS)
     for (int t = 0; t < ROWS; ++t) {
       const Inputs inputs(x.values + size_t(row + t) * ins + b * BLOCK,
                           x.scales + size_t(row + t) * blocks + b, blocks - b);
@@ -117,11 +117,12 @@ inline void expand(const Lora& lora, const Segment& segment, const float* shrunk
   const int rows = segment.begin + segment.count;
   for (const Expand* part = lora.expands; part < lora.expands + lora.parts; ++part) {
     const int first = std::max(begin, part->out), last = std::min(end, part->out + part->outs);
+    if (first >= last) continue;
     const auto tile = [&](auto count, int row) {
       expand_tile<count>(*part, shrunk + size_t(row) * stride + part->rank, stride, room, first, last,
                          y + size_t(row) * width, width);
     };
-    int row = first < last ? segment.begin : rows;
+    int row = segment.begin;
     for (; row + EXPANDED_ROWS <= rows; row += EXPANDED_ROWS)
       tile(std::integral_constant<int, EXPANDED_ROWS>(), row);
     for (; row < rows; ++row) tile(std::integral_constant<int, 1>(), row);

@@ -39,8 +39,6 @@ void read(const Matrix& from, size_t at, int count, float* to) {
 
 float step_of(float scale) { return scale > 0 ? scale : 1; }
 
-int filled(int count) { return (count + LANES - 1) / LANES * LANES; }
-
 // The nearest multiples of a step, eight at a time; those are in [-127, 127].
 void nearest(__m256 values, __m256 steps, int8_t* to) {
   const __m256i whole = _mm256_cvtps_epi32(_mm256_div_ps(values, steps));

@@ -8,7 +8,7 @@ constexpr int QUAD = 4;  // ranks that are expanded at once
 inline int quads(int ranks) { return (ranks + QUAD - 1) / QUAD; }
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
-constexpr int TOGETHER = 2;  // blocks of inputs that are shrunk at once
+constexpr int SHRUNK_BLOCKS = 2;  // blocks of inputs that are shrunk at once
 
 // Inputs of one row. Products are of unsigned and signed numbers, therefore 128 is added to weights,
 // and what that adds is taken off first.
@@ -18,12 +18,12 @@ struct Inputs {
   __mmask64 there;
 
   Inputs(const int8_t* from, const float* scale, int blocks)
-      : there(blocks < TOGETHER ? ~0u : ~0ull) {
+      : there(blocks < SHRUNK_BLOCKS ? ~0u : ~0ull) {
     values = _mm512_maskz_loadu_epi8(there, from);
     const __m512i added = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(-128), values);
     bias = _mm512_sub_epi32(_mm512_setzero_si512(), added);
     scales = _mm512_set1_ps(scale[0]);
-    if (blocks >= TOGETHER) scales = _mm512_mask_mov_ps(scales, 0xff00, _mm512_set1_ps(scale[1]));
+    if (blocks >= SHRUNK_BLOCKS) scales = _mm512_mask_mov_ps(scales, 0xff00, _mm512_set1_ps(scale[1]));
   }
 };
 
@@ -50,7 +50,7 @@ struct Expanded {
   }
 };
 #else
-constexpr int TOGETHER = 1;
+constexpr int SHRUNK_BLOCKS = 1;
 
 struct Inputs {
   __m256i values, magnitudes;

@@ -10,6 +10,9 @@
 
 constexpr int LANES = 8;
 
+// The next multiple of LANES.
+inline int filled(int count) { return (count + LANES - 1) / LANES * LANES; }
+
 using Half = uint16_t;  // IEEE 754 binary16, as bits
 
 inline __m256 load_halves(const Half* from) {

@@ -85,6 +85,10 @@ class Llama {
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
     for (auto& scores : scores_) scores.need(size_t(NEAR * shared) * step.table_width * PAGE);
+    find_near(step);
+  }
+
+  void find_near(const Step& step) {
     near_.clear();
     for (int t = 0; t < step.tokens; ++t)
       if (t > 0 && step.rows[t] == step.rows[t - 1] && near_.back().count < NEAR)
