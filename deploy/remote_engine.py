@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -58,7 +58,10 @@ class RemoteEngine:
             raise Overloaded()
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
-        """The items; until the first one there is another try at another replica."""
+        """The items; until the first one there is another try at another replica.
+
+        Of an answer that is read whole, the first one comes when all are there.
+        """
         call, losses, started = Call(generation, trace=tracing.sent()), 0, False
         ends = asyncio.get_running_loop().time() + self._deadline
         self._retries = min(self._retries + RETRIES, SAVED_RETRIES)
@@ -66,7 +69,7 @@ class RemoteEngine:
             sent = time.monotonic()
             try:
                 async with aclosing(self._items(call, ends)) as items:
-                    async for item in items:
+                    async for item in _at_once(items) if generation.whole else items:
                         started = True
                         yield item
                 return
@@ -105,9 +108,9 @@ class RemoteEngine:
         return answers
 
     async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
-        response = self._stream.remote(call)
+        response, item = self._stream.remote(call), None
         try:
-            while (item := await self._next(response, ends)) is not None:
+            while (item := await self._next(response, ends, after=item)) is not None:
                 if call.choices:
                     self._places.limit = call.choices * self._of_one
                 if isinstance(item, RouterError):
@@ -121,9 +124,20 @@ class RemoteEngine:
             # Without this the replica would go on for a client that has left.
             response.cancel()
 
-    async def _next(self, response: Any, ends: float) -> Any:
+    async def _next(self, response: Any, ends: float, after: Any) -> Any:
+        """What comes after an item; after the usage nothing is missed that does not come."""
         try:
             async with asyncio.timeout_at(ends):
                 return await anext(response, None)
         except TimeoutError as error:
             raise DeadlinePassed(self._deadline) from error
+        except RayActorError:
+            if isinstance(after, Usage):
+                return None
+            raise
+
+
+async def _at_once(items: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:
+    """The same items, none before the last is there."""
+    for item in [item async for item in items]:
+        yield item

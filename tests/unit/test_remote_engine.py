@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from router.engine import Delta, Generation, Usage
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 
 GENERATION = Generation("r", None, "hi")
+WHOLE = replace(GENERATION, whole=True)
 ITEMS = [Delta(0, "a", 1), Delta(0, "b", 1, finish_reason="stop"), Usage(1, 2)]
 
 
@@ -62,7 +64,7 @@ class Handle:
         return self if stream else SimpleNamespace(remote=self._prefetch)
 
     def remote(self, call):
-        assert call.generation is GENERATION
+        assert call.generation in (GENERATION, WHOLE)
         self.tried.append(set(call.tried))
         call.replica, call.choices = f"r{len(self.responses)}", self.choices
         self.responses.append(Response(self.scripts.pop(0)))
@@ -83,9 +85,9 @@ def remote(handle, **limits):
     return RemoteEngine(handle, **{"places": 1000, "replicas": 1, "deadline": 600.0} | limits)
 
 
-def answer(handle, **limits):
+def answer(handle, generation=GENERATION, **limits):
     async def collect():
-        return [item async for item in remote(handle, **limits).generate(GENERATION)]
+        return [item async for item in remote(handle, **limits).generate(generation)]
 
     return asyncio.run(collect())
 
@@ -100,6 +102,17 @@ def test_while_nothing_was_answered_a_lost_replica_costs_nobody_anything():
     handle = Handle(*[[RayActorError()]] * MAX_LOSSES, ITEMS)
     assert answer(handle) == ITEMS
     assert handle.tried[:3] == [set(), {"r0"}, {"r0", "r1"}]
+
+
+def test_an_answer_that_is_read_whole_has_not_begun_before_it_is_complete():
+    handle = Handle([ITEMS[0], RayActorError()], [*ITEMS[:2], RayActorError()], ITEMS)
+    assert answer(handle, WHOLE) == ITEMS
+    assert all(each.cancelled for each in handle.responses)
+
+
+@pytest.mark.parametrize("generation", [GENERATION, WHOLE])
+def test_a_replica_that_is_lost_after_the_last_item_has_answered(generation):
+    assert answer(Handle([*ITEMS, RayActorError()]), generation) == ITEMS
 
 
 def test_replicas_that_were_lost_long_after_are_not_the_requests_doing(monkeypatch):
