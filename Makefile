@@ -6,7 +6,7 @@ CLIENTS := .venv-clients
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: up setup test check chaos demos peers vllm clean
+.PHONY: up setup test test-gpu check chaos demos peers vllm clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -17,6 +17,9 @@ setup: $(STAMP)          ## prepare .venv and the base weights, start nothing
 test: $(STAMP) $(CLIENTS)/.installed  ## run every test
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadfile
 	$(BIN)/python -m pytest tests/e2e
+
+test-gpu: $(STAMP)       ## run the tests that need a GPU; without one they are skipped
+	$(BIN)/python -m pytest tests/gpu
 
 check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/ruff check .

@@ -12,7 +12,9 @@ from specialists.base import Base
 from specialists.engine.lora import MODULES
 
 
-def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
+def random_adapter(
+    base: Base, folder: Path, rank: int, seed: int, dtype: torch.dtype = torch.float32
+) -> Path:
     """A PEFT folder of random weights over all linears, too small to change what is answered."""
     config = AutoConfig.from_pretrained(base.folder)
     hidden, inner = config.hidden_size, config.intermediate_size
@@ -27,7 +29,10 @@ def random_adapter(base: Base, folder: Path, rank: int, seed: int) -> Path:
             prefix = f"base_model.model.model.layers.{layer}.{module}"
             a = torch.randn(rank, ins, generator=generator) / ins**0.5
             b = torch.randn(outs, rank, generator=generator) / 1000
-            tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}
+            tensors |= {
+                f"{prefix}.lora_A.weight": a.to(dtype),
+                f"{prefix}.lora_B.weight": b.to(dtype),
+            }
     folder.mkdir(parents=True)
     save_file(tensors, folder / WEIGHTS)
     targets = [module.rpartition(".")[2] for module in MODULES]

@@ -95,13 +95,20 @@ RATIOS = (
 
 
 class Ours:
-    """Our engine, with adapters of two ranks at hand."""
+    """Our engine, asked in process."""
 
-    def __init__(self, base: Base, adapters: Mapping[str, Path]) -> None:
-        self._engine = Engine.from_folder(
-            base.folder, lambda name: AdapterFiles.in_folder(adapters[name]), ROOM
-        )
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._asked = 0
+
+    @classmethod
+    def from_folder(cls, base: Base, adapters: Mapping[str, Path]) -> "Ours":
+        """As a replica would have it, with these adapters at hand."""
+
+        def locate(name: str) -> AdapterFiles:
+            return AdapterFiles.in_folder(adapters[name])
+
+        return cls(Engine.from_folder(base.folder, locate, ROOM))
 
     @property
     def never(self) -> dict[int, float]:
@@ -245,7 +252,7 @@ def run(base: Base, rounds: int, plot: Path | None) -> list[Figure]:
             for rank in RANKS
             for number in range(ROWS)
         }
-        ours = Ours(base, adapters)
+        ours = Ours.from_folder(base, adapters)
         resident = psutil.Process().memory_info().rss / 1e6
         high = [adapters[name] for name in HIGH]
         dtype = dtype_name(choose_dtype("auto", torch.device("cpu")))

@@ -93,7 +93,7 @@ class Bench:
     def costs(self) -> tuple[float, float, float, float]:
         """Seconds of a step, of each row in it, of a load, and of a prompt's token, as measured."""
         pace = self._engine._pace
-        prompt = pace._prompt.value if pace._prompt is not None else 0.0
+        prompt = pace._prompt.ends[1] if pace._prompt is not None else 0.0
         return (*pace.step_seconds, pace.load_seconds, prompt)
 
     def fresh(self, tokens: int) -> list[int]:

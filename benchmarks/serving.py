@@ -162,7 +162,7 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
         publish(registry, adapters)
         registry.close()
         with running(home, MYRIAD_DEMOS="false") as cluster:
-            ours = Ours(base, adapters)
+            ours = Ours.from_folder(base, adapters)
             return figures(measure(ours, Server(cluster.url, ours.never), rounds))
 
 

@@ -26,7 +26,7 @@ from specialists.engine.text import Tokenizer
 from specialists.hardware import choose_dtype
 from specialists.training.encoding import Example, encode
 from specialists.training.finetune import finetune, learning_rate_share
-from specialists.training.lora_network import CPU, with_adapter
+from specialists.training.lora_network import with_adapter
 from specialists.training.recipe import Recipe
 
 IGNORED = -100
@@ -48,7 +48,7 @@ def main() -> None:
     logging.set_verbosity_error()
     settings = read_settings()
     base = locate_base(settings.base, settings.home)
-    dtype = choose_dtype(arguments.plain_dtype, CPU)
+    dtype = choose_dtype(arguments.plain_dtype, torch.device("cpu"))
     rows: list[Row] = []
     for task in read_tasks(arguments.data):
         sample = Task(task.name, task.train[: arguments.rows], [])

@@ -20,7 +20,6 @@ ROUTER_CPUS = 0.01
 
 def build(settings: Settings) -> Any:
     """The application; admission is the engine's own, so Serve lets everything through to it."""
-    gpus = 1 if settings.engine.device.startswith("cuda") else 0
     engine = serve.deployment(EngineReplica).options(
         name="engine",
         **_scale(settings.engine),
@@ -28,7 +27,10 @@ def build(settings: Settings) -> Any:
         request_router_config=RequestRouterConfig(
             request_router_class=AffinityRouter, request_routing_stats_period_s=REPORT_SECONDS
         ),
-        ray_actor_options={"num_cpus": settings.engine.cpus, "num_gpus": gpus},
+        ray_actor_options={
+            "num_cpus": settings.engine.cpus,
+            "num_gpus": settings.engine.reserved_gpus,
+        },
         graceful_shutdown_timeout_s=settings.drain_seconds,
         health_check_period_s=5,
     )

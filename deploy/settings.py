@@ -91,6 +91,9 @@ class EngineSettings(BaseModel):
         None, ge=1, description="up to so many more under load; default: no more"
     )
     device: str = Field("cpu", description="where the base lives, in torch's terms: cpu, cuda")
+    gpus: float = Field(
+        1.0, gt=0, description="GPUs that a replica on cuda reserves; 0.5 leaves room for a trainer"
+    )
     weights: Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"] = Field(
         "auto", description="how the base's weights are held; auto takes the fastest here"
     )
@@ -122,6 +125,11 @@ class EngineSettings(BaseModel):
     def most_replicas(self) -> int:
         """Replicas that there may be."""
         return self.max_replicas or self.replicas
+
+    @property
+    def reserved_gpus(self) -> float:
+        """GPUs that a replica reserves."""
+        return self.gpus if self.device.startswith("cuda") else 0
 
     @property
     def cpus(self) -> int:
@@ -170,6 +178,7 @@ class TrainingSettings(BaseModel):
 
     jobs: int = Field(1, ge=0, description="fine-tuning jobs trained at once; 0 trains none here")
     threads: int | None = Field(None, ge=1, description="CPU threads of each; default: the cores")
+    gpus: float = Field(0.0, ge=0, description="GPUs that each reserves, such as 0.5; 0 uses none")
 
 
 class LogSettings(BaseModel):

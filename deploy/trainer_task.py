@@ -19,6 +19,9 @@ CPUS = 0.1
 
 def train(settings: Settings, holder: str) -> None:
     """Do jobs until there is none left."""
+    if not settings.training.gpus:
+        # Whoever computes takes what GPU it sees.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
     from specialists.training.trainer import Trainer
@@ -52,5 +55,6 @@ def start(settings: Settings, holder: str) -> Any:
     """Begin to train somewhere in the cluster; what is returned can be awaited."""
     # One that is killed is started again, and goes on with the job that it held; one that is done
     # gives its memory back.
-    task: Any = ray.remote(num_cpus=CPUS, max_retries=-1, max_calls=1)(train)
+    reserved = {"num_cpus": CPUS, "num_gpus": settings.training.gpus}
+    task: Any = ray.remote(**reserved, max_retries=-1, max_calls=1)(train)
     return task.remote(settings.without_secrets, holder)

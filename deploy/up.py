@@ -42,7 +42,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Start everything, say where it listens, and serve until SIGINT or SIGTERM.
 
     Raises:
-        InvalidSetting: others than this machine could reach it, and no API key was made.
+        InvalidSetting: others than this machine could reach it, and no API key was made; or there
+            are fewer GPUs than are asked for.
         AlreadyRunning: this home is served already.
         PortTaken: something else listens on the port.
         StartFailed: the cluster did not become ready.
@@ -61,6 +62,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
         with ray_cluster(settings.home, _cpus(settings)), stop.caught():
+            _require_gpus(settings)
             _serve(settings, stop, console)
             if not stop.is_set():
                 seconds = time.monotonic() - started
@@ -101,6 +103,20 @@ def _require_keys(settings: Settings) -> None:
                 f"MYRIAD_HOST={settings.host} is refused: everybody could use the server. Make an "
                 "API key first (`myriad keys create`), or unset it"
             )
+
+
+def _require_gpus(settings: Settings) -> None:
+    """Refuse what would wait for ever: Ray starts nobody before there is what they reserve."""
+    import ray
+
+    trainer = settings.training.gpus if settings.training.jobs else 0
+    wanted = settings.engine.reserved_gpus * settings.engine.replicas + trainer
+    found = ray.cluster_resources().get("GPU", 0)
+    if found < wanted:
+        raise InvalidSetting(
+            f"MYRIAD_ENGINE__DEVICE={settings.engine.device} and MYRIAD_TRAINING__GPUS ask for "
+            f"{wanted:g} GPUs, and {found:g} are here: see `myriad doctor`"
+        )
 
 
 def _seed(settings: Settings, base: Base, console: Console) -> None:

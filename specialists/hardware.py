@@ -5,6 +5,11 @@ import torch
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
+def fastest_device() -> torch.device:
+    """A GPU, where there is one that this process may use."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The dtype that `name` (auto, float32, bfloat16, float16) stands for on this hardware.
 

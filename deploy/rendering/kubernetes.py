@@ -1,6 +1,7 @@
 """Manifests for KubeRay: a head without work, workers that scale, state that outlives them."""
 
 from collections.abc import Mapping
+from math import ceil
 
 from deploy.ray_cluster import SERVE_ENVIRONMENT
 from deploy.rendering.files import (
@@ -258,7 +259,7 @@ def _routers(target: Target) -> Manifest:
 def _engines(target: Target) -> Manifest:
     engine = target.settings.engine
     memory = ENGINE_SPARE_MIB + engine.kv_mib + engine.slot_mib
-    gpus = 1 if engine.device.startswith("cuda") else 0
+    gpus = ceil(engine.reserved_gpus)  # a pod has whole ones
     return {
         "groupName": "gpu-engines" if gpus else "cpu-engines",
         "replicas": engine.replicas,

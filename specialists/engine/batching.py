@@ -1,15 +1,22 @@
 """From the runs of a step to the tensors of a batch."""
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 
+from specialists.engine.batch import (
+    Adapters,
+    Attention,
+    Batch,
+    Copied,
+    DecodeRows,
+    PrefillRun,
+    Segment,
+)
 from specialists.engine.core import Run
-from specialists.engine.llama import Batch, DecodeRows, PrefillRun, Segment
-from specialists.engine.lora import AdapterWeights
 from specialists.engine.pages import PAGE_TOKENS, pages_needed
-from specialists.engine.slots import SlotPool
+from specialists.engine.slots import SlotPool, Weights
 
 
 def by_adapter(runs: Sequence[Run]) -> list[Run]:
@@ -18,28 +25,46 @@ def by_adapter(runs: Sequence[Run]) -> list[Run]:
 
 
 def build_batch(
-    runs: Sequence[Run], slots: SlotPool[AdapterWeights], device: torch.device
+    runs: Sequence[Run],
+    device: torch.device,
+    attention: Attention,
+    adapters: Adapters | None = None,
 ) -> Batch:
-    """Pack the runs (ordered by adapter) into one batch."""
-    starts = _starts(runs)
+    """Pack the runs into one batch; attention and adapters are of the same, in their order."""
+    starts = starts_of(runs)
     tokens, positions, stores = _columns(runs)
     ends = [start + run.count - 1 for start, run in zip(starts, runs, strict=True) if run.samples]
     return Batch(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
         stores=torch.tensor(stores, device=device),
-        decode=_decode_rows(runs, starts, device),
-        prefills=_prefills(runs, starts, device),
-        segments=_segments(runs, starts, slots),
+        attention=attention,
+        adapters=adapters,
         samples=torch.tensor(ends, device=device, dtype=torch.long),
     )
 
 
-def _starts(runs: Sequence[Run]) -> list[int]:
-    starts = [0]
-    for run in runs[:-1]:
-        starts.append(starts[-1] + run.count)
-    return starts
+def copied(runs: Sequence[Run], device: torch.device) -> Copied:
+    """Attention of the runs over copies of their pages."""
+    starts = starts_of(runs)
+    return Copied(_decode_rows(runs, starts, device), _prefills(runs, starts, device))
+
+
+def starts_of(runs: Sequence[Run]) -> list[int]:
+    """The place of each run's first token in the batch."""
+    return list(accumulate((run.count for run in runs[:-1]), initial=0))
+
+
+def segments_of(runs: Sequence[Run], slots: SlotPool[Weights]) -> list[Segment[Weights]]:
+    """Which tokens of the runs (ordered by adapter) go through which adapter."""
+    segments = []
+    numbered = zip(starts_of(runs), runs, strict=True)
+    for digest, group in groupby(numbered, key=lambda pair: pair[1].row.adapter):
+        members = list(group)
+        if digest is not None:
+            end = members[-1][0] + members[-1][1].count
+            segments.append(Segment(slice(members[0][0], end), slots[digest]))
+    return segments
 
 
 def _columns(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int]]:
@@ -55,31 +80,17 @@ def _columns(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int]]:
     return tokens, positions, stores
 
 
-def _segments(
-    runs: Sequence[Run], starts: list[int], slots: SlotPool[AdapterWeights]
-) -> tuple[Segment, ...]:
-    segments = []
-    numbered = zip(starts, runs, strict=True)
-    for digest, group in groupby(numbered, key=lambda pair: pair[1].row.adapter):
-        members = list(group)
-        if digest is not None:
-            end = members[-1][0] + members[-1][1].count
-            segments.append(Segment(slice(members[0][0], end), slots[digest]))
-    return tuple(segments)
-
-
 def _decode_rows(runs: Sequence[Run], starts: list[int], device: torch.device) -> DecodeRows | None:
     rows = [(start, run) for start, run in zip(starts, runs, strict=True) if run.count == 1]
     if not rows:
         return None
     lengths = [run.row.computed + 1 for _, run in rows]
     width = pages_needed(max(lengths))
-    table = [_padded(run.row.pages, width) for _, run in rows]
     columns = torch.arange(width * PAGE_TOKENS, device=device)
     visible = columns < torch.tensor(lengths, device=device)[:, None]
     return DecodeRows(
         places=torch.tensor([start for start, _ in rows], device=device),
-        table=torch.tensor(table, device=device),
+        table=torch.tensor([padded(run.row.pages, width) for _, run in rows], device=device),
         mask=visible[:, None, None],
     )
 
@@ -104,6 +115,7 @@ def _prefills(
     return tuple(prefills)
 
 
-def _padded(pages: list[int], width: int) -> list[int]:
+def padded(pages: list[int], width: int) -> list[int]:
+    """The first of a row's pages, and to make up the number any of them."""
     # Any page of the row itself will do: its keys are finite unless the row is lost anyway.
     return pages[:width] + [pages[0]] * (width - len(pages))

@@ -119,7 +119,7 @@ class Engine:
     ) -> "Engine":
         """Load a base in transformers' layout."""
         device = torch.device(options.device)
-        network = open_network(folder, options.weights, device, options.threads)
+        network = open_network(folder, options.weights, device, options.threads, options.max_rows)
         return cls(network, Tokenizer.from_folder(folder), locate, options, wake=wake)
 
     def add(self, row: Row) -> None:
@@ -142,8 +142,9 @@ class Engine:
         self._network.clear(self._pool.take_fresh())
         began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
-        self._measure(runs, time.monotonic() - began)
         self._advance(runs, logits)
+        # Not before: what a GPU computes is there when it is looked at.
+        self._measure(runs, time.monotonic() - began)
         return True
 
     def fail_all(self, error: EngineError) -> None:

@@ -1,7 +1,6 @@
 """The Llama forward pass over a packed batch of tokens from many rows and adapters.
 
-Tokens of all rows lie one after the other; nothing is padded but the page tables of the
-decoding rows. Source of the architecture: Touvron et al. 2023, as transformers implements it.
+Source of the architecture: Touvron et al. 2023, as transformers implements it.
 """
 
 from collections.abc import Mapping
@@ -12,69 +11,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from specialists.engine.lora import GROUPS, MODULES, AdapterWeights, Widths
+from specialists.engine.batch import Batch
+from specialists.engine.lora import GROUPS, MODULES, Widths
 from specialists.engine.pages import KVCache
 from specialists.errors import BaseUnavailable
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Consecutive tokens of a batch that share an adapter."""
-
-    places: slice
-    adapter: AdapterWeights
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeRows:
-    """The tokens that attend alone, one per row.
-
-    Attributes:
-        places: [rows] where they are in the batch.
-        table: [rows, pages] the pages of each, padded with any page.
-        mask: [rows, 1, 1, pages · PAGE_TOKENS] True where a stored token is visible.
-    """
-
-    places: torch.Tensor
-    table: torch.Tensor
-    mask: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillRun:
-    """Several tokens of one row.
-
-    Attributes:
-        places: where they are in the batch.
-        table: [1, pages] the row's pages.
-        mask: [count, pages · PAGE_TOKENS] True where a stored token is visible.
-    """
-
-    places: slice
-    table: torch.Tensor
-    mask: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step's tokens.
-
-    Attributes:
-        tokens, positions, stores: [tokens] ids, positions in their rows, and flat places in
-            the cache.
-        decode: the rows of one token, if any.
-        prefills: the runs of more tokens.
-        segments: which tokens go through which adapter.
-        samples: [rows] places of the tokens whose logits are wanted.
-    """
-
-    tokens: torch.Tensor
-    positions: torch.Tensor
-    stores: torch.Tensor
-    decode: DecodeRows | None
-    prefills: tuple[PrefillRun, ...]
-    segments: tuple[Segment, ...]
-    samples: torch.Tensor
 
 
 class Llama:
@@ -139,38 +79,33 @@ class Llama:
         batch: Batch,
         cache: KVCache,
     ) -> torch.Tensor:
-        sizes = [self.heads, self.kv_heads, self.kv_heads]
         qkv = _linear(x, layer.qkv, "qkv", number, batch).view(len(x), -1, self.head_dim)
-        queries, keys, values = torch.split(qkv, sizes, dim=1)
-        queries, keys = _rotate(queries, angles), _rotate(keys, angles)
-        cache.write(number, batch.stores, keys, values)
-        out = torch.empty_like(queries)
-        if batch.decode is not None:
-            out[batch.decode.places] = self._decode(number, queries, batch.decode, cache)
-        for run in batch.prefills:
-            out[run.places] = self._prefill(number, queries, run, cache)
+        queries = self._store(number, qkv, angles, batch.stores, cache)
+        out = batch.attention.attend(queries, cache.keys[number], cache.values[number])
         return _linear(out.flatten(1), layer.o, "o", number, batch)
 
-    def _decode(
-        self, number: int, queries: torch.Tensor, rows: DecodeRows, cache: KVCache
+    def _store(
+        self,
+        number: int,
+        qkv: torch.Tensor,
+        angles: tuple[torch.Tensor, torch.Tensor],
+        stores: torch.Tensor,
+        cache: KVCache,
     ) -> torch.Tensor:
-        keys, values = cache.read(number, rows.table)
-        # The query heads that share a key head take the place of query positions: a row has only
-        # one position, so the mask is the same for all of them and nothing is repeated.
-        q = queries[rows.places].reshape(len(rows.places), self.kv_heads, -1, self.head_dim)
-        return F.scaled_dot_product_attention(q, keys, values, attn_mask=rows.mask).flatten(1, 2)
-
-    def _prefill(
-        self, number: int, queries: torch.Tensor, run: PrefillRun, cache: KVCache
-    ) -> torch.Tensor:
-        keys, values = cache.read(number, run.table)
-        q = queries[run.places].transpose(0, 1).unsqueeze(0)
-        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=run.mask, enable_gqa=True)
-        return out.squeeze(0).transpose(0, 1)
+        """Rotate queries and keys [tokens, heads, head_dim], store keys and values; the queries."""
+        sizes = [self.heads, self.kv_heads, self.kv_heads]
+        queries, keys, values = torch.split(qkv, sizes, dim=1)
+        cache.write(number, stores, _rotate(keys, angles), values)
+        return _rotate(queries, angles)
 
     def _mlp(self, number: int, layer: "_Layer", x: torch.Tensor, batch: Batch) -> torch.Tensor:
-        gate, up = _linear(x, layer.gate_up, "gate_up", number, batch).chunk(2, dim=-1)
-        return _linear(F.silu(gate) * up, layer.down, "down", number, batch)
+        gated = self._gated(_linear(x, layer.gate_up, "gate_up", number, batch))
+        return _linear(gated, layer.down, "down", number, batch)
+
+    def _gated(self, x: torch.Tensor) -> torch.Tensor:
+        """SwiGLU (Shazeer 2020) of gates and what they let through, side by side."""
+        gate, up = x.chunk(2, dim=-1)
+        return F.silu(gate) * up
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, weight.shape, weight, self.eps)
@@ -233,12 +168,8 @@ def _linear(
     x: torch.Tensor, weight: torch.Tensor, group: str, layer: int, batch: Batch
 ) -> torch.Tensor:
     y = F.linear(x, weight)
-    if batch.segments:
-        exact = x.float()
-        for segment in batch.segments:
-            adapter = segment.adapter.layers[layer].get(group)
-            if adapter is not None:
-                adapter.add(exact[segment.places], y[segment.places])
+    if batch.adapters is not None:
+        batch.adapters.add(layer, group, x, y)
     return y
 
 
@@ -265,7 +196,9 @@ def _widths(weights: Mapping[str, torch.Tensor]) -> Widths:
     return {module: weights[f"layers.0.{module}.weight"].shape[0] for module in MODULES}
 
 
-def load_llama(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Llama:
+def load_llama(
+    folder: Path, *, dtype: torch.dtype, device: torch.device, kind: type[Llama] = Llama
+) -> Llama:
     """Read a Llama checkpoint in transformers' layout.
 
     Raises:
@@ -275,4 +208,4 @@ def load_llama(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Lla
 
     checkpoint = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     require_plain(checkpoint.config)
-    return Llama(checkpoint.config, checkpoint.state_dict(), dtype=dtype, device=device)
+    return kind(checkpoint.config, checkpoint.state_dict(), dtype=dtype, device=device)

@@ -1,7 +1,7 @@
 """What the engine asks of a network: a base, with the adapters of a mixed batch on top.
 
-There are two: `torch_network`, which is the reference and runs everywhere, and `native.network`,
-which is fast on CPUs.
+There are three: `torch_network`, which is the reference and runs everywhere, `native.network`, fast
+on CPUs, and `gpu.network`.
 """
 
 from collections.abc import Sequence

@@ -25,6 +25,37 @@ class Mean:
         self.value += (value - self.value) / self._weight
 
 
+class Line:
+    """A straight line through measurements of which older ones count less.
+
+    Where they do not tell what it begins with, it begins at the origin.
+    """
+
+    def __init__(self) -> None:
+        self._count = self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        """Take in a point; both are positive."""
+        self._count, self._x, self._y, self._xx, self._xy = (
+            KEPT * old + new
+            for old, new in zip(
+                (self._count, self._x, self._y, self._xx, self._xy),
+                (1.0, x, y, x * x, x * y),
+                strict=True,
+            )
+        )
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where it begins, and its slope, by least squares; the origin is one more point of it."""
+        count = self._count + 1
+        slope = (count * self._xy - self._x * self._y) / (count * self._xx - self._x**2)
+        start = (self._y - slope * self._x) / count
+        if start < 0 or slope <= 0:
+            return 0.0, self._xy / self._xx
+        return start, slope
+
+
 class Steps:
     """What a step takes by its rows, measured apart for one, two, up to four, eight, … of them."""
 
@@ -78,7 +109,7 @@ class Pace:
         self._steps = Steps()
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
-        self._prompt: Mean | None = None
+        self._prompt: Line | None = None
         self.loads = 0
         """Adapters that became resident."""
 
@@ -92,12 +123,13 @@ class Pace:
             return
         if rows and not self._steps.knows(rows):
             if self._prompt is not None:
-                self._steps.add(rows, max(seconds - prompt * self._prompt.value, 0.0))
+                start, slope = self._prompt.ends
+                self._steps.add(rows, max(seconds - start - prompt * slope, 0.0))
             return
         decoding = (rows and self._steps.seconds(rows)) or 0.0
         if seconds > decoding:
-            self._prompt = self._prompt or Mean(0.0)
-            self._prompt.add((seconds - decoding) / prompt)
+            self._prompt = self._prompt or Line()
+            self._prompt.add(prompt, seconds - decoding)
 
     def patience(self, rows: int, *, strict: bool) -> float | None:
         """Seconds that whoever reads so many rows lets a step take for others; None is unknown.
@@ -115,10 +147,11 @@ class Pace:
         """Tokens of prompts that fit a step beside so many rows; None is unknown."""
         if self._prompt is None or (rows and patience is None):
             return None
+        start, slope = self._prompt.ends
         if not rows:
-            return max(int(NOTICED_SECONDS / self._prompt.value), LEAST_PROMPT)
+            return max(int((NOTICED_SECONDS - start) / slope), LEAST_PROMPT)
         decoding = self._steps.seconds(rows) or 0.0
-        return max(int(((patience or 0.0) - decoding) / self._prompt.value), 1)
+        return max(int(((patience or 0.0) - decoding - start) / slope), 1)
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""

@@ -160,17 +160,12 @@ class KVCache:
         self.keys[layer].flatten(0, 1).index_copy_(0, places, keys)
         self.values[layer].flatten(0, 1).index_copy_(0, places, values)
 
-    def read(self, layer: int, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a page table [rows, n], each [rows, kv_heads, n·PAGE_TOKENS, dim]."""
-        rows, n = table.shape
-        flat = table.flatten()
-        keys = self.keys[layer].index_select(0, flat).view(rows, n * PAGE_TOKENS, *self._tail)
-        values = self.values[layer].index_select(0, flat).view(rows, n * PAGE_TOKENS, *self._tail)
-        return keys.transpose(1, 2), values.transpose(1, 2)
 
-    @property
-    def _tail(self) -> torch.Size:
-        return self.keys[0].shape[2:]
+def gather(stored: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """A layer's keys or values of a page table [rows, n]: [rows, kv_heads, n·PAGE_TOKENS, dim]."""
+    rows, n = table.shape
+    found = stored.index_select(0, table.flatten())
+    return found.view(rows, n * PAGE_TOKENS, *stored.shape[2:]).transpose(1, 2)
 
 
 def page_bytes(layers: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:

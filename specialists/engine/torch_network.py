@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from registry.files import AdapterFiles
-from specialists.engine.batching import build_batch
+from specialists.engine.batch import Segments
+from specialists.engine.batching import build_batch, copied, segments_of
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama, load_llama
@@ -52,4 +53,7 @@ class TorchNetwork:
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[AdapterWeights]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
-        return self._llama.forward(build_batch(runs, slots, self._llama.device), self._cache)
+        segments, device = segments_of(runs, slots), self._llama.device
+        adapters = Segments(segments) if segments else None
+        batch = build_batch(runs, device, copied(runs, device), adapters)
+        return self._llama.forward(batch, self._cache)

@@ -20,6 +20,7 @@ from specialists.engine.engine import EngineOptions
 from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
+from specialists.hardware import fastest_device
 from specialists.training.data import Row
 from specialists.training.documents import Document
 from specialists.training.encoding import Example, encode_all, examples_of
@@ -145,8 +146,9 @@ async def _answers(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """The answers wanted, and greedy ones of the base and each adapter, in the same batches."""
     names = (BASE, *adapters)
+    options = EngineOptions(device=fastest_device().type)
     runner = Runner.from_folder(
-        base.folder, adapters.__getitem__, EngineOptions(), max_waiting=len(names) * len(rows)
+        base.folder, adapters.__getitem__, options, max_waiting=len(names) * len(rows)
     )
     tokenizer = runner.tokenizer
     try:

@@ -284,8 +284,8 @@ class _Run:
         for name, weight in self._named.items():
             self._optimizer.state[weight] = {
                 "step": torch.tensor(float(found.step)),
-                "exp_avg": found.first[name],
-                "exp_avg_sq": found.second[name],
+                "exp_avg": found.first[name].to(weight.device),
+                "exp_avg_sq": found.second[name].to(weight.device),
             }
 
     def take_best(self) -> None:

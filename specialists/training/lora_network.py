@@ -8,18 +8,22 @@ import torch
 
 from registry.files import CONFIG, WEIGHTS
 from specialists.base import Base
-from specialists.hardware import choose_dtype
+from specialists.hardware import choose_dtype, fastest_device
 from specialists.training.recipe import Recipe
 
-CPU = torch.device("cpu")
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def bare_network(base: Base) -> Any:
-    """The base as transformers has it, in what this machine computes fast."""
+    """The base as transformers has it, where and in what this machine computes fast."""
+    return _read(base).to(fastest_device())
+
+
+def _read(base: Base) -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(base.folder, dtype=choose_dtype("auto", CPU))
+    dtype = choose_dtype("auto", fastest_device())
+    return AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
 
 
 def with_adapter(base: Base, recipe: Recipe, parent: Path | None = None) -> Any:
@@ -32,18 +36,19 @@ def with_adapter(base: Base, recipe: Recipe, parent: Path | None = None) -> Any:
     """
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    bare = bare_network(base)
+    bare, device = _read(base), fastest_device()
     if parent is not None:
-        return PeftModel.from_pretrained(bare, parent, is_trainable=True)
+        return PeftModel.from_pretrained(bare, parent, is_trainable=True).to(device)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=2 * recipe.rank,
         target_modules=list(ALL_LINEAR),
         task_type="CAUSAL_LM",
     )
+    # A seed's numbers are those of the CPU, whoever trains.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return get_peft_model(bare, config)
+        return get_peft_model(bare, config).to(device)
 
 
 def save_adapter(network: Any, base: Base, folder: Path) -> None:

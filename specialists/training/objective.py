@@ -30,15 +30,16 @@ def objective(
     there. A pair has one loss, and is right where its wanted answer gained on the other.
     """
     if examples[0].refused is not None:
-        gained = leads(network, examples) - torch.tensor([each.lead for each in examples])
+        now = leads(network, examples)
+        gained = now - torch.tensor([each.lead for each in examples], device=now.device)
         return -F.logsigmoid(beta * gained), int((gained > 0).sum())
-    packed = pack(examples)
+    packed = pack(examples, network.device)
     here = logits(network.get_base_model(), packed)
     right = int((here.argmax(dim=-1) == packed.targets).sum())
     instructed = [example.instructed for example in examples if example.instructed is not None]
     if not instructed:
         return F.cross_entropy(here, packed.targets, reduction="none"), right
-    wanted = _as_the_base(network, pack(instructed))
+    wanted = _as_the_base(network, pack(instructed, network.device))
     predicted = F.log_softmax(here, dim=-1)
     return F.kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=-1), right
 
@@ -51,7 +52,7 @@ def leads(network: Any, pairs: Sequence[Example]) -> torch.Tensor:
 
 def surprises(llama: Any, examples: Sequence[Example]) -> torch.Tensor:
     """Of each part the summed negative log-likelihood of its learnt tokens, in nats: [parts]."""
-    packed = pack(examples)
+    packed = pack(examples, llama.device)
     losses = F.cross_entropy(logits(llama, packed), packed.targets, reduction="none")
     counts = [part.count for example in examples for part in example.parts]
     return torch.stack([part.sum() for part in torch.split(losses, counts)])

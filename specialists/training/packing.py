@@ -86,8 +86,8 @@ def groups(examples: Sequence[Example]) -> Iterator[list[Example]]:
         yield group
 
 
-def pack(examples: Sequence[Example]) -> Packed:
-    """Examples, part by part, in one sequence."""
+def pack(examples: Sequence[Example], device: torch.device | None = None) -> Packed:
+    """Examples, part by part, in one sequence; on the CPU unless a device is given."""
     tree = _Tree()
     sources: list[int] = []
     targets: list[int] = []
@@ -98,11 +98,11 @@ def pack(examples: Sequence[Example]) -> Packed:
                 sources.append(path[at - 1])
                 targets.append(part.tokens[at])
     return Packed(
-        tokens=torch.tensor([tree.tokens]),
-        positions=torch.tensor([tree.positions]),
-        mask=tree.mask()[None, None],
-        sources=torch.tensor(sources),
-        targets=torch.tensor(targets),
+        tokens=torch.tensor([tree.tokens], device=device),
+        positions=torch.tensor([tree.positions], device=device),
+        mask=tree.mask()[None, None].to(device),
+        sources=torch.tensor(sources, device=device),
+        targets=torch.tensor(targets, device=device),
     )
 
 

@@ -98,6 +98,23 @@ def test_kernels(monkeypatch, tmp_path):
     assert checks.check_kernels(Settings(home=tmp_path)).found == "not asked for"
 
 
+def test_a_gpu_is_looked_for_where_one_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = checks.check_gpu()
+    assert (found.state, "MYRIAD_ENGINE__DEVICE" in found.mend) == ("fail", True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "H100")
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    assert checks.check_gpu().state == "warn"
+    monkeypatch.setattr(checks, "find_spec", lambda name: name)
+    assert checks.check_gpu().found == "H100"
+    with Client("http://127.0.0.1:1") as client:
+        for device, wanted in (("cuda", True), ("cpu", False)):
+            asked = Settings(home=tmp_path, engine={"device": device})
+            found = [each.name for each in checks.all_checks(asked, client)]
+            assert ("gpu" in found) == wanted
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python", sys.executable])
 def test_an_interpreter_without_vllm(monkeypatch, tmp_path, python):
     monkeypatch.setenv("MYRIAD_ENGINE__VLLM__PYTHON", python)

@@ -2,11 +2,15 @@
 
 import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from deploy.errors import InvalidSetting
 from deploy.ray_cluster import KEPT_SESSIONS, SESSIONS, forget_old_sessions, session_folder
+from deploy.settings import Settings
+from deploy.up import _require_gpus
 from registry.errors import StorageError
 
 LONG = "a-home-with-a-name-that-is-much-too-long-for-a-socket"
@@ -69,3 +73,20 @@ def test_somebody_elses_folder_is_refused(shared, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     with pytest.raises(StorageError, match="not a folder of yours"):
         session_folder(Path("/srv") / LONG)
+
+
+@pytest.mark.parametrize(
+    ("settings", "enough"),
+    [
+        ({"engine": {"device": "cuda"}}, True),
+        ({"engine": {"device": "cuda", "replicas": 2}}, False),
+        ({"engine": {"device": "cuda", "replicas": 2, "gpus": 0.5}}, True),
+        ({"engine": {"device": "cuda"}, "training": {"gpus": 0.5}}, False),
+        ({"engine": {"device": "cuda"}, "training": {"gpus": 0.5, "jobs": 0}}, True),
+        ({"training": {"gpus": 0.5}}, True),
+    ],
+)
+def test_gpus_that_are_not_there_are_not_waited_for(settings, enough, monkeypatch, tmp_path):
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+    with nullcontext() if enough else pytest.raises(InvalidSetting, match="GPUs"):
+        _require_gpus(Settings(home=tmp_path, **settings))

@@ -131,6 +131,11 @@ def test_gpus_have_a_group_of_their_own(settings):
     assert engines["groupName"] == "gpu-engines"
     limits = engines["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == "1"
+    shared = engine.model_copy(update={"gpus": 0.5})
+    assert shared.reserved_gpus == 0.5
+    rendered = kubernetes_files(Target(settings.model_copy(update={"engine": shared})))
+    assert 'nvidia.com/gpu: "1"' in rendered["rayservice.yaml"].replace("'", '"')
+    assert "gpus: 0.5" in rendered["rayservice.yaml"]
     assert not cluster["enableInTreeAutoscaling"]
 
 

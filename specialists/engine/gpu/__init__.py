@@ -1,0 +1,1 @@
+"""The network on GPUs: Triton kernels for what torch has none for, and steps as CUDA graphs."""
