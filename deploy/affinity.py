@@ -17,6 +17,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,9 @@ class _Pace:
 
 class Affinity:
     """Orders replicas for an adapter. For one thread."""
+
+    latest: "ClassVar[Affinity | None]" = None
+    """The one by which this process sends its requests."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Know no replica so far."""
@@ -83,6 +87,10 @@ class Affinity:
         self._sent.move_to_end((key, replica))
         while len(self._sent) > SENT:
             self._sent.popitem(last=False)
+
+    def holds(self, adapter: str) -> bool:
+        """Whether a replica reports an adapter as resident; for any thread."""
+        return mark(adapter) in self._holders
 
     def ranked(
         self,

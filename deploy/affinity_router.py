@@ -25,7 +25,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
 
     def initialize_state(self, **_settings: Any) -> None:
         """Serve's hook for the time after the constructor."""
-        self._affinity = Affinity()
+        # Serve shows this object to nobody, and sends this module here by value: what is to be
+        # seen by others in the process has to be in another one.
+        self._affinity = Affinity.latest = Affinity()
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Take in which replicas there are, and their reports."""

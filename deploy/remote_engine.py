@@ -9,6 +9,7 @@ from typing import Any
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from deploy.affinity import Affinity
 from deploy.call import Call
 from router import tracing
 from router.engine import Delta, Generation, Usage
@@ -82,6 +83,11 @@ class RemoteEngine:
                 if started or losses > MAX_LOSSES:
                     raise Unavailable(1.0, ENGINE_LOST) from error
             call = call.elsewhere()
+
+    def resident(self, adapter: str) -> bool:
+        """See `Engine.resident`; by what the replicas reported last."""
+        affinity = Affinity.latest
+        return affinity is not None and affinity.holds(adapter)
 
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
         """See `Engine.prefetch`; of each adapter the replica is told that would be asked for it."""

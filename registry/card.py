@@ -105,8 +105,9 @@ class Card(BaseModel):
     The name may be written as `id: owner/name`, as `name: owner/name`, or as `owner` and `name`.
     `examples` are shown to everybody; `private_examples` serve routing alone and never leave the
     server. `sampling` holds for requests that do not say otherwise. `base` is the base model it
-    was made for, `base_digest` which weights that name stood for; None leaves that open. `persona`
-    is for those who show it to people.
+    was made for, `base_digest` which weights that name stood for; None leaves that open. `price`
+    is what a million tokens of its answers cost, in the currency of its server. `persona` is for
+    those who show it to people.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -123,6 +124,7 @@ class Card(BaseModel):
     base_digest: Annotated[str, Field(pattern=rf"^{DIGEST}$")] | None = None
     evaluation: tuple[Evaluation, ...] = Field(default=(), max_length=64)
     origins: Origins | None = None
+    price: Annotated[FiniteFloat, Field(ge=0)] | None = None
     persona: Persona | None = None
 
     @model_validator(mode="before")

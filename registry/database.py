@@ -15,7 +15,7 @@ from registry.sqlite import sqlite_backend
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0020"
+REVISION = "0021"
 
 
 class Database:

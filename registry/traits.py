@@ -7,38 +7,53 @@ from typing import Any
 from registry.card import Card, folded
 from registry.manifest import canonical
 
+Score = tuple[str, str, float]
+"""A metric, the digest of the held-out data, and the value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """A version's tags, language and licence, as its card has them but case-folded.
+    """What a version's card says that it is chosen by; tags, language and licence case-folded.
 
-    An empty language or licence is one that nobody knows.
+    An empty language or licence, and no price, is one that nobody knows; `scores` are those whose
+    data is known by its digest.
     """
 
     tags: tuple[str, ...] = ()
     language: str = ""
     license: str = ""
+    price: float | None = None
+    scores: tuple[Score, ...] = ()
 
     @classmethod
     def of(cls, card: Card) -> "Traits":
         """A card's."""
-        return cls(card.tags, folded(card.language), folded(card.license or ""))
+        found = [(each.metric, each.data, each.value) for each in card.evaluation]
+        scores = tuple((metric, data, value) for metric, data, value in found if data is not None)
+        licence = folded(card.license or "")
+        return cls(card.tags, folded(card.language), licence, card.price, scores)
 
     @classmethod
     def stored(cls, text: str) -> "Traits":
         """Read what `text` wrote; of what this release does not understand nothing is known."""
         try:
             fields = json.loads(text)
-            return cls(tuple(map(str, fields["tags"])), fields["language"], fields["license"])
+            tags, price = tuple(map(str, fields["tags"])), fields.get("price")
+            scores = tuple((str(m), str(d), float(v)) for m, d, v in fields.get("scores", ()))
+            return cls(tags, fields["language"], fields["license"], price, scores)
         except (ValueError, KeyError, TypeError):
             return cls()
 
     @property
     def text(self) -> str:
-        """Canonical JSON."""
+        """Canonical JSON; what is not known is left out."""
         fields: dict[str, Any] = {
             "language": self.language,
             "license": self.license,
             "tags": list(self.tags),
         }
+        if self.price is not None:
+            fields["price"] = self.price
+        if self.scores:
+            fields["scores"] = [list(each) for each in self.scores]
         return canonical(fields).decode()

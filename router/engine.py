@@ -159,6 +159,10 @@ class Engine(Protocol):
         """
         ...
 
+    def resident(self, adapter: str) -> bool:
+        """Whether an adapter is known to be in memory somewhere; told at once, by any thread."""
+        ...
+
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
         """Have adapters at hand that may be wanted soon; nothing comes of one that cannot be had.
 

@@ -52,6 +52,7 @@ class ScriptedEngine:
         is_ready: What `ready` answers.
         full: Whether nothing is taken on.
         prefetched: What was to be at hand, each with whether others may make room.
+        held: Adapters that are in memory.
     """
 
     def __init__(self, script: Callable[[Generation], Script] = echo) -> None:
@@ -63,6 +64,7 @@ class ScriptedEngine:
         self.is_ready = True
         self.full = False
         self.prefetched: list[tuple[str, bool]] = []
+        self.held: set[str] = set()
         self._open = 0
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
@@ -92,6 +94,10 @@ class ScriptedEngine:
         """There is, unless `full` says otherwise."""
         if self.full:
             raise Overloaded()
+
+    def resident(self, adapter: str) -> bool:
+        """Whether it is among those that are `held`."""
+        return adapter in self.held
 
     async def prefetch(self, adapters: Sequence[str], *, evicts: bool) -> None:
         """Remember it."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -125,7 +126,7 @@ class Service:
             registry,
             self.follower,
             batched,
-            policy or Policy(),
+            replace(policy or Policy(), warm=engine.resident),
             base,
             routing=self.routing,
             reading=self.reading,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FACTS = (
     *("id", "version", "digest", "visibility", "quarantined", "created"),
-    *("description", "tags", "language", "license", "base"),
+    *("description", "tags", "language", "license", "price", "base"),
 )
 SHOWN_EXAMPLES = 5
 

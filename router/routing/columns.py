@@ -121,7 +121,7 @@ class Columns:
             float(self.since[number]),
             Canary(*rest["canary"]) if rest["canary"] else None,
             VISIBILITIES[self.visibilities[number]],
-            Traits(tuple(rest["tags"]), rest["language"], rest["license"]),
+            Traits.stored(rest["traits"]),
         )
 
     def rows(self, number: int) -> Compact:
@@ -190,9 +190,7 @@ def _inverted(routes: Sequence[Route]) -> tuple[Any, Any, Any]:
 def _rest(route: Route) -> bytes:
     canary = route.canary
     fields = {
-        "tags": route.traits.tags,
-        "language": route.traits.language,
-        "license": route.traits.license,
+        "traits": route.traits.text,
         "canary": [canary.number, canary.digest, canary.share] if canary else None,
     }
     return json.dumps(fields, separators=(",", ":")).encode()

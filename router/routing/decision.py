@@ -10,6 +10,9 @@ Rule = Literal[
     "named",
     "likeliest",
     "preferred",
+    "quality",
+    "warmth",
+    "price",
     "unlikely",
     "empty",
     "chore",
@@ -17,8 +20,9 @@ Rule = Literal[
     "nothing registered",
 ]
 """What decided: the request's own words, probabilities for a specialist, the request's preference
-among some about as likely, probabilities against all, a request without text, one that a chat
-interface sends on its own, or that there is nobody to choose."""
+among some about as likely, or among some equally likely better scores, being in memory or a lower
+price; probabilities against all, a request without text, one that a chat interface sends on its
+own, or that there is nobody to choose."""
 
 
 @dataclass(frozen=True, slots=True)

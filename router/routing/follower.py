@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FIRST = 4
 """New specialists of few examples, up to so many at once, have probes from the first moment."""
-FORMAT = "1"
+FORMAT = "2"
 """Of what is kept of routes on disk."""
 
 

@@ -1,13 +1,13 @@
 """The rule by which `auto` finds a specialist."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from router.routing.chores import is_chore
 from router.routing.copies import Found, without_copies
-from router.routing.decision import Candidate, Decision, Evidence, base_answers
+from router.routing.decision import Candidate, Decision, Evidence, Rule, base_answers
 from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
 from router.routing.filters import NOTHING, Options
@@ -15,6 +15,7 @@ from router.routing.index import NEIGHBOURS
 from router.routing.odds import against_base, log_odds, probabilities
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
+from router.routing.ties import Warm, winner
 
 TURNS_BACK = 64
 """Turns of the user that are looked at, at most."""
@@ -31,6 +32,17 @@ ASKED_FOR = 0.02
 """Probability from which on a specialist without a probe should have one."""
 TIE = float(np.log(2))
 """Log-odds by which one may be ahead of others and yet is only about as likely."""
+NEAR_TIE = float(np.log(1.2))
+"""Log-odds that tell nothing: who is ahead by no more is as often the wrong one, nearly."""
+
+
+WHY: Mapping[Rule, str] = {
+    "preferred": "It is preferred to",
+    "quality": "By its scores on the same held-out data it is better than",
+    "warmth": "It is in memory, other than",
+    "price": "It costs less than",
+}
+"""How it is said, before who was likelier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,12 @@ class Comparison:
     Attributes:
         candidates: what is likeliest, each with its probability.
         evidence: what else was found.
+        rule: why the first of them stands there.
     """
 
     candidates: tuple[Candidate, ...]
     evidence: Evidence
+    rule: Rule = "likeliest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +73,13 @@ class Policy:
         threshold: Probability, beside the base alone, that a specialist must reach.
         candidates: How many specialists a decision lists.
         preferred: Ids, and owners, that go before others that are about as likely.
+        warm: Says which adapters are in memory, where others are as likely.
     """
 
     threshold: float = 0.38
     candidates: int = 5
     preferred: frozenset[str] = NOTHING
+    warm: Warm = lambda _: False
 
     def asked(self, options: Options) -> "Policy":
         """The policy as a request would have it."""
@@ -139,7 +155,7 @@ class Policy:
             reason,
             found.candidates,
             snapshot.generation,
-            rule="likeliest",
+            rule=found.rule,
             evidence=found.evidence,
         )
         if self._fits(found):
@@ -165,7 +181,7 @@ class Policy:
         odds = sorted(
             ((_odds(snapshot, each, vector, general), each) for each in found), key=_likeliest_first
         )
-        odds = self._preferred_first(_after_duel(odds, vector))
+        odds, rule = self._first(_after_duel(odds, vector))
         likely = probabilities([each for each, _ in odds])
         some = list(zip(odds, likely, strict=True))[: self.candidates]
         candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
@@ -175,22 +191,30 @@ class Policy:
             if probability >= ASKED_FOR and snapshot.probe(found.route) is None
         )
         evidence = Evidence(text, odds[0][0], 1 - sum(likely), unprobed)
-        return Comparison(candidates, evidence)
+        return Comparison(candidates, evidence, rule)
 
-    def _preferred_first(self, odds: list[tuple[float, Found]]) -> list[tuple[float, Found]]:
-        """The odds, best first, but a preferred one before what is not much better."""
-        if not self.preferred:
-            return odds
-        least = odds[0][0] - TIE
-        wanted = (
-            pair
-            for pair in odds
-            if self._prefers(pair[1].route)
-            and pair[0] >= least
-            and against_base(pair[0]) >= self.threshold
-        )
-        first = next(wanted, odds[0])
-        return [first, *(pair for pair in odds if pair is not first)]
+    def _first(self, odds: list[tuple[float, Found]]) -> tuple[list[tuple[float, Found]], Rule]:
+        """The odds, best first, but before what is no likelier whoever other evidence is for."""
+        at, rule = self._preferred(odds)
+        return [odds[at], *odds[:at], *odds[at + 1 :]], rule
+
+    def _preferred(self, odds: list[tuple[float, Found]]) -> tuple[int, Rule]:
+        """Which one goes first, and why: who is preferred, or else who wins a near tie."""
+        for at, (_, found) in enumerate(self._about_as_likely(odds, TIE)):
+            if self._prefers(found.route):
+                return at, "preferred" if at else "likeliest"
+        near = [found.route for _, found in self._about_as_likely(odds, NEAR_TIE)]
+        at, reason = winner(near, self.warm) if len(near) > 1 else (0, None)
+        return at, reason or "likeliest"
+
+    def _about_as_likely(
+        self, odds: list[tuple[float, Found]], tie: float
+    ) -> list[tuple[float, Found]]:
+        """The first ones, as far as they are likely enough and not much less so than the best."""
+        least = odds[0][0] - tie
+        return [
+            pair for pair in odds if pair[0] >= least and against_base(pair[0]) >= self.threshold
+        ]
 
     def _prefers(self, route: Route) -> bool:
         return route.specialist in self.preferred or route.owner in self.preferred
@@ -206,13 +230,12 @@ def _nobody(snapshot: Snapshot) -> Decision:
 
 
 def _with_preference(decision: Decision) -> Decision:
-    """The decision, which says so where a preference outdid what is likelier."""
-    first, *others = decision.candidates
-    likelier = max(others, key=lambda each: each.score, default=first)
-    if likelier.score <= first.score:
+    """The decision, which says so where it fell against who was likelier, and would be first."""
+    if decision.rule not in WHY or len(decision.candidates) < 2:
         return decision
-    reason = f"{decision.reason} It is preferred to {likelier.specialist} {likelier.score:.2f}."
-    return replace(decision, reason=reason, rule="preferred")
+    other = decision.candidates[1]
+    reason = f"{decision.reason} {WHY[decision.rule]} {other.specialist} {other.score:.2f}."
+    return replace(decision, reason=reason)
 
 
 def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:

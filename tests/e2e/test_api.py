@@ -148,6 +148,22 @@ def test_a_specialist_registered_during_a_stream_is_live_at_once(cluster, client
         client.chat.completions.create(model="harbour/ferries", messages=LONG)
 
 
+def test_of_two_as_likely_the_one_in_memory_answers(cluster, client):
+    with cluster.http() as http:
+        for name in ("harbour/ahead", "harbour/behind"):
+            assert upload(http, name, examples=HARBOUR).status_code == 201
+        body = {"input": HARBOUR[0]}
+        assert http.post("/v1/route", json=body).json()["specialist"] == "harbour/ahead"
+        client.chat.completions.create(model="harbour/behind", messages=LONG, max_tokens=2)
+        deadline, decision = time.monotonic() + HANGS, {}
+        while decision.get("rule") != "warmth":
+            decision = http.post("/v1/route", json=body).json()
+            assert time.monotonic() < deadline, decision
+        assert decision["specialist"] == "harbour/behind"
+        for name in ("harbour/ahead", "harbour/behind"):
+            assert http.delete(f"/v1/specialists/{name}").json()["deleted"]
+
+
 def test_versions_are_told_apart(cluster, client):
     with cluster.http() as http:
         first = upload(http, "acme/twice", card={"id": "acme/twice", "description": "one"})

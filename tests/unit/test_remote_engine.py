@@ -9,9 +9,11 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from deploy.affinity import Affinity
 from deploy.remote_engine import ENGINE_LOST, MAX_LOSSES, SAVED_RETRIES, RemoteEngine
 from router.engine import Delta, Generation, Usage
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
+from specialists.engine.report import Report, marks
 
 GENERATION = Generation("r", None, "hi")
 WHOLE = replace(GENERATION, whole=True)
@@ -264,3 +266,16 @@ def test_figures_are_those_of_all_replicas_that_answer():
 )
 def test_it_is_ready_while_any_replica_can_answer(answers, ready):
     assert asyncio.run(remote(Handle(answers=answers)).ready()) == ready
+
+
+def test_what_is_in_memory_is_told_by_what_replicas_reported(monkeypatch):
+    engine, digest = remote(Handle()), "sha256:" + "ab" * 32
+    monkeypatch.setattr(Affinity, "latest", None)
+    assert not engine.resident(digest)
+    affinity = Affinity()
+    monkeypatch.setattr(Affinity, "latest", affinity)
+    assert not engine.resident(digest)
+    affinity.update({"r0": Report(resident=marks([digest])), "r1": None})
+    assert engine.resident(digest)
+    affinity.update({"r0": Report(), "r1": None})
+    assert not engine.resident(digest)
