@@ -298,6 +298,12 @@ class Settings(BaseSettings):
         return Location(self.home, revealed(self.database), self.files)
 
     @property
+    def gpus(self) -> float:
+        """GPUs that engines and a trainer reserve together."""
+        trainer = self.training.gpus if self.training.jobs else 0
+        return self.engine.reserved_gpus * self.engine.replicas + trainer
+
+    @property
     def server_url(self) -> str:
         """Where the commands find the server."""
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104

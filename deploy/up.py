@@ -109,9 +109,7 @@ def _require_gpus(settings: Settings) -> None:
     """Refuse what would wait for ever: Ray starts nobody before there is what they reserve."""
     import ray
 
-    trainer = settings.training.gpus if settings.training.jobs else 0
-    wanted = settings.engine.reserved_gpus * settings.engine.replicas + trainer
-    found = ray.cluster_resources().get("GPU", 0)
+    wanted, found = settings.gpus, ray.cluster_resources().get("GPU", 0)
     if found < wanted:
         raise InvalidSetting(
             f"MYRIAD_ENGINE__DEVICE={settings.engine.device} and MYRIAD_TRAINING__GPUS ask for "

@@ -1,6 +1,7 @@
 """An image, and one machine that runs it."""
 
 import json
+from math import ceil
 
 from deploy.rendering.files import ANYWHERE, HOME, PORT, USER, Manifest, Target, in_yaml
 
@@ -69,7 +70,7 @@ CMD ["up"]
 def compose(target: Target) -> Manifest:
     """One container, its home in a volume, reachable from this machine alone."""
     own = _environment(target.own)
-    service = {
+    service: Manifest = {
         "image": target.image,
         "environment": {"MYRIAD_HOST": ANYWHERE, "MYRIAD_PORT": str(PORT)} | own,
         "ports": [f"127.0.0.1:{PORT}:{PORT}"],
@@ -80,6 +81,9 @@ def compose(target: Target) -> Manifest:
         "security_opt": ["no-new-privileges:true"],
         "stop_grace_period": f"{int(target.settings.drain_seconds) + 30}s",
     }
+    if gpus := target.settings.gpus:
+        wanted = {"driver": "nvidia", "count": ceil(gpus), "capabilities": ["gpu"]}
+        service["deploy"] = {"resources": {"reservations": {"devices": [wanted]}}}
     return {"services": {target.name: service}, "volumes": {f"{target.name}-home": {}}}
 
 

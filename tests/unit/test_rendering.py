@@ -139,6 +139,19 @@ def test_gpus_have_a_group_of_their_own(settings):
     assert not cluster["enableInTreeAutoscaling"]
 
 
+def test_a_container_asks_for_the_gpus_that_are_used(settings):
+    def devices(**update):
+        asked = settings.model_copy(update=update)
+        service = yaml.safe_load(docker_files(Target(asked))["compose.yaml"])["services"]["myriad"]
+        return service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
+
+    engine = settings.engine.model_copy(update={"device": "cuda", "gpus": 0.5, "replicas": 2})
+    training = settings.training.model_copy(update={"gpus": 0.5})
+    assert devices() is None
+    [wanted] = devices(engine=engine, training=training)
+    assert (wanted["count"], wanted["capabilities"]) == (2, ["gpu"])
+
+
 def test_redis_is_somebody_elses_if_it_is_named(settings):
     files = kubernetes_files(Target(settings, redis="redis.example.org:6379"))
     assert "redis.yaml" not in files
