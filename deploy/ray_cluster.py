@@ -25,6 +25,8 @@ SERVE_ENVIRONMENT = {
     # A proxy that was lost is missed within a second or two, not within ten or more.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+    # Looking around twice a second takes half the CPU time of ten times, and starts as quickly.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
 }
 """What every node of a cluster needs, wherever it runs."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
