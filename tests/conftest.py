@@ -47,6 +47,7 @@ def _clean_environ(monkeypatch: pytest.MonkeyPatch):
 
 
 def pytest_collection_finish():
-    """What was imported stays: no collection need look through it again."""
+    """What was imported stays: no collection need look through it again, and few look at all."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -66,7 +66,7 @@ def test_a_backup_is_made_beside_a_writer(home, tmp_path):
     began, done = threading.Event(), threading.Event()
 
     def write():
-        while not done.is_set():
+        while not done.wait(0.001):
             registry.aliases.promote(f"{COACH}@1")
             registry.aliases.promote(f"{COACH}@2")
             began.set()

@@ -190,7 +190,7 @@ def test_a_slow_teacher_is_asked_again(run, scripted):
 
     async def chat(request: Request):
         if next(slow, False):
-            await asyncio.sleep(2)
+            await asyncio.sleep(1)
         return said("blue")
 
     scripted.app.router.routes.clear()
