@@ -15,11 +15,7 @@ from specialists.engine.networks import open_network
 from specialists.engine.slots import SlotPool
 from specialists.engine.torch_network import TorchNetwork
 
-if not torch.cuda.is_available():
-    pytest.skip("there is no GPU", allow_module_level=True)
-
-from specialists.engine.gpu.network import GpuNetwork, sizes
-
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda")
 ADAPTERS = {
     "all-r8": {},
@@ -76,6 +72,8 @@ def answers(base, adapters, options):
     ids=["one batch", "few rows", "chunked prompts", "pages run out", "slots run out"],
 )
 def test_a_mixed_batch_gives_what_the_reference_gives(base, adapters, options):
+    from specialists.engine.gpu.network import GpuNetwork
+
     made, given = answers(base, adapters, on("cuda", **options))
     assert isinstance(made._network, GpuNetwork)
     assert given == answers(base, adapters, on("cpu"))[1]
@@ -140,6 +138,8 @@ def test_an_adapter_takes_what_was_said(base, adapters):
 
 
 def test_the_recorded_steps_waste_little():
+    from specialists.engine.gpu.network import sizes
+
     assert sizes(1) == [1]
     assert sizes(32) == [1, 2, 4, 8, 16, 24, 32]
     assert sizes(40) == [1, 2, 4, 8, 16, 24, 32, 40]

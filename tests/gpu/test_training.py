@@ -10,8 +10,7 @@ from specialists.errors import TrainingStopped
 from specialists.hardware import fastest_device
 from specialists.training.evaluate import evaluate
 
-if fastest_device().type != "cuda":
-    pytest.skip("there is no GPU", allow_module_level=True)
+pytestmark = pytest.mark.skipif(fastest_device().type != "cuda", reason="there is no GPU")
 
 
 @pytest.fixture(scope="module")
