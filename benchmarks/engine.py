@@ -32,6 +32,7 @@ from specialists.base import GGUF, Base, locate_base
 from specialists.cores import cores
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.loads import LocateAdapter
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import BLOCK
 from specialists.hardware import choose_dtype, dtype_name
@@ -58,7 +59,7 @@ class Case:
     @property
     def tokens(self) -> int:
         """What is counted: tokens of answers, or of a prompt that is hardly answered."""
-        return self.prompt if self.answer == 1 else self.rows * self.answer
+        return self.rows * (self.prompt if self.answer == 1 else self.answer)
 
 
 def prompt_of(row: int, tokens: int) -> list[int]:
@@ -104,11 +105,7 @@ class Ours:
     @classmethod
     def from_folder(cls, base: Base, adapters: Mapping[str, Path]) -> "Ours":
         """As a replica would have it, with these adapters at hand."""
-
-        def locate(name: str) -> AdapterFiles:
-            return AdapterFiles.in_folder(adapters[name])
-
-        return cls(Engine.from_folder(base.folder, locate, ROOM))
+        return cls(Engine.from_folder(base.folder, finder(adapters), ROOM))
 
     @property
     def never(self) -> dict[int, float]:
@@ -173,6 +170,15 @@ class Ours:
         # A row goes through the weights and one adapter, whose products are as many as its bytes.
         each = weights + (adapters / len(case.adapters) if case.adapters else 0)
         return float(case.tokens / max(reading, case.tokens * each / computed))
+
+
+def finder(adapters: Mapping[str, Path]) -> LocateAdapter:
+    """Finds adapters in their folders, by name."""
+
+    def locate(name: str) -> AdapterFiles:
+        return AdapterFiles.in_folder(adapters[name])
+
+    return locate
 
 
 Opened = tuple[str, Mapping[str, Case], Peer | None]

@@ -1,8 +1,8 @@
 """How fast is the engine's step on a GPU, against the plain torch path, PEFT, and the limit?
 
 On random weights of a Llama's shape: what they say does not matter here. Every figure is a median
-of alternating rounds; the limit is what the GPU takes to read the weights and adapters of a step,
-by the bandwidth that a copy reaches in the same run.
+of alternating rounds; the limit is what the GPU takes to read the base's weights, by the bandwidth
+that a copy reaches in the same run.
 """
 
 import argparse
@@ -18,10 +18,9 @@ from typing import Any
 import torch
 
 from benchmarks.adapters import random_adapter
-from benchmarks.engine import Case, Ours
+from benchmarks.engine import Case, Ours, finder
 from benchmarks.report import Row, alternating, show, write_json
 from deploy.settings import read_settings
-from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.gpu.llama import GpuLlama
@@ -66,7 +65,7 @@ def config_of(shape: str) -> Any:
         num_key_value_heads=keys,
         vocab_size=vocabulary,
         max_position_embeddings=8192,
-        tie_word_embeddings=vocabulary < SHAPES["8b"][-1] or hidden < SHAPES["8b"][0],
+        tie_word_embeddings=shape != "8b",
     )
 
 
@@ -125,18 +124,12 @@ class Peft:
 
 def ours(network: Network, base: Base, adapters: Mapping[str, Path]) -> Ours:
     """Our engine over a network."""
-    tokenizer = Tokenizer.from_folder(base.folder)
-
-    def locate(name: str) -> AdapterFiles:
-        return AdapterFiles.in_folder(adapters[name])
-
-    return Ours(Engine(network, tokenizer, locate, ROOM))
+    return Ours(Engine(network, Tokenizer.from_folder(base.folder), finder(adapters), ROOM))
 
 
 def _speed(seconds: Callable[[Case], float], case: Case) -> float:
     torch.cuda.synchronize()
-    tokens = case.rows * case.prompt if case.answer == 1 else case.tokens
-    return tokens / seconds(case)
+    return case.tokens / seconds(case)
 
 
 def run(shape: str, base: Base, rounds: int, *, peft: bool) -> list[Row]:

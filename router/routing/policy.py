@@ -159,7 +159,7 @@ class Policy:
             evidence=found.evidence,
         )
         if self._fits(found):
-            return _with_preference(decision)
+            return _with_reason(decision)
         reason = f"No specialist is likely enough: {likely}"
         return replace(
             decision, specialist=None, version=None, digest=None, reason=reason, rule="unlikely"
@@ -229,7 +229,7 @@ def _nobody(snapshot: Snapshot) -> Decision:
     return base_answers(reason, "nothing registered", snapshot.generation)
 
 
-def _with_preference(decision: Decision) -> Decision:
+def _with_reason(decision: Decision) -> Decision:
     """The decision, which says so where it fell against who was likelier, and would be first."""
     if decision.rule not in WHY or len(decision.candidates) < 2:
         return decision

@@ -120,10 +120,14 @@ def shapes_of(weights: Path) -> list[Shape]:
     ]
 
 
+def numbers_of(shapes: Iterable[Shape]) -> int:
+    """Numbers of an adapter of these pairs."""
+    return sum(each.ranks * (each.ins + each.outs) for each in shapes)
+
+
 def float32_bytes(shapes: Iterable[Shape]) -> int:
     """Bytes that an adapter of these pairs takes in float32."""
-    numbers = sum(each.ranks * (each.ins + each.outs) for each in shapes)
-    return numbers * torch.float32.itemsize
+    return numbers_of(shapes) * torch.float32.itemsize
 
 
 def read_adapter(files: AdapterFiles, layers: int) -> Layers:

@@ -55,6 +55,16 @@ class Line:
             return 0.0, self._xy / self._xx
         return start, slope
 
+    def at(self, x: float) -> float:
+        """How high it is there."""
+        start, slope = self.ends
+        return start + slope * x
+
+    def reaches(self, y: float) -> float:
+        """Where it is so high."""
+        start, slope = self.ends
+        return (y - start) / slope
+
 
 class Steps:
     """What a step takes by its rows, measured apart for one, two, up to four, eight, … of them."""
@@ -123,8 +133,7 @@ class Pace:
             return
         if rows and not self._steps.knows(rows):
             if self._prompt is not None:
-                start, slope = self._prompt.ends
-                self._steps.add(rows, max(seconds - start - prompt * slope, 0.0))
+                self._steps.add(rows, max(seconds - self._prompt.at(prompt), 0.0))
             return
         decoding = (rows and self._steps.seconds(rows)) or 0.0
         if seconds > decoding:
@@ -147,11 +156,10 @@ class Pace:
         """Tokens of prompts that fit a step beside so many rows; None is unknown."""
         if self._prompt is None or (rows and patience is None):
             return None
-        start, slope = self._prompt.ends
         if not rows:
-            return max(int((NOTICED_SECONDS - start) / slope), LEAST_PROMPT)
+            return max(int(self._prompt.reaches(NOTICED_SECONDS)), LEAST_PROMPT)
         decoding = self._steps.seconds(rows) or 0.0
-        return max(int(((patience or 0.0) - decoding - start) / slope), 1)
+        return max(int(self._prompt.reaches((patience or 0.0) - decoding)), 1)
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""

@@ -10,21 +10,14 @@ from specialists.engine.batch import Segments
 from specialists.engine.batching import build_batch, copied, segments_of
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
-from specialists.engine.llama import Llama, load_llama
+from specialists.engine.llama import load_llama
+from specialists.engine.llama_network import LlamaNetwork
 from specialists.engine.lora import AdapterWeights, float32_bytes
-from specialists.engine.pages import page_bytes
 from specialists.engine.slots import SlotPool
 
 
-class TorchNetwork:
-    """A `Llama`, and its cache of keys and values."""
-
-    def __init__(self, llama: Llama) -> None:
-        self._llama = llama
-        self._cache = llama.new_cache(0)
-        self.vocabulary = len(llama.embedding)
-        self.context = llama.context
-        self.page_bytes = page_bytes(len(llama.layers), llama.kv_heads, llama.head_dim, llama.dtype)
+class TorchNetwork(LlamaNetwork):
+    """A `Llama` as it stands."""
 
     @classmethod
     def from_folder(
@@ -37,23 +30,17 @@ class TorchNetwork:
         """Make room for the keys and values of that many pages."""
         self._cache = self._llama.new_cache(pages)
 
-    def clear(self, pages: list[int]) -> None:
-        """Zero pages before their first use."""
-        self._cache.clear(pages)
-
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
         return float32_bytes(kind_of(files).shapes(files))
 
     def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
         """Read an adapter."""
-        llama = self._llama
-        layers = kind_of(files).read(files, len(llama.layers))
-        return AdapterWeights.of(layers, llama.widths, llama.device)
+        return AdapterWeights.of(self._read(files), self._llama.widths, self.device)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[AdapterWeights]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
-        segments, device = segments_of(runs, slots), self._llama.device
+        segments, attention = segments_of(runs, slots), copied(runs, self.device)
         adapters = Segments(segments) if segments else None
-        batch = build_batch(runs, device, copied(runs, device), adapters)
+        batch = build_batch(runs, self.device, attention, adapters)
         return self._llama.forward(batch, self._cache)

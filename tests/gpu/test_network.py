@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+import test_engine_oracle
 import torch
 from engines import engine, make_adapters, run, sequence
 from safetensors.torch import load_file, save_file
@@ -17,14 +18,8 @@ from specialists.engine.torch_network import TorchNetwork
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda")
-ADAPTERS = {
-    "all-r8": {},
-    "attention-r3": {"r": 3, "target_modules": ["q_proj", "v_proj"]},
-    "mlp-r40": {"r": 40, "lora_alpha": 8, "target_modules": ["gate_proj", "down_proj"]},
-    "rslora-r5": {"r": 5, "use_rslora": True, "lora_alpha": 4},
-    "patterns": {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 6, "mlp.up_proj": 3}},
-    "last-layer": {"layers_to_transform": [1]},
-}
+MORE_THAN_A_TILE = {"r": 40, "lora_alpha": 8, "target_modules": ["gate_proj", "down_proj"]}
+ADAPTERS = test_engine_oracle.ADAPTERS | {"mlp-r40": MORE_THAN_A_TILE}
 NAMES = [None, *ADAPTERS]
 PROMPTS = ["hello", "How much of a raise should I ask for?", "The quick brown fox " * 6, "x"]
 BASES = {

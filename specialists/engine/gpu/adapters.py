@@ -10,10 +10,9 @@ import triton
 
 from specialists.engine.batch import Segment
 from specialists.engine.gpu import kernels
-from specialists.engine.lora import GROUPS, MODULES, Layers, Pair, Shape, Widths
+from specialists.engine.gpu.tiles import TILE, cut
+from specialists.engine.lora import GROUPS, MODULES, Layers, Pair, Shape, Widths, numbers_of
 
-TILE = 16
-"""Tokens that a program computes: the least that tensor cores take."""
 RANKS, DEPTH, OUTS = 16, 128, 128
 STAGES = 4
 """Blocks of a sum that are on their way from memory at once."""
@@ -30,9 +29,8 @@ NOTHING: Entry = (0, 0, 0, 0, 0, 0)
 
 def adapter_bytes(shapes: Iterable[Shape], layers: int, dtype: torch.dtype) -> int:
     """Bytes that an adapter of these pairs takes, for a base of so many layers."""
-    numbers = sum(each.ranks * (each.ins + each.outs) for each in shapes)
     table = layers * len(MODULES) * len(NOTHING) * torch.int64.itemsize
-    return numbers * dtype.itemsize + table
+    return numbers_of(shapes) * dtype.itemsize + table
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ class Tiles:
 def tiles_of(segments: Sequence[Segment[GpuAdapter]]) -> list[tuple[int, int, int]]:
     """First token, tokens, and where the adapter's table lies, of each tile."""
     return [
-        (at, min(TILE, segment.places.stop - at), segment.adapter.table.data_ptr())
+        (at, count, segment.adapter.table.data_ptr())
         for segment in segments
-        for at in range(segment.places.start, segment.places.stop, TILE)
+        for at, count in cut(segment.places.start, segment.places.stop - segment.places.start)
     ]

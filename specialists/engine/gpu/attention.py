@@ -9,12 +9,9 @@ import triton
 from specialists.engine.batching import padded, starts_of
 from specialists.engine.core import Run
 from specialists.engine.gpu import kernels
+from specialists.engine.gpu.tiles import TILE, cut
 from specialists.engine.pages import pages_needed
 
-LEAST = 16
-"""Rows of a product at the least, on tensor cores."""
-TILE = 16
-"""Tokens of a prompt that are computed together."""
 BLOCK = 64
 """Stored tokens that are read at once."""
 
@@ -71,8 +68,8 @@ class Paged:
             DIM=dim,
             PAGE=page,
             TOKENS=self.tokens,
-            GROUP=max(group, LEAST // self.tokens),
-            LANES=max(triton.next_power_of_2(dim), LEAST),
+            GROUP=max(group, TILE // self.tokens),
+            LANES=max(triton.next_power_of_2(dim), TILE),
             BLOCK=BLOCK,
         )
         return out
@@ -80,7 +77,7 @@ class Paged:
 
 def _tiles(runs: Sequence[Run]) -> list[tuple[int, int, int, int]]:
     return [
-        (start + at, min(TILE, run.count - at), run.row.computed + at, row)
+        (at, count, run.row.computed + at - start, row)
         for row, (start, run) in enumerate(zip(starts_of(runs), runs, strict=True))
-        for at in range(0, run.count, TILE)
+        for at, count in cut(start, run.count)
     ]

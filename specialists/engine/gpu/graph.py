@@ -48,15 +48,6 @@ class DecodeGraph:
         with torch.cuda.graph(self._graph, pool=pool):
             self._logits = llama.forward(self._batch, cache)
 
-    def fits(self, runs: Sequence[Run], segments: Sequence[Segment[GpuAdapter]]) -> bool:
-        """Whether it computes a step of these runs."""
-        return (
-            len(runs) <= self.rows
-            and all(run.count == 1 and run.samples for run in runs)
-            and bool(segments) == (self._batch.adapters is not None)
-            and all(segment.adapter.most <= MOST_RANKS for segment in segments)
-        )
-
     def __call__(
         self, runs: Sequence[Run], segments: Sequence[Segment[GpuAdapter]]
     ) -> torch.Tensor:
@@ -79,6 +70,13 @@ class DecodeGraph:
             self._table[at, : page + 1] = row.pages[: page + 1]
         for at, tile in enumerate(tiles_of(segments)):
             columns[3:, at] = tile
+
+
+def recordable(runs: Sequence[Run], segments: Sequence[Segment[GpuAdapter]]) -> bool:
+    """Whether a graph of enough rows computes a step of these runs."""
+    return all(run.count == 1 and run.samples for run in runs) and all(
+        segment.adapter.most <= MOST_RANKS for segment in segments
+    )
 
 
 def _parts(numbers: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:

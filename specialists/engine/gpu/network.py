@@ -12,23 +12,24 @@ from specialists.engine.gpu.adapters import (
     ALIGNED,
     FEW_TILES,
     RANKS,
-    TILE,
     GpuAdapter,
     Tiles,
     adapter_bytes,
 )
 from specialists.engine.gpu.attention import Paged
-from specialists.engine.gpu.graph import DecodeGraph
+from specialists.engine.gpu.graph import DecodeGraph, recordable
+from specialists.engine.gpu.tiles import TILE
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama
-from specialists.engine.pages import PAGE_TOKENS, page_bytes, pages_needed
+from specialists.engine.llama_network import LlamaNetwork
+from specialists.engine.pages import PAGE_TOKENS, pages_needed
 from specialists.engine.slots import SlotPool
 from specialists.errors import NoKernels
 
 LEAST_HALVED = 16
 
 
-class GpuNetwork:
+class GpuNetwork(LlamaNetwork):
     """A `Llama` on a GPU. Steps that read no prompt are replayed, since launching takes longer."""
 
     def __init__(self, llama: Llama, rows: int) -> None:
@@ -43,13 +44,10 @@ class GpuNetwork:
         """
         if any(width % ALIGNED for width in llama.widths.values()):
             raise NoKernels(f"outputs of a module are no multiple of {ALIGNED}")
-        self._llama = llama
+        super().__init__(llama)
         self._rows = rows
-        self._cache = llama.new_cache(0)
-        self._graphs: list[DecodeGraph] = []
-        self.vocabulary = len(llama.embedding)
-        self.context = llama.context
-        self.page_bytes = page_bytes(len(llama.layers), llama.kv_heads, llama.head_dim, llama.dtype)
+        # By whether there are adapters, those of the fewest rows first.
+        self._graphs: dict[bool, list[DecodeGraph]] = {}
 
     def allocate(self, pages: int) -> None:
         """Make room for the keys and values of that many pages, and record the steps."""
@@ -57,17 +55,19 @@ class GpuNetwork:
         self._cache = self._llama.new_cache(pages + 1)
         width = pages_needed(min(self.context, pages * PAGE_TOKENS))
         pool = torch.cuda.graph_pool_handle()
-        self._graphs = [
-            DecodeGraph(self._llama, self._cache, rows, width, pool, mixed=mixed)
-            for rows in sizes(self._rows)
+        self._graphs = {
+            mixed: [
+                DecodeGraph(self._llama, self._cache, rows, width, pool, mixed=mixed)
+                for rows in sizes(self._rows)
+            ]
             for mixed in (False, True)
-        ]
+        }
         for tiles in (1, FEW_TILES + 1):
             self._read_nothing(tiles * TILE, spare=pages)
 
     def _read_nothing(self, tokens: int, spare: int) -> None:
         """Have what prompts take compiled before the first one comes, who would wait for it."""
-        device = self._llama.device
+        device = self.device
         starts = torch.arange(0, tokens, TILE, device=device)
         none, full = torch.zeros_like(starts), torch.full_like(starts, TILE)
         table = torch.full((1, pages_needed(tokens)), spare, device=device)
@@ -82,10 +82,6 @@ class GpuNetwork:
         )
         self._llama.forward(batch, self._cache)
 
-    def clear(self, pages: list[int]) -> None:
-        """Zero pages before their first use."""
-        self._cache.clear(pages)
-
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
         llama = self._llama
@@ -94,18 +90,17 @@ class GpuNetwork:
     def load_adapter(self, files: AdapterFiles) -> GpuAdapter:
         """Read an adapter."""
         llama = self._llama
-        layers = kind_of(files).read(files, len(llama.layers))
-        return GpuAdapter.of(layers, llama.widths, llama.dtype, llama.device)
+        return GpuAdapter.of(self._read(files), llama.widths, llama.dtype, llama.device)
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[GpuAdapter]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
-        segments, llama = segments_of(runs, slots), self._llama
-        for graph in self._graphs:
-            if graph.fits(runs, segments):
-                return graph(runs, segments)
-        adapters = Tiles.of(segments, llama.widths, llama.device) if segments else None
-        attention = Paged.of(runs, llama.device)
-        return llama.forward(build_batch(runs, llama.device, attention, adapters), self._cache)
+        segments = segments_of(runs, slots)
+        if recordable(runs, segments):
+            graphs = self._graphs[bool(segments)]
+            return next(each for each in graphs if each.rows >= len(runs))(runs, segments)
+        adapters = Tiles.of(segments, self._llama.widths, self.device) if segments else None
+        batch = build_batch(runs, self.device, Paged.of(runs, self.device), adapters)
+        return self._llama.forward(batch, self._cache)
 
 
 def sizes(rows: int) -> list[int]:
