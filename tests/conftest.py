@@ -12,6 +12,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -33,10 +34,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 @pytest.fixture(autouse=True, scope="session")
 def _one_tls_context():
     """Nothing here speaks TLS, and each client would read all certificates anew."""
-    made = httpx._transports.default.create_ssl_context
-    httpx._transports.default.create_ssl_context = cache(made)
-    yield
-    httpx._transports.default.create_ssl_context = made
+    with pytest.MonkeyPatch.context() as patch:
+        for client in httpx, httpx2:
+            transports = client._transports.default
+            made = transports.create_ssl_context
+            patch.setattr(transports, "create_ssl_context", cache(made))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +54,10 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish():
+    """Pytest collects five times at the end: what one has seen need not be looked at again."""
+    gc.collect()
+    gc.freeze()

@@ -3,34 +3,36 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from router.api import (
+    aliases,
+    audit,
+    canary,
+    catalogue,
+    chat,
+    completions,
+    data_files,
+    embeddings,
+    feedback,
+    jobs,
+    keys,
+    lineage,
+    live,
+    maintenance,
+    models,
+    operations,
+    responses,
+    route,
+    specialists,
+    stored,
+    versions,
+)
 from router.api.access import Access, AccessRules
-from router.api.aliases import alias_routes
-from router.api.audit import audit_routes
-from router.api.authorization import authorize
 from router.api.boundary import Boundary
-from router.api.canary import canary_routes
-from router.api.catalogue import catalogue_routes
-from router.api.chat import chat_routes
-from router.api.completions import completion_routes
-from router.api.data_files import data_file_routes
-from router.api.embeddings import embedding_routes
 from router.api.failures import HANDLED, answer_failure
-from router.api.feedback import feedback_routes
-from router.api.jobs import job_routes
-from router.api.keys import key_routes
 from router.api.lenient import Lenient
-from router.api.lineage import lineage_routes
-from router.api.live import live_routes
-from router.api.maintenance import maintenance_routes
-from router.api.models import model_routes
-from router.api.operations import operation_routes
 from router.api.pages import add_pages
-from router.api.responses import response_routes
-from router.api.route import route_routes
 from router.api.schema import openapi_with
-from router.api.specialists import specialist_routes
-from router.api.stored import conversation_routes, stored_routes
-from router.api.versions import version_routes
+from router.api.serving import serve
 from router.service import Service
 from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
 from router.wire.chat import ChatRequest
@@ -44,6 +46,49 @@ from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import ScoresRequest, VisibilityRequest
 from router.wire.stored import DescribeRequest
+
+ROUTES = (
+    chat.routes,
+    stored.routes,
+    stored.conversations,
+    completions.routes,
+    responses.routes,
+    route.routes,
+    live.routes,
+    embeddings.routes,
+    models.routes,
+    specialists.routes,
+    catalogue.routes,
+    versions.routes,
+    aliases.routes,
+    canary.routes,
+    lineage.routes,
+    data_files.routes,
+    jobs.routes,
+    keys.routes,
+    feedback.routes,
+    audit.routes,
+    maintenance.routes,
+    operations.routes,
+)
+FORMS = (
+    ChatRequest,
+    CompletionRequest,
+    ResponseRequest,
+    RouteRequest,
+    EmbeddingRequest,
+    AliasRequest,
+    RollbackRequest,
+    CanaryRequest,
+    VisibilityRequest,
+    ScoresRequest,
+    KeyRequest,
+    JobRequest,
+    DescribeRequest,
+    GcRequest,
+    FeedbackRequest,
+)
+"""Of the bodies that are documented."""
 
 
 def create_app(
@@ -69,49 +114,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    for routes in (
-        chat_routes,
-        stored_routes,
-        conversation_routes,
-        completion_routes,
-        response_routes,
-        route_routes,
-        live_routes,
-        embedding_routes,
-        model_routes,
-        specialist_routes,
-        catalogue_routes,
-        version_routes,
-        alias_routes,
-        canary_routes,
-        lineage_routes,
-        data_file_routes,
-        job_routes,
-        key_routes,
-        feedback_routes,
-        audit_routes,
-        maintenance_routes,
-        operation_routes,
-    ):
-        app.include_router(routes(service))
+    for routes in ROUTES:
+        app.include_router(routes)
     add_pages(app)
-    authorize(app, service.keyring, service.quotas)
-    app.openapi = openapi_with(  # type: ignore[method-assign]
-        app,
-        ChatRequest,
-        CompletionRequest,
-        ResponseRequest,
-        RouteRequest,
-        EmbeddingRequest,
-        AliasRequest,
-        RollbackRequest,
-        CanaryRequest,
-        VisibilityRequest,
-        ScoresRequest,
-        KeyRequest,
-        JobRequest,
-        DescribeRequest,
-        GcRequest,
-        FeedbackRequest,
-    )
+    serve(app, service)
+    app.openapi = openapi_with(app, *FORMS)  # type: ignore[method-assign]
     return app

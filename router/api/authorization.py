@@ -3,14 +3,15 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 
 from registry.scopes import Scope
+from router.api.serving import Served
 from router.errors import Forbidden
 from router.keyring import Caller, Keyring
-from router.quotas import Quotas
+from router.service import Service
 
-Dependency = Callable[[Request], Awaitable[Caller]]
+Dependency = Callable[[Request, Service], Awaitable[Caller]]
 
 
 async def allowed(keyring: Keyring, authorization: str | None, scope: Scope) -> Caller:
@@ -28,16 +29,14 @@ async def allowed(keyring: Keyring, authorization: str | None, scope: Scope) -> 
 
 
 def _may(scope: Scope) -> Dependency:
-    async def caller(request: Request) -> Caller:
-        keyring: Keyring = request.app.state.keyring
-        return await allowed(keyring, request.headers.get("authorization"), scope)
+    async def caller(request: Request, service: Served) -> Caller:
+        return await allowed(service.keyring, request.headers.get("authorization"), scope)
 
     return caller
 
 
-async def _asker(request: Request, caller: Annotated[Caller, Depends(_may(Scope.INFER))]) -> Caller:
-    quotas: Quotas = request.app.state.quotas
-    quotas.admit(caller)
+async def _asker(service: Served, caller: Annotated[Caller, Depends(_may(Scope.INFER))]) -> Caller:
+    service.quotas.admit(caller)
     return caller
 
 
@@ -47,8 +46,3 @@ Writer = Annotated[Caller, Depends(_may(Scope.WRITE))]
 Deployer = Annotated[Caller, Depends(_may(Scope.DEPLOY))]
 Observer = Annotated[Caller, Depends(_may(Scope.METRICS))]
 Admin = Annotated[Caller, Depends(_may(Scope.ADMIN))]
-
-
-def authorize(app: FastAPI, keyring: Keyring, quotas: Quotas) -> None:
-    """Let the endpoints of `app` ask a keyring, and count what its callers use."""
-    app.state.keyring, app.state.quotas = keyring, quotas

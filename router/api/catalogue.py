@@ -6,29 +6,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from router.api.authorization import Reader
+from router.api.serving import Served
 from router.routing.snapshot import Snapshot
 from router.routing.taxonomy import LOOKED_AT, taxonomy
-from router.service import Service
+
+routes = APIRouter(tags=["specialists"])
 
 
-def catalogue_routes(service: Service) -> APIRouter:
-    """The route, served by `service`."""
-    routes = APIRouter(tags=["specialists"])
+@routes.get("/v1/catalogue/tree")
+async def tree(
+    service: Served,
+    caller: Reader,
+    domain: str | None = None,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 10,
+) -> dict[str, Any]:
+    """What `auto` may choose from: domains, their niches, and of each the first specialists.
 
-    @routes.get("/v1/catalogue/tree")
-    async def tree(
-        caller: Reader,
-        domain: str | None = None,
-        limit: Annotated[int, Query(ge=0, le=1000)] = 10,
-    ) -> dict[str, Any]:
-        """What `auto` may choose from: domains, their niches, and of each the first specialists.
-
-        `domain` shows one only; `limit` says how many specialists a niche lists.
-        """
-        seen = service.resolver.seen_by(caller.owner)
-        return await service.maintenance.run(_tree, seen, domain, limit)
-
-    return routes
+    `domain` shows one only; `limit` says how many specialists a niche lists.
+    """
+    seen = service.resolver.seen_by(caller.owner)
+    return await service.maintenance.run(_tree, seen, domain, limit)
 
 
 def _tree(snapshot: Snapshot, domain: str | None, limit: int) -> dict[str, Any]:

@@ -10,46 +10,42 @@ from router.api.authorization import Asker
 from router.api.generation import answer_headers, counted, decide, envelope, respond
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.api.serving import Served
 from router.errors import ContextOverflow, InvalidRequest
 from router.resolver import AUTO
-from router.service import Service
 from router.wire.body import parse
 from router.wire.completion import CompletionRequest
 from router.wire.completion_writer import CompletionWriter
 from router.wire.routing_options import refuse_steps
 
+routes = APIRouter(tags=["generation"])
 
-def completion_routes(service: Service) -> APIRouter:
-    """The route, served by `service`."""
-    routes = APIRouter(tags=["generation"])
 
-    @routes.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
-    async def create_completion(request: Request, caller: Asker) -> Response:
-        """Continue a text, or several; `max_tokens` is 16 unless it is given."""
-        body = parse(await read_json(request), CompletionRequest)
-        refuse_steps(body.routing)
-        decision = await decide(service, caller, body, _turns(body))
-        sampling = await service.defaults.complete(body.sampling, decision.digest)
-        head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
-        generations = [
-            replace(each, whole=not body.stream, tenant=caller.owner)
-            for each in body.generations(head.id, decision.digest, sampling)
-        ]
-        items = generate_all(service.engine, generations)
-        most = (sampling.max_tokens or 0) * sum(each.n for each in generations)
-        try:
-            return await respond(
-                request,
-                counted(service, caller, decision, "text_completion", items, most),
-                CompletionWriter(head, body.include_usage, body.logprobs is not None),
-                answer_headers(service, caller, decision),
-                None if body.stream else body.n * len(generations),
-            )
-        except ContextOverflow as error:
-            error.param = "prompt"
-            raise
-
-    return routes
+@routes.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
+async def create_completion(service: Served, request: Request, caller: Asker) -> Response:
+    """Continue a text, or several; `max_tokens` is 16 unless it is given."""
+    body = parse(await read_json(request), CompletionRequest)
+    refuse_steps(body.routing)
+    decision = await decide(service, caller, body, _turns(body))
+    sampling = await service.defaults.complete(body.sampling, decision.digest)
+    head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
+    generations = [
+        replace(each, whole=not body.stream, tenant=caller.owner)
+        for each in body.generations(head.id, decision.digest, sampling)
+    ]
+    items = generate_all(service.engine, generations)
+    most = (sampling.max_tokens or 0) * sum(each.n for each in generations)
+    try:
+        return await respond(
+            request,
+            counted(service, caller, decision, "text_completion", items, most),
+            CompletionWriter(head, body.include_usage, body.logprobs is not None),
+            answer_headers(service, caller, decision),
+            None if body.stream else body.n * len(generations),
+        )
+    except ContextOverflow as error:
+        error.param = "prompt"
+        raise
 
 
 def _turns(body: CompletionRequest) -> list[str]:

@@ -11,8 +11,8 @@ from registry.limits import MAX_DATA_BYTES
 from router.api.authorization import Writer
 from router.api.multipart import content, read_form
 from router.api.schema import request_body
+from router.api.serving import Served
 from router.errors import InvalidRequest
-from router.service import Service
 from router.wire.data_file import shown
 from router.wire.page import page
 
@@ -28,59 +28,61 @@ FORM_BYTES = 1 << 16
 """Room for what a form says beside its file."""
 
 
-def data_file_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/files", tags=["fine-tuning"])
+routes = APIRouter(prefix="/v1/files", tags=["fine-tuning"])
 
-    @routes.post("", openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA))
-    async def upload(request: Request, caller: Writer) -> dict[str, Any]:
-        """Send a file of rows to learn from."""
-        files = service.seen_by(caller).data
-        with service.uploads.entered("uploads"):
-            form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
-            try:
-                part = _file(form)
-                return shown(await service.writing.run(_keep, files, part))
-            finally:
-                await form.close()
 
-    @routes.get("")
-    async def list_files(
-        caller: Writer,
-        purpose: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        after: str | None = None,
-        order: Literal["asc", "desc"] = "desc",
-    ) -> dict[str, Any]:
-        """A page of your files, the latest first."""
-        files, oldest_first = service.seen_by(caller).data, order == "asc"
+@routes.post("", openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA))
+async def upload(service: Served, request: Request, caller: Writer) -> dict[str, Any]:
+    """Send a file of rows to learn from."""
+    files = service.seen_by(caller).data
+    with service.uploads.entered("uploads"):
+        form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
+        try:
+            part = _file(form)
+            return shown(await service.writing.run(_keep, files, part))
+        finally:
+            await form.close()
 
-        def some() -> tuple[Any, bool]:
-            return files.list(limit, after, purpose, oldest_first=oldest_first)
 
-        found, more = await service.reading.run(some)
-        return page([shown(file) for file in found], more=more)
+@routes.get("")
+async def list_files(
+    service: Served,
+    caller: Writer,
+    purpose: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    after: str | None = None,
+    order: Literal["asc", "desc"] = "desc",
+) -> dict[str, Any]:
+    """A page of your files, the latest first."""
+    files, oldest_first = service.seen_by(caller).data, order == "asc"
 
-    @routes.get("/{identity}")
-    async def show(identity: str, caller: Writer) -> dict[str, Any]:
-        """What is known of a file."""
-        return shown(await service.reading.run(service.seen_by(caller).data.get, identity))
+    def some() -> tuple[Any, bool]:
+        return files.list(limit, after, purpose, oldest_first=oldest_first)
 
-    @routes.get("/{identity}/content")
-    async def download(identity: str, caller: Writer) -> FileResponse:
-        """A file as it was sent."""
-        files = service.seen_by(caller).data
-        file = await service.reading.run(files.get, identity)
-        path = await service.reading.run(files.path, identity)
-        return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+    found, more = await service.reading.run(some)
+    return page([shown(file) for file in found], more=more)
 
-    @routes.delete("/{identity}")
-    async def remove(identity: str, caller: Writer) -> dict[str, Any]:
-        """Forget a file; a training that is under way goes on with it."""
-        await service.writing.run(service.seen_by(caller).data.remove, identity)
-        return {"id": identity, "object": "file", "deleted": True}
 
-    return routes
+@routes.get("/{identity}")
+async def show(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """What is known of a file."""
+    return shown(await service.reading.run(service.seen_by(caller).data.get, identity))
+
+
+@routes.get("/{identity}/content")
+async def download(service: Served, identity: str, caller: Writer) -> FileResponse:
+    """A file as it was sent."""
+    files = service.seen_by(caller).data
+    file = await service.reading.run(files.get, identity)
+    path = await service.reading.run(files.path, identity)
+    return FileResponse(path, media_type="application/octet-stream", filename=file.name)
+
+
+@routes.delete("/{identity}")
+async def remove(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """Forget a file; a training that is under way goes on with it."""
+    await service.writing.run(service.seen_by(caller).data.remove, identity)
+    return {"id": identity, "object": "file", "deleted": True}
 
 
 def _file(form: FormData) -> UploadFile:

@@ -15,6 +15,7 @@ from registry.reference import parse_id
 from router.api.authorization import Writer
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.api.serving import Served
 from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service
@@ -28,70 +29,76 @@ NOBODY = "local"
 _LETTERS = string.ascii_lowercase + string.digits
 
 
-def job_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"])
+routes = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"])
 
-    @routes.post("", openapi_extra=json_body(JobRequest))
-    async def create(request: Request, caller: Writer) -> dict[str, Any]:
-        """Have a specialist trained; once it is, `fine_tuned_model` answers."""
-        body = parse(await read_json(request), JobRequest)
-        return shown(await service.writing.run(_create, service, caller, body))
 
-    @routes.get("")
-    async def list_jobs(
-        request: Request,
-        caller: Writer,
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        after: str | None = None,
-    ) -> dict[str, Any]:
-        """A page of your jobs, the latest first; `metadata[key]=value` chooses among them."""
-        jobs, wanted = service.seen_by(caller).jobs, wanted_metadata(request)
-        found, more = await service.reading.run(jobs.list, limit, after, wanted)
-        return page([shown(job) for job in found], more=more)
+@routes.post("", openapi_extra=json_body(JobRequest))
+async def create(service: Served, request: Request, caller: Writer) -> dict[str, Any]:
+    """Have a specialist trained; once it is, `fine_tuned_model` answers."""
+    body = parse(await read_json(request), JobRequest)
+    return shown(await service.writing.run(_create, service, caller, body))
 
-    @routes.get("/{identity}")
-    async def show(identity: str, caller: Writer) -> dict[str, Any]:
-        """How far a job is."""
-        return shown(await service.reading.run(service.seen_by(caller).jobs.get, identity))
 
-    @routes.post("/{identity}/cancel")
-    async def cancel(identity: str, caller: Writer) -> dict[str, Any]:
-        """End a job; what it has learnt so far is lost."""
-        return shown(await service.writing.run(service.seen_by(caller).jobs.cancel, identity))
+@routes.get("")
+async def list_jobs(
+    service: Served,
+    request: Request,
+    caller: Writer,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: str | None = None,
+) -> dict[str, Any]:
+    """A page of your jobs, the latest first; `metadata[key]=value` chooses among them."""
+    jobs, wanted = service.seen_by(caller).jobs, wanted_metadata(request)
+    found, more = await service.reading.run(jobs.list, limit, after, wanted)
+    return page([shown(job) for job in found], more=more)
 
-    @routes.post("/{identity}/pause")
-    async def pause(identity: str, caller: Writer) -> dict[str, Any]:
-        """Let a job wait."""
-        return shown(await service.writing.run(service.seen_by(caller).jobs.pause, identity))
 
-    @routes.post("/{identity}/resume")
-    async def resume(identity: str, caller: Writer) -> dict[str, Any]:
-        """Let a paused job go on from where it is."""
-        return shown(await service.writing.run(service.seen_by(caller).jobs.resume, identity))
+@routes.get("/{identity}")
+async def show(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """How far a job is."""
+    return shown(await service.reading.run(service.seen_by(caller).jobs.get, identity))
 
-    @routes.get("/{identity}/events")
-    async def events(
-        identity: str,
-        caller: Writer,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-        after: str | None = None,
-    ) -> dict[str, Any]:
-        """What there is to tell of a job, the latest first."""
-        jobs = service.seen_by(caller).jobs
-        found, more = await service.reading.run(jobs.events, identity, limit, after)
-        return page([event(told) for told in found], more=more)
 
-    @routes.get("/{identity}/checkpoints")
-    async def checkpoints(
-        identity: str, caller: Writer, limit: Annotated[int, Query(ge=1, le=100)] = 10
-    ) -> dict[str, Any]:
-        """The versions that a job left."""
-        job = await service.reading.run(service.seen_by(caller).jobs.get, identity)
-        found = [checkpoint(job, each) for each in job.outcome.get("checkpoints", [])]
-        return page(found[:limit], more=len(found) > limit)
+@routes.post("/{identity}/cancel")
+async def cancel(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """End a job; what it has learnt so far is lost."""
+    return shown(await service.writing.run(service.seen_by(caller).jobs.cancel, identity))
 
-    return routes
+
+@routes.post("/{identity}/pause")
+async def pause(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """Let a job wait."""
+    return shown(await service.writing.run(service.seen_by(caller).jobs.pause, identity))
+
+
+@routes.post("/{identity}/resume")
+async def resume(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
+    """Let a paused job go on from where it is."""
+    return shown(await service.writing.run(service.seen_by(caller).jobs.resume, identity))
+
+
+@routes.get("/{identity}/events")
+async def events(
+    service: Served,
+    identity: str,
+    caller: Writer,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    after: str | None = None,
+) -> dict[str, Any]:
+    """What there is to tell of a job, the latest first."""
+    jobs = service.seen_by(caller).jobs
+    found, more = await service.reading.run(jobs.events, identity, limit, after)
+    return page([event(told) for told in found], more=more)
+
+
+@routes.get("/{identity}/checkpoints")
+async def checkpoints(
+    service: Served, identity: str, caller: Writer, limit: Annotated[int, Query(ge=1, le=100)] = 10
+) -> dict[str, Any]:
+    """The versions that a job left."""
+    job = await service.reading.run(service.seen_by(caller).jobs.get, identity)
+    found = [checkpoint(job, each) for each in job.outcome.get("checkpoints", [])]
+    return page(found[:limit], more=len(found) > limit)
 
 
 def _create(service: Service, caller: Caller, body: JobRequest) -> Job:

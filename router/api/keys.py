@@ -9,35 +9,33 @@ from registry.quota import Quota
 from router.api.authorization import Admin
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.service import Service
+from router.api.serving import Served
 from router.wire.body import parse
 from router.wire.key import KeyRequest, shown
 
+routes = APIRouter(prefix="/v1/keys", tags=["keys"])
 
-def key_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/keys", tags=["keys"])
 
-    @routes.post("", status_code=201, openapi_extra=json_body(KeyRequest))
-    async def create(request: Request, caller: Admin) -> JSONResponse:
-        """Make a key, which only this answer shows. From the first one on everything needs one."""
-        body = parse(await read_json(request), KeyRequest)
-        keys = service.seen_by(caller).keys
-        quota = Quota(**body.quota.model_dump())
-        made, text = await service.writing.run(
-            keys.create, body.name, body.scopes, body.owner, body.expiry, quota
-        )
-        return JSONResponse(shown(made) | {"key": text}, 201, {"Cache-Control": "no-store"})
+@routes.post("", status_code=201, openapi_extra=json_body(KeyRequest))
+async def create(service: Served, request: Request, caller: Admin) -> JSONResponse:
+    """Make a key, which only this answer shows. From the first one on everything needs one."""
+    body = parse(await read_json(request), KeyRequest)
+    keys = service.seen_by(caller).keys
+    quota = Quota(**body.quota.model_dump())
+    made, text = await service.writing.run(
+        keys.create, body.name, body.scopes, body.owner, body.expiry, quota
+    )
+    return JSONResponse(shown(made) | {"key": text}, 201, {"Cache-Control": "no-store"})
 
-    @routes.get("")
-    async def list_keys(caller: Admin) -> dict[str, Any]:
-        """The keys, the latest first, revoked and expired ones too."""
-        found = await service.reading.run(service.seen_by(caller).keys.list)
-        return {"object": "list", "data": [shown(key) for key in found]}
 
-    @routes.delete("/{identity}")
-    async def revoke(identity: str, caller: Admin) -> dict[str, Any]:
-        """Refuse a key from now on, on every replica within seconds."""
-        return shown(await service.writing.run(service.seen_by(caller).keys.revoke, identity))
+@routes.get("")
+async def list_keys(service: Served, caller: Admin) -> dict[str, Any]:
+    """The keys, the latest first, revoked and expired ones too."""
+    found = await service.reading.run(service.seen_by(caller).keys.list)
+    return {"object": "list", "data": [shown(key) for key in found]}
 
-    return routes
+
+@routes.delete("/{identity}")
+async def revoke(service: Served, identity: str, caller: Admin) -> dict[str, Any]:
+    """Refuse a key from now on, on every replica within seconds."""
+    return shown(await service.writing.run(service.seen_by(caller).keys.revoke, identity))

@@ -16,6 +16,7 @@ from registry.scopes import Scope
 from router.api.authorization import allowed
 from router.api.failures import failure
 from router.api.route import shown
+from router.api.serving import Served
 from router.errors import (
     BodyTooLarge,
     Forbidden,
@@ -41,24 +42,21 @@ IDLE_SECONDS = 600.0
 """After which a forgotten page gives its place up; it may connect again."""
 
 
-def live_routes(service: Service) -> APIRouter:
-    """The route, served by `service`."""
-    routes = APIRouter(tags=["routing"])
+routes = APIRouter(tags=["routing"])
 
-    @routes.websocket("/v1/route/live")
-    async def decide_live(socket: WebSocket) -> None:
-        """Decide on the newest of the texts that come, over and over."""
-        offered = socket.scope.get("subprotocols", [])
-        await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-        with suppress(WebSocketDisconnect):
-            try:
-                with service.typing.entered("connections of people who type"):
-                    await _converse(socket, service)
-            except Overloaded as error:
-                await socket.send_json(failure(error).body)
-                await socket.close(TRY_AGAIN_LATER)
 
-    return routes
+@routes.websocket("/v1/route/live")
+async def decide_live(service: Served, socket: WebSocket) -> None:
+    """Decide on the newest of the texts that come, over and over."""
+    offered = socket.scope.get("subprotocols", [])
+    await socket.accept(PROTOCOL if PROTOCOL in offered else None)
+    with suppress(WebSocketDisconnect):
+        try:
+            with service.typing.entered("connections of people who type"):
+                await _converse(socket, service)
+        except Overloaded as error:
+            await socket.send_json(failure(error).body)
+            await socket.close(TRY_AGAIN_LATER)
 
 
 async def _converse(socket: WebSocket, service: Service) -> None:

@@ -14,36 +14,34 @@ from router.api.authorization import Admin
 from router.api.download import tar_download
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.service import Service
+from router.api.serving import Served
 from router.wire.body import parse
 from router.wire.maintenance import GcRequest
 
+routes = APIRouter(prefix="/v1/registry", tags=["operations"])
 
-def maintenance_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/registry", tags=["operations"])
 
-    @routes.get("/backup")
-    async def backup(caller: Admin) -> StreamingResponse:
-        """All that is registered in one tar file, private examples too."""
-        packed = await service.maintenance.run(_packed, service.seen_by(caller))
-        return tar_download(packed, "registry.tar")
+@routes.get("/backup")
+async def backup(service: Served, caller: Admin) -> StreamingResponse:
+    """All that is registered in one tar file, private examples too."""
+    packed = await service.maintenance.run(_packed, service.seen_by(caller))
+    return tar_download(packed, "registry.tar")
 
-    @routes.post("/verify")
-    async def verify(caller: Admin) -> dict[str, Any]:
-        """Read everything again: database, digests, lists, files."""
-        found = await service.maintenance.run(_problems, service.seen_by(caller))
-        return {"object": "verification", "ok": not found, "problems": found}
 
-    @routes.post("/gc", openapi_extra=json_body(GcRequest))
-    async def gc(request: Request, caller: Admin) -> dict[str, Any]:
-        """Give up what was retired long ago, and remove files that nobody needs."""
-        body = parse(await read_json(request), GcRequest)
-        collect = service.seen_by(caller).collect
-        found = await service.maintenance.run(collect, timedelta(days=body.days))
-        return {"object": "collection", **asdict(found)}
+@routes.post("/verify")
+async def verify(service: Served, caller: Admin) -> dict[str, Any]:
+    """Read everything again: database, digests, lists, files."""
+    found = await service.maintenance.run(_problems, service.seen_by(caller))
+    return {"object": "verification", "ok": not found, "problems": found}
 
-    return routes
+
+@routes.post("/gc", openapi_extra=json_body(GcRequest))
+async def gc(service: Served, request: Request, caller: Admin) -> dict[str, Any]:
+    """Give up what was retired long ago, and remove files that nobody needs."""
+    body = parse(await read_json(request), GcRequest)
+    collect = service.seen_by(caller).collect
+    found = await service.maintenance.run(collect, timedelta(days=body.days))
+    return {"object": "collection", **asdict(found)}
 
 
 def _problems(registry: Registry) -> list[str]:

@@ -6,34 +6,31 @@ from fastapi import APIRouter
 
 from registry.registry import Live, Version
 from router.api.authorization import Asker
+from router.api.serving import Served
 from router.resolver import AUTO
-from router.service import Service
 
 LISTED_SPECIALISTS = 200
 
 
-def model_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(tags=["models"])
-    built_in = (AUTO, service.base)
+routes = APIRouter(tags=["models"])
 
-    @routes.get("/v1/models")
-    async def list_models(caller: Asker) -> dict[str, Any]:
-        """`auto`, the base and the newest specialists; GET /v1/specialists lists them all."""
-        versions = await service.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
-        data = [_built_in(name, service.created) for name in built_in]
-        data += [_specialist(version.id, version) for version in versions]
-        return {"object": "list", "data": data}
 
-    @routes.get("/v1/models/{reference:path}")
-    async def retrieve_model(reference: str, caller: Asker) -> dict[str, Any]:
-        """One model: `auto`, the base, or a specialist by any reference to it."""
-        if reference in built_in:
-            return _built_in(reference, service.created)
-        version = await service.reading.run(service.resolver.version, reference, caller.owner)
-        return _specialist(reference, version)
+@routes.get("/v1/models")
+async def list_models(service: Served, caller: Asker) -> dict[str, Any]:
+    """`auto`, the base and the newest specialists; GET /v1/specialists lists them all."""
+    versions = await service.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
+    data = [_built_in(name, service.created) for name in (AUTO, service.base)]
+    data += [_specialist(version.id, version) for version in versions]
+    return {"object": "list", "data": data}
 
-    return routes
+
+@routes.get("/v1/models/{reference:path}")
+async def retrieve_model(service: Served, reference: str, caller: Asker) -> dict[str, Any]:
+    """One model: `auto`, the base, or a specialist by any reference to it."""
+    if reference in (AUTO, service.base):
+        return _built_in(reference, service.created)
+    version = await service.reading.run(service.resolver.version, reference, caller.owner)
+    return _specialist(reference, version)
 
 
 def _built_in(name: str, created: int) -> dict[str, Any]:

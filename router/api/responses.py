@@ -7,27 +7,23 @@ from router.api.authorization import Asker
 from router.api.conversation import converse
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.service import Service
+from router.api.serving import Served
 from router.wire.body import parse
 from router.wire.response import ResponseRequest
 from router.wire.response_writer import ResponseWriter
 
+routes = APIRouter(tags=["generation"])
 
-def response_routes(service: Service) -> APIRouter:
-    """The route, served by `service`."""
-    routes = APIRouter(tags=["generation"])
 
-    @routes.post("/v1/responses", openapi_extra=json_body(ResponseRequest))
-    async def create_response(request: Request, caller: Asker) -> Response:
-        """Answer a conversation; nothing is stored, so that each request brings all of it."""
-        body = parse(await read_json(request), ResponseRequest)
-        return await converse(
-            request,
-            service,
-            caller,
-            "response",
-            body,
-            lambda head, sampling: ResponseWriter(head, body, sampling),
-        )
-
-    return routes
+@routes.post("/v1/responses", openapi_extra=json_body(ResponseRequest))
+async def create_response(service: Served, request: Request, caller: Asker) -> Response:
+    """Answer a conversation; nothing is stored, so that each request brings all of it."""
+    body = parse(await read_json(request), ResponseRequest)
+    return await converse(
+        request,
+        service,
+        caller,
+        "response",
+        body,
+        lambda head, sampling: ResponseWriter(head, body, sampling),
+    )

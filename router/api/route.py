@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from router.api.authorization import Asker
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.api.serving import Served
 from router.keyring import Caller
 from router.routing.decision import Decision
 from router.service import Service
@@ -16,20 +17,16 @@ from router.wire.route import RouteRequest
 from router.wire.routing import routing
 from router.wire.routing_options import refuse_steps
 
+routes = APIRouter(tags=["routing"])
 
-def route_routes(service: Service) -> APIRouter:
-    """The route, served by `service`."""
-    routes = APIRouter(tags=["routing"])
 
-    @routes.post("/v1/route", openapi_extra=json_body(RouteRequest))
-    async def decide_only(request: Request, caller: Asker) -> dict[str, Any]:
-        """Say who would answer, and why; generate nothing."""
-        body = parse(await read_json(request), RouteRequest)
-        refuse_steps(body.routing)
-        decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
-        return await shown(service, caller, decision, body.explain)
-
-    return routes
+@routes.post("/v1/route", openapi_extra=json_body(RouteRequest))
+async def decide_only(service: Served, request: Request, caller: Asker) -> dict[str, Any]:
+    """Say who would answer, and why; generate nothing."""
+    body = parse(await read_json(request), RouteRequest)
+    refuse_steps(body.routing)
+    decision = await service.resolver.route(body.turns, caller.owner, body.routing.options)
+    return await shown(service, caller, decision, body.explain)
 
 
 async def shown(

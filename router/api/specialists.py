@@ -11,8 +11,8 @@ from registry.view import Visibility
 from router.api.authorization import Deployer, Reader, Writer
 from router.api.json_body import read_json
 from router.api.schema import json_body, request_body
+from router.api.serving import Served
 from router.api.upload import uploaded
-from router.service import Service
 from router.wire.body import parse
 from router.wire.specialist import VisibilityRequest, details, listed, specialist
 
@@ -29,81 +29,85 @@ UPLOAD_SCHEMA: dict[str, Any] = {
 }
 
 
-def specialist_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/specialists", tags=["specialists"])
+routes = APIRouter(prefix="/v1/specialists", tags=["specialists"])
 
-    @routes.post(
-        "", status_code=201, openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA)
-    )
-    async def register(
-        request: Request,
-        caller: Writer,
-        alias: str | None = None,
-        visibility: Visibility | None = None,
-    ) -> JSONResponse:
-        """Register an adapter; a new version answers at once.
 
-        The same content again gets a 200 and moves nothing, unless an `alias` is asked for. A new
-        specialist is private unless another `visibility` is asked for.
-        """
-        registry = service.seen_by(caller)
-        with service.uploads.entered("uploads"):
-            async with uploaded(request, service.limits) as upload:
-                registered = await service.writing.run(upload.register, registry, alias, visibility)
-        await service.refresh()
-        version, created, warnings = registered
-        aliases = await service.reading.run(registry.aliases.pointing, version.digest)
-        told = {"aliases": aliases, "warnings": warnings}
-        return JSONResponse(specialist(version) | told, 201 if created else 200)
+@routes.post("", status_code=201, openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA))
+async def register(
+    service: Served,
+    request: Request,
+    caller: Writer,
+    alias: str | None = None,
+    visibility: Visibility | None = None,
+) -> JSONResponse:
+    """Register an adapter; a new version answers at once.
 
-    @routes.get("")
-    async def list_specialists(
-        caller: Reader,
-        q: str | None = None,
-        search: str | None = None,
-        tag: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: str | None = None,
-        after: str | None = None,
-    ) -> dict[str, Any]:
-        """A page of specialists. `search` is another name for `q`, and `after` for `cursor`."""
-        registry, tagged = service.seen_by(caller), tag or None
-        text, begin = q or search or None, cursor or after or None
-        return listed(await service.reading.run(registry.search, text, tagged, begin, limit))
+    The same content again gets a 200 and moves nothing, unless an `alias` is asked for. A new
+    specialist is private unless another `visibility` is asked for.
+    """
+    registry = service.seen_by(caller)
+    with service.uploads.entered("uploads"):
+        async with uploaded(request, service.limits) as upload:
+            registered = await service.writing.run(upload.register, registry, alias, visibility)
+    await service.refresh()
+    version, created, warnings = registered
+    aliases = await service.reading.run(registry.aliases.pointing, version.digest)
+    told = {"aliases": aliases, "warnings": warnings}
+    return JSONResponse(specialist(version) | told, 201 if created else 200)
 
-    @routes.get("/{owner}/{name}")
-    async def show(owner: str, name: str, caller: Reader) -> dict[str, Any]:
-        """A specialist with its versions and aliases: its newest version if none is in service."""
-        return await service.reading.run(_details, service.seen_by(caller), f"{owner}/{name}")
 
-    @routes.delete("/{owner}/{name}")
-    async def retire(owner: str, name: str, caller: Deployer) -> dict[str, Any]:
-        """Retire a specialist: it is no longer found, listed or routed to."""
-        identity = f"{owner}/{name}"
-        await service.writing.run(service.seen_by(caller).retire, identity)
-        await service.refresh()
-        return {"id": identity, "object": "specialist", "deleted": True}
+@routes.get("")
+async def list_specialists(
+    service: Served,
+    caller: Reader,
+    q: str | None = None,
+    search: str | None = None,
+    tag: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: str | None = None,
+    after: str | None = None,
+) -> dict[str, Any]:
+    """A page of specialists. `search` is another name for `q`, and `after` for `cursor`."""
+    registry, tagged = service.seen_by(caller), tag or None
+    text, begin = q or search or None, cursor or after or None
+    return listed(await service.reading.run(registry.search, text, tagged, begin, limit))
 
-    @routes.post("/{owner}/{name}/restore")
-    async def restore(owner: str, name: str, caller: Deployer) -> dict[str, Any]:
-        """Bring a retired specialist back as it was."""
-        identity = f"{owner}/{name}"
-        registry = service.seen_by(caller)
-        await service.writing.run(registry.restore, identity)
-        await service.refresh()
-        return await service.reading.run(_details, registry, identity)
 
-    @routes.put("/{owner}/{name}/visibility", openapi_extra=json_body(VisibilityRequest))
-    async def show_to(request: Request, owner: str, name: str, caller: Deployer) -> dict[str, Any]:
-        """Say who finds a specialist besides its owner."""
-        body = parse(await read_json(request), VisibilityRequest)
-        identity = f"{owner}/{name}"
-        await service.writing.run(service.seen_by(caller).show_to, identity, body.visibility)
-        await service.refresh()
-        return {"id": identity, "object": "specialist", "visibility": body.visibility}
+@routes.get("/{owner}/{name}")
+async def show(service: Served, owner: str, name: str, caller: Reader) -> dict[str, Any]:
+    """A specialist with its versions and aliases: its newest version if none is in service."""
+    return await service.reading.run(_details, service.seen_by(caller), f"{owner}/{name}")
 
-    return routes
+
+@routes.delete("/{owner}/{name}")
+async def retire(service: Served, owner: str, name: str, caller: Deployer) -> dict[str, Any]:
+    """Retire a specialist: it is no longer found, listed or routed to."""
+    identity = f"{owner}/{name}"
+    await service.writing.run(service.seen_by(caller).retire, identity)
+    await service.refresh()
+    return {"id": identity, "object": "specialist", "deleted": True}
+
+
+@routes.post("/{owner}/{name}/restore")
+async def restore(service: Served, owner: str, name: str, caller: Deployer) -> dict[str, Any]:
+    """Bring a retired specialist back as it was."""
+    identity = f"{owner}/{name}"
+    registry = service.seen_by(caller)
+    await service.writing.run(registry.restore, identity)
+    await service.refresh()
+    return await service.reading.run(_details, registry, identity)
+
+
+@routes.put("/{owner}/{name}/visibility", openapi_extra=json_body(VisibilityRequest))
+async def show_to(
+    service: Served, request: Request, owner: str, name: str, caller: Deployer
+) -> dict[str, Any]:
+    """Say who finds a specialist besides its owner."""
+    body = parse(await read_json(request), VisibilityRequest)
+    identity = f"{owner}/{name}"
+    await service.writing.run(service.seen_by(caller).show_to, identity, body.visibility)
+    await service.refresh()
+    return {"id": identity, "object": "specialist", "visibility": body.visibility}
 
 
 def _details(registry: Registry, identity: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from router.api.authorization import Asker, Writer
 from router.api.generation import Ready
 from router.api.json_body import read_json
 from router.api.schema import json_body
+from router.api.serving import Served
 from router.engine import Usage
 from router.keyring import Caller
 from router.redaction import redacted_all
@@ -32,95 +33,98 @@ logger = logging.getLogger(__name__)
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
-def stored_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    routes = APIRouter(prefix="/v1/chat/completions", tags=["generation"])
+routes = APIRouter(prefix="/v1/chat/completions", tags=["generation"])
 
-    @routes.get("")
-    async def list_kept(
-        request: Request,
-        caller: Asker,
-        limit: Limit = 20,
-        after: str | None = None,
-        order: Literal["asc", "desc"] = "asc",
-        model: str | None = None,
-    ) -> dict[str, Any]:
-        """A page of your answers that were asked for with `store`."""
-        kept = service.seen_by(caller).conversations
-        wanted, latest_first = wanted_metadata(request), order == "desc"
-        found, more = await service.reading.run(
-            lambda: kept.list(limit, after, model, wanted, latest_first=latest_first)
+
+@routes.get("")
+async def list_kept(
+    service: Served,
+    request: Request,
+    caller: Asker,
+    limit: Limit = 20,
+    after: str | None = None,
+    order: Literal["asc", "desc"] = "asc",
+    model: str | None = None,
+) -> dict[str, Any]:
+    """A page of your answers that were asked for with `store`."""
+    kept = service.seen_by(caller).conversations
+    wanted, latest_first = wanted_metadata(request), order == "desc"
+    found, more = await service.reading.run(
+        lambda: kept.list(limit, after, model, wanted, latest_first=latest_first)
+    )
+    return page([completion(each) for each in found], more=more)
+
+
+@routes.get("/{identity}")
+async def show(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
+    """A kept answer."""
+    kept = service.seen_by(caller).conversations
+    return completion(await service.reading.run(kept.get, identity))
+
+
+@routes.get("/{identity}/messages")
+async def list_messages(
+    service: Served,
+    identity: str,
+    caller: Asker,
+    limit: Limit = 20,
+    after: str | None = None,
+    order: Literal["asc", "desc"] = "asc",
+) -> dict[str, Any]:
+    """A page of what a kept answer was to."""
+    kept = service.seen_by(caller).conversations
+    found = messages(await service.reading.run(kept.get, identity))
+    found = found if order == "asc" else found[::-1]
+    places = [at for at, each in enumerate(found, 1) if each["id"] == after]
+    rest = found[places[0] if places else 0 :]
+    return page(rest[:limit], more=len(rest) > limit)
+
+
+@routes.post("/{identity}", openapi_extra=json_body(DescribeRequest))
+async def describe(
+    service: Served, request: Request, identity: str, caller: Asker
+) -> dict[str, Any]:
+    """Put other labels on a kept answer."""
+    body = parse(await read_json(request), DescribeRequest)
+    kept = service.seen_by(caller).conversations
+    return completion(await service.writing.run(kept.describe, identity, body.metadata))
+
+
+@routes.delete("/{identity}")
+async def forget(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
+    """Forget a kept answer, and what it was to."""
+    await service.writing.run(service.seen_by(caller).conversations.remove, identity)
+    return {"id": identity, "object": "chat.completion.deleted", "deleted": True}
+
+
+conversations = APIRouter(prefix="/v1/specialists", tags=["fine-tuning"])
+
+
+@conversations.get("/{owner}/{name}/conversations")
+async def list_given(
+    service: Served,
+    owner: str,
+    name: str,
+    caller: Writer,
+    limit: Limit = 100,
+    after: str | None = None,
+    rating: Annotated[list[Rating] | None, Query()] = None,
+    since: datetime | None = None,
+    redact: bool = True,
+) -> dict[str, Any]:
+    """A page of what your specialist was asked by your keys, or by others who give it for that.
+
+    Personal data is taken out, as far as its form tells it; only of what your own keys asked
+    `redact=false` leaves it in.
+    """
+    kept = service.seen_by(caller).conversations
+    found, more = await service.reading.run(
+        lambda: kept.of_specialist(
+            f"{owner}/{name}", limit, after, ratings=rating or (), since=since, own=not redact
         )
-        return page([completion(each) for each in found], more=more)
-
-    @routes.get("/{identity}")
-    async def show(identity: str, caller: Asker) -> dict[str, Any]:
-        """A kept answer."""
-        kept = service.seen_by(caller).conversations
-        return completion(await service.reading.run(kept.get, identity))
-
-    @routes.get("/{identity}/messages")
-    async def list_messages(
-        identity: str,
-        caller: Asker,
-        limit: Limit = 20,
-        after: str | None = None,
-        order: Literal["asc", "desc"] = "asc",
-    ) -> dict[str, Any]:
-        """A page of what a kept answer was to."""
-        kept = service.seen_by(caller).conversations
-        found = messages(await service.reading.run(kept.get, identity))
-        found = found if order == "asc" else found[::-1]
-        places = [at for at, each in enumerate(found, 1) if each["id"] == after]
-        rest = found[places[0] if places else 0 :]
-        return page(rest[:limit], more=len(rest) > limit)
-
-    @routes.post("/{identity}", openapi_extra=json_body(DescribeRequest))
-    async def describe(request: Request, identity: str, caller: Asker) -> dict[str, Any]:
-        """Put other labels on a kept answer."""
-        body = parse(await read_json(request), DescribeRequest)
-        kept = service.seen_by(caller).conversations
-        return completion(await service.writing.run(kept.describe, identity, body.metadata))
-
-    @routes.delete("/{identity}")
-    async def forget(identity: str, caller: Asker) -> dict[str, Any]:
-        """Forget a kept answer, and what it was to."""
-        await service.writing.run(service.seen_by(caller).conversations.remove, identity)
-        return {"id": identity, "object": "chat.completion.deleted", "deleted": True}
-
-    return routes
-
-
-def conversation_routes(service: Service) -> APIRouter:
-    """What a specialist's owner may learn from, served by `service`."""
-    routes = APIRouter(prefix="/v1/specialists", tags=["fine-tuning"])
-
-    @routes.get("/{owner}/{name}/conversations")
-    async def list_given(
-        owner: str,
-        name: str,
-        caller: Writer,
-        limit: Limit = 100,
-        after: str | None = None,
-        rating: Annotated[list[Rating] | None, Query()] = None,
-        since: datetime | None = None,
-        redact: bool = True,
-    ) -> dict[str, Any]:
-        """A page of what your specialist was asked by your keys, or by others who give it for that.
-
-        Personal data is taken out, as far as its form tells it; only of what your own keys asked
-        `redact=false` leaves it in.
-        """
-        kept = service.seen_by(caller).conversations
-        found, more = await service.reading.run(
-            lambda: kept.of_specialist(
-                f"{owner}/{name}", limit, after, ratings=rating or (), since=since, own=not redact
-            )
-        )
-        cleaned: Callable[[Any], Any] = redacted_all if redact else (lambda value: value)
-        return page([learnable(each, cleaned) for each in found], more=more)
-
-    return routes
+    )
+    cleaned: Callable[[Any], Any] = redacted_all if redact else (lambda value: value)
+    return page([learnable(each, cleaned) for each in found], more=more)
 
 
 async def kept(

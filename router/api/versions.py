@@ -12,43 +12,45 @@ from router.api.authorization import Admin, Deployer, Reader
 from router.api.download import tar_download
 from router.api.json_body import read_json
 from router.api.schema import json_body
-from router.service import Service
+from router.api.serving import Served
 from router.wire.body import parse
 from router.wire.specialist import ScoresRequest, scored, specialist
 
+PREFIX = "/v1/specialists/{owner}/{name}/versions/{number}"
+routes = APIRouter(prefix=PREFIX, tags=["specialists"])
 
-def version_routes(service: Service) -> APIRouter:
-    """The routes, served by `service`."""
-    prefix = "/v1/specialists/{owner}/{name}/versions/{number}"
-    routes = APIRouter(prefix=prefix, tags=["specialists"])
 
-    @routes.post("/release")
-    async def release(owner: str, name: str, number: int, caller: Admin) -> dict[str, Any]:
-        """Let a quarantined version be served; promote it then."""
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        registry = service.seen_by(caller)
-        return specialist(await service.writing.run(registry.release, reference))
+@routes.post("/release")
+async def release(
+    service: Served, owner: str, name: str, number: int, caller: Admin
+) -> dict[str, Any]:
+    """Let a quarantined version be served; promote it then."""
+    reference = parse_reference(f"{owner}/{name}@{number}")
+    registry = service.seen_by(caller)
+    return specialist(await service.writing.run(registry.release, reference))
 
-    @routes.post("/scores", openapi_extra=json_body(ScoresRequest))
-    async def score(
-        request: Request, owner: str, name: str, number: int, caller: Deployer
-    ) -> dict[str, Any]:
-        """Note held-out scores of a version, which the gates before aliases go by."""
-        body = parse(await read_json(request), ScoresRequest)
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        registry = service.seen_by(caller)
-        version = await service.writing.run(registry.score, reference, body.scores)
-        found = await service.reading.run(registry.scores, version)
-        return {"id": version.id, "version": version.number, "evaluation": scored(found)}
 
-    @routes.get("/bundle")
-    async def export(owner: str, name: str, number: int, caller: Reader) -> StreamingResponse:
-        """A version of yours as one file: card, private examples, config and weights."""
-        reference = parse_reference(f"{owner}/{name}@{number}")
-        packed = await service.reading.run(_packed, service.seen_by(caller), reference)
-        return tar_download(packed, f"{owner}-{name}-{number}.tar")
+@routes.post("/scores", openapi_extra=json_body(ScoresRequest))
+async def score(
+    service: Served, request: Request, owner: str, name: str, number: int, caller: Deployer
+) -> dict[str, Any]:
+    """Note held-out scores of a version, which the gates before aliases go by."""
+    body = parse(await read_json(request), ScoresRequest)
+    reference = parse_reference(f"{owner}/{name}@{number}")
+    registry = service.seen_by(caller)
+    version = await service.writing.run(registry.score, reference, body.scores)
+    found = await service.reading.run(registry.scores, version)
+    return {"id": version.id, "version": version.number, "evaluation": scored(found)}
 
-    return routes
+
+@routes.get("/bundle")
+async def export(
+    service: Served, owner: str, name: str, number: int, caller: Reader
+) -> StreamingResponse:
+    """A version of yours as one file: card, private examples, config and weights."""
+    reference = parse_reference(f"{owner}/{name}@{number}")
+    packed = await service.reading.run(_packed, service.seen_by(caller), reference)
+    return tar_download(packed, f"{owner}-{name}-{number}.tar")
 
 
 def _packed(registry: Registry, reference: Reference) -> IO[bytes]:

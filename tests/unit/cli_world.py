@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import homes
 import tiny_adapter
 from web import serve
 
@@ -47,7 +48,7 @@ class Live:
 @contextmanager
 def live(home: Path, base: BaseSpec = tiny_adapter.BASE) -> Iterator[Live]:
     """Myriad's own API over a scripted engine, with two specialists when the base is the tiny."""
-    registry = Registry.open(home, base)
+    registry = homes.open_registry(home, base)
     if base is tiny_adapter.BASE:
         for seed, fields in enumerate((COACH, PIRATE)):
             card = tiny_adapter.card(**fields)

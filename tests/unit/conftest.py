@@ -4,14 +4,13 @@ Tiny products gain nothing from more, and on a busy machine threads that wait fo
 a hundred times what they compute.
 """
 
-import shutil
+from functools import cache
 
+import homes
 import on_postgres
 import pytest
 import torch
-from tiny_adapter import BASE
-
-from registry.registry import Registry
+import typer.main
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,23 +36,22 @@ def _one_thread():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_command():
+    """To put all commands together takes longer than most of them, and is done once a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture
 def home(tmp_path):
     return tmp_path / "home"
 
 
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory):
-    """A home with a registry and nothing in it: to copy it takes less than to migrate another."""
-    home = tmp_path_factory.mktemp("empty") / "home"
-    Registry.open(home, BASE).close()
-    return home
-
-
 @pytest.fixture
-def registry(home, empty_home):
+def registry(home):
     """An empty registry in `home`, for the tiny base."""
-    shutil.copytree(empty_home, home)
-    registry = Registry.open(home, BASE)
+    registry = homes.open_registry(home)
     yield registry
     registry.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import tiny_adapter
+from homes import open_registry
 from web import serve
 
 from registry.registry import Registry
@@ -27,10 +28,6 @@ def register(registry: Registry, id: str = "ada/coach", seed: int = 0, **fields)
     card = tiny_adapter.card(id, **fields)
     config, weights = tiny_adapter.config(), tiny_adapter.weights(seed=seed)
     return registry.register(card, config, weights)[0]
-
-
-def open_registry(home: Path) -> Registry:
-    return Registry.open(home, tiny_adapter.BASE)
 
 
 @contextmanager

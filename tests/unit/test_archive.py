@@ -6,6 +6,7 @@ import stat
 import tarfile
 import threading
 
+import homes
 import pytest
 from cli_world import myriad
 from tiny_adapter import BASE, card, config, weights
@@ -21,7 +22,7 @@ COACH = "ada/coach"
 @pytest.fixture
 def home(tmp_path):
     """Three versions of one specialist, one of them a candidate; a retired one."""
-    registry = Registry.open(tmp_path / "home", BASE)
+    registry = homes.open_registry(tmp_path / "home")
     for seed in range(3):
         fields = {"private_examples": ["what I asked"], "tags": ["pay"]}
         registry.register(card(COACH, **fields), config(), weights(seed=seed))

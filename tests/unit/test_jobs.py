@@ -1,11 +1,11 @@
 """Files and jobs: whose they are, who trains next, and that no trainer's word outlives its hold."""
 
-import shutil
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import homes
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -264,7 +264,6 @@ def test_a_backup_holds_them(registry, home, tmp_path):
 class JobsMachine(RuleBasedStateMachine):
     """Whatever askers and trainers do: what ended stays, and one at most holds a job."""
 
-    empty: Path
     asked = Bundle("asked")
     held = Bundle("held")
 
@@ -272,8 +271,7 @@ class JobsMachine(RuleBasedStateMachine):
         super().__init__()
         self.homes = ExitStack()
         home = Path(self.homes.enter_context(TemporaryDirectory())) / "home"
-        shutil.copytree(self.empty, home)
-        self.made = Registry.open(home, BASE)
+        self.made = homes.open_registry(home)
         self.homes.callback(self.made.close)
         self.file = self.made.data.add("rows.jsonl", ROWS).id
         self.ended: dict[str, Status] = {}
@@ -340,10 +338,9 @@ class JobsMachine(RuleBasedStateMachine):
                 assert job.ended is None
 
 
-def test_askers_and_trainers_in_any_order(empty_home):
-    machine = type("Machine", (JobsMachine,), {"empty": empty_home})
+def test_askers_and_trainers_in_any_order():
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=15, stateful_step_count=15, deadline=None)
+        JobsMachine, settings=settings(max_examples=15, stateful_step_count=15, deadline=None)
     )
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import homes
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -85,7 +86,7 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.folder = TemporaryDirectory()
         self.home = Path(self.folder.name, "home")
-        self.registries = [Registry.open(self.home, BASE) for _ in range(2)]
+        self.registries = [homes.open_registry(self.home), Registry.open(self.home, BASE)]
         self.known: dict[str, Specialist] = {}
         self.generation = 0
 

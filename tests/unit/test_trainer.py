@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import homes
 import pytest
 from tiny import tiny_base
 
@@ -13,7 +14,6 @@ from registry.errors import StorageError
 from registry.job import Status, Task
 from registry.quota import Quota
 from registry.reference import parse_id
-from registry.registry import Registry
 from specialists.errors import TrainingStopped
 from specialists.training import finetune, making, pulse, trainer
 from specialists.training.checkpoint import Checkpoint
@@ -42,7 +42,7 @@ def base(tmp_path_factory):
 def registry(base, tmp_path, monkeypatch):
     monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
     spec = BaseSpec.from_folder(base.folder, base.name)
-    registry = Registry.open(tmp_path / "home", spec)
+    registry = homes.open_registry(tmp_path / "home", spec)
     yield registry
     registry.close()
 

@@ -1,10 +1,10 @@
 """A version on trial that does worse than the one in service is taken back by itself."""
 
 import dataclasses
-import shutil
 import sqlite3
 from contextlib import closing
 
+import homes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,8 +99,8 @@ def test_each_alias_has_a_trial_of_its_own(registry, digests):
 
 
 @pytest.mark.sqlite
-def test_trials_of_an_older_release_are_those_of_prod(home, empty_home):
-    shutil.copytree(empty_home, home)
+def test_trials_of_an_older_release_are_those_of_prod(home):
+    homes.fill(home)
     rewind(home, "0016")
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("INSERT INTO specialists (id, name) VALUES ('ada/x', 'x')")
