@@ -236,11 +236,12 @@ class Client:
         """Have a specialist trained."""
         return self._object("POST", "/v1/fine_tuning/jobs", json=fields)
 
-    def conversations(self, specialist: str, asked: Mapping[str, Any]) -> Iterator[Json]:
-        """What a specialist was asked that its owner may learn from, the oldest first."""
+    def conversations(self, specialist: str | None, asked: Mapping[str, Any]) -> Iterator[Json]:
+        """What a specialist, or the base, was asked that you may learn from, the oldest first."""
         query = dict(asked)
+        whose = "base" if specialist is None else f"specialists/{specialist}"
+        path = f"/v1/{whose}/conversations"
         while True:
-            path = f"/v1/specialists/{specialist}/conversations"
             found = self._object("GET", path, params=query)
             yield from found["data"]
             if not found["has_more"]:

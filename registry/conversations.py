@@ -1,7 +1,8 @@
 """Conversations that whoever asked wanted kept: requests, answers, and what people think of them.
 
 They are their asker's. Of a specialist's its owner sees those of their own keys, and those that
-their askers gave for training; edits of answers count where they are the owner's own.
+their askers gave for training; edits of answers count where they are the owner's own, or of the
+base's answers the asker's.
 """
 
 import json
@@ -39,7 +40,8 @@ class Conversation:
         created: when it was answered, in UTC.
         specialist: who answered; None for the base.
         rating: what somebody thinks of it.
-        correction: what its specialist's owner wants said in its place.
+        correction: what is to be said in its place: by its specialist's owner, or of an answer of
+            the base by its asker.
     """
 
     id: str
@@ -144,16 +146,43 @@ class Conversations:
             UnknownObject: there is none `after` which to go on.
         """
         self._view.require_own(parse_id(specialist))
-        wanted = self._own() if own else self._given()
-        wanted &= conversations.c.specialist == specialist
+        seen = self._own() if own else self._given()
+        seen &= conversations.c.specialist == specialist
+        return self._answered(seen, limit, after, ratings, since)
+
+    def of_base(
+        self,
+        limit: int,
+        after: str | None = None,
+        *,
+        ratings: Collection[Rating] = (),
+        since: datetime | None = None,
+    ) -> tuple[Sequence[Conversation], bool]:
+        """Some of the owner's that the base answered, the oldest first; see `of_specialist`.
+
+        Raises:
+            UnknownObject: there is none `after` which to go on.
+        """
+        seen = self._own() & conversations.c.specialist.is_(None)
+        return self._answered(seen, limit, after, ratings, since)
+
+    def _answered(
+        self,
+        seen: ColumnElement[bool],
+        limit: int,
+        after: str | None,
+        ratings: Collection[Rating],
+        since: datetime | None,
+    ) -> tuple[Sequence[Conversation], bool]:
+        wanted = seen
         if ratings:
             wanted &= feedback.c.rating.in_(ratings)
         if since is not None:
             wanted &= conversations.c.created >= as_held(since)
         with self._database.read() as connection:
             if after is not None:
-                named = conversations.c.id == after, conversations.c.specialist == specialist
-                last = connection.scalar(select(conversations.c.seq).where(*named))
+                named = select(conversations.c.seq).where(conversations.c.id == after, seen)
+                last = connection.scalar(named)
                 if last is None:
                     raise UnknownObject("conversation", after)
                 wanted &= conversations.c.seq > last
@@ -232,10 +261,11 @@ def _conversation(row: Row[Any]) -> Conversation:
         created=aware(row.created),
         specialist=row.specialist,
         rating=None if row.rating is None else Rating(row.rating),
-        correction=row.correction if _is_the_owners(row) else None,
+        correction=row.correction if row.editor in (None, _editor(row)) else None,
     )
 
 
-def _is_the_owners(row: Row[Any]) -> bool:
-    """Whether an edit is by the owner of the specialist; without keys there is only one."""
-    return row.specialist is not None and row.editor in (None, parse_id(row.specialist).owner)
+def _editor(row: Row[Any]) -> str | None:
+    """Whose edits count: the specialist's owner's, or of the base's answers the asker's."""
+    asker: str | None = row.owner
+    return asker if row.specialist is None else parse_id(row.specialist).owner

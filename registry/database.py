@@ -15,7 +15,7 @@ from registry.sqlite import sqlite_backend
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0021"
+REVISION = "0022"
 
 
 class Database:

@@ -142,7 +142,7 @@ feedback = Table(
     "feedback",
     metadata,
     Column("answer", line(100), primary_key=True),
-    Column("version", ForeignKey(versions.c.id), nullable=False),
+    Column("version", ForeignKey(versions.c.id)),  # none: it was the base's
     Column("rating", line(8), nullable=False),
     Column("correction", Text),
     Column("created", DateTime, nullable=False),  # UTC

@@ -17,7 +17,7 @@ from registry.database import Database
 from registry.errors import UnknownAnswer
 from registry.rating import Rating
 from registry.reference import parse_id
-from registry.tables import canaries, feedback, outcomes, secrets, versions
+from registry.tables import canaries, conversations, feedback, outcomes, secrets, versions
 
 MAX_CORRECTION = 100_000
 _ANSWERS = "answers"
@@ -122,25 +122,43 @@ class Trials:
             version = connection.execute(queries.beginning_with(prefix)).one_or_none()
             if version is None:
                 raise UnknownAnswer(answer)
-            edit = correction, self._owner
-            if self._owner not in (None, parse_id(version.specialist).owner):
-                edit = _owners_edit(connection, answer, version.specialist) or edit
-            connection.execute(delete(feedback).where(feedback.c.answer == answer))
-            said = {"rating": rating, "correction": edit[0], "owner": edit[1], "created": now()}
-            connection.execute(insert(feedback).values(answer=answer, version=version.id, **said))
+            editor = parse_id(version.specialist).owner
+            self._note(connection, answer, version.id, (rating, correction), editor)
             _judge(connection, version.specialist)
         return version.specialist, version.number
 
+    def rate_base(self, answer: str, rating: Rating, correction: str | None = None) -> None:
+        """Keep what somebody thinks of an answer of the base; see `rate`.
 
-def _owners_edit(
-    connection: Connection, answer: str, specialist: str
-) -> tuple[str | None, str | None] | None:
-    """What a specialist's owner wants said in an answer's place, if they said it."""
+        An edit by whoever asked stays, if the conversation was kept, until they say otherwise.
+        """
+        asker = select(conversations.c.owner).where(conversations.c.id == answer)
+        with self._database.write() as connection:
+            editor = connection.scalar(asker)
+            self._note(connection, answer, None, (rating, correction), editor)
+
+    def _note(
+        self,
+        connection: Connection,
+        answer: str,
+        version: int | None,
+        said: tuple[Rating, str | None],
+        editor: str | None,
+    ) -> None:
+        """Note a rating and an edit; of others' edits only the `editor`'s stay as they are."""
+        rating, *edit = *said, self._owner
+        if self._owner not in (None, editor):
+            edit = _edit_by(connection, editor, answer) or edit
+        connection.execute(delete(feedback).where(feedback.c.answer == answer))
+        values = {"rating": rating, "correction": edit[0], "owner": edit[1], "created": now()}
+        connection.execute(insert(feedback).values(answer=answer, version=version, **values))
+
+
+def _edit_by(connection: Connection, editor: str | None, answer: str) -> list[str | None] | None:
+    """What the editor wants said in an answer's place, if they said it."""
     said = select(feedback.c.correction, feedback.c.owner).where(feedback.c.answer == answer)
     row = connection.execute(said.where(feedback.c.correction.is_not(None))).one_or_none()
-    if row is None or row.owner != parse_id(specialist).owner:
-        return None
-    return row.correction, row.owner
+    return None if row is None or editor is None or row.owner != editor else list(row)
 
 
 def records(connection: Connection, specialist: str, alias: str) -> list[Record]:

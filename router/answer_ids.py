@@ -1,14 +1,23 @@
-"""Ids of answers: they say which version gave one, and nobody else can make them up."""
+"""Ids of answers: they say which version gave one, or that none did; nobody else makes them up."""
 
 import hashlib
 import hmac
 import re
 import secrets
+from dataclasses import dataclass
 
 _NONCE, _DIGEST, _MARK = 8, 16, 8
 _FORM = re.compile(
     r"(?P<prefix>[a-z]+)-(?P<nonce>[0-9a-f]{16})(?P<digest>[0-9a-f]{32})(?P<mark>[0-9a-f]{16})"
 )
+_NO_VERSION = "0" * (2 * _DIGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an id says: how the digest of the version begins that answered; None is the base."""
+
+    digest: str | None
 
 
 class AnswerIds:
@@ -19,19 +28,19 @@ class AnswerIds:
 
     def make(self, prefix: str, digest: str | None) -> str:
         """A fresh id such as `chatcmpl-…`, of an answer of a version, or of the base (None)."""
-        nonce = secrets.token_hex(_NONCE)
-        if digest is None:
-            return f"{prefix}-{nonce}{secrets.token_hex(_DIGEST + _MARK)}"
-        content = nonce + digest.removeprefix("sha256:")[: 2 * _DIGEST]
+        version = (digest or _NO_VERSION).removeprefix("sha256:")[: 2 * _DIGEST]
+        content = secrets.token_hex(_NONCE) + version
         return f"{prefix}-{content}{self._mark(content)}"
 
-    def digest_of(self, text: str) -> str | None:
-        """The beginning of the digest of the version that gave this answer; None for others."""
+    def read(self, text: str) -> Answered | None:
+        """Whose answer has this id; None if none of ours."""
         match = _FORM.fullmatch(text)
         if match is None:
             return None
-        mark = self._mark(match["nonce"] + match["digest"])
-        return f"sha256:{match['digest']}" if hmac.compare_digest(mark, match["mark"]) else None
+        mark, digest = self._mark(match["nonce"] + match["digest"]), match["digest"]
+        if not hmac.compare_digest(mark, match["mark"]):
+            return None
+        return Answered(None if digest == _NO_VERSION else f"sha256:{digest}")
 
     def _mark(self, content: str) -> str:
         made = hmac.new(self._secret, content.encode(), hashlib.sha256)

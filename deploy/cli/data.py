@@ -10,7 +10,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
+from deploy.cli.options import AsJson, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, printable, table
 from registry.effort import Effort
 
@@ -64,10 +64,15 @@ def check(
 
 @app.command("from-traffic")
 def from_traffic(
-    specialist: SpecialistId,
     target: Annotated[
         Path, typer.Option("--output", dir_okay=False, help="The file of rows to be written.")
     ],
+    specialist: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OWNER/NAME", help="Without: what you asked and no specialist answered."
+        ),
+    ] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Preference pairs of edits and what was answered.")
     ] = False,
@@ -86,10 +91,10 @@ def from_traffic(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make rows of what a specialist was asked with `store`, by what people thought of it."""
+    """Make rows of what was asked with `store`, by what people thought of the answers."""
     from specialists.training import traffic
 
-    output, name = Output(as_json), id_of(specialist)
+    output, name = Output(as_json), None if specialist is None else id_of(specialist)
     asked = {"redact": redact} | ({} if since is None else {"since": since.isoformat()})
     with connect(url) as client:
         given = client.conversations(name, asked)

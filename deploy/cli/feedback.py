@@ -21,4 +21,5 @@ def feedback(
     fields = {"id": answer, "rating": rating, "correction": correction}
     with connect(url) as client:
         done = client.rate(fields)
-    output.show(done, f"{done['specialist']}@{done['version']}: {done['rating']}")
+    who = f"{done['specialist']}@{done['version']}" if done["specialist"] else "the base"
+    output.show(done, f"{who}: {done['rating']}")

@@ -20,13 +20,14 @@ async def rate(service: Served, request: Request, caller: Asker) -> dict[str, An
     """Say what you think of an answer; a version on trial that does worse is taken back."""
     body = parse(await read_json(request), FeedbackRequest)
     ids = await service.answer_ids()
-    digest = ids.digest_of(body.id)
-    if digest is None:
+    answered = ids.read(body.id)
+    if answered is None:
         raise UnknownAnswer(body.id)
-    trials = service.seen_by(caller).trials
-    specialist, version = await service.writing.run(
-        trials.rate, body.id, digest, body.rating, body.correction
-    )
-    await service.refresh()
     rated = {"id": body.id, "object": "feedback", "rating": body.rating}
+    trials, said = service.seen_by(caller).trials, (body.rating, body.correction)
+    if answered.digest is None:
+        await service.writing.run(trials.rate_base, body.id, *said)
+        return rated | {"specialist": None, "version": None}
+    specialist, version = await service.writing.run(trials.rate, body.id, answered.digest, *said)
+    await service.refresh()
     return rated | {"specialist": specialist, "version": version}

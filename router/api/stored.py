@@ -1,7 +1,7 @@
 """`/v1/chat/completions`, once they are answered: those that were asked to be kept."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ from router.wire.writer import Writer as AnswerWriter
 logger = logging.getLogger(__name__)
 
 Limit = Annotated[int, Query(ge=1, le=100)]
+Ratings = Annotated[list[Rating] | None, Query()]
 
 
 routes = APIRouter(prefix="/v1/chat/completions", tags=["generation"])
@@ -97,10 +98,28 @@ async def forget(service: Served, identity: str, caller: Asker) -> dict[str, Any
     return {"id": identity, "object": "chat.completion.deleted", "deleted": True}
 
 
-conversations = APIRouter(prefix="/v1/specialists", tags=["fine-tuning"])
+conversations = APIRouter(prefix="/v1", tags=["fine-tuning"])
 
 
-@conversations.get("/{owner}/{name}/conversations")
+@conversations.get("/base/conversations")
+async def list_of_base(
+    service: Served,
+    caller: Writer,
+    limit: Limit = 100,
+    after: str | None = None,
+    rating: Ratings = None,
+    since: datetime | None = None,
+    redact: bool = True,
+) -> dict[str, Any]:
+    """A page of what your keys asked and no specialist answered, without personal data."""
+    kept = service.seen_by(caller).conversations
+    found, more = await service.reading.run(
+        lambda: kept.of_base(limit, after, ratings=rating or (), since=since)
+    )
+    return _learnable(found, more=more, redact=redact)
+
+
+@conversations.get("/specialists/{owner}/{name}/conversations")
 async def list_given(
     service: Served,
     owner: str,
@@ -108,7 +127,7 @@ async def list_given(
     caller: Writer,
     limit: Limit = 100,
     after: str | None = None,
-    rating: Annotated[list[Rating] | None, Query()] = None,
+    rating: Ratings = None,
     since: datetime | None = None,
     redact: bool = True,
 ) -> dict[str, Any]:
@@ -123,6 +142,10 @@ async def list_given(
             f"{owner}/{name}", limit, after, ratings=rating or (), since=since, own=not redact
         )
     )
+    return _learnable(found, more=more, redact=redact)
+
+
+def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> dict[str, Any]:
     cleaned: Callable[[Any], Any] = redacted_all if redact else (lambda value: value)
     return page([learnable(each, cleaned) for each in found], more=more)
 

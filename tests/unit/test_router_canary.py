@@ -216,7 +216,7 @@ def test_answers_are_rated_by_their_ids(client, path):
 
 def test_what_is_no_answer_is_not_rated(client):
     base = client.post("/v1/completions", json={"model": BASE, "prompt": "dog"}).json()["id"]
-    for answer in (base, "chatcmpl-1", ""):
+    for answer in (f"{base[:-1]}{(int(base[-1], 16) + 1) % 16:x}", "chatcmpl-1", ""):
         refused = client.post("/v1/feedback", json={"id": answer, "rating": "good"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "answer_not_found")
     for wrong in ({"rating": "fine"}, {"id": base}, {"id": base, "rating": "bad", "stars": 5}):

@@ -237,6 +237,44 @@ def test_only_the_owners_edits_are_learnt_and_nobody_undoes_them(people):
     assert learnable(ada)[0]["correction"] is None
 
 
+def of_base(client, **query):
+    return client.get("/base/conversations", cast_to=object, options={"params": query})["data"]
+
+
+def test_answers_of_the_base_are_rated_and_learnt_from(client):
+    ask(client)
+    ids = [ask(client, f"{n}, mail me at ada@sea.org", model=BASE).id for n in range(3)]
+    rate(client, ids[0], "good")
+    rate(client, ids[1], "bad", "Gladly.")
+    found = of_base(client)
+    assert [each["id"] for each in found] == ids
+    assert [each["rating"] for each in found] == ["good", "bad", None]
+    assert [each["correction"] for each in found] == [None, "Gladly.", None]
+    assert {each["specialist"] for each in found} == {None}
+    assert found[0]["request"]["messages"][0]["content"] == "0, mail me at [email]"
+    assert "ada@sea.org" in str(of_base(client, redact=False))
+    assert [each["id"] for each in of_base(client, rating="bad")] == ids[1:2]
+    assert [each["id"] for each in of_base(client, limit=1, after=ids[1])] == ids[2:]
+    assert refused(of_base, client, after="x")[0] == 404
+    answer = client.post(
+        "/feedback", cast_to=object, body={"id": ids[0], "rating": "bad", "correction": None}
+    )
+    assert (answer["specialist"], answer["version"], answer["rating"]) == (None, None, "bad")
+
+
+def test_of_the_bases_answers_only_the_askers_edits_are_learnt(people):
+    ada, bob = people["ada"], people["bob"]
+    sent = ask(bob, model=BASE, metadata={"consent": "training"})
+    rate(ada, sent.id, "bad", "poison")
+    assert [each["correction"] for each in of_base(bob)] == [None]
+    rate(bob, sent.id, "bad", "Gladly.")
+    rate(ada, sent.id, "good", "poison")
+    [found] = of_base(bob)
+    assert (found["rating"], found["correction"]) == ("good", "Gladly.")
+    assert of_base(ada) == []
+    assert [each["id"] for each in of_base(people["admin"])] == [sent.id]
+
+
 # What is personal
 
 
@@ -367,3 +405,18 @@ def test_traffic_becomes_rows_with_one_command(tmp_path, monkeypatch):
         assert "ada@sea.org" in (tmp_path / "plain.jsonl").read_text()
         ran = myriad(*command, "none.jsonl", "--since", "2999-01-01")
         assert (ran.code, "nothing was kept" in ran.err) == (1, True)
+
+
+def test_what_no_specialist_answered_becomes_rows_with_one_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with live(tmp_path / "server") as server:
+        monkeypatch.setenv("MYRIAD_URL", server.url)
+        with connected(server.url) as client:
+            ask(client, "not this", "ada/coach")
+            answers = [ask(client, f"thing {n}", BASE) for n in range(2)]
+        ran = myriad("feedback", answers[0].id, "bad", "--correction", "A thing.")
+        assert (ran.code, ran.out) == (0, "the base: bad\n")
+        ran = myriad("data", "from-traffic", "--output", "rows.jsonl", "--json")
+        assert json.loads(ran.out)["left_out"] == {"not rated": 1}
+    [row] = rows_of((tmp_path / "rows.jsonl").read_bytes(), "rows")
+    assert (row.first_request, row.answer.content) == ("thing 0", "A thing.")

@@ -16,7 +16,7 @@ from registry.errors import UnknownAnswer, UnknownSpecialist
 from registry.rating import Rating
 from registry.registry import Registry
 from registry.trials import Guard, Tally
-from router.answer_ids import AnswerIds
+from router.answer_ids import Answered, AnswerIds
 
 COACH = "ada/coach"
 GUARD = Guard(margin=0.2, least=10)
@@ -159,6 +159,19 @@ def shared(tmp_path_factory):
     registry.close()
 
 
+@pytest.mark.sqlite
+def test_ratings_of_an_older_release_are_kept(registry, home):
+    version, _ = registry.register(card(COACH), config(), weights())
+    registry.trials.rate("chatcmpl-1", version.digest, Rating.GOOD)
+    registry.close()
+    rewind(home, "0021")
+    with closing(Registry.open(home, BASE)) as registry:
+        registry.trials.rate_base("chatcmpl-2", Rating.BAD)
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        said = connection.execute("SELECT answer, version, rating FROM feedback").fetchall()
+    assert said == [("chatcmpl-1", 1, "good"), ("chatcmpl-2", None, "bad")]
+
+
 def test_all_who_open_it_have_one_secret(registry, home):
     other = Registry.open(home, BASE)
     assert other.trials.secret() == registry.trials.secret()
@@ -170,18 +183,19 @@ def test_an_id_says_which_version_answered_and_cannot_be_made_up():
     digest = "sha256:" + "0123456789abcdef" * 4
     ids = AnswerIds(b"secret")
     made = ids.make("chatcmpl", digest)
-    assert digest.startswith(ids.digest_of(made))
-    assert len(ids.digest_of(made)) == len("sha256:") + 32
+    assert digest.startswith(ids.read(made).digest)
+    assert len(ids.read(made).digest) == len("sha256:") + 32
     assert made != ids.make("chatcmpl", digest)
-    assert AnswerIds(b"other").digest_of(made) is None
+    assert AnswerIds(b"other").read(made) is None
     base = ids.make("chatcmpl", None)
     assert len(base) == len(made)
-    assert ids.digest_of(base) is None
-    for at in range(len("chatcmpl-"), len(made)):
-        changed = made[:at] + ("0" if made[at] != "0" else "1") + made[at + 1 :]
-        assert ids.digest_of(changed) is None
+    assert ids.read(base) == Answered(None)
+    for answer in made, base:
+        for at in range(len("chatcmpl-"), len(answer)):
+            changed = answer[:at] + ("0" if answer[at] != "0" else "1") + answer[at + 1 :]
+            assert ids.read(changed) is None
 
 
 @given(st.text())
 def test_any_text_is_no_answer(text):
-    assert AnswerIds(b"secret").digest_of(text) is None
+    assert AnswerIds(b"secret").read(text) is None
