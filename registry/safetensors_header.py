@@ -52,19 +52,40 @@ def read_header(data: Buffer) -> dict[str, Tensor]:
     Raises:
         InvalidAdapter: it is no safetensors file, is truncated, or its header is inconsistent.
     """
-    length = _header_length(data)
+    return parse_header(header_of(data), len(data))
+
+
+def header_of(data: Buffer) -> bytes:
+    """The header of a safetensors file, with the length before it.
+
+    Raises:
+        InvalidAdapter: it is no safetensors file, or is truncated.
+    """
+    return bytes(data[: 8 + _header_length(data)])
+
+
+def parse_header(head: bytes, size: int) -> dict[str, Tensor]:
+    """The tensors that a header names; see `read_header`.
+
+    Args:
+        head: the header, with the length before it.
+        size: the whole file's, in bytes.
+
+    Raises:
+        InvalidAdapter: it is inconsistent.
+    """
     try:
-        header = strict_json.loads(data[8 : 8 + length])
+        header = strict_json.loads(head[8:])
     except ValueError as error:
         raise _refusal(f"the header is not valid JSON: {error}.") from None
     if not isinstance(header, dict):
         raise _refusal("the header is not a JSON object.")
-    if _SURROGATE.search(data[8 : 8 + length]):
+    if _SURROGATE.search(head, 8):
         _check_surrogates(header)
     _check_metadata(header.pop("__metadata__", {}))
-    tensors = [_tensor(name, entry, 8 + length) for name, entry in header.items()]
+    tensors = [_tensor(name, entry, len(head)) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
-    _check_cover(tensors, 8 + length, len(data))
+    _check_cover(tensors, len(head), size)
     return {tensor.name: tensor for tensor in tensors}
 
 

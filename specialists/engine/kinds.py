@@ -1,6 +1,6 @@
 """Kinds of adapter: how the files of each become what the engine adds to the base's linears.
 
-All kinds come to pairs of matrices, one for each module that they change (`lora.Pair`).
+All kinds come to pairs of matrices, one for each module that they change (`lora.Stored`).
 """
 
 import json
@@ -8,30 +8,23 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from registry.files import AdapterFiles
-from specialists.engine.lora import Layers, Shape, read_adapter, shapes_of
+from specialists.engine.lora import Layout, layout_of
 from specialists.errors import AdapterUnavailable
 
 
 class Kind(Protocol):
     """One kind of adapter."""
 
-    def shapes(self, files: AdapterFiles) -> list[Shape]:
-        """An adapter's pairs, told without reading its weights."""
-
-    def read(self, files: AdapterFiles, layers: int) -> Layers:
-        """Read an adapter for a base of so many layers."""
+    def layout(self, files: AdapterFiles, layers: int) -> Layout:
+        """Where an adapter's pairs lie, for a base of so many layers; its weights are not read."""
 
 
 class Lora:
     """Plain LoRA (Hu et al. 2021), as PEFT saves it."""
 
-    def shapes(self, files: AdapterFiles) -> list[Shape]:
-        """See `Kind`: from the header of its weights."""
-        return shapes_of(files.weights)
-
-    def read(self, files: AdapterFiles, layers: int) -> Layers:
-        """See `Kind`."""
-        return read_adapter(files, layers)
+    def layout(self, files: AdapterFiles, layers: int) -> Layout:
+        """See `Kind`: from the header of its weights, and its config."""
+        return layout_of(files, layers)
 
 
 KINDS: Mapping[str, Kind] = {"LORA": Lora()}

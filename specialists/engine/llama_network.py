@@ -5,7 +5,7 @@ import torch
 from registry.files import AdapterFiles
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama
-from specialists.engine.lora import Layers
+from specialists.engine.lora import Layers, Layout, read_pairs
 from specialists.engine.pages import page_bytes
 
 
@@ -28,6 +28,10 @@ class LlamaNetwork:
         """Zero pages before their first use."""
         self._cache.clear(pages)
 
+    def _layout(self, files: AdapterFiles) -> Layout:
+        """Where an adapter's pairs lie."""
+        return kind_of(files).layout(files, len(self._llama.layers))
+
     def _read(self, files: AdapterFiles) -> Layers:
         """An adapter's pairs; their numbers stay where they lie."""
-        return kind_of(files).read(files, len(self._llama.layers))
+        return read_pairs(files.weights, self._layout(files))

@@ -5,17 +5,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from registry.files import AdapterFiles
-from registry.safetensors_header import Tensor, read_header
+from registry.safetensors_header import Tensor, header_of, parse_header
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -40,24 +40,53 @@ class Shape(NamedTuple):
     outs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One module's LoRA as it is saved: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
+class Stored(NamedTuple):
+    """Where one module's LoRA lies in a file: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
+
+    a: Tensor  # [rank, d_in]
+    b: Tensor  # [d_out, rank]
+    scale: float
+
+    @property
+    def shape(self) -> Shape:
+        """How large it is."""
+        ranks, ins = self.a.shape
+        return Shape(ranks, ins, self.b.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where adapters lie in their files: one layout for all that were trained alike.
+
+    Attributes:
+        layers: of each layer the pairs of its modules, by their names in GROUPS.
+    """
+
+    layers: tuple[Mapping[str, Stored], ...]
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Those of all pairs."""
+        return [stored.shape for layer in self.layers for stored in layer.values()]
+
+
+class Pair(NamedTuple):
+    """One module's LoRA, read."""
 
     a: torch.Tensor  # [rank, d_in]
     b: torch.Tensor  # [d_out, rank]
     scale: float
 
-    shape: Shape = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Ask the tensors for their sizes once: each answer takes a microsecond."""
+    @property
+    def shape(self) -> Shape:
+        """How large it is."""
         ranks, ins = self.a.shape
-        object.__setattr__(self, "shape", Shape(ranks, ins, self.b.shape[0]))
+        return Shape(ranks, ins, self.b.shape[0])
 
 
 Layers = tuple[Mapping[str, Pair], ...]
 """An adapter: of each layer the pairs of its modules, by their names in GROUPS."""
+Either = TypeVar("Either", Pair, Stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +140,7 @@ class AdapterWeights:
 
 def shapes_of(weights: Path) -> list[Shape]:
     """The pairs in this file, from its header alone."""
-    tensors = _header(weights)
+    tensors = parse_header(*_head(weights))
     outs = {name: tensor.shape[0] for name, tensor in tensors.items() if "lora_B" in name}
     return [
         Shape(a.shape[0], a.shape[1], outs[name.replace("lora_A", "lora_B")])
@@ -130,55 +159,56 @@ def float32_bytes(shapes: Iterable[Shape]) -> int:
     return numbers_of(shapes) * torch.float32.itemsize
 
 
-def read_adapter(files: AdapterFiles, layers: int) -> Layers:
-    """An adapter of PEFT's two files, of a base of so many layers; numbers stay where they lie."""
-    settings = json.loads(files.config.read_text())
-    tensors = _tensors(files.weights)
-    return tuple(dict(_pairs(tensors, settings, layer)) for layer in range(layers))
+def layout_of(files: AdapterFiles, layers: int) -> Layout:
+    """How an adapter lies in PEFT's two files, for a base of so many layers."""
+    return _layout(*_head(files.weights), files.config.read_bytes(), layers)
 
 
-def _pairs(
-    tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], layer: int
-) -> Iterator[tuple[str, Pair]]:
+@lru_cache(maxsize=32)
+def _layout(head: bytes, size: int, config: bytes, layers: int) -> Layout:
+    tensors, settings = parse_header(head, size), json.loads(config)
+    return Layout(tuple(dict(_stored(tensors, settings, layer)) for layer in range(layers)))
+
+
+def _stored(
+    tensors: Mapping[str, Tensor], settings: Mapping[str, Any], layer: int
+) -> Iterator[tuple[str, Stored]]:
     for module in MODULES:
         prefix = f"base_model.model.model.layers.{layer}.{module}"
         a = tensors.get(f"{prefix}.lora_A.weight")
         if a is not None:
             b = tensors[f"{prefix}.lora_B.weight"]
-            yield module, Pair(a, b, _scale(settings, prefix, a.shape[0]))
+            yield module, Stored(a, b, _scale(settings, prefix, a.shape[0]))
 
 
-def _tensors(file: Path) -> dict[str, torch.Tensor]:
-    """A file's tensors, in its own pages: none is read before it is used, and none is copied."""
-    size = file.stat().st_size
-    raw = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
-    wholes = {
-        name: raw[: size // dtype.itemsize * dtype.itemsize].view(dtype)
-        for name, dtype in DTYPES.items()
-    }
-    return {name: _tensor(raw, wholes, tensor) for name, tensor in _header(file).items()}
-
-
-def _header(file: Path) -> Mapping[str, Tensor]:
-    """Read once for each adapter that comes, which is asked for its size, then for its numbers."""
-    found = file.stat()
-    return _read_header(file, found.st_ino, found.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _read_header(file: Path, _inode: int, _changed: int) -> Mapping[str, Tensor]:
+def _head(file: Path) -> tuple[bytes, int]:
+    """A file's header, and the whole file's size."""
     with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as data:
-        return read_header(data)
+        return header_of(data), len(data)
 
 
-def _tensor(raw: torch.Tensor, wholes: Mapping[str, torch.Tensor], tensor: Tensor) -> torch.Tensor:
-    whole = wholes[tensor.dtype]
-    place, beyond = divmod(tensor.start, whole.itemsize)
-    if beyond:  # What does not lie at a multiple of its own size cannot be read there.
-        copied = raw[tensor.start : tensor.end].clone()
-        return copied.view(whole.dtype).view(tensor.shape)
-    rows, columns = tensor.shape
-    return whole.as_strided((rows, columns), (columns, 1), place)
+def read_pairs(file: Path, layout: Layout) -> Layers:
+    """An adapter's pairs, in the file's own pages: none is read before it is used."""
+    raw = mapped(file)
+    return tuple(
+        {
+            module: Pair(_tensor(raw, stored.a), _tensor(raw, stored.b), stored.scale)
+            for module, stored in layer.items()
+        }
+        for layer in layout.layers
+    )
+
+
+def mapped(file: Path) -> torch.Tensor:
+    """A file's bytes, where they lie."""
+    return torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
+
+
+def _tensor(raw: torch.Tensor, tensor: Tensor) -> torch.Tensor:
+    found, dtype = raw[tensor.start : tensor.end], DTYPES[tensor.dtype]
+    # What does not lie at a multiple of its own size cannot be read there.
+    aligned = found.clone() if tensor.start % dtype.itemsize else found
+    return aligned.view(dtype).view(tensor.shape)
 
 
 def _groups(
@@ -203,8 +233,8 @@ def _group(
 
 
 def placed(
-    layer: Mapping[str, Pair], modules: tuple[str, ...], widths: Widths
-) -> Iterator[tuple[Pair, slice, slice]]:
+    layer: Mapping[str, Either], modules: tuple[str, ...], widths: Widths
+) -> Iterator[tuple[Either, slice, slice]]:
     """A group's pairs, each with its ranks among theirs, and its outputs among all of the group."""
     rank = output = 0
     for module in modules:

@@ -9,7 +9,6 @@ from registry.files import AdapterFiles
 from specialists.engine.batch import Segments
 from specialists.engine.batching import build_batch, copied, segments_of
 from specialists.engine.core import Run
-from specialists.engine.kinds import kind_of
 from specialists.engine.llama import load_llama
 from specialists.engine.llama_network import LlamaNetwork
 from specialists.engine.lora import AdapterWeights, float32_bytes
@@ -32,7 +31,7 @@ class TorchNetwork(LlamaNetwork):
 
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
-        return float32_bytes(kind_of(files).shapes(files))
+        return float32_bytes(self._layout(files).shapes)
 
     def load_adapter(self, files: AdapterFiles) -> AdapterWeights:
         """Read an adapter."""

@@ -14,12 +14,13 @@ from tiny import tiny_base
 from transformers import AutoConfig
 
 from registry.files import AdapterFiles
+from registry.safetensors_header import read_header
 from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
-from specialists.engine.lora import GroupLora, Pair, _tensors
+from specialists.engine.lora import GroupLora, Layout, Pair, Stored, read_pairs
 from specialists.engine.native import library
-from specialists.engine.native.adapter import NativeAdapter
+from specialists.engine.native.adapter import NativeAdapter, Plan
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import Blocks
@@ -328,22 +329,41 @@ MODULES = {"self_attn.q_proj": 64, "self_attn.k_proj": 32, "self_attn.v_proj": 3
 """Of one group, each with its outputs."""
 
 
-def packed_pairs(pairs):
+def saved(file, pairs, more=b""):
+    """The pairs in a file, whose header is longer by some more spaces, and where they lie there."""
+    halves = {
+        f"{name}.{half}": getattr(pair, half) for name, pair in pairs.items() for half in "ab"
+    }
+    save_file(halves, file)
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head = data[8 : 8 + length] + more
+    file.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + length :])
+    found = read_header(file.read_bytes())
+    stored = {
+        name: Stored(found[f"{name}.a"], found[f"{name}.b"], pair.scale)
+        for name, pair in pairs.items()
+    }
+    return Layout(({}, stored))
+
+
+def packed_pairs(tmp_path, pairs, more=b""):
     widths = MODULES | {"self_attn.o_proj": 64, "mlp.gate_proj": 8, "mlp.up_proj": 8}
     widths["mlp.down_proj"] = 64
-    return NativeAdapter.of(({}, pairs), widths, library.load(kernels()))
+    plan = Plan.of(saved(tmp_path / "pairs", pairs, more), widths)
+    return NativeAdapter.read(tmp_path / "pairs", plan, library.load(kernels()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("rank", [1, 3, 8, 13, 64])
-def test_an_adapter_is_packed_to_the_nearest_multiples(rank, dtype):
+def test_an_adapter_is_packed_to_the_nearest_multiples(tmp_path, rank, dtype):
     torch.manual_seed(rank)
     pairs = {
         name: Pair(torch.randn(rank + at, 96).to(dtype), torch.randn(outs, rank + at).to(dtype), s)
         for at, (s, (name, outs)) in enumerate(zip((2.0, 0.3, 1.0), MODULES.items(), strict=True))
     }
     pairs["self_attn.v_proj"].a[0] = 0
-    made = packed_pairs(pairs)
+    made = packed_pairs(tmp_path, pairs)
     shrinks = [of_8_bits(pair.a.float()) for pair in pairs.values()]
     expands = [of_8_bits(pair.b.float().t() * pair.scale) for pair in pairs.values()]
     filled = [torch.nn.functional.pad(b, (0, 0, 0, -len(b) % 4)) for b, _ in expands]
@@ -357,22 +377,34 @@ def test_an_adapter_is_packed_to_the_nearest_multiples(rank, dtype):
 
 @pytest.mark.parametrize("which", ["a", "b"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_what_is_not_finite_stays_so(which, value):
+def test_what_is_not_finite_stays_so(tmp_path, which, value):
     pair = Pair(torch.ones(3, 32), torch.ones(64, 3), 1.0)
     getattr(pair, which)[1, 1] = value
-    assert not packed_pairs({"self_attn.q_proj": pair}).scales[1].isfinite()
+    assert not packed_pairs(tmp_path, {"self_attn.q_proj": pair}).scales[1].isfinite()
 
 
-def test_numbers_that_do_not_lie_at_multiples_of_their_size_are_read(tmp_path):
-    wanted = {"x.lora_A.weight": torch.arange(6.0).reshape(2, 3)}
-    save_file(wanted, tmp_path / "plain")
-    data = (tmp_path / "plain").read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = data[8 : 8 + length] + b" "
-    moved = len(header).to_bytes(8, "little") + header + data[8 + length :]
-    (tmp_path / "moved").write_bytes(moved)
-    for name in "plain", "moved":
-        assert torch.equal(_tensors(tmp_path / name)["x.lora_A.weight"], wanted["x.lora_A.weight"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_numbers_that_do_not_lie_at_multiples_of_their_size_are_read(tmp_path, dtype):
+    torch.manual_seed(0)
+    a, b = torch.randn(5, 32).to(dtype), torch.randn(64, 5).to(dtype)
+    pairs = {"self_attn.q_proj": Pair(a, b, 2.0)}
+    [_, layer] = read_pairs(tmp_path / "pairs", saved(tmp_path / "pairs", pairs, b" "))
+    assert torch.equal(layer["self_attn.q_proj"].a, a)
+    assert torch.equal(layer["self_attn.q_proj"].b, b)
+    plain, moved = packed_pairs(tmp_path, pairs), packed_pairs(tmp_path, pairs, b" ")
+    assert torch.equal(moved.matrices, plain.matrices)
+    assert torch.equal(moved.scales, plain.scales)
+
+
+def test_adapters_that_were_trained_alike_share_all_but_their_numbers(base, bits, tmp_path):
+    network = native(base, bits)
+    files = [
+        AdapterFiles.in_folder(make_adapter(base, tmp_path / str(seed), seed=seed, r=rank))
+        for seed, rank in enumerate((4, 4, 5))
+    ]
+    first, second, other = map(network.load_adapter, files)
+    assert first.plan is second.plan is not other.plan
+    assert not torch.equal(first.matrices, second.matrices)
 
 
 WEIGHTS = st.tuples(

@@ -19,7 +19,6 @@ from specialists.engine.gpu.adapters import (
 from specialists.engine.gpu.attention import Paged
 from specialists.engine.gpu.graph import DecodeGraph, recordable
 from specialists.engine.gpu.tiles import TILE
-from specialists.engine.kinds import kind_of
 from specialists.engine.llama import Llama
 from specialists.engine.llama_network import LlamaNetwork
 from specialists.engine.pages import PAGE_TOKENS, pages_needed
@@ -85,7 +84,7 @@ class GpuNetwork(LlamaNetwork):
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
         llama = self._llama
-        return adapter_bytes(kind_of(files).shapes(files), len(llama.layers), llama.dtype)
+        return adapter_bytes(self._layout(files).shapes, len(llama.layers), llama.dtype)
 
     def load_adapter(self, files: AdapterFiles) -> GpuAdapter:
         """Read an adapter."""

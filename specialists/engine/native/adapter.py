@@ -4,36 +4,73 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, cast
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from specialists.engine.lora import GROUPS, Layers, Pair, Shape, Widths, placed
+from registry.safetensors_header import Tensor
+from specialists.engine.lora import GROUPS, Layout, Shape, Stored, Widths, mapped, placed
 from specialists.engine.native import library
 
-TYPES = (torch.float32, torch.float16, torch.bfloat16)
+TYPES = ("F32", "F16", "BF16")
 """Of numbers that are saved, in the order of pack.cpp."""
 SCALE_BYTES = torch.float32.itemsize
 QUAD = 4
 """Ranks that the kernels expand at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class NativeAdapter:
-    """An adapter's matrices, and the structure that points into them.
+@dataclass(frozen=True)
+class Plan:
+    """Where the numbers of adapters of one layout go, and where the kernels find them then.
 
     Attributes:
+        pairs: where each pair lies in a file, and where it goes.
+        groups: what the kernels read of each layer and group.
+        matrices: bytes of all matrices.
+        scales: how many there are.
+        held: what the structures need to stay alive.
+    """
+
+    pairs: "ctypes.Array[library.Pair]"
+    groups: "ctypes.Array[library.Lora]"
+    matrices: int
+    scales: int
+    held: tuple[Any, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that an adapter takes."""
+        return self.matrices + self.scales * SCALE_BYTES
+
+    @classmethod
+    def of(cls, layout: Layout, widths: Widths) -> "Plan":
+        """Plan for a base of these outputs of its modules."""
+        groups = (library.Lora * (len(layout.layers) * len(GROUPS)))()
+        dealing = _Dealing()
+        parts = ((layer, modules) for layer in layout.layers for modules in GROUPS.values())
+        for lora, (layer, modules) in zip(groups, parts, strict=True):
+            dealing.add(lora, list(placed(layer, modules, widths)))
+        pairs = (library.Pair * len(dealing.pairs))(*dealing.pairs)
+        return cls(pairs, groups, dealing.matrices, dealing.scales, tuple(dealing.held))
+
+
+@dataclass(frozen=True, slots=True)
+class NativeAdapter:
+    """An adapter's numbers, and the structure that points to them.
+
+    Attributes:
+        plan: where they lie.
         matrices: all of them, int8.
         scales: float32, one for each rank of each group: what A's and B's numbers are multiples of,
             multiplied.
         pointers: for the kernels.
-        held: what the pointers need to stay alive.
     """
 
+    plan: Plan
     matrices: torch.Tensor
     scales: torch.Tensor
     pointers: library.Adapter
-    held: tuple[Any, ...]
 
     @property
     def nbytes(self) -> int:
@@ -41,60 +78,43 @@ class NativeAdapter:
         return self.matrices.nbytes + self.scales.nbytes
 
     @classmethod
-    def of(cls, layers: Layers, widths: Widths, kernels: ctypes.CDLL) -> "NativeAdapter":
-        """Pack an adapter's pairs, for a base of these outputs of its modules."""
-        pairs = [pair for layer in layers for pair in layer.values()]
-        shapes = [pair.shape for pair in pairs]
-        matrices = torch.empty(sum(map(_matrices, shapes)), dtype=torch.int8)
-        scales = torch.empty(sum(shape.ranks for shape in shapes))
-        loras = (library.Lora * (len(layers) * len(GROUPS)))()
-        packing = _Packing(matrices.data_ptr(), scales.data_ptr())
-        groups = ((layer, modules) for layer in layers for modules in GROUPS.values())
-        for lora, (layer, modules) in zip(loras, groups, strict=True):
-            packing.add(lora, list(placed(layer, modules, widths)))
+    def read(cls, file: Path, plan: Plan, kernels: ctypes.CDLL) -> "NativeAdapter":
+        """Pack the numbers of a file."""
+        matrices = torch.empty(plan.matrices, dtype=torch.int8)
+        scales, numbers = torch.empty(plan.scales), mapped(file)
+        there = matrices.data_ptr(), scales.data_ptr()
         # Not held by Python's lock: steps go on meanwhile.
-        kernels.myriad_pack((library.Pair * len(pairs))(*packing.pairs), len(pairs))
-        pointers = library.Adapter(cast(loras, POINTER(library.Lora)))
-        return cls(matrices, scales, pointers, (loras, *packing.held))
+        kernels.myriad_pack(plan.pairs, len(plan.pairs), numbers.data_ptr(), *there)
+        groups = cast(plan.groups, POINTER(library.Lora))
+        return cls(plan, matrices, scales, library.Adapter(groups, *there))
 
 
-class _Packing:
+class _Dealing:
     """Deals out the room for an adapter: of each group all A, then each B."""
 
-    def __init__(self, matrices: int, scales: int) -> None:
-        """Of these addresses."""
+    def __init__(self) -> None:
         self.pairs: list[library.Pair] = []
         self.held: list[Any] = []
-        self._at = matrices
-        self._scale_at = scales
+        self.matrices = self.scales = 0
 
-    def add(self, lora: library.Lora, group: Sequence[tuple[Pair, slice, slice]]) -> None:
+    def add(self, lora: library.Lora, group: Sequence[tuple[Stored, slice, slice]]) -> None:
         """Make room for a group's pairs, and have its structure point there."""
         if not group:
             return
         expands = (library.Expand * len(group))()
         self.held.append(expands)
         lora.ranks, lora.parts = sum(pair.shape.ranks for pair, _, _ in group), len(group)
-        lora.a, lora.scales = self._at, self._scale_at
+        lora.a, lora.scales = self.matrices, self.scales
         lora.expands = cast(expands, POINTER(library.Expand))
-        a, b = self._at, self._at + sum(_shrinking(pair.shape) for pair, _, _ in group)
+        a, b = lora.a, lora.a + sum(_shrinking(pair.shape) for pair, _, _ in group)
         for expand, (pair, ranks, outputs) in zip(expands, group, strict=True):
             expand.rank, expand.ranks = ranks.start, pair.shape.ranks
             expand.out, expand.outs = outputs.start, outputs.stop - outputs.start
             expand.b = b
-            self.pairs.append(_pair(pair, a, b, self._scale_at))
+            self.pairs.append(_pair(pair, a, b, self.scales))
             a, b = a + _shrinking(pair.shape), b + _expanding(pair.shape)
-            self._scale_at += pair.shape.ranks * SCALE_BYTES
-        self._at = b
-
-
-def packed_bytes(shape: Shape) -> int:
-    """Bytes that a pair takes."""
-    return _matrices(shape) + shape.ranks * SCALE_BYTES
-
-
-def _matrices(shape: Shape) -> int:
-    return _shrinking(shape) + _expanding(shape)
+            self.scales += pair.shape.ranks
+        self.matrices = b
 
 
 def _shrinking(shape: Shape) -> int:
@@ -107,7 +127,7 @@ def _expanding(shape: Shape) -> int:
     return shape.outs * -(-shape.ranks // QUAD) * QUAD
 
 
-def _pair(pair: Pair, a: int, b: int, scales: int) -> library.Pair:
+def _pair(pair: Stored, a: int, b: int, scales: int) -> library.Pair:
     return library.Pair(
         a=_matrix(pair.a),
         b=_matrix(pair.b),
@@ -119,8 +139,8 @@ def _pair(pair: Pair, a: int, b: int, scales: int) -> library.Pair:
     )
 
 
-def _matrix(values: torch.Tensor) -> library.Matrix:
-    return library.Matrix(values.data_ptr(), TYPES.index(values.dtype))
+def _matrix(tensor: Tensor) -> library.Matrix:
+    return library.Matrix(tensor.start, TYPES.index(tensor.dtype))
 
 
 def pointer(adapter: NativeAdapter) -> Any:

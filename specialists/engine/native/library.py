@@ -1,7 +1,7 @@
 """The compiled kernels: structures as the sources have them, and functions."""
 
 import ctypes
-from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Expand(Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("rank", "ranks", "out", "outs")),
-        ("b", c_void_p),
+        ("b", c_int64),
     )
 
 
@@ -51,22 +51,22 @@ class Lora(Structure):
     _fields_ = (
         ("ranks", c_int32),
         ("parts", c_int32),
-        ("a", c_void_p),
-        ("scales", c_void_p),
+        ("a", c_int64),
+        ("scales", c_int64),
         ("expands", POINTER(Expand)),
     )
 
 
 class Adapter(Structure):
-    """One `Lora` for each layer and group."""
+    """One `Lora` for each layer and group, and what lies where these say."""
 
-    _fields_ = (("groups", POINTER(Lora)),)
+    _fields_ = (("groups", POINTER(Lora)), ("matrices", c_void_p), ("scales", c_void_p))
 
 
 class Matrix(Structure):
-    """Numbers as they are saved; `type` is one of pack.cpp's."""
+    """Numbers as they are saved: their first byte in the file; `type` is one of pack.cpp's."""
 
-    _fields_ = (("values", c_void_p), ("type", c_int32))
+    _fields_ = (("at", c_int64), ("type", c_int32))
 
 
 class Pair(Structure):
@@ -77,7 +77,7 @@ class Pair(Structure):
         ("b", Matrix),
         *((name, c_int32) for name in ("ranks", "ins", "outs")),
         ("scale", c_float),
-        *((name, c_void_p) for name in ("packed_a", "packed_b", "scales")),
+        *((name, c_int64) for name in ("packed_a", "packed_b", "scales")),
     )
 
 
@@ -144,7 +144,7 @@ def load(file: Path) -> ctypes.CDLL:
     library.myriad_step.restype = None
     library.myriad_step.argtypes = (c_void_p, POINTER(Step))
     library.myriad_pack.restype = None
-    library.myriad_pack.argtypes = (POINTER(Pair), c_int32)
+    library.myriad_pack.argtypes = (POINTER(Pair), c_int32, c_void_p, c_void_p, c_void_p)
     library.myriad_free.restype = None
     library.myriad_free.argtypes = (c_void_p,)
     library.myriad_bert.restype = c_void_p

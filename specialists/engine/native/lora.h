@@ -10,18 +10,21 @@
 // Adds ranks [rank, rank + ranks) of the shrunk input to outputs [out, out + outs).
 struct Expand {
   int32_t rank, ranks, out, outs;
-  const int8_t* b;  // [outs / 8, quads(ranks), 2, 8, 2]: pairs of ranks, output by output
+  int64_t b;  // in the matrices, [outs / 8, quads(ranks), 2, 8, 2]: pairs of ranks, output by output
 };
 
+// Where one group of an adapter lies; adapters that were trained alike share it.
 struct Lora {
   int32_t ranks, parts;
-  const int8_t* a;      // [ranks, ins]
-  const float* scales;  // [ranks]
+  int64_t a;       // in the matrices, [ranks, ins]
+  int64_t scales;  // in the scales, [ranks]
   const Expand* expands;
 };
 
 struct Adapter {
   const Lora* groups;  // [layers, 4]; those without ranks change nothing
+  const int8_t* matrices;
+  const float* scales;
 };
 
 // Rows [begin, begin + count) of a batch go through one adapter.
@@ -32,9 +35,9 @@ struct Segment {
 
 // shrunk[row, rank] = x[row]·a[rank]·scale[rank] for a tile of both.
 template <int RANKS, int ROWS>
-inline void shrink_tile(const Lora& lora, int rank, const Quantised& x, int row, int ins,
-                        float* shrunk, int stride) {
-  const int8_t* a = lora.a + size_t(rank) * ins;
+inline void shrink_tile(const int8_t* a, const float* scales, int rank, const Quantised& x, int row,
+                        int ins, float* shrunk, int stride) {
+  a += size_t(rank) * ins;
   const int blocks = ins / BLOCK;
   prefetch(a, size_t(RANKS) * ins, AHEAD);
   Shrunk totals[RANKS][ROWS];
@@ -46,22 +49,24 @@ inline void shrink_tile(const Lora& lora, int rank, const Quantised& x, int row,
     }
   for (int t = 0; t < ROWS; ++t)
     for (int r = 0; r < RANKS; ++r)
-      shrunk[size_t(row + t) * stride + rank + r] = totals[r][t].sum() * lora.scales[rank + r];
+      shrunk[size_t(row + t) * stride + rank + r] = totals[r][t].sum() * scales[rank + r];
 }
 
 // The same for ranks [begin, end) and all rows of a segment. `shrunk` is [rows, stride].
 inline void shrink(const Lora& lora, int begin, int end, const Segment& segment, const Quantised& x,
                    int ins, float* shrunk, int stride) {
   const int last = segment.begin + segment.count;
+  const int8_t* a = segment.adapter->matrices + lora.a;
+  const float* scales = segment.adapter->scales + lora.scales;
   int rank = begin;
   for (; rank + 4 <= end; rank += 4) {
     int row = segment.begin;
-    for (; row + 2 <= last; row += 2) shrink_tile<4, 2>(lora, rank, x, row, ins, shrunk, stride);
-    if (row < last) shrink_tile<4, 1>(lora, rank, x, row, ins, shrunk, stride);
+    for (; row + 2 <= last; row += 2) shrink_tile<4, 2>(a, scales, rank, x, row, ins, shrunk, stride);
+    if (row < last) shrink_tile<4, 1>(a, scales, rank, x, row, ins, shrunk, stride);
   }
   for (; rank < end; ++rank)
     for (int row = segment.begin; row < last; ++row)
-      shrink_tile<1, 1>(lora, rank, x, row, ins, shrunk, stride);
+      shrink_tile<1, 1>(a, scales, rank, x, row, ins, shrunk, stride);
 }
 
 constexpr int EXPANDED_ROWS = 4;                    // that share what is read of B
@@ -87,14 +92,14 @@ inline float spread(const float* shrunk, int ranks, int16_t* to) {
 // Adds a part's share to outputs [begin, end) of ROWS rows of y [ROWS, width]; `room` is for as many
 // rows' inputs.
 template <int ROWS>
-inline void expand_tile(const Expand& part, const float* shrunk, int stride, int16_t* room, int begin,
-                        int end, float* y, int width) {
+inline void expand_tile(const Expand& part, const int8_t* matrix, const float* shrunk, int stride,
+                        int16_t* room, int begin, int end, float* y, int width) {
   const int count = quads(part.ranks);
   float scales[ROWS];
   for (int row = 0; row < ROWS; ++row)
     scales[row] = spread(shrunk + size_t(row) * stride, part.ranks, room + row * count * SPREAD);
   for (int out = begin; out < end; out += LANES) {
-    const int8_t* b = part.b + size_t(out - part.out) * count * QUAD;
+    const int8_t* b = matrix + size_t(out - part.out) * count * QUAD;
     prefetch(b, size_t(count) * SPREAD, AHEAD);
     Expanded totals[ROWS];
     for (int q = 0; q < count; ++q)
@@ -119,7 +124,8 @@ inline void expand(const Lora& lora, const Segment& segment, const float* shrunk
     const int first = std::max(begin, part->out), last = std::min(end, part->out + part->outs);
     if (first >= last) continue;
     const auto tile = [&](auto count, int row) {
-      expand_tile<count>(*part, shrunk + size_t(row) * stride + part->rank, stride, room, first, last,
+      expand_tile<count>(*part, segment.adapter->matrices + part->b,
+                         shrunk + size_t(row) * stride + part->rank, stride, room, first, last,
                          y + size_t(row) * width, width);
     };
     int row = segment.begin;

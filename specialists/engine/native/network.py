@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from registry.files import AdapterFiles
 from specialists.engine.core import Run
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain
-from specialists.engine.lora import GROUPS, MODULES
+from specialists.engine.lora import GROUPS, MODULES, Layout
 from specialists.engine.native import library
-from specialists.engine.native.adapter import NativeAdapter, packed_bytes, pointer
+from specialists.engine.native.adapter import NativeAdapter, Plan, pointer
 from specialists.engine.native.checkpoint import Checkpoint
 from specialists.engine.native.packed import (
     EMBEDDING,
@@ -75,6 +76,7 @@ class NativeNetwork:
             *(_layer(packed, number) for number in range(self._shape.layers))
         )
         self._llama: int | None = None
+        self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
 
     @classmethod
     def from_folder(
@@ -132,12 +134,17 @@ class NativeNetwork:
 
     def adapter_bytes(self, files: AdapterFiles) -> int:
         """Bytes that an adapter will take, told without reading its weights."""
-        return sum(map(packed_bytes, kind_of(files).shapes(files)))
+        return self._plan(files).nbytes
 
     def load_adapter(self, files: AdapterFiles) -> NativeAdapter:
         """Read an adapter."""
-        layers = kind_of(files).read(files, len(self._layers))
-        return NativeAdapter.of(layers, self._widths, self._library)
+        return NativeAdapter.read(files.weights, self._plan(files), self._library)
+
+    def _plan(self, files: AdapterFiles) -> Plan:
+        layout = kind_of(files).layout(files, len(self._layers))
+        if layout not in self._plans:
+            self._plans[layout] = Plan.of(layout, self._widths)
+        return self._plans[layout]
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
