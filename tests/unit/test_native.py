@@ -1,5 +1,7 @@
 """The compiled kernels against torch, on the weights that their blocks stand for."""
 
+import os
+from pathlib import Path
 from random import Random
 from unittest import mock
 
@@ -253,6 +255,24 @@ def test_the_number_of_threads_changes_nothing(base, bits, folders):
         made = native(base, bits, threads)
         answers.append(compute(made, rows, slots_of(made, folders)))
     assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+def threads():
+    return {int(each.name) for each in Path("/proc/self/task").iterdir()}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_threads_keep_to_processors_of_their_own_where_there_is_one_for_each(base, bits, more):
+    ours, before = os.sched_getaffinity(0), threads()
+    made = native(base, bits, len(ours) + more)
+    compute(made, rows_of([5]), SlotPool(1))
+    assert os.sched_getaffinity(0) == ours
+    places = [os.sched_getaffinity(each) for each in threads() - before]
+    if more:
+        assert all(each == ours for each in places)
+    else:
+        assert sorted(map(len, places)) == [1] * (len(ours) - 1)
+        assert len(set().union(*places)) == len(places)
 
 
 def test_what_another_row_left_in_a_page_is_not_read(pair):

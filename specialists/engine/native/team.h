@@ -2,6 +2,8 @@
 #pragma once
 
 #include <immintrin.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <functional>
@@ -16,6 +18,46 @@ struct Share {
     begin = std::min<int64_t>(count, grains * index / parts * grain);
     end = std::min<int64_t>(count, grains * (index + 1) / parts * grain);
   }
+};
+
+// Keeps members on processors of their own while they work, where there is one for each and no more.
+//
+// Else, once another thread has taken one of them for a moment, two members are woken on the same one;
+// there they take turns at every barrier, and as one of them always sleeps nothing moves it away: a step
+// was seen to take five times as long.
+class Places {
+ public:
+  // Called by a thread before it works together with `others`, and after that.
+  void take(std::vector<std::thread>& others) {
+    const int here = sched_getcpu();
+    const bool known = !pthread_getaffinity_np(pthread_self(), sizeof before_, &before_);
+    taken_ = known && here >= 0 && CPU_COUNT(&before_) == int(others.size()) + 1;
+    if (!taken_) return;
+    keep(pthread_self(), here);
+    if (here == here_) return;
+    here_ = here;
+    int place = 0;
+    for (auto& other : others) {
+      while (place == here || !CPU_ISSET(place, &before_)) ++place;
+      keep(other.native_handle(), place++);
+    }
+  }
+
+  void leave() {
+    if (taken_) pthread_setaffinity_np(pthread_self(), sizeof before_, &before_);
+  }
+
+ private:
+  static void keep(pthread_t thread, int place) {
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(place, &only);
+    pthread_setaffinity_np(thread, sizeof only, &only);
+  }
+
+  cpu_set_t before_;
+  bool taken_ = false;
+  int here_ = -1;
 };
 
 class Team {
@@ -36,9 +78,11 @@ class Team {
   // Runs `work(member)` in every thread, this one included; returns when all are done.
   void run(const std::function<void(int)>& work) {
     work_ = &work;
+    if (size_ > 1) places_.take(threads_);
     announce();
     work(0);
     barrier();
+    if (size_ > 1) places_.leave();
   }
 
   // Waits until all members have come here.
@@ -80,6 +124,7 @@ class Team {
 
   const int size_;
   std::vector<std::thread> threads_;
+  Places places_;
   std::atomic<uint32_t> steps_{0}, round_{0};
   std::atomic<int> arrived_{0};
   std::atomic<bool> stopping_{false};
