@@ -23,6 +23,7 @@ from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
+from specialists.engine.reading import Part
 
 STREAMS, ANSWER = 16, 96
 PROMPT, SYSTEM = 1500, 500
@@ -93,7 +94,7 @@ class Bench:
     def costs(self) -> tuple[float, float, float, float]:
         """Seconds of a step, of each row in it, of a load, and of a prompt's token, as measured."""
         pace = self._engine._pace
-        prompt = pace._prompt.ends[1] if pace._prompt is not None else 0.0
+        prompt = pace._reading.seconds([Part(1)]) if pace._reading is not None else 0.0
         return (*pace.step_seconds, pace.load_seconds, prompt)
 
     def fresh(self, tokens: int) -> list[int]:

@@ -17,6 +17,7 @@ from specialists.engine.network import Network
 from specialists.engine.networks import open_network
 from specialists.engine.pace import Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool
+from specialists.engine.reading import Part
 from specialists.engine.report import Report, marks
 from specialists.engine.sampler import sample
 from specialists.engine.scheduler import Scheduler
@@ -140,11 +141,12 @@ class Engine:
         if not runs:
             return False
         self._network.clear(self._pool.take_fresh())
+        prompts = [Part(run.count, run.row.computed) for run in runs if run.count > 1]
         began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
         self._advance(runs, logits)
         # Not before: what a GPU computes is there when it is looked at.
-        self._measure(runs, time.monotonic() - began)
+        self._pace.stepped(len(runs) - len(prompts), prompts, time.monotonic() - began)
         return True
 
     def fail_all(self, error: EngineError) -> None:
@@ -196,10 +198,6 @@ class Engine:
             AssertionError: something was lost or is held twice.
         """
         self._scheduler.check_integrity()
-
-    def _measure(self, runs: list[Run], seconds: float) -> None:
-        prompts = [run.count for run in runs if run.count > 1]
-        self._pace.stepped(len(runs) - len(prompts), sum(prompts), seconds)
 
     def _capacity(self, running: int) -> int:
         """Rows that a step can hold, if those to come need as many pages as those that run."""

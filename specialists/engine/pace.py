@@ -1,5 +1,9 @@
 """How fast an engine is, as it measures itself while it works."""
 
+from collections.abc import Sequence
+
+from specialists.engine.reading import Part, Reading
+
 KEPT = 0.98
 """Of what was measured before, at every new measurement of the same."""
 SLOWDOWN = 1.6
@@ -23,47 +27,6 @@ class Mean:
         """Take in a value."""
         self._weight = KEPT * self._weight + 1
         self.value += (value - self.value) / self._weight
-
-
-class Line:
-    """A straight line through measurements of which older ones count less.
-
-    Where they do not tell what it begins with, it begins at the origin.
-    """
-
-    def __init__(self) -> None:
-        self._count = self._x = self._y = self._xx = self._xy = 0.0
-
-    def add(self, x: float, y: float) -> None:
-        """Take in a point; both are positive."""
-        self._count, self._x, self._y, self._xx, self._xy = (
-            KEPT * old + new
-            for old, new in zip(
-                (self._count, self._x, self._y, self._xx, self._xy),
-                (1.0, x, y, x * x, x * y),
-                strict=True,
-            )
-        )
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Where it begins, and its slope, by least squares; the origin is one more point of it."""
-        count = self._count + 1
-        slope = (count * self._xy - self._x * self._y) / (count * self._xx - self._x**2)
-        start = (self._y - slope * self._x) / count
-        if start < 0 or slope <= 0:
-            return 0.0, self._xy / self._xx
-        return start, slope
-
-    def at(self, x: float) -> float:
-        """How high it is there."""
-        start, slope = self.ends
-        return start + slope * x
-
-    def reaches(self, y: float) -> float:
-        """Where it is so high."""
-        start, slope = self.ends
-        return (y - start) / slope
 
 
 class Steps:
@@ -119,26 +82,26 @@ class Pace:
         self._steps = Steps()
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
-        self._prompt: Line | None = None
+        self._reading: Reading | None = None
         self.loads = 0
         """Adapters that became resident."""
 
-    def stepped(self, rows: int, prompt: int, seconds: float) -> None:
-        """A step computed a token of each of so many rows, and so many of prompts.
+    def stepped(self, rows: int, prompts: Sequence[Part], seconds: float) -> None:
+        """A step computed a token of each of so many rows, and these parts of prompts.
 
         Of steps that do both what is known better is taken as it is, and the rest is the other's.
         """
-        if not prompt:
+        if not prompts:
             self._steps.add(rows, seconds)
             return
         if rows and not self._steps.knows(rows):
-            if self._prompt is not None:
-                self._steps.add(rows, max(seconds - self._prompt.at(prompt), 0.0))
+            if self._reading is not None:
+                self._steps.add(rows, max(seconds - self._reading.seconds(prompts), 0.0))
             return
         decoding = (rows and self._steps.seconds(rows)) or 0.0
         if seconds > decoding:
-            self._prompt = self._prompt or Line()
-            self._prompt.add(prompt, seconds - decoding)
+            self._reading = self._reading or Reading()
+            self._reading.add(prompts, seconds - decoding)
 
     def patience(self, rows: int, *, strict: bool) -> float | None:
         """Seconds that whoever reads so many rows lets a step take for others; None is unknown.
@@ -152,14 +115,14 @@ class Pace:
             return None
         return SLOWDOWN * own if strict else max(SLOWDOWN * own, NOTICED_SECONDS)
 
-    def prompt_tokens(self, patience: float | None, rows: int) -> int | None:
-        """Tokens of prompts that fit a step beside so many rows; None is unknown."""
-        if self._prompt is None or (rows and patience is None):
+    def prompt_tokens(self, patience: float | None, rows: int, before: int = 0) -> int | None:
+        """Tokens of a prompt, after so many, that fit a step beside rows; None is unknown."""
+        if self._reading is None or (rows and patience is None):
             return None
         if not rows:
-            return max(int(self._prompt.reaches(NOTICED_SECONDS)), LEAST_PROMPT)
+            return max(int(self._reading.within(NOTICED_SECONDS, before)), LEAST_PROMPT)
         decoding = self._steps.seconds(rows) or 0.0
-        return max(int(self._prompt.reaches((patience or 0.0) - decoding)), 1)
+        return max(int(self._reading.within((patience or 0.0) - decoding, before)), 1)
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""

@@ -78,7 +78,8 @@ class Scheduler:
         runs = self._runs(self._fair(decoding), self._max_tokens - kept_back)
         reading, left, spent = len(runs), self._max_tokens - len(runs), 0
         for tenant, rows in self._by_share(prompts):
-            most = self._pace.prompt_tokens(self._patience(tenant, decoding), reading)
+            patience = self._patience(tenant, decoding)
+            most = self._pace.prompt_tokens(patience, reading, rows[0].computed)
             added = self._runs(rows, (left if most is None else min(left, most)) - spent)
             spent += sum(run.count for run in added)
             runs += added

@@ -12,6 +12,7 @@ from tiny import tiny_base
 from specialists.engine.engine import EngineOptions
 from specialists.engine.pace import LEAST_PROMPT, SLOWDOWN, Pace
 from specialists.engine.places import Places
+from specialists.engine.reading import Part
 from specialists.engine.shares import SAVED, Shares, shared
 
 FOUR = EngineOptions(weights="float32", kv_bytes=1 << 20, max_rows=4, step_tokens=256)
@@ -34,9 +35,9 @@ def paced(made, start, slope, prompt):
     """An engine whose steps are said to take as long as these; what it measures is passed over."""
     pace = made._pace
     for rows in (1, 8, 16, 32) * 200:
-        pace.stepped(rows, 0, start + slope * rows)
-    pace.stepped(0, 10, 10 * prompt)
-    made._measure = lambda *_: None
+        pace.stepped(rows, (), start + slope * rows)
+    pace.stepped(0, [Part(10)], 10 * prompt)
+    pace.stepped = lambda *_: None
     return made
 
 
@@ -185,7 +186,7 @@ def test_places_are_shared_and_none_is_left_out(counts, places):
 def test_what_is_not_measured_yet_limits_nothing():
     pace = Pace()
     assert (pace.prompt_tokens(3, 3), pace.rows_beside(1)) == (None, None)
-    pace.stepped(1, 0, 0.1)
+    pace.stepped(1, (), 0.1)
     assert pace.prompt_tokens(0, 0) is None
 
 

@@ -257,7 +257,7 @@ class VllmRunner:
     def _count(self, row: VllmRow, before: int, seconds: float) -> None:
         self._generated += row.tokens - before
         if before:
-            self._pace.stepped(len(self._rows), 0, seconds)
+            self._pace.stepped(len(self._rows), (), seconds)
         elif row.tokens:
             self._cached += row.cached
             self._prompted += row.prompt - row.cached
