@@ -19,6 +19,8 @@ from registry.quota import UNLIMITED, Quota
 from registry.tables import files
 
 PURPOSE = "fine-tune"
+PURPOSES = (PURPOSE, "user_data")
+"""For which files are sent: rows, and what rows are made of; the first is the usual one."""
 LONGEST_NAME = 256
 
 

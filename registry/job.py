@@ -64,13 +64,32 @@ class Distillation(BaseModel):
     judged: bool = True
 
 
+class Creation(BaseModel):
+    """What somebody wrote and said, to make rows of.
+
+    Attributes:
+        files: ids of the files.
+        teacher: the name of the one that thinks of questions about it; None goes by its titles.
+        questions: for each passage.
+        budget: tokens that the teacher may read and write.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: tuple[str, ...]
+    teacher: str | None = None
+    questions: int = 3
+    budget: int = 500_000
+
+
 class Task(BaseModel):
     """What is to be done.
 
     Attributes:
         model: what is trained on from, as it was asked for.
         parent: the digest of that version; None for the base.
-        training_file: its id; of a distillation, until that is done, what is asked.
+        training_file: its id; of a distillation, until that is done, what is asked; of a creation
+            its first file.
         training_name: its name.
         validation_file: its id, if there is one.
         validation_name: its name.
@@ -82,6 +101,8 @@ class Task(BaseModel):
         card: fields of the specialist's card; the others are those of its version in service.
         publish: whether the training requests that serve routing are shown in the card.
         distils: the name of the teacher that is asked for the rows, if one is.
+        creation: what the rows are made of first, if they are.
+        created: whether they were.
         teacher: whose answers the rows are, if they are a model's.
         instruction: what the base was told when it gave them: the specialist learns to answer
             without it as the base does with it. None learns the answers as they are.
@@ -104,6 +125,8 @@ class Task(BaseModel):
     card: dict[str, Any] = {}
     publish: bool = False
     distils: str | None = None
+    creation: Creation | None = None
+    created: bool = False
     teacher: Teacher | None = None
     instruction: str | None = None
     metadata: dict[str, str] = {}

@@ -115,14 +115,22 @@ class Queue:
         """What a file of a job holds."""
         return self._blobs.verified(blob).read_bytes()
 
-    def goes_on_with(self, job: Job, holder: str, rows: DataFile, teacher: Teacher) -> Job:
-        """Train on other rows from now on: those that a teacher gave.
+    def goes_on_with(
+        self,
+        job: Job,
+        holder: str,
+        rows: DataFile,
+        teacher: Teacher | None,
+        card: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Train on other rows from now on: those that a teacher gave, or that were created.
 
         Raises:
             Lost: the job is not theirs any more.
         """
         given = {"training_file": rows.id, "training_name": rows.name, "teacher": teacher}
-        task = job.task.model_copy(update=given)
+        made = {} if card is None else {"created": True, "card": dict(card)}
+        task = job.task.model_copy(update=given | made)
         values = {
             "task": task.model_dump_json(exclude_defaults=True),
             "training": rows.content,

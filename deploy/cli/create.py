@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from specialists.creation.material import Material
 
 ROWS, NOTEBOOK = "rows.jsonl", "answers.jsonl"
-LONGEST_DESCRIPTION = 2000
 SHOWN = 20
 """Of what cannot be used, so much is named."""
 
@@ -67,19 +66,21 @@ def create(
     """Make a specialist from what somebody wrote and said."""
     from deploy.cli.cards import write_card
     from deploy.settings import read_settings
+    from registry.card import Card
+    from specialists.creation.card import fields_of, persona_of, title
     from specialists.creation.readers import read_material
 
     output, identity = Output(as_json), id_of(specialist)
     folder = read_settings().home / "created" / identity
-    voice = name or _title(identity)
+    voice = name or title(identity)
     with output.told("reading") as tell:
         material = read_material(sources, voice, tell)
-    given = _given(material, persona, {"name": name, "avoids": avoid})
+    given = persona_of(material, _said(persona, {"name": name, "avoids": avoid}))
     asking = whom(teacher, teacher_model, url) if questions and material.passages else None
     budgeted = _Asked(asking, folder / NOTEBOOK, budget, questions)
     with output.told("asking") as tell:
         found = asyncio.run(_created(material, given, voice, budgeted, tell))
-    card = _card(identity, about, found.persona, material)
+    card = Card.of({"id": identity} | fields_of(found.persona, material, about))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ROWS).write_bytes(found.rows)
     write_card(card, folder)
@@ -98,24 +99,12 @@ class _Asked:
     questions: int
 
 
-def _title(identity: str) -> str:
-    return identity.partition("/")[2].replace("-", " ").replace("_", " ").title()
-
-
-def _given(material: "Material", file: Path | None, said: dict[str, Any]) -> "Persona":
-    """What is known of the persona: from a Character Card, over it a file, over that options."""
-    from registry.card import Card
+def _said(file: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """What a file says of the persona, and over it options."""
     from registry.card_text import read_fields
-    from registry.persona import Persona
 
-    fields: dict[str, Any] = {}
-    for character in material.characters[:1]:
-        fields |= character.persona.model_dump(exclude_defaults=True)
-    fields |= read_fields(file.read_bytes()) if file is not None else {}
-    fields |= {name: value for name, value in said.items() if value}
-    # As a part of a card, so that a refusal names the field.
-    whole = Card.of({"id": "some/body", "description": "Some body.", "persona": fields})
-    return whole.persona or Persona()
+    fields = {} if file is None else dict(read_fields(file.read_bytes()))
+    return fields | {name: value for name, value in options.items() if value}
 
 
 async def _created(
@@ -132,22 +121,6 @@ async def _created(
 
         asking = Asking(teacher, asked.questions, own_words=asked.whom.own)
         return await created(material, given, voice, asking, report)
-
-
-def _card(identity: str, about: str | None, persona: "Persona", material: "Material") -> "Card":
-    from registry.card import Card
-
-    tags = [tag for character in material.characters[:1] for tag in character.tags]
-    description = about or (persona.about or "")[:LONGEST_DESCRIPTION]
-    return Card.of(
-        {
-            "id": identity,
-            "description": description or f"Speaks for {persona.name}.",
-            "tags": tags,
-            "examples": persona.starters,
-            "persona": persona.model_dump(exclude_defaults=True),
-        }
-    )
 
 
 def _train(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import FileResponse
 
-from registry.data_files import PURPOSE, DataFile, DataFiles
+from registry.data_files import PURPOSES, DataFile, DataFiles
 from registry.limits import MAX_DATA_BYTES
 from router.api.authorization import Writer
 from router.api.multipart import content, read_form
@@ -21,7 +21,7 @@ UPLOAD_SCHEMA: dict[str, Any] = {
     "required": ["file", "purpose"],
     "properties": {
         "file": {"type": "string", "format": "binary"},
-        "purpose": {"type": "string", "enum": [PURPOSE]},
+        "purpose": {"type": "string", "enum": list(PURPOSES)},
     },
 }
 FORM_BYTES = 1 << 16
@@ -33,13 +33,13 @@ routes = APIRouter(prefix="/v1/files", tags=["fine-tuning"])
 
 @routes.post("", openapi_extra=request_body("multipart/form-data", UPLOAD_SCHEMA))
 async def upload(service: Served, request: Request, caller: Writer) -> dict[str, Any]:
-    """Send a file of rows to learn from."""
+    """Send a file of rows to learn from, or of what rows shall be made of."""
     files = service.seen_by(caller).data
     with service.uploads.entered("uploads"):
         form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
         try:
-            part = _file(form)
-            return shown(await service.writing.run(_keep, files, part))
+            part, purpose = _file(form), str(form["purpose"])
+            return shown(await service.writing.run(_keep, files, part, purpose))
         finally:
             await form.close()
 
@@ -95,8 +95,8 @@ def _file(form: FormData) -> UploadFile:
         if name not in ("file", "purpose") and not name.startswith("expires_after"):
             message = f"The part {name[:64]!a} is not taken; send file and purpose."
             raise InvalidRequest(message, param=name[:64], code="unknown_parameter")
-    if form.get("purpose") != PURPOSE:
-        message = f"Say what the file is for: the purpose that is served is '{PURPOSE}'."
+    if form.get("purpose") not in PURPOSES:
+        message = f"Say what the file is for: the purposes are {' and '.join(map(repr, PURPOSES))}."
         raise InvalidRequest(message, param="purpose")
     part = form.get("file")
     if not isinstance(part, UploadFile):
@@ -105,6 +105,6 @@ def _file(form: FormData) -> UploadFile:
     return part
 
 
-def _keep(files: DataFiles, part: UploadFile) -> DataFile:
+def _keep(files: DataFiles, part: UploadFile, purpose: str) -> DataFile:
     with content(part) as rows:
-        return files.add(part.filename or "", rows)
+        return files.add(part.filename or "", rows, purpose)

@@ -20,7 +20,14 @@ from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
-from router.wire.job import DistillationRequest, JobRequest, checkpoint, event, shown
+from router.wire.job import (
+    CreationRequest,
+    DistillationRequest,
+    JobRequest,
+    checkpoint,
+    event,
+    shown,
+)
 from router.wire.metadata import wanted_metadata
 from router.wire.page import page
 
@@ -115,15 +122,18 @@ def _create(service: Service, caller: Caller, body: JobRequest) -> Job:
         raise InvalidRequest(message, param="instruction")
     name = _named(body, caller.owner)
     _require_card({"id": name, "description": name, **body.said_of_it})
-    rows, distils = body.training_file, body.distillation
+    rows, distils, creates = body.training_file, body.distillation, body.creation
     if distils is not None:
         rows = _asked_for(service, caller, distils)
+    if creates is not None:
+        rows = _material(service, caller, creates)
     parent = None if model == service.base else service.resolver.version(model, caller.owner)
     task = Task(
         model=model,
         parent=None if parent is None else parent.digest,
         training_file=rows or "",
         distils=None if distils is None else distils.teacher,
+        creation=None if creates is None else creates.wanted,
         validation_file=body.validation_file,
         method="supervised" if body.method is None else body.method.type,
         hyperparameters=body.wanted,
@@ -145,13 +155,31 @@ def _asked_for(service: Service, caller: Caller, distils: DistillationRequest) -
     Raises:
         InvalidRequest: There is no such teacher.
     """
-    if distils.teacher not in service.teachers:
-        known = ", ".join(service.teachers) or "none"
-        message = f"This server has no teacher '{distils.teacher}'; it has: {known}."
-        raise InvalidRequest(message, param="distillation.teacher")
+    _require_teacher(service, distils.teacher, "distillation.teacher")
     content = distils.wanted.model_dump_json().encode()
     name, purpose = "distillation.json", "distillation"
     return service.seen_by(caller).data.add(name, content, purpose).id
+
+
+def _material(service: Service, caller: Caller, creates: CreationRequest) -> str:
+    """The id of the first of the files that rows are to be made of.
+
+    Raises:
+        InvalidRequest: There is no such teacher.
+        UnknownObject: There is no such file.
+    """
+    if creates.teacher is not None:
+        _require_teacher(service, creates.teacher, "creation.teacher")
+    files = service.seen_by(caller).data
+    first, *_ = [files.get(identity).id for identity in creates.files]
+    return first
+
+
+def _require_teacher(service: Service, name: str, param: str) -> None:
+    if name not in service.teachers:
+        known = ", ".join(service.teachers) or "none"
+        message = f"This server has no teacher '{name}'; it has: {known}."
+        raise InvalidRequest(message, param=param)
 
 
 def _require_card(fields: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
 
 from registry.conversations import Conversation
 from registry.errors import StorageError
@@ -31,7 +32,6 @@ from router.wire.writer import Writer as AnswerWriter
 logger = logging.getLogger(__name__)
 
 Limit = Annotated[int, Query(ge=1, le=100)]
-Ratings = Annotated[list[Rating] | None, Query()]
 
 
 routes = APIRouter(prefix="/v1/chat/completions", tags=["generation"])
@@ -101,35 +101,32 @@ async def forget(service: Served, identity: str, caller: Asker) -> dict[str, Any
 conversations = APIRouter(prefix="/v1", tags=["fine-tuning"])
 
 
+class Selection(BaseModel):
+    """Which conversations are wanted, and how."""
+
+    limit: int = Field(100, ge=1, le=100)
+    after: str | None = None
+    rating: list[Rating] = []
+    since: datetime | None = None
+    redact: bool = True
+
+
+Chosen = Annotated[Selection, Query()]
+
+
 @conversations.get("/base/conversations")
-async def list_of_base(
-    service: Served,
-    caller: Writer,
-    limit: Limit = 100,
-    after: str | None = None,
-    rating: Ratings = None,
-    since: datetime | None = None,
-    redact: bool = True,
-) -> dict[str, Any]:
+async def list_of_base(service: Served, caller: Writer, asked: Chosen) -> dict[str, Any]:
     """A page of what your keys asked and no specialist answered, without personal data."""
     kept = service.seen_by(caller).conversations
     found, more = await service.reading.run(
-        lambda: kept.of_base(limit, after, ratings=rating or (), since=since)
+        lambda: kept.of_base(asked.limit, asked.after, ratings=asked.rating, since=asked.since)
     )
-    return _learnable(found, more=more, redact=redact)
+    return _learnable(found, more=more, redact=asked.redact)
 
 
 @conversations.get("/specialists/{owner}/{name}/conversations")
 async def list_given(
-    service: Served,
-    owner: str,
-    name: str,
-    caller: Writer,
-    limit: Limit = 100,
-    after: str | None = None,
-    rating: Ratings = None,
-    since: datetime | None = None,
-    redact: bool = True,
+    service: Served, owner: str, name: str, caller: Writer, asked: Chosen
 ) -> dict[str, Any]:
     """A page of what your specialist was asked by your keys, or by others who give it for that.
 
@@ -139,10 +136,15 @@ async def list_given(
     kept = service.seen_by(caller).conversations
     found, more = await service.reading.run(
         lambda: kept.of_specialist(
-            f"{owner}/{name}", limit, after, ratings=rating or (), since=since, own=not redact
+            f"{owner}/{name}",
+            asked.limit,
+            asked.after,
+            ratings=asked.rating,
+            since=asked.since,
+            own=not asked.redact,
         )
     )
-    return _learnable(found, more=more, redact=redact)
+    return _learnable(found, more=more, redact=asked.redact)
 
 
 def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from registry.effort import Effort
-from registry.job import Distillation, Event, Job
+from registry.job import Creation, Distillation, Event, Job
 from registry.method import Method
 from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.metadata import Metadata
@@ -25,6 +25,7 @@ OrAuto = Annotated[
 Identity = Annotated[Text, Field(min_length=1, max_length=64)]
 Prompt = Annotated[Text, Field(min_length=1, max_length=20_000)]
 MOST_PROMPTS = 20_000
+MOST_FILES = 1000
 
 
 class HyperparametersRequest(Body):
@@ -123,6 +124,28 @@ class DistillationRequest(Body):
         )
 
 
+class CreationRequest(Body):
+    """What somebody wrote and said, of which rows are made that are then trained on."""
+
+    files: Annotated[list[Identity], Field(min_length=1), bounded(MOST_FILES, "files")] = Field(
+        description="Uploaded ones: Markdown, text, JSON, CSV, PDF, subtitles, Character Cards."
+    )
+    teacher: Identity | None = Field(
+        None,
+        description="One of those that the server's operator named, to think of questions; "
+        "without, titles are gone by.",
+    )
+    questions: Annotated[int, Field(ge=0, le=20)] = Field(3, description="For each passage.")
+    budget: Annotated[int, Field(ge=1, le=10**9)] = Field(
+        500_000, description="Tokens that the teacher may read and write."
+    )
+
+    @property
+    def wanted(self) -> Creation:
+        """What is noted of it."""
+        return Creation(**self.model_dump())
+
+
 class JobRequest(Body):
     """A training that is asked for."""
 
@@ -133,6 +156,7 @@ class JobRequest(Body):
     distillation: DistillationRequest | None = Field(
         None, description="In the place of a training file."
     )
+    creation: CreationRequest | None = Field(None, description="In the place of a training file.")
     validation_file: Identity | None = None
     suffix: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
         None, description="The specialist's name."
@@ -165,14 +189,16 @@ class JobRequest(Body):
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:
-        if self.training_file is None and self.distillation is None:
+        sources = "training_file", "distillation", "creation"
+        given = [name for name in sources if getattr(self, name) is not None]
+        if not given:
             raise refused("missing", "training_file", "is missing; add it")
-        if self.training_file is not None and self.distillation is not None:
-            message = "cannot go with 'training_file'; send one of the two"
-            raise refused("invalid_value", "distillation", message)
-        if self.distillation is not None and self.method is not None and self.method.type == "dpo":
+        if len(given) > 1:
+            message = f"cannot go with '{given[0]}'; send one of the two"
+            raise refused("invalid_value", given[1], message)
+        if given != ["training_file"] and self.method is not None and self.method.type == "dpo":
             message = "gives answers, and no preferences; use the method 'supervised'"
-            raise refused("invalid_value", "distillation", message)
+            raise refused("invalid_value", given[0], message)
         return self
 
     @property
@@ -208,6 +234,7 @@ def shown(job: Job) -> dict[str, Any]:
         "hyperparameters": used,
         "method": {"type": job.task.method, job.task.method: {"hyperparameters": used}},
         "distillation": job.task.distils and {"teacher": job.task.distils},
+        "creation": job.task.creation and job.task.creation.model_dump(mode="json"),
         "effort": job.task.effort,
         "seed": job.task.seed,
         "user_provided_suffix": job.task.suffix,

@@ -1,54 +1,55 @@
-"""A job's teacher, asked for the rows; whoever goes on with the job asks nothing twice."""
+"""A job's teacher; whoever goes on with the job asks nothing twice."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from registry.job import Distillation
 from specialists.errors import TrainingStopped
 from specialists.training.checkpoint import Keeper
-from specialists.training.distillation import Distilled, Wanted, distil
 from specialists.training.pulse import Pulse
-from specialists.training.teacher import Address
+from specialists.training.teacher import Address, Teacher
 
 SECONDS_BETWEEN = 10.0
 """From one look at how far it is to the next: what a killed trainer asks again."""
 
 
+Found = TypeVar("Found")
+Report = Callable[[str, int, int], None]
+Work = Callable[[Teacher, Report], Awaitable[Found]]
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a teacher is asked for a job.
+    """A teacher that is asked for a job.
 
     Attributes:
-        address: where.
-        asked: what.
+        address: where it is.
+        budget: tokens that it may read and write.
         keeper: of its answers so far.
         pulse: of the job.
     """
 
     address: Address
-    asked: Distillation
+    budget: int
     keeper: Keeper
     pulse: Pulse
 
-    def answers(self, notebook: Path) -> Distilled:
-        """Rows to learn from; `notebook` is where answers are noted meanwhile.
+    def run(self, notebook: Path, work: Work[Found]) -> Found:
+        """What comes of asking it; `notebook` is where answers are noted meanwhile.
 
         Raises:
-            TeacherFailed: it answered nothing at all.
-            TrainingDataError: nothing of what it answered can be learnt from.
             TrainingStopped: the job is not ours any more.
         """
         notebook.write_bytes(self.keeper.read() or b"")
         try:
-            return asyncio.run(self._distilled(notebook))
+            return asyncio.run(self._run(notebook, work))
         finally:
             self.keeper.write(notebook.read_bytes())
 
-    async def _distilled(self, notebook: Path) -> Distilled:
-        asked = self.asked
-        wanted = Wanted(asked.brief, asked.count, judged=asked.judged)
+    async def _run(self, notebook: Path, work: Work[Found]) -> Found:
         told = time.monotonic()
 
         def report(doing: str, done: int, of: int) -> None:
@@ -60,5 +61,5 @@ class Asking:
                 self.pulse.tell(f"{doing} {done}/{of}, {teacher.spent:,} tokens")
                 self.keeper.write(notebook.read_bytes())
 
-        async with self.address.teacher(notebook, asked.budget) as teacher:
-            return await distil(teacher, wanted, asked.prompts, report)
+        async with self.address.teacher(notebook, self.budget) as teacher:
+            return await work(teacher, report)

@@ -1,32 +1,30 @@
 """The making of a specialist: one job, from its rows to a version in service."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from registry.card import FILLED_IN, Card, Dataset, Origins, Teacher
+from registry.card import FILLED_IN, Card, Dataset, Origins
 from registry.errors import (
     Conflict,
-    Lost,
     QuotaExceeded,
     UnknownSpecialist,
 )
 from registry.files import AdapterFiles
-from registry.job import Distillation, Job, Task
+from registry.job import Job, Task
 from registry.method import Method
 from registry.reference import parse_reference
 from registry.registry import Registry
 from registry.version import Version
 from specialists.base import Base
-from specialists.errors import TeacherFailed, TrainingDataError
+from specialists.errors import TrainingDataError
 from specialists.training import curve
-from specialists.training.asking import Asking
 from specialists.training.card import complete
 from specialists.training.courtesy import Courtesy
 from specialists.training.evaluate import Score, divergence, evaluate, preference
 from specialists.training.finetune import Progress, Trained, finetune
+from specialists.training.gathering import Gathering, Kept
 from specialists.training.lessons import Lesson, lessons_of
 from specialists.training.pairs import Pair
 from specialists.training.pulse import Pulse
@@ -43,23 +41,6 @@ RESULTS = "fine-tune-results"
 
 class InvalidValidation(TrainingDataError):
     """It is the rows to judge by that cannot be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A job's checkpoints, in the registry."""
-
-    registry: Registry
-    job: Job
-    holder: str
-
-    def read(self) -> bytes | None:
-        return self.registry.queue.kept(self.job)
-
-    def write(self, checkpoint: bytes) -> None:
-        # Whose the job is, is asked elsewhere.
-        with suppress(Lost):
-            self.registry.queue.keep(self.job, self.holder, checkpoint)
 
 
 class Making:
@@ -90,8 +71,8 @@ class Making:
             TrainingStopped: the job is not ours any more.
             RegistryError: the result cannot be registered.
         """
-        if self._job.task.distils is not None and self._job.task.teacher is None:
-            self._job = self._distilled(self._job.task.distils, scratch)
+        seen = self._registry, self._job, self._holder, self._pulse, self._teachers
+        self._job = Gathering(*seen).gathered(scratch)
         split = self._split()
         recipe = _recipe(self._job.task, len(split.learnt))
         trained = self._train(split, recipe, scratch)
@@ -109,28 +90,6 @@ class Making:
             "evaluation": [asdict(score) for score in scores],
             "checkpoints": [_checkpoint(version, trained)],
         }
-
-    def _distilled(self, name: str, scratch: Path) -> Job:
-        """The job with a teacher's answers as its rows."""
-        address = self._teachers.get(name)
-        if address is None:
-            raise TeacherFailed(f"this server has no teacher of the name '{name}' any more")
-        queue = self._registry.queue
-        asked = Distillation.model_validate_json(queue.content(self._job.training))
-        kept = _Kept(self._registry, self._job, self._holder)
-        found = Asking(address, asked, kept, self._pulse).answers(scratch / "answers.jsonl")
-        if found.stopped is not None:
-            self._pulse.tell(f"The teacher was asked no more: {found.stopped}.", "warn")
-        left_out = "".join(f", {count} {why}" for why, count in found.rejected.items())
-        self._pulse.tell(f"{found.kept} answers of {address.model} are learnt from{left_out}.")
-        rows = self._registry.data.add(f"{name}.jsonl", found.rows)
-        teacher = Teacher(
-            name=address.model,
-            license=address.license,
-            tokens=found.tokens,
-            rejected=found.rejection_rate,
-        )
-        return queue.goes_on_with(self._job, self._holder, rows, teacher)
 
     def _split(self) -> Split:
         job = self._job
@@ -172,7 +131,7 @@ class Making:
             validation=split.held,
             parent=self._parent(task, scratch),
             instruction=task.instruction,
-            keeper=_Kept(self._registry, self._job, self._holder),
+            keeper=Kept(self._registry, self._job, self._holder),
             stop=self._pulse.lost.is_set,
             pause=Courtesy(),
         )

@@ -15,6 +15,7 @@ from registry.errors import (
     NotOwned,
     QuotaExceeded,
     StorageError,
+    UnknownObject,
     UnknownSpecialist,
 )
 from registry.job import Job
@@ -97,17 +98,24 @@ def _awaited(done: "Future[dict[str, Any]]", pulse: Pulse) -> dict[str, Any]:
         raise
 
 
+def _source(job: Job) -> str:
+    """What its rows come from."""
+    if job.task.distils is not None:
+        return "distillation"
+    return "training_file" if job.task.creation is None else "creation"
+
+
 def _reason(job: Job, error: Exception) -> tuple[str, str, str | None]:
     """What is said of a job that cannot be done: code, message and parameter."""
     match error:
         case InvalidValidation():
             return "invalid_validation_file", str(error), "validation_file"
         case TeacherFailed():
-            return "teacher_failed", str(error), "distillation"
-        case TrainingDataError() if job.task.distils is not None:
-            return "invalid_distillation", str(error), "distillation"
+            return "teacher_failed", str(error), _source(job)
         case TrainingDataError():
-            return "invalid_training_file", str(error), "training_file"
+            return f"invalid_{_source(job)}", str(error), _source(job)
+        case UnknownObject():
+            return "file_not_found", error.message, _source(job)
         case InvalidInput():
             return error.code, error.message, error.param
         case Conflict():

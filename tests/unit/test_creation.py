@@ -9,6 +9,7 @@ import struct
 import zlib
 from contextlib import suppress
 
+import homes
 import pytest
 import tiny_adapter
 from cli_world import Terminal, live, myriad
@@ -16,10 +17,12 @@ from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 from test_distillation import said, trained_on
+from tiny import tiny_base
 from web import serve
 
+from registry.base import BaseSpec
 from registry.card import Card
-from registry.job import Status
+from registry.job import Creation, Status, Task
 from registry.persona import Persona
 from specialists.creation.character_card import character, in_picture, read_picture, written
 from specialists.creation.creation import Asking, created
@@ -29,7 +32,8 @@ from specialists.creation.readers import READERS, read_material
 from specialists.errors import TrainingDataError
 from specialists.training import teacher as teachers
 from specialists.training.data import rows_of
-from specialists.training.teacher import Notebook, Teacher
+from specialists.training.teacher import Address, Notebook, Teacher
+from specialists.training.trainer import Trainer
 
 VOICE = "Mara Quill"
 
@@ -682,3 +686,80 @@ def test_what_cannot_be_created_is_refused(material, tmp_path, words, said):
     ran = myriad("create", "mara/quill", *words, "--no-train")
     assert ran.code != 0
     assert said in ran.err
+
+
+# By the server
+
+
+@pytest.fixture
+def by_server(tmp_path, url):
+    """A registry of a tiny base, and what asks for a creation and has it done."""
+    base = tiny_base(tmp_path / "tiny-llama")
+    registry = homes.open_registry(tmp_path / "home", BaseSpec.from_folder(base.folder, base.name))
+    teachers = {"large": Address(url, "large", "mine", "llama3.1")}
+
+    def asked(files, card=None, removed=False, **wanted):
+        kept = [registry.data.add(name, said.encode(), "user_data").id for name, said in files]
+        creation = Creation(files=tuple(kept), **wanted)
+        fields = {"hyperparameters": {"n_epochs": 1, "rank": 2}, "card": card or {}}
+        task = Task(model=base.name, training_file=kept[0], creation=creation, **fields)
+        job = registry.jobs.create("mara/quill", task)
+        if removed:
+            registry.data.remove(kept[-1])
+        assert Trainer(registry, base, "me", teachers=teachers).work()
+        return registry.jobs.get(job.id)
+
+    yield registry, asked
+    registry.close()
+
+
+BREAD_AND_MORE = [
+    ("bread.md", "# How much salt?\n\nTwo percent of the weight of the flour.\n"),
+    ("folder/faq.csv", "question,answer\nHow hot is your oven?,As hot as it goes.\n"),
+    ("faq.csv", "question,answer\nWhen do you bake?,On Mondays.\n"),
+    ("tool.exe", "MZ"),
+]
+
+
+def test_the_server_makes_a_specialist_of_files(by_server):
+    registry, asked = by_server
+    wanted = {"description": "Bakes.", "persona": {"name": "Mara Q.", "avoids": ["politics"]}}
+    job = asked(BREAD_AND_MORE, wanted)
+    assert job.status == Status.SUCCEEDED, job.error
+    card = registry.card(registry.versions("mara/quill")[0].digest)
+    persona = card.persona
+    assert (persona.name, persona.avoids) == ("Mara Q.", ("politics",))
+    assert card.description == "Bakes."
+    assert card.origins.teachers == ()
+    learnt = rows_of(registry.data.path(job.task.training_file).read_bytes(), "rows")
+    answers = {row.first_request: row.answer.content for row in learnt}
+    assert answers["How hot is your oven?"] == "As hot as it goes."
+    assert answers["When do you bake?"] == "On Mondays."
+    assert answers["How much salt?"] == "Two percent of the weight of the flour."
+    told = [event.message for event in registry.jobs.events(job.id, 100)[0]]
+    assert "tool.exe: files of that kind are not read" in told
+
+
+def test_the_server_has_a_teacher_ask_about_files(by_server, reader):
+    registry, asked = by_server
+    job = asked([("salt.md", f"# Salt\n\n{SALT.text}\n"), BREAD_AND_MORE[1]], teacher="large")
+    assert job.status == Status.SUCCEEDED, job.error
+    card = registry.card(registry.versions("mara/quill")[0].digest)
+    [teacher] = card.origins.teachers
+    assert (teacher.name, teacher.license, teacher.tokens) == ("large", "llama3.1", 30)
+    assert card.persona.name == "Quill"
+    assert len(reader.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "code"),
+    [
+        (BREAD_AND_MORE, {"removed": True}, "file_not_found"),
+        (BREAD_AND_MORE[3:], {}, "invalid_creation"),
+        (BREAD_AND_MORE, {"teacher": "gone"}, "teacher_failed"),
+    ],
+)
+def test_a_creation_that_cannot_be_done_says_why(by_server, files, wanted, code):
+    _, asked = by_server
+    job = asked(files, **wanted)
+    assert (job.error["code"], job.error["param"]) == (code, "creation")

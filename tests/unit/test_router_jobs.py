@@ -139,9 +139,40 @@ def test_a_job_may_have_a_teacher_asked(client, made):
     assert (taken.task.distils, taken.task.training_file) == ("large", job.training_file)
 
 
+def test_a_job_may_make_its_rows_of_files(client, made):
+    made.teachers = ("large",)
+    sent = [
+        client.files.create(file=(name, b"# Salt\n\nTwo percent."), purpose="user_data").id
+        for name in ("bread.md", "more.md")
+    ]
+    job = client.fine_tuning.jobs.create(
+        model=BASE,
+        training_file=omit,
+        suffix="quill",
+        extra_body={"creation": {"files": sent, "teacher": "large", "questions": 2}},
+    )
+    wanted = {"files": sent, "teacher": "large", "questions": 2, "budget": 500_000}
+    assert job.model_extra["creation"] == wanted
+    assert made.registry.queue.take("me").task.creation.files == tuple(sent)
+    assert [each.purpose for each in client.files.list()] == ["user_data"] * 2
+    unknown = {"creation": {"files": [*sent, "file-x"]}}
+    create = client.fine_tuning.jobs.create
+    said = refused(create, model=BASE, training_file=omit, extra_body=unknown)
+    assert said[:2] == (404, "file_not_found")
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
+        ({"creation": {"files": []}}, "creation.files"),
+        ({"creation": {"files": ["a"], "teacher": "other"}}, "creation.teacher"),
+        ({"creation": {"files": ["a"], "questions": 21}}, "creation.questions"),
+        ({"creation": {"files": ["a"]}, "training_file": "file-1"}, "creation"),
+        (
+            {"creation": {"files": ["a"]}, "distillation": {"teacher": "large", "brief": "x"}},
+            "creation",
+        ),
+        ({"creation": {"files": ["a"]}, "method": {"type": "dpo"}}, "creation"),
         ({"distillation": {"teacher": "other", "brief": "x"}}, "distillation.teacher"),
         ({"distillation": {"teacher": "large"}}, "distillation.brief"),
         ({"distillation": {"teacher": "large", "brief": "x", "budget": 0}}, "distillation.budget"),
@@ -156,7 +187,7 @@ def test_a_job_may_have_a_teacher_asked(client, made):
         ({}, "training_file"),
     ],
 )
-def test_what_cannot_be_distilled_is_refused(client, made, wrong, param):
+def test_rows_that_cannot_be_had_are_refused(client, made, wrong, param):
     made.teachers = ("large",)
     create = client.fine_tuning.jobs.create
     said = refused(create, model=BASE, training_file=omit, extra_body=wrong)
