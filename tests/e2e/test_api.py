@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import socket
 import time
 
 import httpx
@@ -54,6 +55,41 @@ def wait_for_rows(http, count: int) -> None:
     deadline = time.monotonic() + HANGS
     while engine_rows(http) != count:
         assert time.monotonic() < deadline
+
+
+def stalled(url, body):
+    """A connection that has asked for a stream, and so far reads none of it."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(HANGS)
+    connection.connect((host, int(port)))
+    content = json.dumps(body).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def test_who_does_not_read_holds_up_nobody_and_misses_nothing(cluster, client):
+    """What it is sent finds no room between the engine and its connection."""
+    asked = ENDLESS | {"model": BASE, "stream": True, "logprobs": True, "top_logprobs": 20}
+    with cluster.http() as http, stalled(cluster.url, asked | {"n": 8, "max_tokens": 400}) as late:
+        wait_for_rows(http, 8)
+        for _ in range(3):
+            answer = client.chat.completions.create(model=BASE, **ENDLESS | {"max_tokens": 8})
+            assert answer.usage.completion_tokens == 8
+        # Its rows end, though nobody reads them.
+        wait_for_rows(http, 0)
+        received = b"".join(iter(lambda: late.recv(1 << 16), b""))
+    assert len(received) > 4 << 20
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"data: [DONE]" in received[-100:]
+    for choice in range(8):
+        ends = re.findall(rb'"index":%d,[^\n]*"finish_reason":"length"' % choice, received)
+        assert len(ends) == 1, received[-2000:]
 
 
 def test_a_stream_has_the_routing_in_its_first_chunk_and_usage_in_its_last(client):
