@@ -11,6 +11,7 @@ from registry.errors import InvalidCard, InvalidReference
 from registry.identities import drawn
 from registry.job import Job, Task
 from registry.jobs import new_seed
+from registry.limits import MAX_DATA_BYTES
 from registry.reference import parse_id
 from router.api.authorization import Writer
 from router.api.json_body import read_json
@@ -165,14 +166,16 @@ def _material(service: Service, caller: Caller, creates: CreationRequest) -> str
     """The id of the first of the files that rows are to be made of.
 
     Raises:
-        InvalidRequest: There is no such teacher.
+        InvalidRequest: There is no such teacher, or the files are too large.
         UnknownObject: There is no such file.
     """
     if creates.teacher is not None:
         _require_teacher(service, creates.teacher, "creation.teacher")
-    files = service.seen_by(caller).data
-    first, *_ = [files.get(identity).id for identity in creates.files]
-    return first
+    files = [service.seen_by(caller).data.get(identity) for identity in creates.files]
+    if sum(file.nbytes for file in files) > MAX_DATA_BYTES:
+        message = f"The files of a creation may have {MAX_DATA_BYTES:,} bytes together."
+        raise InvalidRequest(message, param="creation.files")
+    return files[0].id
 
 
 def _require_teacher(service: Service, name: str, param: str) -> None:

@@ -99,11 +99,12 @@ class Gathering:
     def _created(self, asked: Creation, scratch: Path) -> Job:
         """With rows made of what somebody wrote and said, and a persona in its card."""
         said = self.job.task.card
-        voice = said.get("persona", {}).get("name") or title(self.job.specialist)
+        known = said.get("persona") or {}
+        voice = known.get("name") or title(self.job.specialist)
         material = read_material(self._files(asked, scratch), voice, lambda *_: None)
         for unused in material.unused:
             self.pulse.tell(unused, "warn")
-        given = persona_of(material, said.get("persona", {}))
+        given = persona_of(material, known)
         make = partial(creation.created, material, given, voice)
         found, teacher = self._made(asked, make, scratch / ANSWERS)
         self._tell_kept(f"{found.count} rows are made of {found.sources} places", {})

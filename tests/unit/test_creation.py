@@ -742,7 +742,8 @@ def test_the_server_makes_a_specialist_of_files(by_server):
 
 def test_the_server_has_a_teacher_ask_about_files(by_server, reader):
     registry, asked = by_server
-    job = asked([("salt.md", f"# Salt\n\n{SALT.text}\n"), BREAD_AND_MORE[1]], teacher="large")
+    files = [("salt.md", f"# Salt\n\n{SALT.text}\n"), BREAD_AND_MORE[1]]
+    job = asked(files, {"persona": None}, teacher="large")
     assert job.status == Status.SUCCEEDED, job.error
     card = registry.card(registry.versions("mara/quill")[0].digest)
     [teacher] = card.origins.teachers

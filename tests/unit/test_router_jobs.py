@@ -161,6 +161,14 @@ def test_a_job_may_make_its_rows_of_files(client, made):
     assert said[:2] == (404, "file_not_found")
 
 
+def test_rows_are_made_of_no_more_than_a_file_may_have(client, rows, monkeypatch):
+    monkeypatch.setattr("router.api.jobs.MAX_DATA_BYTES", 10)
+    create = client.fine_tuning.jobs.create
+    body = {"creation": {"files": [rows]}}
+    said = refused(create, model=BASE, training_file=omit, extra_body=body)
+    assert (said[0], said[2]) == (400, "creation.files")
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
