@@ -59,6 +59,9 @@ def create(
     budget: Budget = 500_000,
     license_: Terms = None,
     effort: Annotated[Effort, typer.Option(help="How much training.")] = "standard",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Makes what is trained repeatable.")
+    ] = None,
     train: Annotated[bool, typer.Option(help="Train on the rows, on the server.")] = True,
     url: Url = None,
     as_json: AsJson = False,
@@ -86,7 +89,8 @@ def create(
     write_card(card, folder)
     output.show(_facts(found, material, folder), *_views(found, material, folder))
     if train:
-        _train(card, folder / ROWS, found, asking, license_, effort, url, output)
+        wanted = {"effort": effort, "seed": seed}
+        _train(card, folder / ROWS, found, asking, license_, wanted, url, output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +133,12 @@ def _train(
     found: "Created",
     asking: Whom | None,
     terms: str | None,
-    effort: Effort,
+    wanted: dict[str, Any],
     url: str | None,
     output: Output,
 ) -> None:
     fields = card.model_dump(mode="json", exclude_defaults=True, exclude={"id"})
-    asked: dict[str, Any] = {"specialist": card.id, "card": fields, "effort": effort}
+    asked: dict[str, Any] = {"specialist": card.id, "card": fields, **wanted}
     if asking is not None and found.interview is not None:
         interview = found.interview
         asked["teacher"] = asking.learnt_from(terms, interview.tokens, interview.rejection_rate)
