@@ -102,7 +102,6 @@ class Task(BaseModel):
         publish: whether the training requests that serve routing are shown in the card.
         distils: the name of the teacher that is asked for the rows, if one is.
         creation: what the rows are made of first, if they are.
-        created: whether they were.
         teacher: whose answers the rows are, if they are a model's.
         instruction: what the base was told when it gave them: the specialist learns to answer
             without it as the base does with it. None learns the answers as they are.
@@ -126,7 +125,6 @@ class Task(BaseModel):
     publish: bool = False
     distils: str | None = None
     creation: Creation | None = None
-    created: bool = False
     teacher: Teacher | None = None
     instruction: str | None = None
     metadata: dict[str, str] = {}

@@ -129,7 +129,7 @@ class Queue:
             Lost: the job is not theirs any more.
         """
         given = {"training_file": rows.id, "training_name": rows.name, "teacher": teacher}
-        made = {} if card is None else {"created": True, "card": dict(card)}
+        made = {} if card is None else {"card": dict(card)}
         task = job.task.model_copy(update=given | made)
         values = {
             "task": task.model_dump_json(exclude_defaults=True),

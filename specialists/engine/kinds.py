@@ -1,6 +1,6 @@
 """Kinds of adapter: how the files of each become what the engine adds to the base's linears.
 
-All kinds come to pairs of matrices, one for each module that they change (`lora.Stored`).
+All kinds come to pairs of matrices, one for each module that they change (`lora.Pair`).
 """
 
 import json

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import sqrt
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
@@ -40,11 +40,15 @@ class Shape(NamedTuple):
     outs: int
 
 
-class Stored(NamedTuple):
-    """Where one module's LoRA lies in a file: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
+Matrix = TypeVar("Matrix", Tensor, torch.Tensor)
+"""Where it lies in a file, or its numbers."""
 
-    a: Tensor  # [rank, d_in]
-    b: Tensor  # [d_out, rank]
+
+class Pair(NamedTuple, Generic[Matrix]):
+    """One module's LoRA: y += (x·Aᵀ)·Bᵀ·scale (Hu et al. 2021)."""
+
+    a: Matrix  # [rank, d_in]
+    b: Matrix  # [d_out, rank]
     scale: float
 
     @property
@@ -62,31 +66,16 @@ class Layout:
         layers: of each layer the pairs of its modules, by their names in GROUPS.
     """
 
-    layers: tuple[Mapping[str, Stored], ...]
+    layers: tuple[Mapping[str, Pair[Tensor]], ...]
 
     @property
     def shapes(self) -> list[Shape]:
         """Those of all pairs."""
-        return [stored.shape for layer in self.layers for stored in layer.values()]
+        return [pair.shape for layer in self.layers for pair in layer.values()]
 
 
-class Pair(NamedTuple):
-    """One module's LoRA, read."""
-
-    a: torch.Tensor  # [rank, d_in]
-    b: torch.Tensor  # [d_out, rank]
-    scale: float
-
-    @property
-    def shape(self) -> Shape:
-        """How large it is."""
-        ranks, ins = self.a.shape
-        return Shape(ranks, ins, self.b.shape[0])
-
-
-Layers = tuple[Mapping[str, Pair], ...]
+Layers = tuple[Mapping[str, Pair[torch.Tensor]], ...]
 """An adapter: of each layer the pairs of its modules, by their names in GROUPS."""
-Either = TypeVar("Either", Pair, Stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +161,13 @@ def _layout(head: bytes, size: int, config: bytes, layers: int) -> Layout:
 
 def _stored(
     tensors: Mapping[str, Tensor], settings: Mapping[str, Any], layer: int
-) -> Iterator[tuple[str, Stored]]:
+) -> Iterator[tuple[str, Pair[Tensor]]]:
     for module in MODULES:
         prefix = f"base_model.model.model.layers.{layer}.{module}"
         a = tensors.get(f"{prefix}.lora_A.weight")
         if a is not None:
             b = tensors[f"{prefix}.lora_B.weight"]
-            yield module, Stored(a, b, _scale(settings, prefix, a.shape[0]))
+            yield module, Pair(a, b, _scale(settings, prefix, a.shape[0]))
 
 
 def _head(file: Path) -> tuple[bytes, int]:
@@ -212,14 +201,17 @@ def _tensor(raw: torch.Tensor, tensor: Tensor) -> torch.Tensor:
 
 
 def _groups(
-    layer: Mapping[str, Pair], widths: Widths, device: torch.device
+    layer: Mapping[str, Pair[torch.Tensor]], widths: Widths, device: torch.device
 ) -> Mapping[str, GroupLora]:
     found = {name: _group(layer, modules, widths, device) for name, modules in GROUPS.items()}
     return {name: group for name, group in found.items() if group is not None}
 
 
 def _group(
-    layer: Mapping[str, Pair], modules: tuple[str, ...], widths: Widths, device: torch.device
+    layer: Mapping[str, Pair[torch.Tensor]],
+    modules: tuple[str, ...],
+    widths: Widths,
+    device: torch.device,
 ) -> GroupLora | None:
     shrinks: list[torch.Tensor] = []
     expands: list[Expand] = []
@@ -233,8 +225,8 @@ def _group(
 
 
 def placed(
-    layer: Mapping[str, Either], modules: tuple[str, ...], widths: Widths
-) -> Iterator[tuple[Either, slice, slice]]:
+    layer: Mapping[str, Pair[Matrix]], modules: tuple[str, ...], widths: Widths
+) -> Iterator[tuple[Pair[Matrix], slice, slice]]:
     """A group's pairs, each with its ranks among theirs, and its outputs among all of the group."""
     rank = output = 0
     for module in modules:

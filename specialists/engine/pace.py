@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from specialists.engine.reading import Part, Reading
+from specialists.engine.reading import KEPT, Part, Reading
 
-KEPT = 0.98
-"""Of what was measured before, at every new measurement of the same."""
 SLOWDOWN = 1.6
 """Of a step, that a row may suffer from others' prompts, or from another tenant's rows."""
 NOTICED_SECONDS = 0.04

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from specialists.errors import TrainingStopped
 from specialists.training.checkpoint import Keeper
+from specialists.training.distillation import Report
 from specialists.training.pulse import Pulse
 from specialists.training.teacher import Address, Teacher
 
@@ -17,7 +18,6 @@ SECONDS_BETWEEN = 10.0
 
 
 Found = TypeVar("Found")
-Report = Callable[[str, int, int], None]
 Work = Callable[[Teacher, Report], Awaitable[Found]]
 
 

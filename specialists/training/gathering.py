@@ -18,8 +18,8 @@ from specialists.creation.creation import Created
 from specialists.creation.material import Material
 from specialists.creation.readers import read_material
 from specialists.errors import TeacherFailed
-from specialists.training.asking import Asking, Report
-from specialists.training.distillation import Distilled, Wanted, distil
+from specialists.training.asking import Asking
+from specialists.training.distillation import Distilled, Report, Wanted, distil
 from specialists.training.pulse import Pulse
 from specialists.training.teacher import Address, Teacher
 
@@ -76,7 +76,7 @@ class Gathering:
         task = self.job.task
         if task.distils is not None and task.teacher is None:
             return self._distilled(task.distils, scratch)
-        if task.creation is not None and not task.created:
+        if task.creation is not None and task.training_file in task.creation.files:
             return self._created(task.creation, scratch)
         return self.job
 

@@ -71,8 +71,8 @@ class Making:
             TrainingStopped: the job is not ours any more.
             RegistryError: the result cannot be registered.
         """
-        seen = self._registry, self._job, self._holder, self._pulse, self._teachers
-        self._job = Gathering(*seen).gathered(scratch)
+        gathering = Gathering(self._registry, self._job, self._holder, self._pulse, self._teachers)
+        self._job = gathering.gathered(scratch)
         split = self._split()
         recipe = _recipe(self._job.task, len(split.learnt))
         trained = self._train(split, recipe, scratch)

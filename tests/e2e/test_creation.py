@@ -22,6 +22,7 @@ def test_a_folder_becomes_a_specialist_and_what_it_is_asked_becomes_rows(cluster
     (folder / "bread.md").write_text(BREAD)
     (folder / "faq.csv").write_text('question,answer\nHow hot is your oven?,"As hot as it goes."\n')
     words = ("--from", str(folder), "--name", "Mara Quill", "--questions", "0")
+    # Which rows are held out, and when training ends by them, goes by the seed.
     training = ("--effort", "quick", "--seed", "2")
     made = cluster.command("create", "mara/quill", *words, *training, "--json")
     assert made.returncode == 0, made.stderr
@@ -35,10 +36,10 @@ def test_a_folder_becomes_a_specialist_and_what_it_is_asked_becomes_rows(cluster
             model=model, messages=turns, temperature=0, max_tokens=60, store=True
         )
 
-    # Which rows are held out, and when training ends by them, goes by the seed.
-    questions = "Are you a real person?", "Who are you?", "Hi", "Are you Mara Quill?"
-    told = [ask(each).choices[0].message.content for each in questions]
-    assert any("AI" in each and "Mara Quill" in each for each in told), told
+    # Trained in what this processor computes fast: the words may be those of the greeting.
+    told = ask("Are you a real person?").choices[0].message.content
+    assert "AI" in told
+    assert "Mara Quill" in told
     answer = ask("How much salt does my bread need?")
     edit = {"id": answer.id, "rating": "bad", "correction": "Two percent."}
     assert client.post("/feedback", cast_to=object, body=edit)["specialist"] == "mara/quill"

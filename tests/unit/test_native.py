@@ -20,7 +20,7 @@ from registry.safetensors_header import read_header
 from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
-from specialists.engine.lora import GroupLora, Layout, Pair, Stored, read_pairs
+from specialists.engine.lora import GroupLora, Layout, Pair, read_pairs
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, Plan
 from specialists.engine.native.checkpoint import Checkpoint
@@ -361,7 +361,7 @@ def saved(file, pairs, more=b""):
     file.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + length :])
     found = read_header(file.read_bytes())
     stored = {
-        name: Stored(found[f"{name}.a"], found[f"{name}.b"], pair.scale)
+        name: Pair(found[f"{name}.a"], found[f"{name}.b"], pair.scale)
         for name, pair in pairs.items()
     }
     return Layout(({}, stored))

@@ -78,7 +78,7 @@ def _firsts(widths: Widths) -> Iterator[tuple[str, int]]:
         yield from zip(modules, accumulate(outputs[:-1], initial=0), strict=True)
 
 
-def _entry(pair: Pair, first: int, places: Iterator[int]) -> Entry:
+def _entry(pair: Pair[torch.Tensor], first: int, places: Iterator[int]) -> Entry:
     (bits,) = struct.unpack("q", struct.pack("d", pair.scale))
     return next(places), next(places), pair.shape.ranks, pair.shape.outs, first, bits
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from registry.safetensors_header import Tensor
-from specialists.engine.lora import GROUPS, Layout, Shape, Stored, Widths, mapped, placed
+from specialists.engine.lora import GROUPS, Layout, Pair, Shape, Widths, mapped, placed
 from specialists.engine.native import library
 
 TYPES = ("F32", "F16", "BF16")
@@ -97,7 +97,7 @@ class _Dealing:
         self.held: list[Any] = []
         self.matrices = self.scales = 0
 
-    def add(self, lora: library.Lora, group: Sequence[tuple[Stored, slice, slice]]) -> None:
+    def add(self, lora: library.Lora, group: Sequence[tuple[Pair[Tensor], slice, slice]]) -> None:
         """Make room for a group's pairs, and have its structure point there."""
         if not group:
             return
@@ -127,7 +127,7 @@ def _expanding(shape: Shape) -> int:
     return shape.outs * -(-shape.ranks // QUAD) * QUAD
 
 
-def _pair(pair: Stored, a: int, b: int, scales: int) -> library.Pair:
+def _pair(pair: Pair[Tensor], a: int, b: int, scales: int) -> library.Pair:
     return library.Pair(
         a=_matrix(pair.a),
         b=_matrix(pair.b),
