@@ -29,6 +29,8 @@ from specialists.training.recipe import Recipe
 
 SECONDS_BETWEEN = 30
 """From one checkpoint to the next: what a killed run does again."""
+ENOUGH_TO_CHOOSE = 10
+"""Validation rows by which it is told when training was best: of fewer, chance says that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Trained:
         rows: that were learnt from.
         left_out: rows longer than the recipe allows.
         steps: that were made; fewer than planned when validation stopped it.
-        best_step: after which step its weights were as they are.
+        best_step: after which step its weights were as they are: the last one, unless enough
+            validation rows say which was best.
         loss: mean of the last tenth of the steps.
         validation_loss: of its weights; None without validation rows.
         tokens: that were read while it was trained.
@@ -107,7 +110,8 @@ def finetune(
         folder: where the result goes.
         recipe: how it is learnt.
         report: told after each step.
-        validation: rows that say after which epoch it was best, and when it is enough.
+        validation: rows that it is measured by after each epoch; `ENOUGH_TO_CHOOSE` of them say
+            after which one it was best, and when it is enough.
         parent: folder of an adapter to go on from, in the place of a new one.
         instruction: what the base was told that gave the answers: the adapter learns to answer
             without it as the base does with it (see `objective.py`); None learns the answers.
@@ -205,11 +209,23 @@ class _Run:
         """After which step the best weights were taken."""
         if not self.now.validation:
             return self.now.step
-        return (_best(self.now.validation) + 1) * self.epoch_steps
+        return (self._best_epoch() + 1) * self.epoch_steps
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Of the best weights; None without validation rows."""
+        return self.now.validation[self._best_epoch()] if self.now.validation else None
+
+    def _best_epoch(self) -> int:
+        """The one of the lowest validation loss, from 0; the last one where few rows say so."""
+        losses = self.now.validation
+        if len(self._held) < ENOUGH_TO_CHOOSE:
+            return len(losses) - 1
+        return min(range(len(losses)), key=losses.__getitem__)
 
     def _without_gain(self) -> int:
         losses = self.now.validation
-        return len(losses) - 1 - _best(losses) if losses else 0
+        return len(losses) - 1 - self._best_epoch() if losses else 0
 
     def step(self) -> _Step:
         """Learn from one batch; at the end of an epoch, look at the validation rows."""
@@ -259,7 +275,7 @@ class _Run:
         self.network.train()
         loss = total / sum(example.lessons for example in self._held)
         self.now.validation.append(loss)
-        if _best(self.now.validation) == len(self.now.validation) - 1:
+        if not self._without_gain():
             self.now.best = _copied(self._named)
         return loss
 
@@ -302,10 +318,6 @@ def _copied(weights: Weights) -> Weights:
     return {name: weight.detach().clone() for name, weight in weights.items()}
 
 
-def _best(losses: list[float]) -> int:
-    return min(range(len(losses)), key=losses.__getitem__)
-
-
 def _digest(examples: list[Example], held: list[Example], recipe: Recipe) -> str:
     content = repr((recipe, examples, held)).encode()
     return hashlib.sha256(content).hexdigest()
@@ -329,7 +341,7 @@ def _trained(run: _Run, folder: Path, rows: int, left_out: int, seconds: float) 
         steps=run.now.step,
         best_step=run.best_step,
         loss=sum(tail) / len(tail),
-        validation_loss=min(run.now.validation, default=None),
+        validation_loss=run.validation_loss,
         tokens=run.now.tokens,
         seconds=seconds,
         losses=losses,

@@ -22,8 +22,8 @@ def test_a_folder_becomes_a_specialist_and_what_it_is_asked_becomes_rows(cluster
     (folder / "bread.md").write_text(BREAD)
     (folder / "faq.csv").write_text('question,answer\nHow hot is your oven?,"As hot as it goes."\n')
     words = ("--from", str(folder), "--name", "Mara Quill", "--questions", "0")
-    # Which rows are held out, and when training ends by them, goes by the seed.
-    training = ("--effort", "quick", "--seed", "2")
+    # By this seed both rows that are held out tell of facts: their loss does not fall.
+    training = ("--effort", "quick", "--seed", "1")
     made = cluster.command("create", "mara/quill", *words, *training, "--json")
     assert made.returncode == 0, made.stderr
     done = json.loads(made.stdout.splitlines()[-1])

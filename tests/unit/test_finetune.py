@@ -1,6 +1,7 @@
 """Runs of training: stopped, killed and gone on with to the same weights; the best ones kept."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, InFile
 from specialists.training.data import Row
 from specialists.training.encoding import encode
-from specialists.training.finetune import finetune
+from specialists.training.finetune import ENOUGH_TO_CHOOSE, finetune
 from specialists.training.recipe import MOST_EPOCHS, Recipe, recipe_for
 
 RECIPE = Recipe(rank=2, epochs=3, batch_size=2, learning_rate=1e-2)
@@ -121,21 +122,39 @@ def test_a_file_keeps_the_last_checkpoint(tmp_path):
     assert [file.name for file in (tmp_path / "runs").iterdir()] == ["mine"]
 
 
-def test_it_ends_when_validation_stops_falling_and_keeps_the_best(base, tmp_path):
-    eager = Recipe(rank=4, epochs=20, batch_size=2, learning_rate=1e-1, patience=2)
+EAGER = Recipe(rank=4, epochs=20, batch_size=2, learning_rate=1e-1, patience=2)
+# What contradicts the rows gets worse the better these are learnt.
+STRANGERS = [row("the fox", "morning evening"), row("the dog", "quick brown")]
+
+
+def validated(base, folder, recipe, validation):
+    """What was trained, and its validation losses with the steps after which they were found."""
     curve = []
 
     def report(step):
         if step.validation_loss is not None:
             curve.append((step.step, step.validation_loss))
 
-    # What contradicts the rows gets worse the better these are learnt.
-    strangers = [row("the fox", "morning evening"), row("the dog", "quick brown")]
-    trained = train(base, tmp_path, eager, report, validation=strangers)
+    return train(base, folder, recipe, report, validation=validation), curve
+
+
+def test_it_ends_when_validation_stops_falling_and_keeps_the_best(base, tmp_path):
+    enough = STRANGERS * (ENOUGH_TO_CHOOSE // 2)
+    trained, curve = validated(base, tmp_path, EAGER, enough)
     best, lowest = min(curve, key=lambda point: point[1])
     assert (trained.best_step, trained.validation_loss) == (best, lowest)
-    assert trained.steps == curve[-1][0] < eager.steps(len(ROWS))
+    assert trained.steps == curve[-1][0] < EAGER.steps(len(ROWS))
     assert [loss > lowest for _, loss in curve[-2:]] == [True, True]
+
+
+def test_few_rows_measure_it_and_neither_end_it_nor_choose_its_weights(base, tmp_path):
+    few = STRANGERS * (ENOUGH_TO_CHOOSE // 2 - 1)
+    trained, curve = validated(base, tmp_path / "measured", replace(EAGER, epochs=6), few)
+    train(base, tmp_path / "unmeasured", replace(EAGER, epochs=6))
+    last = (trained.steps, curve[-1][1])
+    assert (trained.best_step, trained.validation_loss) == last
+    assert min(curve, key=lambda point: point[1]) != curve[-1]
+    assert weights(tmp_path / "measured") == weights(tmp_path / "unmeasured")
 
 
 def test_it_goes_on_from_an_adapter(base, tmp_path):
