@@ -2,7 +2,8 @@
 
 Homes are filled as registrations would leave them, row by row in every table, by one transaction;
 one of five specialists is public, the others are private to a hundred thousand owners. With --http,
-adapters of 2 MB are registered with a real server too, beside the hashing and writing of as much.
+adapters of 2 MB are registered with a real server too, beside the hashing and writing of as much;
+it has two router replicas, which are asked until both know of each.
 """
 
 import argparse
@@ -43,6 +44,11 @@ WORDS = 14
 BATCH = 10_000
 ASKED = 200
 RESOLVE_MS, SEARCH_MS, REGISTER_RATIO, HTTP_MS = 1.0, 50.0, 1.2, 50.0
+VISIBLE_SECONDS, REPLICAS = 1.0, 2
+ORDINARY = 0.02
+"""Of an adapter's numbers: with larger ones it is quarantined as an outlier."""
+CERTAIN = 20
+"""Requests to routers drawn at random after which each was asked."""
 RARE, COMMON = "rarely", "often"
 BEGAN = datetime(2026, 1, 1)
 
@@ -94,7 +100,7 @@ def main() -> None:
             rows.append(Row(f"{count:,}.database", size / count, "bytes per specialist"))
             registry.close()
         if arguments.http:
-            rows.append(over_http(Path(folder, "http"), spec))
+            rows += over_http(Path(folder, "http"), spec)
     show(rows)
     write_json(arguments.json, rows)
 
@@ -241,12 +247,14 @@ def _registrations(
     yield at_most(f"{count:,}.register, of an empty one", ratio, "ratio", REGISTER_RATIO)
 
 
-def over_http(home: Path, spec: BaseSpec, rounds: int = 20) -> Row:
-    """What a registration of 2 MB over HTTP takes beyond hashing and writing the same bytes."""
+def over_http(home: Path, spec: BaseSpec, rounds: int = 20) -> Iterator[Row]:
+    """What a registration of 2 MB takes beyond hashing and writing, and when `auto` knows of it."""
     spare: list[float] = []
+    known: list[float] = []
     home.mkdir()
+    settings = {"MYRIAD_DEMOS": "false", "MYRIAD_ROUTER__REPLICAS": str(REPLICAS)}
     with (
-        running(home / "home", MYRIAD_DEMOS="false") as cluster,
+        running(home / "home", **settings) as cluster,
         httpx.Client(base_url=cluster.url, trust_env=False, timeout=60) as http,
     ):
         for number in track(range(rounds), "Registering over HTTP", console=Console(stderr=True)):
@@ -256,13 +264,31 @@ def over_http(home: Path, spec: BaseSpec, rounds: int = 20) -> Row:
                 "adapter_config": ("adapter_config.json", _config(3)),
                 "adapter_model": ("adapter_model.safetensors", weights),
             }
-            card = json.dumps({"id": f"new/s-{number}", "description": "New."})
+            made, example = f"new/s-{number}", f"What does number {number} of the new ones say?"
+            card = json.dumps({"id": made, "description": "New.", "examples": [example]})
             began = time.perf_counter()
             http.post("/v1/specialists", data={"card": card}, files=files).raise_for_status()
             spare.append(time.perf_counter() - began - plain)
+            known.append(_known_everywhere(cluster.url, made, example))
     megabytes = len(weights) / 1e6
     name = f"register {megabytes:.1f} MB over HTTP, beyond hashing and writing"
-    return at_most(name, statistics.median(spare) * 1000, "ms", HTTP_MS)
+    yield at_most(name, statistics.median(spare) * 1000, "ms", HTTP_MS)
+    name = f"a registration is known to {REPLICAS} routers: "
+    yield at_most(name + "median", statistics.median(known), "s", VISIBLE_SECONDS)
+    yield at_most(name + "slowest", max(known), "s", VISIBLE_SECONDS)
+
+
+def _known_everywhere(url: str, made: str, example: str) -> float:
+    """Seconds until the last decision that did not consider it; a connection goes to any router."""
+    began, last, knowing = time.perf_counter(), 0.0, 0
+    while knowing < CERTAIN:
+        reply = httpx.post(f"{url}/v1/route", json={"input": example}, trust_env=False, timeout=60)
+        knows = made in {
+            each["specialist"] for each in reply.raise_for_status().json()["candidates"]
+        }
+        knowing = knowing + 1 if knows else 0
+        last = last if knows else time.perf_counter() - began
+    return last
 
 
 def _hashed_and_written(file: Path, content: bytes) -> None:
@@ -276,12 +302,16 @@ def _hashed_and_written(file: Path, content: bytes) -> None:
 def _adapter(spec: BaseSpec, rank: int, seed: int = 0) -> bytes:
     """An adapter of every layer's linear maps, like the demos'; of rank 1, of one map alone."""
     draw = np.random.default_rng(seed)
+
+    def matrix(*shape: int) -> np.ndarray:
+        return (ORDINARY * draw.standard_normal(shape)).astype(np.float16)
+
     found: dict[str, np.ndarray] = {}
     for layer in range(spec.layers if rank > 1 else 1):
         for module, (d_out, d_in) in list(spec.modules.items())[: None if rank > 1 else 1]:
             at = f"base_model.model.model.layers.{layer}.{module}"
-            found[f"{at}.lora_A.weight"] = draw.standard_normal((rank, d_in)).astype(np.float16)
-            found[f"{at}.lora_B.weight"] = draw.standard_normal((d_out, rank)).astype(np.float16)
+            found[f"{at}.lora_A.weight"] = matrix(rank, d_in)
+            found[f"{at}.lora_B.weight"] = matrix(d_out, rank)
     return bytes(save(found))
 
 
