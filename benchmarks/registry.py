@@ -160,7 +160,9 @@ def _insert(connection: Connection, made: list[_Made], last: str) -> str:
     connection.execute(insert(tables.aliases), pointing)
     dated = [row | {"created": each.created} for row, each in zip(pointing, made, strict=True)]
     connection.execute(insert(tables.moves), dated)
-    changed = [{"specialist": each.id, "created": each.created} for each in made]
+    changed = [
+        {"seq": each.number, "specialist": each.id, "created": each.created} for each in made
+    ]
     connection.execute(insert(tables.changes), changed)
     base = [
         {"version": each.number, "relation": "base", "subject": each.version["base"],

@@ -38,7 +38,12 @@ MOST = PROBES
 WANTED = 256
 """Routes that wait to be fitted, since they are asked for."""
 PATIENCE = 1.0
-"""Seconds of fitting after which what is done is given, and what has changed is looked at."""
+"""Seconds of fitting after which what is done is given, and what has changed is looked at.
+
+So long a burst of changes is waited out, too.
+"""
+LULL = 0.1
+"""Seconds without a change in which fitting begins: it would hold up who registers the next."""
 RETRY = 30.0
 """Seconds."""
 NICENESS = 10
@@ -125,14 +130,23 @@ class Refiner:
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopping.is_set():
-            self._changed.wait()
-            self._changed.clear()
+            self._wait_for_a_change()
             try:
                 self.settle()
             except Exception:
                 logger.exception("probes could not be fitted, trying again; the old ones stay")
                 self._stopping.wait(RETRY)
                 self._changed.set()
+
+    def _wait_for_a_change(self) -> None:
+        """Wait for one, and for the end of the burst that it may have begun."""
+        self._changed.wait()
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and not self._stopping.is_set():
+            self._changed.clear()
+            if not self._changed.wait(LULL):
+                return
+        self._changed.clear()
 
     def _round(self) -> bool:
         """Fit what is out of date while the routes stay; whether anything may be left to do."""

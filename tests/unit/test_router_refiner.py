@@ -200,6 +200,35 @@ def test_the_thread_fits_what_comes_and_survives_a_failure(monkeypatch, caplog):
     assert "probes could not be fitted" in caplog.text
 
 
+class Changes:
+    """An event that is set as often as it is said, one time after the other."""
+
+    def __init__(self, *found: bool) -> None:
+        self.left = list(found)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        return self.left.pop(0)
+
+    def clear(self) -> None:
+        pass
+
+    def set(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("patience", "left"),
+    [(HANGS, [True]), (0.0, [True, True, False, True])],
+    ids=["until it is over", "not for ever"],
+)
+def test_a_burst_of_changes_is_waited_out(monkeypatch, patience, left):
+    monkeypatch.setattr(refiner, "PATIENCE", patience)
+    worker = Refiner(lambda: None, lambda _: None)
+    worker._changed = Changes(True, True, True, False, True)
+    worker._wait_for_a_change()
+    assert worker._changed.left == left
+
+
 def test_the_first_probe_of_a_new_route_is_the_one_it_keeps_where_it_has_few_neighbours():
     before = refined(Snapshot(1, [route(f"ada/n{n}", n) for n in range(3)], GENERAL))
     new = route("ada/new", 3)
