@@ -7,7 +7,7 @@ import numpy as np
 
 from router.routing.encoder import Encoder
 from router.routing.general import base_requests
-from router.routing.probe import PENALTY, POSITIVE_WEIGHT, STEPS, Probe
+from router.routing.probe import GAIN, PENALTY, POSITIVE_WEIGHT, STEPS, Probe
 from router.routing.vectors import name_of, write_whole
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ProbeStore:
 
 def probe_store(encoder: Encoder, cache: Path | None) -> ProbeStore:
     """What is kept below `cache` of probes that are fitted alike, on this encoder's vectors."""
-    fitted = (PENALTY, POSITIVE_WEIGHT, STEPS)
+    fitted = (PENALTY, POSITIVE_WEIGHT, STEPS, GAIN)
     key = name_of(encoder.identity, *base_requests(), *map(str, fitted))
     return ProbeStore(cache / f"probes-{key}" if cache else None, encoder.dimensions)
 
