@@ -285,11 +285,11 @@ def _known_everywhere(url: str, made: str, example: str) -> float:
     began, last, knowing = time.perf_counter(), 0.0, 0
     while knowing < CERTAIN:
         reply = httpx.post(f"{url}/v1/route", json={"input": example}, trust_env=False, timeout=60)
-        knows = made in {
-            each["specialist"] for each in reply.raise_for_status().json()["candidates"]
-        }
-        knowing = knowing + 1 if knows else 0
-        last = last if knows else time.perf_counter() - began
+        candidates = reply.raise_for_status().json()["candidates"]
+        if made in [each["specialist"] for each in candidates]:
+            knowing += 1
+        else:
+            knowing, last = 0, time.perf_counter() - began
     return last
 
 

@@ -25,9 +25,9 @@ from specialists.base import Base, locate_base
 from specialists.engine.text import Tokenizer
 from specialists.hardware import choose_dtype
 from specialists.training.encoding import Example, encode
-from specialists.training.finetune import finetune, learning_rate_share
+from specialists.training.finetune import finetune
 from specialists.training.lora_network import with_adapter
-from specialists.training.recipe import Recipe
+from specialists.training.recipe import Recipe, learning_rate_share
 
 IGNORED = -100
 """The label of tokens that are not learnt, to transformers."""

@@ -5,7 +5,6 @@ at a step stands in its checkpoint, and which rows a step learns from follows fr
 """
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from specialists.training.lessons import Lesson
 from specialists.training.lora_network import save_adapter, with_adapter
 from specialists.training.objective import objective, with_leads
 from specialists.training.packing import groups
-from specialists.training.recipe import Recipe
+from specialists.training.recipe import Recipe, learning_rate_share
 
 SECONDS_BETWEEN = 30
 """From one checkpoint to the next: what a killed run does again."""
@@ -321,14 +320,6 @@ def _copied(weights: Weights) -> Weights:
 def _digest(examples: list[Example], held: list[Example], recipe: Recipe) -> str:
     content = repr((recipe, examples, held)).encode()
     return hashlib.sha256(content).hexdigest()
-
-
-def learning_rate_share(step: int, steps: int) -> float:
-    """The share of the peak learning rate in a step, counted from 0."""
-    warmup = max(steps // 20, 1)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
 def _trained(run: _Run, folder: Path, rows: int, left_out: int, seconds: float) -> Trained:

@@ -57,3 +57,11 @@ def recipe_for(
     epochs = min(MOST_EPOCHS, max(EPOCHS[effort], passes))
     rate = LEARNING_RATES[method]
     return Recipe(epochs=epochs, batch_size=batch, seed=seed, learning_rate=rate)
+
+
+def learning_rate_share(step: int, steps: int) -> float:
+    """The share of the peak learning rate in a step, counted from 0."""
+    warmup = max(steps // 20, 1)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
