@@ -21,6 +21,7 @@ class Mailbox:
         self._filled, self._ended = asyncio.Event(), asyncio.Event()
         self._rows = rows
         self._whole = whole
+        self._awaited = False
 
     @property
     def open(self) -> bool:
@@ -32,7 +33,7 @@ class Mailbox:
         self._items.append(item)
         self._rows -= item[1].finish is not None
         ended = not self._rows or item[1].error is not None
-        if ended or not self._whole:
+        if ended or (self._awaited and not self._whole):
             # A loop that is closed, perhaps just now, has no reader left.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake, ended)
@@ -45,7 +46,11 @@ class Mailbox:
 
     async def take(self) -> list[tuple[int, Emission]]:
         """All that came since the last time, once there is something."""
-        await self._filled.wait()
+        # Said before it is looked: of what comes after the look somebody is told.
+        self._awaited = True
+        if self._whole or not self._items:
+            await self._filled.wait()
+        self._awaited = False
         self._filled.clear()
         return [self._items.popleft() for _ in range(len(self._items))]
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import pytest
 from engines import SMALL
@@ -10,8 +11,8 @@ from patience import HANGS
 from tiny import tiny_base
 
 from specialists.engine.backend import Request
-from specialists.engine.core import SamplingParams
-from specialists.engine.mailbox import COALESCE_SECONDS
+from specialists.engine.core import Emission, SamplingParams
+from specialists.engine.mailbox import COALESCE_SECONDS, Mailbox
 from specialists.engine.runner import MAX_FAILURES, Runner
 from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
@@ -81,7 +82,7 @@ def test_what_fails_whole_fails_at_once(runner, monkeypatch):
 
 
 def test_the_last_list_waits_for_no_pause(runner, monkeypatch):
-    monkeypatch.setattr("specialists.engine.runner.COALESCE_SECONDS", HANGS)
+    monkeypatch.setattr(runner, "_pause", lambda: HANGS)
 
     async def lists():
         return [emissions async for emissions in runner.generate(request())]
@@ -92,9 +93,36 @@ def test_the_last_list_waits_for_no_pause(runner, monkeypatch):
 
 def test_many_streams_send_fewer_lists(runner, monkeypatch):
     monkeypatch.setattr("specialists.engine.runner.cores", lambda: 2)
-    assert runner._pause() == COALESCE_SECONDS
+    assert runner._interval() == COALESCE_SECONDS
     monkeypatch.setattr(runner, "_streaming", 32)
-    assert runner._pause() == pytest.approx(32 * 0.004 / 0.2 / 2)
+    assert runner._interval() == pytest.approx(32 * 0.004 / 0.2 / 2)
+
+
+@pytest.mark.parametrize("now", [1000.01, 1000.1, 1000.15])
+def test_lists_of_all_requests_leave_side_by_side(runner, monkeypatch, now):
+    monkeypatch.setattr(runner, "_interval", lambda: 0.25)
+    monkeypatch.setattr("specialists.engine.runner.time", SimpleNamespace(monotonic=lambda: now))
+    assert now + runner._pause() == pytest.approx(1000.25)
+
+
+def test_nobody_is_woken_who_does_not_wait():
+    written = (0, Emission(None, "a"))
+
+    async def taken():
+        mailbox, woken = Mailbox(1, whole=False), []
+        mailbox._loop = SimpleNamespace(call_soon_threadsafe=lambda *told: woken.append(told))
+        mailbox.put(written)
+        mailbox.put(written)
+        assert await mailbox.take() == [written, written]
+        assert woken == []
+        waiting = asyncio.create_task(mailbox.take())
+        await asyncio.sleep(0)
+        mailbox.put(written)
+        [(wake, *told)] = woken
+        wake(*told)
+        return await waiting
+
+    assert asyncio.run(taken()) == [written]
 
 
 def test_requests_in_parallel_do_not_mix(runner):
