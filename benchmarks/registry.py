@@ -45,6 +45,8 @@ BATCH = 10_000
 ASKED = 200
 RESOLVE_MS, SEARCH_MS, REGISTER_RATIO, HTTP_MS = 1.0, 50.0, 1.2, 50.0
 VISIBLE_SECONDS, REPLICAS = 1.0, 2
+LOST_SECONDS = 60
+"""A registration that no router has considered by then is given up."""
 ORDINARY = 0.02
 """Of an adapter's numbers: with larger ones it is quarantined as an outlier."""
 CERTAIN = 20
@@ -290,6 +292,8 @@ def _known_everywhere(url: str, made: str, example: str) -> float:
             knowing += 1
         else:
             knowing, last = 0, time.perf_counter() - began
+        if last > LOST_SECONDS:
+            raise SystemExit(f"{made} was not considered within {LOST_SECONDS} seconds")
     return last
 
 
