@@ -27,11 +27,6 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
     # Looking around twice a second takes half the CPU time of ten times, and starts as quickly.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
-    # Between replicas gRPC takes less than calls of actors, and one event loop less than several: a
-    # third of what streams cost on their way, and first tokens come 7 ms sooner.
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
 }
 """What every node of a cluster needs, wherever it runs."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024

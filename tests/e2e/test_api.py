@@ -462,6 +462,14 @@ def test_what_a_user_spells_never_becomes_a_turn(client):
 JSON = {"content-type": "application/json"}
 
 
+def test_large_bodies_come_and_go_whole(client):
+    lines = b"".join(b'{"prompt": "%07d", "completion": "a"}\n' % at for at in range(250_000))
+    assert len(lines) > 8 * 1024 * 1024  # more than what messages are by themselves
+    file = client.files.create(file=("many.jsonl", lines), purpose="fine-tune")
+    assert client.files.content(file.id).read() == lines
+    client.files.delete(file.id)
+
+
 def test_nonsense_never_harms_the_server(cluster):
     bodies = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"model": "auto"}', b"{}" * 1000]
     with cluster.http() as http:
