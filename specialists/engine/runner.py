@@ -111,7 +111,8 @@ class Runner:
 
     def _pause(self) -> float:
         """Seconds until the lists of all requests leave, side by side: apart they wake more."""
-        return self._interval() - time.monotonic() % self._interval()
+        interval = self._interval()
+        return interval - time.monotonic() % interval
 
     def _interval(self) -> float:
         """Seconds between two lists of one request."""
