@@ -7,8 +7,10 @@ from typing import Any
 from ray import serve
 
 from deploy import trainer_task
+from deploy.direct import routers_here
 from deploy.dispatcher import Dispatcher
 from deploy.encoder import open_encoder
+from deploy.entrance import Entrance
 from deploy.home import default_sampling, open_registry
 from deploy.peers import Peers
 from deploy.remote_engine import RemoteEngine
@@ -65,6 +67,10 @@ class RouterReplica:
             self._registry.queue, partial(trainer_task.start, settings), settings.training.jobs
         )
         self._dispatcher.start()
+        # The front gives every request an id and puts it on the response.
+        self._app = create_app(self._service, access=self._access, names_requests=False)
+        self._entrance = Entrance(self._app, routers_here() / replica_name())
+        await self._entrance.open()
         settled()
 
     async def exposition(self) -> tuple[str, bytes]:
@@ -73,11 +79,12 @@ class RouterReplica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Serve asks for the application once the constructor is done."""
-        # Serve's proxy gives every request an id and puts it on the response.
-        return create_app(self._service, access=self._access, names_requests=False)
+        return self._app
 
     async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""
+        if hasattr(self, "_entrance"):
+            await self._entrance.close()
         if hasattr(self, "_dispatcher"):
             self._dispatcher.stop()
         if hasattr(self, "_service"):

@@ -38,14 +38,14 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
-        response = _Response(request_id if self._names_requests else None, send)
-        with underway(request_id), self._told(scope, response, request_id):
+        given = request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = given
+        response = _Response(given if self._names_requests else None, send)
+        with underway(given), self._told(scope, response, given):
             try:
                 await self._app(scope, receive, response.send)
             except Exception:
-                logger.exception("request %s failed", request_id)
+                logger.exception("request %s failed", given)
                 if response.status is None:
                     await INTERNAL.response(scope, receive, response.send)
 
@@ -81,7 +81,7 @@ class _Response:
         await self._send(message)
 
 
-def _request_id(headers: Headers) -> str:
+def request_id(headers: Headers) -> str:
     """The client's own id where it is one that logs can carry, else a fresh one."""
     given = headers.get(HEADER, "")
     return given if _SANE.fullmatch(given) else f"req-{uuid4().hex}"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from deploy.front import WithoutSteering, middlewares
+from deploy.front import Named, WithoutSteering, middlewares
 
 
 def passed(*headers):
@@ -59,4 +59,36 @@ def test_scopes_without_headers_pass():
 def test_serve_takes_it_as_it_is():
     from ray.serve._private.http_util import validate_http_proxy_callback_return
 
-    assert len(validate_http_proxy_callback_return(middlewares())) == 3
+    assert len(validate_http_proxy_callback_return(middlewares())) == 5
+
+
+SANE, INSANE = b"mine-1", b"two words"
+
+
+@pytest.mark.parametrize("given", [None, SANE, INSANE])
+def test_requests_have_one_id_and_so_have_their_responses(given):
+    seen, sent = [], []
+
+    async def app(scope, receive, send):
+        seen.append([value for name, value in scope["headers"] if name == b"x-request-id"])
+        # As Serve's proxy adds one of its own, and a router's message arrives in lists.
+        headers = [[b"x-request-id", b"another"], [b"a", b"b"], [b"x-request-id", b"third"]]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [] if given is None else [(b"x-request-id", given)]
+    asyncio.run(Named(app)({"type": "http", "headers": headers}, None, send))
+    [[name]] = seen
+    assert (name == given) == (given == SANE)
+    assert sorted(map(tuple, sent[0]["headers"])) == [(b"a", b"b"), (b"x-request-id", name)]
+    assert len(sent) == 2
+
+
+def test_names_are_for_requests_alone():
+    async def app(scope, receive, send):
+        assert scope == {"type": "websocket"}
+
+    asyncio.run(Named(app)({"type": "websocket"}, None, None))
