@@ -1,4 +1,4 @@
-"""What the way through HTTP costs: 32 streams against the engine in process, and the first token.
+"""What the way through HTTP costs: 32 streams against the engine in process, first tokens, routes.
 
 A cluster is started with 32 specialists of random weights; this process is the client, and runs the
 same engine by itself beside it, turn by turn. All of it shares this machine's cores.
@@ -33,6 +33,8 @@ PROMPT = 32
 FIRST = Case(1, HIGH[:1], prompt=PROMPT, answer=1)
 AUTO = {"model": "auto", "prompt": "word " * PROMPT}
 OWNER = "bench"
+ROUTED = 16
+"""Texts of each client."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,13 @@ class Server:
                   for row in range(case.rows))
             )  # fmt: skip
             return time.perf_counter() - began
+
+    async def decisions(self, clients: int) -> float:
+        """Decisions a second on texts that were never asked before."""
+        async with self._client() as http:
+            began = time.perf_counter()
+            await asyncio.gather(*(self._decide(http) for _ in range(clients)))
+            return clients * ROUTED / (time.perf_counter() - began)
 
     async def first(self, case: Case, **body: object) -> float:
         """Seconds to the first event of a row's answer, nothing else being asked.
@@ -86,6 +95,11 @@ class Server:
         body["prompt"] = prompt_of(row + ROWS * next(self._asked), case.prompt)
         return body | {"temperature": 0, "logit_bias": self._bias}
 
+    async def _decide(self, http: httpx.AsyncClient) -> None:
+        for _ in range(ROUTED):
+            text = f"What would you do about case {next(self._asked)}, were you in my place?"
+            (await http.post("/v1/route", json={"input": text})).raise_for_status()
+
     async def _answer(self, http: httpx.AsyncClient, body: dict[str, object]) -> None:
         async with http.stream("POST", "/v1/completions", json=body) as response:
             response.raise_for_status()
@@ -102,7 +116,7 @@ def publish(registry: Registry, adapters: dict[str, Path]) -> None:
 
 
 def measure(ours: Ours, server: Server, rounds: int) -> dict[str, float]:
-    """Medians by case, in tokens/s or seconds."""
+    """Medians by case, in tokens/s, decisions/s, or seconds."""
     cases: dict[str, Callable[[], float]] = {
         "in process, 32 streams": lambda: STREAMS.tokens / ours.seconds(STREAMS),
         "http, 32 streams": lambda: STREAMS.tokens / asyncio.run(server.streams(STREAMS)),
@@ -114,6 +128,8 @@ def measure(ours: Ours, server: Server, rounds: int) -> dict[str, float]:
         "http, first token, auto": lambda: _median(
             lambda: asyncio.run(server.first(FIRST, **AUTO))
         ),
+        "route, 1 client": lambda: asyncio.run(server.decisions(1)),
+        "route, 32 clients": lambda: asyncio.run(server.decisions(ROWS)),
     }
     for case in cases.values():
         case()  # adapters are loaded, connections made
@@ -131,12 +147,7 @@ def figures(medians: dict[str, float]) -> list[Figure]:
     added = {name: medians[f"http, {name}"] - medians[f"in process, {first}"]
              for name in (first, f"{first}, auto")}  # fmt: skip
     return [
-        *(
-            Figure(f"serving.{name}", value, "tokens/s")
-            if "first" not in name
-            else Figure(f"serving.{name}", 1000 * value, "ms")
-            for name, value in medians.items()
-        ),
+        *(_plain(name, value) for name, value in medians.items()),
         at_least(
             f"serving.ratio.{streams}",
             medians[f"http, {streams}"] / medians[f"in process, {streams}"],
@@ -145,7 +156,19 @@ def figures(medians: dict[str, float]) -> list[Figure]:
         ),
         at_most(f"serving.added.{first}", 1000 * added[first], "ms", 20),
         Figure(f"serving.added.{first}, auto", 1000 * added[f"{first}, auto"], "ms"),
+        at_least(
+            "serving.ratio.route",
+            medians["route, 32 clients"] / medians["route, 1 client"],
+            "ratio",
+            3,
+        ),
     ]
+
+
+def _plain(name: str, value: float) -> Figure:
+    if "first" in name:
+        return Figure(f"serving.{name}", 1000 * value, "ms")
+    return Figure(f"serving.{name}", value, "decisions/s" if "route" in name else "tokens/s")
 
 
 def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:

@@ -17,6 +17,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
+from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -43,7 +44,7 @@ class _Pace:
 
 
 class Affinity:
-    """Orders replicas for an adapter. For one thread."""
+    """Orders replicas for an adapter. For any thread: Serve tells of replicas in one of its own."""
 
     latest: "ClassVar[Affinity | None]" = None
     """The one by which this process sends its requests."""
@@ -51,6 +52,7 @@ class Affinity:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Know no replica so far."""
         self._clock = clock
+        self._lock = Lock()
         self._reports: dict[str, Report] = {}
         self._names: list[str] = []
         self._hashes = np.empty(0, np.uint64)
@@ -65,32 +67,32 @@ class Affinity:
 
         The work is that of the changes: with many replicas one of them changes all the time.
         """
-        before = self._reports
-        self._reports = {name: report or Report() for name, report in reports.items()}
-        for name in before.keys() | self._reports.keys():
-            old, new = before.get(name), self._reports.get(name)
-            if old != new:
-                self._hold(
-                    name, old.marks if old else frozenset(), new.marks if new else frozenset()
-                )
-        self._pace = _pace([report for report in reports.values() if report is not None])
-        if self._names != list(self._reports):
-            self._names = list(self._reports)
-            self._hashes = np.array([_hashed(name) for name in self._names], np.uint64)
+        with self._lock:
+            self._compare({name: report or Report() for name, report in reports.items()})
+            self._pace = _pace([report for report in reports.values() if report is not None])
+            if self._names != list(self._reports):
+                self._names = list(self._reports)
+                self._hashes = np.array([_hashed(name) for name in self._names], np.uint64)
 
     def sent(self, adapter: str, replica: str) -> None:
         """A request for an adapter went to a replica, where it will soon be resident."""
         key, now = mark(adapter), self._clock()
-        if replica not in self._holding(key):
-            self._loaded[replica] = max(self._loaded.get(replica, 0.0), now) + self._pace.load
-        self._sent[key, replica] = now + SENT_SECONDS
-        self._sent.move_to_end((key, replica))
-        while len(self._sent) > SENT:
-            self._sent.popitem(last=False)
+        with self._lock:
+            if replica not in self._holding(key):
+                self._loaded[replica] = max(self._loaded.get(replica, 0.0), now) + self._pace.load
+            self._sent[key, replica] = now + SENT_SECONDS
+            self._sent.move_to_end((key, replica))
+            while len(self._sent) > SENT:
+                self._sent.popitem(last=False)
 
     def holds(self, adapter: str) -> bool:
-        """Whether a replica reports an adapter as resident; for any thread."""
+        """Whether a replica reports an adapter as resident."""
         return mark(adapter) in self._holders
+
+    def rows(self, name: str) -> int:
+        """Rows of a replica, by its report."""
+        report = self._reports.get(name)
+        return 0 if report is None else report.rows
 
     def ranked(
         self,
@@ -105,6 +107,11 @@ class Affinity:
             rows: how many rows a replica has, where that is known later than from its report.
             tried: replicas that come last.
         """
+        with self._lock:
+            best = self._ranked(adapter, rows)
+        return sorted(best, key=lambda name: name in tried)
+
+    def _ranked(self, adapter: str | None, rows: Callable[[str], int | None]) -> list[str]:
         key = random.getrandbits(64) if adapter is None else mark(adapter)
         order = [self._names[at] for at in np.argsort(_mixed(self._hashes ^ np.uint64(key)))]
         holders = set[str]() if adapter is None else self._holding(key)
@@ -114,8 +121,16 @@ class Affinity:
         }
         # Sorting is stable: what costs the same stays in the adapter's order.
         costly = [name for name in order if name not in near]
-        best = sorted((name for name in order if name in near), key=near.__getitem__) + costly
-        return sorted(best, key=lambda name: name in tried)
+        return sorted((name for name in order if name in near), key=near.__getitem__) + costly
+
+    def _compare(self, reports: dict[str, Report]) -> None:
+        before, self._reports = self._reports, reports
+        for name in before.keys() | reports.keys():
+            old, new = before.get(name), reports.get(name)
+            if old != new:
+                self._hold(
+                    name, old.marks if old else frozenset(), new.marks if new else frozenset()
+                )
 
     def _hold(self, name: str, old: frozenset[int], new: frozenset[int]) -> None:
         for each in new - old:

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from deploy.call import Call
 from deploy.deltas import Deltas
+from deploy.entrance import Entrance
 from deploy.home import open_registry
+from deploy.nearby import ENGINES, sockets
+from deploy.pipe import Pipe
 from deploy.replica import memory_bytes, replica_name, settled
 from deploy.scaling import PRESSURE
 from deploy.settings import Settings
@@ -17,6 +21,7 @@ from registry.errors import UnknownSpecialist
 from registry.files import AdapterFiles
 from router import errors as refusals
 from router import tracing
+from router.api.connection import unless
 from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
 from specialists import errors
 from specialists.base import locate_base
@@ -31,7 +36,7 @@ logger = logging.getLogger(__name__)
 class EngineReplica:
     """Answers generations; what it refuses travels as a value, the last and only item."""
 
-    def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         # Only here: who starts the cluster has no use for torch.
         from deploy.backend import open_backend
 
@@ -40,6 +45,8 @@ class EngineReplica:
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._backend = open_backend(settings.engine, base, self._locate)
+        self._entrance = Entrance(self._visited, sockets(ENGINES) / replica_name())
+        await self._entrance.open()
         settled()
 
     async def generate(
@@ -77,11 +84,31 @@ class EngineReplica:
         if not self._backend.alive:
             raise errors.EngineStopped("the engine's thread has ended")
 
-    def __del__(self) -> None:
+    async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""
+        if hasattr(self, "_entrance"):
+            await self._entrance.close()
         if hasattr(self, "_backend"):
             self._backend.close()
             self._registry.close()
+
+    async def _visited(self, pipe: Pipe) -> None:
+        """Answer a call from a router of this machine, unless it closes the pipe."""
+        call = await pipe.receive()
+        if call is not None:
+            with suppress(refusals.ClientGone):
+                await unless(pipe.receive(), self._told(pipe, call))
+
+    async def _told(self, pipe: Pipe, call: Call) -> None:
+        try:
+            async with aclosing(self.generate(call)) as items:
+                async for item in items:
+                    await pipe.send(item)
+        except ConnectionError:
+            raise
+        except Exception:
+            # As it would travel by Serve: the router logs it with the request's id.
+            await pipe.send(RuntimeError(f"the engine failed:\n{traceback.format_exc()}"))
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         self._backend.require_room(generation.n, generation.tenant)

@@ -1,11 +1,9 @@
-"""Where a router takes requests from the front of its machine, without Serve in between."""
+"""Where a replica is asked by others on its machine, without Serve in between."""
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-from starlette.types import ASGIApp, Message, Receive, Send
 
 from deploy.pipe import Pipe
 
@@ -15,30 +13,33 @@ OPEN = "[!.]*"
 """The sockets' names, once somebody listens."""
 TAKEN = "taken"
 BACKLOG = 4096
-ABNORMAL = {"type": "websocket.disconnect", "code": 1006}
-"""What a WebSocket is told of a front that was lost (RFC 6455, 7.4.1)."""
 
 
 class Entrance:
-    """A Unix socket on which an application is asked."""
+    """A Unix socket; each connection is one visit, which is told first that it was let in."""
 
-    def __init__(self, app: ASGIApp, socket: Path) -> None:
-        """Nobody is let in before `open`."""
-        self._app = app
+    def __init__(self, answer: Callable[[Pipe], Awaitable[None]], socket: Path) -> None:
+        """Nobody is let in before `open`.
+
+        Args:
+            answer: what is done for a visit.
+            socket: where it is; in its folder nobody else may make files.
+        """
+        self._answer = answer
         self._socket = socket
         self._server: asyncio.Server | None = None
         self._closed = False
         self._visits: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Take requests from now on."""
+        """Let visits in from now on."""
         draft = self._socket.with_name(f".{self._socket.name}")
         self._server = await asyncio.start_unix_server(self._begin, draft, backlog=BACKLOG)
         # Not before it listens: who refuses is taken for dead.
         draft.rename(self._socket)
 
     async def close(self) -> None:
-        """Take no more, and end once those are answered that were taken."""
+        """Let nobody in any more, and return once all have left."""
         self._closed = True
         self._socket.unlink(missing_ok=True)
         if self._server is not None:
@@ -50,39 +51,18 @@ class Entrance:
         if self._closed:
             writer.close()
             return
-        visit = asyncio.create_task(self._answer(Pipe(reader, writer)))
+        visit = asyncio.create_task(self._received(Pipe(reader, writer)))
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
 
-    async def _answer(self, pipe: Pipe) -> None:
+    async def _received(self, pipe: Pipe) -> None:
         try:
             # Whoever is not told so is free to ask elsewhere.
             await pipe.send(TAKEN)
-            if (scope := await pipe.receive()) is not None:
-                await self._app(scope, _receiver(pipe, scope["type"]), _sender(pipe))
+            await self._answer(pipe)
+        except ConnectionError:
+            pass
         except Exception:
             logger.exception("a request broke off")
         finally:
             await pipe.end()
-
-
-def _receiver(pipe: Pipe, kind: str) -> Receive:
-    lost = {"http": {"type": "http.disconnect"}}.get(kind, ABNORMAL)
-    left: Message | None = None
-
-    async def receive() -> Message:
-        nonlocal left
-        message = left or await pipe.receive() or lost
-        left = message if message["type"] == lost["type"] else None
-        return message
-
-    return receive
-
-
-def _sender(pipe: Pipe) -> Send:
-    async def send(message: Message) -> None:
-        # As servers have it: what nobody waits for any more is dropped.
-        with suppress(ConnectionError):
-            await pipe.send(message)
-
-    return send

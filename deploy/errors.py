@@ -7,7 +7,8 @@ DeployError
 ├── StartFailed      the cluster did not become ready
 ├── ServerUnreachable  no Myriad answers at the URL
 ├── ServerRefused    Myriad answered with an error
-└── JobFailed        a job that was followed did not come to its end
+├── JobFailed        a job that was followed did not come to its end
+└── EngineLost       a replica ended while it answered
 """
 
 
@@ -55,3 +56,7 @@ class JobFailed(DeployError):
 
     def __init__(self, job: str, status: str) -> None:
         super().__init__(f"{job} {status if status == 'failed' else f'was {status}'}")
+
+
+class EngineLost(DeployError):
+    """A replica ended while it answered."""

@@ -1,4 +1,4 @@
-"""The router's engine, one Serve hop away: at one of several replicas, any of which may go."""
+"""The router's engine, one hop away: at one of several replicas, any of which may go."""
 
 import asyncio
 import time
@@ -6,14 +6,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
-from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from deploy.affinity import Affinity
 from deploy.call import Call
+from deploy.errors import EngineLost
+from deploy.hop import Hop
 from router import tracing
 from router.engine import Delta, Generation, Usage
-from router.errors import DeadlinePassed, Overloaded, RouterError, Unavailable
+from router.errors import DeadlinePassed, Overloaded, Unavailable
 from specialists.engine.places import Places
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
@@ -37,7 +39,7 @@ class RemoteEngine:
             replicas: how many there are; every answer tells anew.
             deadline: seconds within which an answer must be complete.
         """
-        self._stream = handle.options(stream=True, method_name="generate")
+        self._hop = Hop(handle)
         self._prefetch = handle.options(method_name="prefetch")
         self._handle = handle
         self._retries = SAVED_RETRIES
@@ -78,7 +80,7 @@ class RemoteEngine:
                 if started or call.exhausted or self._retries < 1:
                     raise
                 self._retries -= 1
-            except RayActorError as error:
+            except EngineLost as error:
                 losses += time.monotonic() - sent < QUICK_SECONDS
                 if started or losses > MAX_LOSSES:
                     raise Unavailable(1.0, ENGINE_LOST) from error
@@ -114,33 +116,18 @@ class RemoteEngine:
         return answers
 
     async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
-        response, item = self._stream.remote(call), None
-        try:
-            while (item := await self._next(response, ends, after=item)) is not None:
+        async with aclosing(self._hop.items(call)) as items:
+            while (item := await self._next(items, ends)) is not None:
                 if call.choices:
                     self._places.limit = call.choices * self._of_one
-                if isinstance(item, RouterError):
-                    raise item
                 yield item
-        except BackPressureError as error:
-            raise Overloaded() from error
-        except RayServeException as error:
-            raise Unavailable() from error
-        finally:
-            # Without this the replica would go on for a client that has left.
-            response.cancel()
 
-    async def _next(self, response: Any, ends: float, after: Any) -> Any:
-        """What comes after an item; after the usage nothing is missed that does not come."""
+    async def _next(self, items: AsyncIterator[Delta | Usage], ends: float) -> Delta | Usage | None:
         try:
             async with asyncio.timeout_at(ends):
-                return await anext(response, None)
+                return await anext(items, None)
         except TimeoutError as error:
             raise DeadlinePassed(self._deadline) from error
-        except RayActorError:
-            if isinstance(after, Usage):
-                return None
-            raise
 
 
 async def _at_once(items: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:

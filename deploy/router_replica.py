@@ -7,11 +7,12 @@ from typing import Any
 from ray import serve
 
 from deploy import trainer_task
-from deploy.direct import routers_here
+from deploy.direct import directly
 from deploy.dispatcher import Dispatcher
 from deploy.encoder import open_encoder
 from deploy.entrance import Entrance
 from deploy.home import default_sampling, open_registry
+from deploy.nearby import ROUTERS, sockets
 from deploy.peers import Peers
 from deploy.remote_engine import RemoteEngine
 from deploy.replica import replica_name, settled
@@ -69,7 +70,7 @@ class RouterReplica:
         self._dispatcher.start()
         # The front gives every request an id and puts it on the response.
         self._app = create_app(self._service, access=self._access, names_requests=False)
-        self._entrance = Entrance(self._app, routers_here() / replica_name())
+        self._entrance = Entrance(directly(self._app), sockets(ROUTERS) / replica_name())
         await self._entrance.open()
         settled()
 

@@ -49,8 +49,16 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientGone: The client went first.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
+    return await unless(_left(receive), work)
+
+
+async def unless(left: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, but cancel it as soon as `left` returns.
+
+    Raises:
+        ClientGone: It did so first.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left)
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

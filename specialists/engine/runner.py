@@ -27,9 +27,9 @@ MAX_FAILURES = 3
 """Failed steps in a row after which the engine gives up, so that it is replaced."""
 HANGING_SECONDS = 300.0
 """A step that takes longer will not end: the slowest, on the slowest machines, take a few."""
-MESSAGE_SECONDS = 0.004
+MESSAGE_SECONDS = 0.0004
 """Of a core, that a message costs all processes on its way together."""
-MESSAGE_SHARE = 0.2
+MESSAGE_SHARE = 0.05
 """Of all cores, that messages may take: beyond it more emissions travel as one."""
 
 

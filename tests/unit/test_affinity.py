@@ -1,8 +1,10 @@
 """Which engine replica answers: where it is soonest complete, by what the replicas measured."""
 
 import hashlib
+import sys
 from collections import Counter
 from dataclasses import replace
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
@@ -186,3 +188,26 @@ def test_what_changes_is_followed_as_if_it_were_read_anew():
             anew.ranked(each) for each in DIGESTS[:6]
         ]
         assert followed._holders == anew._holders
+
+
+def test_serve_may_tell_of_replicas_while_requests_are_sent():
+    affinity, stopped, switching = knowing(idle(8)), Event(), sys.getswitchinterval()
+
+    def tell():
+        held = [replace(PACE, resident=marks(DIGESTS[at : at + 300])) for at in (0, 100)]
+        while not stopped.is_set():
+            for at in range(8):
+                affinity.update({**idle(8 - at % 3), f"r{at}": held[at % 2]})
+
+    telling = Thread(target=tell)
+    sys.setswitchinterval(1e-6)
+    try:
+        telling.start()
+        for each in DIGESTS * 5:
+            found = affinity.ranked(each)
+            assert len(set(found)) == len(found) >= 6
+            affinity.sent(each, found[0])
+    finally:
+        stopped.set()
+        telling.join()
+        sys.setswitchinterval(switching)

@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from deploy.direct import Direct
-from deploy.entrance import ABNORMAL, Entrance
+from deploy.direct import ABNORMAL, Direct, directly
+from deploy.entrance import Entrance
+from deploy.nearby import ROUTERS, Nearby
 
 TOLD = [{"type": "http.response.start", "status": 200, "headers": [(b"a", b"\xff")]}]
 PART = {"type": "http.response.body", "body": b"\x00part", "more_body": True}
@@ -88,12 +89,12 @@ def machine(tmp_path):
     @asynccontextmanager
     async def opened(*apps):
         long_way = Router()
-        entrances = [Entrance(app, tmp_path / f"r{at}") for at, app in enumerate(apps)]
+        entrances = [Entrance(directly(app), tmp_path / f"r{at}") for at, app in enumerate(apps)]
         async with AsyncExitStack() as stack:
             for entrance in entrances:
                 await entrance.open()
                 stack.push_async_callback(entrance.close)
-            yield Direct(long_way, tmp_path), long_way, entrances
+            yield Direct(long_way, Nearby(ROUTERS, tmp_path)), long_way, entrances
 
     return opened
 

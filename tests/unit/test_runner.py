@@ -95,7 +95,7 @@ def test_many_streams_send_fewer_lists(runner, monkeypatch):
     monkeypatch.setattr("specialists.engine.runner.cores", lambda: 2)
     assert runner._interval() == COALESCE_SECONDS
     monkeypatch.setattr(runner, "_streaming", 32)
-    assert runner._interval() == pytest.approx(32 * 0.004 / 0.2 / 2)
+    assert runner._interval() == pytest.approx(32 * 0.0004 / 0.05 / 2)
 
 
 @pytest.mark.parametrize("now", [1000.01, 1000.1, 1000.15])

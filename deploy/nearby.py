@@ -1,0 +1,94 @@
+"""Replicas that run on this machine, asked on sockets in place of calls of actors.
+
+Serve passes a request to a replica as a call of an actor, and every part of the answer comes back
+as one more, through Ray's own threads on both sides. A socket takes a tenth of that.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from deploy.entrance import OPEN
+from deploy.pipe import Pipe
+from registry.private import private_folder
+
+ROUTERS, ENGINES = "routers", "engines"
+
+
+class Nearby:
+    """The replicas of a deployment that are here, by their names."""
+
+    def __init__(self, deployment: str, folder: Path | None = None) -> None:
+        """Look for them.
+
+        Args:
+            deployment: `ROUTERS` or `ENGINES`.
+            folder: where their sockets are; None is this cluster's own.
+        """
+        self._deployment = deployment
+        self._folder = folder
+        self._ongoing: Counter[str] = Counter()
+
+    def ongoing(self, name: str) -> int:
+        """What was asked there from here and has not ended."""
+        return self._ongoing[name]
+
+    def names(self) -> list[str]:
+        """Those that take requests, or did before they were killed; the least busy first."""
+        there = (socket.name for socket in self._sockets().glob(OPEN))
+        return sorted(there, key=lambda name: self._ongoing[name])
+
+    @asynccontextmanager
+    async def entered(self, name: str) -> AsyncIterator[Pipe | None]:
+        """A way to one that has said that it takes a request; None if it is not here."""
+        self._ongoing[name] += 1
+        pipe = None
+        try:
+            pipe = await _enter(self._sockets() / name)
+            yield pipe
+        finally:
+            self._ongoing[name] -= 1
+            if not self._ongoing[name]:
+                del self._ongoing[name]
+            if pipe is not None:
+                pipe.close()
+
+    def _sockets(self) -> Path:
+        if self._folder is None:
+            self._folder = sockets(self._deployment)
+        return self._folder
+
+
+def sockets(deployment: str) -> Path:
+    """The folder where those replicas of this cluster have their sockets that run here.
+
+    Raises:
+        StorageError: it is somebody else's.
+    """
+    # Not before it is needed: it takes a second.
+    import ray
+
+    # Beside Ray's own sockets, whose paths are not shorter (`ray_cluster.SOCKET_PATH_ROOM`).
+    session = ray.get_runtime_context().worker.node.get_session_dir_path()
+    return private_folder(Path(session) / deployment)
+
+
+async def _enter(socket: Path) -> Pipe | None:
+    try:
+        pipe = Pipe(*await asyncio.open_unix_connection(socket))
+    except ConnectionRefusedError:
+        # Of one that was killed: nobody will ever listen on it again.
+        _remove(socket)
+        return None
+    except OSError:
+        return None
+    if await pipe.receive() is None:
+        pipe.close()
+        return None
+    return pipe
+
+
+def _remove(socket: Path) -> None:
+    socket.unlink(missing_ok=True)
