@@ -89,8 +89,15 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         )
 
     def _ongoing(self, replica: RunningReplica | None) -> int | None:
-        """Requests at a replica, by what it said of them last and what went there since."""
-        return replica and self._replica_queue_len_cache.get(replica.replica_id)
+        """Requests at a replica, by what it said of them last and what went there since.
+
+        It counts those alone that came by Serve.
+        """
+        if replica is None:
+            return None
+        rows = self._affinity.rows(replica.replica_id.unique_id)
+        told = self._replica_queue_len_cache.get(replica.replica_id)
+        return None if told is None else max(told, rows)
 
 
 def _first(request: PendingRequest | None) -> Call | str | None:

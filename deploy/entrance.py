@@ -11,12 +11,11 @@ logger = logging.getLogger(__name__)
 
 OPEN = "[!.]*"
 """The sockets' names, once somebody listens."""
-TAKEN = "taken"
 BACKLOG = 4096
 
 
 class Entrance:
-    """A Unix socket; each connection is one visit, which is told first that it was let in."""
+    """A Unix socket; each connection is one visit, which is told first how many there are."""
 
     def __init__(self, answer: Callable[[Pipe], Awaitable[None]], socket: Path) -> None:
         """Nobody is let in before `open`.
@@ -57,8 +56,8 @@ class Entrance:
 
     async def _received(self, pipe: Pipe) -> None:
         try:
-            # Whoever is not told so is free to ask elsewhere.
-            await pipe.send(TAKEN)
+            # Whoever is told nothing is free to ask elsewhere.
+            await pipe.send(len(self._visits))
             await self._answer(pipe)
         except ConnectionError:
             pass

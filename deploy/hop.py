@@ -48,9 +48,9 @@ class Hop:
         if affinity is None or not self._engines.names():
             yield None
             return
-        adapter, ongoing = call.generation.adapter, self._engines.ongoing
+        adapter, visits = call.generation.adapter, self._engines.visits
         ranked = affinity.ranked(
-            adapter, lambda name: max(affinity.rows(name), ongoing(name)), call.tried
+            adapter, lambda name: max(affinity.rows(name), visits(name)), call.tried
         )
         async with self._engines.entered(ranked[0]) if ranked else nullcontext() as pipe:
             if pipe is not None:

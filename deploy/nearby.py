@@ -5,16 +5,25 @@ as one more, through Ray's own threads on both sides. A socket takes a tenth of 
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.entrance import OPEN
 from deploy.pipe import Pipe
 from registry.private import private_folder
 
 ROUTERS, ENGINES = "routers", "engines"
+TOLD_SECONDS = 1.0
+"""For so long it is believed what a replica said of others' visits."""
+
+
+class _Told(NamedTuple):
+    at: float
+    visits: int
 
 
 class Nearby:
@@ -30,15 +39,18 @@ class Nearby:
         self._deployment = deployment
         self._folder = folder
         self._ongoing: Counter[str] = Counter()
-
-    def ongoing(self, name: str) -> int:
-        """What was asked there from here and has not ended."""
-        return self._ongoing[name]
+        self._others: dict[str, _Told] = {}
 
     def names(self) -> list[str]:
         """Those that take requests, or did before they were killed; the least busy first."""
         there = (socket.name for socket in self._sockets().glob(OPEN))
         return sorted(there, key=lambda name: self._ongoing[name])
+
+    def visits(self, name: str) -> int:
+        """How many there are at one: from here, and from others by what it said a moment ago."""
+        told = self._others.get(name)
+        others = told.visits if told and time.monotonic() - told.at < TOLD_SECONDS else 0
+        return self._ongoing[name] + others
 
     @asynccontextmanager
     async def entered(self, name: str) -> AsyncIterator[Pipe | None]:
@@ -46,12 +58,14 @@ class Nearby:
         self._ongoing[name] += 1
         pipe = None
         try:
-            pipe = await _enter(self._sockets() / name)
-            yield pipe
+            pipe = await _connected(self._sockets() / name)
+            visits = None if pipe is None else await pipe.receive()
+            if visits is not None:
+                others = max(visits - self._ongoing[name], 0)
+                self._others[name] = _Told(time.monotonic(), others)
+            yield pipe if visits is not None else None
         finally:
             self._ongoing[name] -= 1
-            if not self._ongoing[name]:
-                del self._ongoing[name]
             if pipe is not None:
                 pipe.close()
 
@@ -75,19 +89,15 @@ def sockets(deployment: str) -> Path:
     return private_folder(Path(session) / deployment)
 
 
-async def _enter(socket: Path) -> Pipe | None:
+async def _connected(socket: Path) -> Pipe | None:
     try:
-        pipe = Pipe(*await asyncio.open_unix_connection(socket))
+        return Pipe(*await asyncio.open_unix_connection(socket))
     except ConnectionRefusedError:
         # Of one that was killed: nobody will ever listen on it again.
         _remove(socket)
-        return None
     except OSError:
-        return None
-    if await pipe.receive() is None:
-        pipe.close()
-        return None
-    return pipe
+        pass
+    return None
 
 
 def _remove(socket: Path) -> None:

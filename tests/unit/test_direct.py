@@ -194,6 +194,38 @@ def test_who_connects_while_a_router_closes_asks_elsewhere(machine):
     asyncio.run(scenario())
 
 
+def test_who_waits_to_be_let_in_may_leave(tmp_path):
+    async def scenario():
+        with socket.socket(socket.AF_UNIX) as hanging:
+            hanging.bind(str(tmp_path / "r0"))
+            hanging.listen()
+            routers = Nearby(ROUTERS, tmp_path)
+            asking = asyncio.create_task(Client().ask(Direct(Router(), routers)))
+            await until(lambda: routers.visits("r0"))
+            await turns(20)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            assert routers.visits("r0") == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_router_tells_of_those_that_others_asked(machine, tmp_path):
+    async def scenario():
+        router = Router()
+        async with machine(router) as (front, _, _):
+            router.may.clear()
+            theirs = [asyncio.create_task(Client().ask(front)) for _ in range(3)]
+            await until(lambda: len(router.bodies) == 3)
+            routers = Nearby(ROUTERS, tmp_path)
+            ours = asyncio.create_task(Client().ask(Direct(Router(), routers)))
+            await until(lambda: routers.visits("r0") == 4)
+            router.may.set()
+            await asyncio.gather(ours, *theirs)
+
+    asyncio.run(scenario())
+
+
 def test_what_a_killed_router_left_is_cleared_away(machine, tmp_path):
     async def scenario():
         router = Router()
