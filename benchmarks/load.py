@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-import httpx
+import aiohttp
 
 Body = dict[str, object]
 Found = TypeVar("Found")
@@ -61,7 +61,7 @@ class Answer:
 class Load:
     """A client of many connections."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
 
     async def ask(self, body: Body, path: str = "/v1/chat/completions") -> Answer:
@@ -69,29 +69,29 @@ class Load:
         answer = Answer(time.perf_counter(), bool(body.get("stream")))
         try:
             async with self._connected(path, body) as response:
-                answer.status = response.status_code
-                if response.is_error:
-                    _refused(answer, await response.aread())
+                answer.status = response.status
+                if not response.ok:
+                    _refused(answer, await response.read())
                 elif answer.streamed:
                     await _read(answer, response)
                 else:
-                    _whole(answer, await response.aread())
-        except (httpx.TransportError, httpx.StreamError, ValueError, KeyError) as error:
+                    _whole(answer, await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             answer.said = repr(error)
         answer.ended = time.perf_counter()
         return answer
 
     @asynccontextmanager
-    async def _connected(self, path: str, body: Body) -> AsyncIterator[httpx.Response]:
+    async def _connected(self, path: str, body: Body) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response; a connection that nobody takes is tried again for a while."""
         for _ in range(CONNECTS):
             try:
-                async with self._http.stream("POST", path, json=body) as response:
+                async with self._http.post(path, json=body) as response:
                     yield response
                 return
-            except httpx.ConnectError:
+            except aiohttp.ClientConnectorError:
                 await asyncio.sleep(CONNECT_SECONDS)
-        raise httpx.ConnectError("nobody listens")
+        raise aiohttp.ClientConnectionError("nobody listens")
 
     async def all(self, bodies: Iterable[Body], at_once: int) -> list[Answer]:
         """Send all of them, so many at a time."""
@@ -119,9 +119,10 @@ class Load:
 
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[Load]:
-    """A client without limits of its own."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=1000)
-    async with httpx.AsyncClient(base_url=url, timeout=900, trust_env=False, limits=limits) as http:
+    """A client without limits of its own, which leaves the machine to what it asks."""
+    connector = aiohttp.TCPConnector(limit=0)
+    patience = aiohttp.ClientTimeout(total=900)
+    async with aiohttp.ClientSession(url, connector=connector, timeout=patience) as http:
         yield Load(http)
 
 
@@ -157,14 +158,15 @@ def _whole(answer: Answer, content: bytes) -> None:
     answer.end = End.COMPLETE
 
 
-async def _read(answer: Answer, response: httpx.Response) -> None:
-    async for line in response.aiter_lines():
-        if not line.startswith("data: "):
+async def _read(answer: Answer, response: aiohttp.ClientResponse) -> None:
+    async for line in response.content:
+        if not line.startswith(b"data: "):
             continue
-        if line == "data: [DONE]":
+        data = line.removeprefix(b"data: ").strip()
+        if data == b"[DONE]":
             answer.end = End.COMPLETE
             return
-        event = json.loads(line.removeprefix("data: "))
+        event = json.loads(data)
         if "error" in event:
             answer.end, answer.said = End.BROKEN, str(event["error"]["message"])
             return
