@@ -1,6 +1,7 @@
 """The Serve composition: router replicas in front of engine replicas."""
 
 import logging
+import time
 from typing import Any
 
 from ray import serve
@@ -16,6 +17,8 @@ from deploy.settings import SECRETS, EngineSettings, Settings, read_settings
 
 APPLICATION = "myriad"
 ROUTER_CPUS = 0.01
+WAIT_SECONDS = 0.5
+"""For so long a replica that ends waits for what is on its way, and then looks again."""
 
 
 def build(settings: Settings) -> Any:
@@ -31,8 +34,7 @@ def build(settings: Settings) -> Any:
             "num_cpus": settings.engine.cpus,
             "num_gpus": settings.engine.reserved_gpus,
         },
-        graceful_shutdown_timeout_s=settings.drain_seconds,
-        health_check_period_s=5,
+        **_ends(settings),
     )
     router = serve.deployment(RouterReplica).options(
         name="router",
@@ -40,8 +42,7 @@ def build(settings: Settings) -> Any:
         max_ongoing_requests=1024,
         # Not nothing: a cluster's head has no CPUs, and is to stay without work.
         ray_actor_options={"num_cpus": ROUTER_CPUS},
-        graceful_shutdown_timeout_s=settings.drain_seconds,
-        health_check_period_s=5,
+        **_ends(settings),
     )
     kept = settings.without_secrets
     return router.bind(kept, engine.bind(kept))
@@ -56,6 +57,14 @@ def application(args: dict[str, Any]) -> Any:
     if told := [f"MYRIAD_{name.upper()}" for name in SECRETS if name in args]:
         raise InvalidSetting(f"{', '.join(told)} belongs into the environment of every node")
     return build(read_settings(**args))
+
+
+def _ends(settings: Settings) -> dict[str, float]:
+    return {
+        "graceful_shutdown_timeout_s": settings.drain_seconds,
+        "graceful_shutdown_wait_loop_s": WAIT_SECONDS,
+        "health_check_period_s": 5,
+    }
 
 
 def _scale(settings: EngineSettings) -> dict[str, Any]:
@@ -96,4 +105,7 @@ def failure() -> str | None:
 
 def stop() -> None:
     """Take no more requests, and let those in flight end within the grace period."""
-    serve.delete(APPLICATION)
+    # Not to be waited for there: Serve looks once a second, and for a minute at most.
+    serve.delete(APPLICATION, _blocking=False)
+    while APPLICATION in serve.status().applications:
+        time.sleep(0.05)
