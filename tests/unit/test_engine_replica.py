@@ -1,5 +1,6 @@
 """The seam between the router's engine and ours: nothing lost in translation."""
 
+import asyncio
 import gc
 import inspect
 import subprocess
@@ -8,11 +9,14 @@ import sys
 import pytest
 from tiny import tiny_base
 
+from deploy.call import Call
 from deploy.deltas import Deltas
-from deploy.engine_replica import _prompt, _refusal
+from deploy.engine_replica import EngineReplica, _prompt, _refusal
+from deploy.entrance import Entrance
+from deploy.nearby import ENGINES, Nearby
 from deploy.replica import memory_bytes, settled
 from router import errors as refusals
-from router.engine import Generation, Message
+from router.engine import Delta, Generation, Message, Usage
 from specialists import errors
 from specialists.engine.core import Choice, Emission, FinishReason, Logprob
 from specialists.engine.text import Tokenizer
@@ -108,3 +112,60 @@ def test_what_a_replica_has_is_left_out_of_collections():
     kept = [[number] for number in range(1000)]
     settled()
     assert gc.get_freeze_count() >= before + len(kept)
+
+
+class Visited(EngineReplica):
+    """A replica as its entrance knows it, with a script in the place of its engine."""
+
+    def __init__(self, *script):
+        self.script = script
+        self.calls = []
+        self.closed = asyncio.Event()
+
+    async def generate(self, call):
+        self.calls.append(call)
+        try:
+            for item in self.script:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+            await asyncio.Event().wait()
+        finally:
+            self.closed.set()
+
+    def __del__(self):
+        pass
+
+
+def visit(folder, replica, count):
+    """What comes back of a call, of which so many items are read."""
+
+    async def ask():
+        entrance = Entrance(replica._visited, folder / "e")
+        await entrance.open()
+        async with Nearby(ENGINES, folder).entered("e") as pipe:
+            await pipe.send(CALL)
+            found = [await pipe.receive() for _ in range(count)]
+        await replica.closed.wait()
+        await entrance.close()
+        return found
+
+    return asyncio.run(asyncio.wait_for(ask(), 60))
+
+
+CALL = Call(Generation("id", None, "hello"))
+SCRIPT = (Delta(0, "a", 1), Usage(1, 1))
+
+
+def test_who_visits_gets_what_is_generated_and_ends_it_by_leaving(tmp_path):
+    replica = Visited(*SCRIPT)
+    assert visit(tmp_path, replica, 2) == list(SCRIPT)
+    assert replica.calls == [CALL]
+
+
+def test_what_goes_wrong_is_told_to_who_visits(tmp_path):
+    item, error = visit(tmp_path, Visited(SCRIPT[0], KeyError("lost")), 2)
+    assert item == SCRIPT[0]
+    assert isinstance(error, RuntimeError)
+    assert "KeyError: 'lost'" in str(error)
+    assert "in generate" in str(error)
