@@ -7,9 +7,6 @@ from contextlib import suppress
 
 from specialists.engine.core import Emission
 
-COALESCE_SECONDS = 0.03
-"""Emissions of one request that fall closer together than this travel as one."""
-
 
 class Mailbox:
     """Carries a request's emissions from any thread into the event loop that made it."""
@@ -61,7 +58,7 @@ class Mailbox:
 
 
 async def coalesced(
-    mailbox: Mailbox, pause: Callable[[], float] = lambda: COALESCE_SECONDS
+    mailbox: Mailbox, pause: Callable[[], float]
 ) -> AsyncIterator[list[tuple[int, Emission]]]:
     """Emissions of all rows until each has ended, with a pause of so many seconds after each list.
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 
-from specialists.cores import cores
 from specialists.engine.backend import Request
 from specialists.engine.core import Emission, Row
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.grammar import Grammars
 from specialists.engine.loads import LocateAdapter
-from specialists.engine.mailbox import COALESCE_SECONDS, Mailbox, coalesced
+from specialists.engine.mailbox import Mailbox, coalesced
 from specialists.engine.places import Places
 from specialists.engine.report import Report
+from specialists.engine.streams import Streams
 from specialists.engine.text import Tokenizer
 from specialists.errors import EngineStopped, Overloaded
 
@@ -27,10 +27,6 @@ MAX_FAILURES = 3
 """Failed steps in a row after which the engine gives up, so that it is replaced."""
 HANGING_SECONDS = 300.0
 """A step that takes longer will not end: the slowest, on the slowest machines, take a few."""
-MESSAGE_SECONDS = 0.0004
-"""Of a core, that a message costs all processes on its way together."""
-MESSAGE_SHARE = 0.05
-"""Of all cores, that messages may take: beyond it more emissions travel as one."""
 
 
 class Runner:
@@ -48,7 +44,7 @@ class Runner:
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.engine = make_engine(lambda: self._inbox.put(_nothing))
         self._places = Places(max_waiting)
-        self._streaming = 0
+        self._streams = Streams()
         self._stopping = False
         self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -96,27 +92,18 @@ class Runner:
         request.require_computable(self.context, self.engine.vocabulary)
         mailbox = Mailbox(request.n, whole=request.whole)
         rows = [self._row(request, number, mailbox) for number in range(request.n)]
-        streaming = 0 if request.whole else request.n
-        self._streaming += streaming
         try:
-            with self._places.taken(request.tenant, request.n):
+            with (
+                self._places.taken(request.tenant, request.n),
+                self._streams.opened(0 if request.whole else request.n),
+            ):
                 self._tell(rows, self.engine.add)
                 # Told after the thread's last look, nobody would ever answer.
                 self._require_alive()
-                async for emissions in coalesced(mailbox, self._pause):
+                async for emissions in coalesced(mailbox, self._streams.pause):
                     yield emissions
         finally:
-            self._streaming -= streaming
             self._tell(rows, self.engine.abort)
-
-    def _pause(self) -> float:
-        """Seconds until the lists of all requests leave, side by side: apart they wake more."""
-        interval = self._interval()
-        return interval - time.monotonic() % interval
-
-    def _interval(self) -> float:
-        """Seconds between two lists of one request."""
-        return max(COALESCE_SECONDS, self._streaming * MESSAGE_SECONDS / (MESSAGE_SHARE * cores()))
 
     def report(self) -> Report:
         """See `Backend.report`."""

@@ -12,7 +12,7 @@ from tiny import tiny_base
 
 from specialists.engine.backend import Request
 from specialists.engine.core import Emission, SamplingParams
-from specialists.engine.mailbox import COALESCE_SECONDS, Mailbox
+from specialists.engine.mailbox import Mailbox
 from specialists.engine.runner import MAX_FAILURES, Runner
 from specialists.errors import ContextOverflow, EngineStopped, InvalidPrompt, Overloaded
 
@@ -82,27 +82,13 @@ def test_what_fails_whole_fails_at_once(runner, monkeypatch):
 
 
 def test_the_last_list_waits_for_no_pause(runner, monkeypatch):
-    monkeypatch.setattr(runner, "_pause", lambda: HANGS)
+    monkeypatch.setattr(runner._streams, "pause", lambda: HANGS)
 
     async def lists():
         return [emissions async for emissions in runner.generate(request())]
 
     first, rest = asyncio.run(asyncio.wait_for(lists(), HANGS / 2))
     assert len(first) + len(rest) == 20
-
-
-def test_many_streams_send_fewer_lists(runner, monkeypatch):
-    monkeypatch.setattr("specialists.engine.runner.cores", lambda: 2)
-    assert runner._interval() == COALESCE_SECONDS
-    monkeypatch.setattr(runner, "_streaming", 32)
-    assert runner._interval() == pytest.approx(32 * 0.0004 / 0.05 / 2)
-
-
-@pytest.mark.parametrize("now", [1000.01, 1000.1, 1000.15])
-def test_lists_of_all_requests_leave_side_by_side(runner, monkeypatch, now):
-    monkeypatch.setattr(runner, "_interval", lambda: 0.25)
-    monkeypatch.setattr("specialists.engine.runner.time", SimpleNamespace(monotonic=lambda: now))
-    assert now + runner._pause() == pytest.approx(1000.25)
 
 
 def test_nobody_is_woken_who_does_not_wait():

@@ -19,6 +19,7 @@ from specialists.engine.pace import Pace
 from specialists.engine.places import Places
 from specialists.engine.report import Report, marks
 from specialists.engine.slots import SlotPool
+from specialists.engine.streams import Streams
 from specialists.engine.text import Tokenizer
 from specialists.engine.vllm.adapters import Adapters, Known
 from specialists.engine.vllm.process import Process
@@ -132,6 +133,7 @@ class VllmRunner:
             self._pace,
         )
         self._places = Places(options.max_rows + max_waiting)
+        self._streams = Streams()
         self._max_rows = options.max_rows
         self._numbers = count()
         self._rows: dict[str, VllmRow] = {}
@@ -150,7 +152,8 @@ class VllmRunner:
         """See `Backend.generate`."""
         self.require_room(request.n, request.tenant)
         request.require_computable(self.context, self._vocabulary)
-        with self._places.taken(request.tenant, request.n):
+        streams = 0 if request.whole else request.n
+        with self._places.taken(request.tenant, request.n), self._streams.opened(streams):
             async with self._adapters.held(request.adapter) as adapter:
                 mailbox = Mailbox(request.n, whole=request.whole)
                 rows = {self._name(): self._row(request, n, mailbox) for n in range(request.n)}
@@ -160,7 +163,7 @@ class VllmRunner:
                         self._process.tell(self._told(name, request, number, adapter))
                     # Told to one that has ended, nobody would ever answer.
                     self._require_alive()
-                    async for emissions in coalesced(mailbox):
+                    async for emissions in coalesced(mailbox, self._streams.pause):
                         yield emissions
                 finally:
                     for name in rows:
