@@ -1,7 +1,7 @@
 """Replicas that run on this machine, asked on sockets in place of calls of actors.
 
 Serve passes a request to a replica as a call of an actor, and every part of the answer comes back
-as one more, through Ray's own threads on both sides. A socket takes a tenth of that.
+as one more, through Ray's own threads on both sides. A socket takes a sixth of that.
 """
 
 import asyncio
