@@ -31,6 +31,7 @@ many more as hold it, so that what is asked for everywhere finds no end."""
 SENT_SECONDS = 10.0
 """For so long an adapter counts as resident where it was asked for, whatever reports say."""
 SENT = 10_000
+NOTHING = Report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,14 @@ class Affinity:
         """Whether a replica reports an adapter as resident."""
         return mark(adapter) in self._holders
 
-    def rows(self, name: str) -> int:
-        """Rows of a replica, by its report."""
-        report = self._reports.get(name)
-        return 0 if report is None else report.rows
+    def visits(self, name: str) -> int:
+        """A replica's rows that came by its socket, by its report."""
+        return self._reports.get(name, NOTHING).visits
+
+    def calls(self, name: str) -> int:
+        """A replica's rows that came by Serve, by its report."""
+        report = self._reports.get(name, NOTHING)
+        return max(report.rows - report.visits, 0)
 
     def ranked(
         self,

@@ -89,15 +89,12 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         )
 
     def _ongoing(self, replica: RunningReplica | None) -> int | None:
-        """Requests at a replica, by what it said of them last and what went there since.
-
-        It counts those alone that came by Serve.
-        """
+        """Requests at a replica, by what it said last of those that come by Serve, and since."""
         if replica is None:
             return None
-        rows = self._affinity.rows(replica.replica_id.unique_id)
         told = self._replica_queue_len_cache.get(replica.replica_id)
-        return None if told is None else max(told, rows)
+        visits = self._affinity.visits(replica.replica_id.unique_id)
+        return None if told is None else told + visits
 
 
 def _first(request: PendingRequest | None) -> Call | str | None:

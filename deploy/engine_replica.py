@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 from deploy.call import Call
@@ -68,7 +69,7 @@ class EngineReplica:
 
     def record_routing_stats(self) -> dict[str, Any]:
         """Serve's hook for what `AffinityRouter` goes by."""
-        return self._backend.report().told()
+        return replace(self._backend.report(), visits=self._entrance.visits).told()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve's hook for what `scaling.replicas` goes by."""

@@ -30,6 +30,11 @@ class Entrance:
         self._closed = False
         self._visits: set[asyncio.Task[None]] = set()
 
+    @property
+    def visits(self) -> int:
+        """How many there are."""
+        return len(self._visits)
+
     async def open(self) -> None:
         """Let visits in from now on."""
         draft = self._socket.with_name(f".{self._socket.name}")
@@ -57,7 +62,7 @@ class Entrance:
     async def _received(self, pipe: Pipe) -> None:
         try:
             # Whoever is told nothing is free to ask elsewhere.
-            await pipe.send(len(self._visits))
+            await pipe.send(self.visits)
             await self._answer(pipe)
         except ConnectionError:
             pass

@@ -48,16 +48,19 @@ class Hop:
         if affinity is None or not self._engines.names():
             yield None
             return
-        adapter, visits = call.generation.adapter, self._engines.visits
-        ranked = affinity.ranked(
-            adapter, lambda name: max(affinity.rows(name), visits(name)), call.tried
-        )
+        adapter = call.generation.adapter
+        ranked = affinity.ranked(adapter, lambda name: self._rows(affinity, name), call.tried)
         async with self._engines.entered(ranked[0]) if ranked else nullcontext() as pipe:
             if pipe is not None:
                 call.replica, call.choices = ranked[0], len(ranked)
                 if adapter is not None:
                     affinity.sent(adapter, ranked[0])
             yield pipe
+
+    def _rows(self, affinity: Affinity, name: str) -> int | None:
+        """Rows of a replica, where that is known later than from its report."""
+        visits = self._engines.visits(name)
+        return None if visits is None else visits + affinity.calls(name)
 
 
 async def _by_socket(pipe: Pipe, call: Call) -> AsyncGenerator[Any, None]:

@@ -46,11 +46,12 @@ class Nearby:
         there = (socket.name for socket in self._sockets().glob(OPEN))
         return sorted(there, key=lambda name: self._ongoing[name])
 
-    def visits(self, name: str) -> int:
-        """How many there are at one: from here, and from others by what it said a moment ago."""
+    def visits(self, name: str) -> int | None:
+        """How many there are at one, from here and from others; None if it told of none lately."""
         told = self._others.get(name)
-        others = told.visits if told and time.monotonic() - told.at < TOLD_SECONDS else 0
-        return self._ongoing[name] + others
+        if told is None or time.monotonic() - told.at > TOLD_SECONDS:
+            return None
+        return self._ongoing[name] + told.visits
 
     @asynccontextmanager
     async def entered(self, name: str) -> AsyncIterator[Pipe | None]:

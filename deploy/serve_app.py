@@ -34,7 +34,7 @@ def build(settings: Settings) -> Any:
             "num_cpus": settings.engine.cpus,
             "num_gpus": settings.engine.reserved_gpus,
         },
-        **_ends(settings),
+        **_lifetime(settings),
     )
     router = serve.deployment(RouterReplica).options(
         name="router",
@@ -42,7 +42,7 @@ def build(settings: Settings) -> Any:
         max_ongoing_requests=1024,
         # Not nothing: a cluster's head has no CPUs, and is to stay without work.
         ray_actor_options={"num_cpus": ROUTER_CPUS},
-        **_ends(settings),
+        **_lifetime(settings),
     )
     kept = settings.without_secrets
     return router.bind(kept, engine.bind(kept))
@@ -59,7 +59,7 @@ def application(args: dict[str, Any]) -> Any:
     return build(read_settings(**args))
 
 
-def _ends(settings: Settings) -> dict[str, float]:
+def _lifetime(settings: Settings) -> dict[str, float]:
     return {
         "graceful_shutdown_timeout_s": settings.drain_seconds,
         "graceful_shutdown_wait_loop_s": WAIT_SECONDS,

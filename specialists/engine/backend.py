@@ -35,6 +35,11 @@ class Request:
     whole: bool = False
     tenant: str | None = None
 
+    @property
+    def streams(self) -> int:
+        """Answers that are read as they are made."""
+        return 0 if self.whole else self.n
+
     def require_computable(self, context: int, vocabulary: int) -> None:
         """Refuse what a base of so long a context and so many tokens cannot compute.
 

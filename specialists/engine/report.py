@@ -24,6 +24,7 @@ class Report:
         load: seconds until an adapter that is not resident is.
         answer: tokens of an answer.
         full: whether a load evicts.
+        visits: requests that came by a socket and not by Serve; set by whoever has one.
         resident: marks of adapters that are resident, one after another.
     """
 
@@ -34,6 +35,7 @@ class Report:
     load: float = 0.1
     answer: float = 64.0
     full: bool = False
+    visits: int = 0
     resident: bytes = b""
 
     @property

@@ -95,7 +95,7 @@ class Runner:
         try:
             with (
                 self._places.taken(request.tenant, request.n),
-                self._streams.opened(0 if request.whole else request.n),
+                self._streams.opened(request.streams),
             ):
                 self._tell(rows, self.engine.add)
                 # Told after the thread's last look, nobody would ever answer.

@@ -138,6 +138,23 @@ def test_who_is_busy_by_what_went_there_from_here_is_asked_last(machine, affinit
     asyncio.run(scenario())
 
 
+def test_what_came_to_an_engine_by_serve_counts_too(machine, affinity):
+    async def scenario():
+        base = replace(GENERATION, adapter=None)
+        async with machine(Engine(*ITEMS), Engine(*ITEMS)) as hop:
+            reports = {"e0": Report(row=1.0, rows=5, visits=1), "e1": Report(row=1.0, rows=2)}
+            affinity.update(reports)
+            assert (affinity.visits("e0"), affinity.calls("e0")) == (1, 4)
+            assert (affinity.visits("e1"), affinity.calls("gone")) == (0, 0)
+            # It tells that nobody else visits it; what came another way it said before.
+            calls = [Call(base, tried=frozenset({"e1"})), *(Call(base) for _ in range(3))]
+            for call in calls:
+                await answer(hop, call)
+            assert [call.replica for call in calls] == ["e0", "e1", "e1", "e1"]
+
+    asyncio.run(scenario())
+
+
 def test_what_tried_in_vain_is_asked_last(machine):
     async def scenario():
         async with machine(Engine(*ITEMS), Engine(*ITEMS)) as hop:

@@ -152,8 +152,8 @@ class VllmRunner:
         """See `Backend.generate`."""
         self.require_room(request.n, request.tenant)
         request.require_computable(self.context, self._vocabulary)
-        streams = 0 if request.whole else request.n
-        with self._places.taken(request.tenant, request.n), self._streams.opened(streams):
+        places, streams = self._places, self._streams
+        with places.taken(request.tenant, request.n), streams.opened(request.streams):
             async with self._adapters.held(request.adapter) as adapter:
                 mailbox = Mailbox(request.n, whole=request.whole)
                 rows = {self._name(): self._row(request, n, mailbox) for n in range(request.n)}
