@@ -53,11 +53,20 @@ def _is_the_routers(scope: Scope) -> bool:
 
 
 async def _carry(pipe: Pipe, scope: Scope, receive: Receive, send: Send) -> None:
-    """Pass messages on both ways until the router has said its last."""
+    """Pass messages on both ways until the router has said its last.
+
+    The head of an answer in one piece waits for its body: a router may be lost between them, and
+    as long as nothing of an answer went out another one can give it.
+    """
     asking = asyncio.create_task(_ask(pipe, scope, receive))
+    heads: list[Message] = []
     try:
         while (message := await pipe.receive()) is not None:
-            await send(message)
+            heads.append(message)
+            if not _is_head(message):
+                for each in heads:
+                    await send(each)
+                heads.clear()
     finally:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -71,6 +80,12 @@ async def _ask(pipe: Pipe, scope: Scope, receive: Receive) -> None:
             await pipe.send(message)
             if message["type"].endswith("disconnect"):
                 return
+
+
+def _is_head(message: Message) -> bool:
+    """Whether it begins an answer whose length is known, and which therefore follows at once."""
+    named = dict(message.get("headers", ())) if message["type"] == "http.response.start" else {}
+    return b"content-length" in named
 
 
 def _sendable(scope: Scope) -> dict[str, Any]:

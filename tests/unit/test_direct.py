@@ -295,6 +295,26 @@ def test_an_answer_arrives_though_its_router_did_not_read_the_request(machine):
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("headers", "passed"), [([(b"content-length", b"5")], 0), ([(b"content-type", b"x")], 1)]
+)
+def test_of_an_answer_in_one_piece_nothing_goes_out_before_its_body(machine, headers, passed):
+    async def scenario():
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
+        body = {"type": "http.response.body", "body": b"whole"}
+        answers = [(start,), (start, body)]
+
+        async def router(scope, receive, send):
+            for message in answers.pop(0):
+                await send(message)
+
+        async with machine(router) as (front, _, _):
+            assert len(await Client().ask(front)) == passed
+            assert await Client().ask(front) == [start, body]
+
+    asyncio.run(scenario())
+
+
 def test_an_answer_that_a_router_breaks_off_just_ends(machine, caplog):
     async def scenario():
         async def router(scope, receive, send):
