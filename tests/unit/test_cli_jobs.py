@@ -29,8 +29,8 @@ def server(base, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def world(server, base, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr("deploy.cli.jobs.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("deploy.cli.jobs.LOOK_SECONDS", 0.1)
     monkeypatch.setenv("MYRIAD_URL", server.url)
     monkeypatch.setenv("MYRIAD_BASE", str(base.folder))
     monkeypatch.setenv("MYRIAD_HOME", str(tmp_path / "home"))
