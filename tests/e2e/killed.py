@@ -1,10 +1,11 @@
 """Kill a process at every step of every change to a registry, one step after the other.
 
-Run as a script, since a process without other threads can be forked safely. Prints one line of JSON
+Run as a script, since processes without other threads can be forked safely. Prints one line of JSON
 for each change: at how many steps it was killed, and all that was wrong afterwards.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -195,8 +196,17 @@ def problems(
     yield from archive.problems(home)
 
 
-def tried(name: str, template: Path, home: Path) -> dict[str, Any]:
+def tried(name: str) -> dict[str, Any]:
     """Kill a change at its first step, at its second, and so on to its end."""
+    # A process that is forked would have to begin one of its own.
+    checking.CHECKERS.check = validate  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        template, home = Path(folder, "template"), Path(folder, "home")
+        filled(template)
+        return _tried(name, template, home)
+
+
+def _tried(name: str, template: Path, home: Path) -> dict[str, Any]:
     change, before = CHANGES[name], observed(template)
     shutil.copytree(template, home)
     died, acknowledged = killed(change, home, NEVER)
@@ -216,16 +226,10 @@ def tried(name: str, template: Path, home: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Try every change at every step."""
-    # A process that is forked would have to begin one of its own.
-    checking.CHECKERS.check = validate  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
-        template = Path(folder, "template")
-        filled(template)
-        for name in CHANGES:
-            home = Path(folder, name)
-            print(json.dumps(tried(name, template, home)), flush=True)  # noqa: T201
-            shutil.rmtree(home)
+    """Try every change at every step, as many changes at once as there are processors."""
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for found in pool.imap(tried, CHANGES):
+            print(json.dumps(found), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
