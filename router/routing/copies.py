@@ -65,16 +65,17 @@ def _copied_among(
     routes: Sequence[Route], looked: Sequence[NDArray[np.intp]]
 ) -> list[NDArray[np.bool_]]:
     """Of each route which of the rows that are looked at an older one of another owner has."""
-    pairs = zip(routes, looked, strict=True)
-    rows = Compact.together([route.rows.some(places) for route, places in pairs]).floats()
-    sizes = [len(places) for places in looked]
     by_age = sorted(range(len(routes)), key=lambda at: _age(routes[at]))
-    age = np.repeat(np.argsort(by_age), sizes)
-    _, numbers = np.unique([route.owner for route in routes], return_inverse=True)
-    owner = np.repeat(numbers, sizes)
-    before = (age[:, None] > age) & (owner[:, None] != owner)
-    copied = ((rows @ rows.T >= COPIED) & before).any(axis=1)
-    return np.split(copied, np.cumsum(sizes)[:-1])
+    rows = Compact.together([routes[at].rows.some(looked[at]) for at in by_age]).floats()
+    sizes = [len(looked[at]) for at in by_age]
+    owners = np.repeat([routes[at].owner for at in by_age], sizes)
+    found, end = {}, 0
+    for at, size in zip(by_age, sizes, strict=True):
+        older, others = rows[:end], owners[:end] != routes[at].owner
+        mine, end = rows[end : end + size], end + size
+        # Mostly all are others', and need not be put together.
+        found[at] = _copied(mine, older if others.all() else older[others])
+    return [found[at] for at in range(len(routes))]
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:
@@ -83,7 +84,7 @@ def originals(route: Route, others: Sequence[Route]) -> Vectors:
     older = [
         each.vectors for each in others if each.owner != route.owner and _age(each) < _age(route)
     ]
-    return rows[~_copied(rows, older)]
+    return rows[~_copied(rows, np.concatenate(older))] if older else rows
 
 
 def _age(route: Route) -> tuple[float, str]:
@@ -100,9 +101,8 @@ def distinct(vectors: Vectors) -> Vectors:
     return vectors[kept]
 
 
-def _copied(rows: Vectors, others: Sequence[Vectors]) -> NDArray[np.bool_]:
-    if not others:
+def _copied(rows: Vectors, others: Vectors) -> NDArray[np.bool_]:
+    if not len(others):
         return np.zeros(len(rows), dtype=np.bool_)
-    nearest: Vectors = (rows @ np.concatenate(others).T).max(axis=1)
-    copied: NDArray[np.bool_] = nearest >= COPIED
+    copied: NDArray[np.bool_] = (rows @ others.T).max(axis=1) >= COPIED
     return copied

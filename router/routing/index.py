@@ -27,8 +27,10 @@ COARSE = 256
 """Coordinates by which groups are found."""
 PROTOTYPES = 8
 """Of a group, at most: its centroid, and for every eight examples one far from all before."""
-FOUND, LEAST = 16, 64
+FOUND, LEAST = 12, 64
 """Times as many groups as are asked for, and at least so many, are found by their prototypes."""
+HOPE = 0.06
+"""By so much a group may score better than its prototypes say, where these are not all examples."""
 COARSE_ROWS, EXACT_ROWS = 8192, 2048
 """Of those found, rows that are compared by their first coordinates, and by all; about."""
 
@@ -234,7 +236,8 @@ class Index:
         some = np.flatnonzero(among)
         near = self._prototypes.dot(short, self._end)
         best: Vectors = np.maximum.reduceat(near, self._starts)[some]
-        return best_of(some, promised(best, self.sizes[some], self.lengths[some], prior), count)
+        sizes = self.sizes[some]
+        return likeliest(some, promised(best, sizes, self.lengths[some], prior), sizes, count)
 
     def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
         """The rows of some groups, one after the other; of each the first columns, or all."""
@@ -268,6 +271,13 @@ def prototypes(rows: Vectors) -> Vectors:
         found.append(short[nearest.argmin()])
         nearest = np.maximum(nearest, short @ found[-1])
     return np.stack(found)
+
+
+def likeliest(
+    groups: NDArray[np.intp], promises: Vectors, sizes: NDArray[np.intp], count: int
+) -> NDArray[np.intp]:
+    """The groups that are best by what is promised, or may be; the likeliest first."""
+    return best_of(groups, promises + np.where(sizes > NEIGHBOURS, HOPE, 0), count)
 
 
 def best_of(groups: NDArray[np.intp], scores: Vectors, count: int) -> NDArray[np.intp]:

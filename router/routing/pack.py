@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from copy import copy
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from router.routing.compact import Compact
 from router.routing.encoder import Vectors
 from router.routing.filters import TAG
 from router.routing.graph import Graph
-from router.routing.index import FOUND, NEIGHBOURS, best_of, nearest_groups, promised
+from router.routing.index import FOUND, NEIGHBOURS, likeliest, nearest_groups, promised
 from router.routing.route import Route
 
 SCANNED = 4096
@@ -27,6 +27,8 @@ MOST = 4096
 """Prototypes that are found along a graph at most, where many may not be chosen."""
 MASKS = 16
 """Marks that many routes have, for which it is remembered which ones."""
+ROUTES = 2048
+"""Routes that are remembered as they were read; their vectors stay on disk."""
 
 
 class Pack:
@@ -48,6 +50,7 @@ class Pack:
         # Those first whose routes have most examples, and so score best.
         self._graphs = [Graph(graph_file(folder, each)) for each in reversed(there)]
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+        self._route = lru_cache(ROUTES)(self.columns.route)
 
     @property
     def gone(self) -> list[int]:
@@ -83,7 +86,7 @@ class Pack:
 
     def route(self, number: int) -> Route:
         """The route of a number."""
-        return self.columns.route(number)
+        return self._route(number)
 
     def having(self, mark: str) -> NDArray[np.bool_]:
         """Which numbers have a mark, [numbers]; not to be changed."""
@@ -133,9 +136,9 @@ class Pack:
                 # What may be chosen lies elsewhere than what is near.
                 near, likely = self._around(short, prior, among, MOST, count)
             if len(near):
-                return best_of(near, likely, count)
+                return likeliest(near, likely, self.sizes[near], count)
         some = np.flatnonzero(among)
-        return best_of(some, self._promised(short, prior, some), count)
+        return likeliest(some, self._promised(short, prior, some), self.sizes[some], count)
 
     def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
         """The vectors of some routes, one after the other; of each the first numbers, or all."""

@@ -138,6 +138,20 @@ def test_of_many_groups_nearly_all_of_the_ten_best_are_found():
     assert np.mean(hits) >= 0.98
 
 
+def test_a_large_group_that_its_prototypes_undersell_is_found_among_many_small_ones():
+    """Nine of a hundred examples are near, and none of the outliers that stand for them is."""
+    axes = np.eye(16, dtype=np.float32)
+    usual, near = 0.2 * axes[0] + 0.98 * axes[1], 0.55 * axes[0] + 0.5 * axes[1] + 0.67 * axes[2]
+    large = np.array([*[usual] * 84, *[near] * 9, *axes[3:10]])
+    small = [
+        np.array([cosine * axes[0] + np.sqrt(1 - cosine**2) * axes[10]] * 8, dtype=np.float32)
+        for cosine in np.linspace(0.25, 0.29, 500)
+    ]
+    groups = [Compact.of(group).floats() for group in (*small, large)]
+    [best, *_] = index_of(groups).nearest(axes[0], 16, 0.1)
+    assert best[0] == 500 == np.argmax(brute_force(groups, axes[0], 0.1))
+
+
 def test_prototypes_are_the_centroid_and_what_is_far_from_it():
     one, other = np.eye(2, 300, dtype=np.float32)
     found = index.prototypes(np.stack([*[one] * 20, other]))
