@@ -113,6 +113,8 @@ def _plain(base: Base, task: Task, recipe: Recipe, dtype: torch.dtype) -> Ran:
     encoded = (encode(row, tokenizer, recipe.max_tokens) for row in task.train)
     examples = [example for example in encoded if example is not None]
     network = with_adapter(base, recipe).to(dtype)
+    # As transformers has it for everybody.
+    network.get_base_model().set_attn_implementation("sdpa")
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
     steps = recipe.steps(len(examples))

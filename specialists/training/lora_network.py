@@ -22,8 +22,14 @@ def bare_network(base: Base) -> Any:
 def _read(base: Base) -> Any:
     from transformers import AutoModelForCausalLM
 
-    dtype = choose_dtype("auto", fastest_device())
-    return AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype)
+    from specialists.training.attention import attention_for
+
+    device = fastest_device()
+    dtype = choose_dtype("auto", device)
+    attention = attention_for(device, dtype)
+    return AutoModelForCausalLM.from_pretrained(
+        base.folder, dtype=dtype, attn_implementation=attention
+    )
 
 
 def with_adapter(base: Base, recipe: Recipe, parent: Path | None = None) -> Any:
