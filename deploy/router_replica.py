@@ -19,11 +19,12 @@ from deploy.replica import replica_name, settled
 from deploy.settings import Settings
 from deploy.telemetry import observe
 from registry.private import private_folder
+from registry.registry import Registry
 from router.api.access import ANY, AccessRules
 from router.api.app import create_app
 from router.loopback import is_loopback
 from router.service import Service
-from specialists.base import locate_base
+from specialists.base import Base, locate_base
 
 FIRST_ROUTES_SECONDS = 30.0
 
@@ -35,32 +36,11 @@ class RouterReplica:
     async def __init__(self, settings: Settings, engine: Any) -> None:  # type: ignore[misc]
         settings = settings.with_secrets
         observe(settings, replica_name())
-        open_to_all = is_loopback(settings.host)
-        # Where a key is needed a page that calls us by another name can do nothing.
-        hosts = settings.allowed_hosts if open_to_all else settings.allowed_hosts or (ANY,)
-        self._access = AccessRules(hosts, settings.allowed_origins)
-        base = locate_base(settings.base, settings.home)
         # Uploads lie here while they are read: not in a shared folder, nor in one in memory.
         tempfile.tempdir = str(private_folder(settings.home / "incoming"))
+        base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
-        self._service = Service(
-            self._registry,
-            RemoteEngine(
-                engine,
-                places=settings.engine.places,
-                replicas=settings.engine.replicas,
-                deadline=settings.router.deadline_seconds,
-            ),
-            open_encoder(settings.router.threads),
-            base.name,
-            sampling=default_sampling(settings, base),
-            interval=settings.router.poll_seconds,
-            cache=settings.home / "cache",
-            opens=open_to_all,
-            replicas=settings.router.replicas,
-            peers=Peers(_own_deployment()),
-            teachers=tuple(settings.teachers or ()),
-        )
+        self._service = _service(settings, self._registry, base, engine)
         # Serve sends requests to a replica as soon as this returns: one beside others had better
         # know its routes by then. One that has thousands to encode says so at /readyz meanwhile.
         await self._service.start(patience=FIRST_ROUTES_SECONDS)
@@ -69,7 +49,8 @@ class RouterReplica:
         )
         self._dispatcher.start()
         # The front gives every request an id and puts it on the response.
-        self._app = create_app(self._service, access=self._access, names_requests=False)
+        access = _access_rules(settings)
+        self._app = create_app(self._service, access=access, names_requests=False)
         self._entrance = Entrance(directly(self._app), sockets(ROUTERS) / replica_name())
         await self._entrance.open()
         settled()
@@ -91,6 +72,34 @@ class RouterReplica:
         if hasattr(self, "_service"):
             await self._service.stop()
             self._registry.close()
+
+
+def _access_rules(settings: Settings) -> AccessRules:
+    """Where a key is needed a page that calls us by another name can do nothing."""
+    anywhere = () if is_loopback(settings.host) else (ANY,)
+    return AccessRules(settings.allowed_hosts or anywhere, settings.allowed_origins)
+
+
+def _service(settings: Settings, registry: Registry, base: Base, engine: Any) -> Service:
+    answering = RemoteEngine(
+        engine,
+        places=settings.engine.places,
+        replicas=settings.engine.replicas,
+        deadline=settings.router.deadline_seconds,
+    )
+    return Service(
+        registry,
+        answering,
+        open_encoder(settings.router.threads),
+        base.name,
+        sampling=default_sampling(settings, base),
+        interval=settings.router.poll_seconds,
+        cache=settings.home / "cache",
+        opens=is_loopback(settings.host),
+        replicas=settings.router.replicas,
+        peers=Peers(_own_deployment()),
+        teachers=tuple(settings.teachers or ()),
+    )
 
 
 def _own_deployment() -> Any:
