@@ -12,9 +12,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from specialists.training.packing import TOGETHER
+
 GROUPED = "grouped"
-LONGEST = 1024
-"""Tokens up to which probabilities are kept: of every head and layer their square."""
 
 
 def attention_for(device: torch.device, dtype: torch.dtype) -> str:
@@ -57,7 +57,7 @@ def grouped_attention(
 
 
 def _is_short(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor) -> bool:
-    is_square = query.shape[2] == key.shape[2] <= LONGEST
+    is_square = query.shape[2] == key.shape[2] <= TOGETHER
     return is_square and mask.dtype == torch.bool and mask.ndim == 4
 
 

@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -196,17 +198,9 @@ def problems(
     yield from archive.problems(home)
 
 
-def tried(name: str) -> dict[str, Any]:
+def tried(template: Path, name: str) -> dict[str, Any]:
     """Kill a change at its first step, at its second, and so on to its end."""
-    # A process that is forked would have to begin one of its own.
-    checking.CHECKERS.check = validate  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
-        template, home = Path(folder, "template"), Path(folder, "home")
-        filled(template)
-        return _tried(name, template, home)
-
-
-def _tried(name: str, template: Path, home: Path) -> dict[str, Any]:
+    home = template.with_name(name)
     change, before = CHANGES[name], observed(template)
     shutil.copytree(template, home)
     died, acknowledged = killed(change, home, NEVER)
@@ -227,10 +221,16 @@ def _tried(name: str, template: Path, home: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Try every change at every step, as many changes at once as there are processors."""
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        for found in pool.imap(tried, CHANGES):
-            print(json.dumps(found), flush=True)  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        template = Path(folder, "template")
+        filled(template)
+        with multiprocessing.get_context("spawn").Pool() as pool:
+            for found in pool.imap(partial(tried, template), CHANGES):
+                sys.stdout.write(f"{json.dumps(found)}\n")
 
+
+# In every process: one that is forked would have to begin a checker of its own.
+checking.CHECKERS.check = validate  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -45,7 +45,7 @@ def test_it_gives_what_torch_gives_and_the_same_gradients(tokens):
         torch.testing.assert_close(mine, theirs)
 
 
-def test_in_bfloat16_it_is_no_farther_from_the_exact_one_than_torchs():
+def test_in_bfloat16_it_is_about_as_near_to_the_exact_one_as_torchs():
     mask = tree(90)
     exact = computed(sdpa_attention_forward, drawn(90), mask)
 
@@ -75,7 +75,7 @@ def test_what_is_long_or_has_keys_of_before_goes_torchs_way(monkeypatch):
         return sdpa_attention_forward(*arguments, **options)
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", noted)
-    monkeypatch.setattr(attention, "LONGEST", 8)
+    monkeypatch.setattr(attention, "TOGETHER", 8)
     for tokens in (8, 9):
         computed(grouped_attention, drawn(tokens), tree(tokens))
     computed(grouped_attention, drawn(6, queries=2), torch.ones(1, 1, 2, 6, dtype=torch.bool))
