@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from ray.exceptions import RayError
@@ -49,16 +49,18 @@ class RemoteEngine:
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """See `Engine.generate`."""
-        self.require_room(generation.tenant, generation.n)
-        with self._places.taken(generation.tenant, generation.n):
+        with self.place(generation.tenant, generation.n):
             async with aclosing(self._answer(generation)) as items:
                 async for item in items:
                     yield item
 
-    def require_room(self, tenant: str | None, rows: int = 1) -> None:
-        """See `Engine.require_room`; told without a hop, so that it is quick when it must be."""
+    @contextmanager
+    def place(self, tenant: str | None, rows: int = 1) -> Iterator[None]:
+        """See `Engine.place`; without a hop, so that a refusal is quick when it must be."""
         if not self._places.room(tenant, rows):
             raise Overloaded()
+        with self._places.taken(tenant, rows):
+            yield
 
     async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
         """The items; until the first one there is another try at another replica.

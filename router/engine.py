@@ -1,6 +1,7 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
 from typing import Literal, Protocol
 
@@ -151,8 +152,10 @@ class Engine(Protocol):
         """
         ...
 
-    def require_room(self, tenant: str | None) -> None:
-        """Refuse early what would be refused anyway, before anything is done for it.
+    def place(self, tenant: str | None) -> AbstractContextManager[None]:
+        """Hold a place for a generation that is not asked for yet.
+
+        What would be refused anyway is refused before anything is done for it.
 
         Raises:
             Overloaded: There is no place for anything of this tenant's at the moment.

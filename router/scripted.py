@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 from router.engine import Delta, Generation, Usage
 from router.errors import Overloaded
@@ -51,6 +52,7 @@ class ScriptedEngine:
         aborted: Request ids of the generations that were not played to their end.
         is_ready: What `ready` answers.
         full: Whether nothing is taken on.
+        expected: Tenants that hold a place for what they have not asked for yet.
         prefetched: What was to be at hand, each with whether others may make room.
         held: Adapters that are in memory.
     """
@@ -63,6 +65,7 @@ class ScriptedEngine:
         self.aborted: list[str] = []
         self.is_ready = True
         self.full = False
+        self.expected: list[str | None] = []
         self.prefetched: list[tuple[str, bool]] = []
         self.held: set[str] = set()
         self._open = 0
@@ -90,10 +93,16 @@ class ScriptedEngine:
             if not self._open:
                 self.closed.set()
 
-    def require_room(self, tenant: str | None) -> None:  # noqa: ARG002 (see Engine)
-        """There is, unless `full` says otherwise."""
+    @contextmanager
+    def place(self, tenant: str | None) -> Iterator[None]:
+        """There is one, unless `full` says otherwise; `expected` has whose are held."""
         if self.full:
             raise Overloaded()
+        self.expected.append(tenant)
+        try:
+            yield
+        finally:
+            self.expected.remove(tenant)
 
     def resident(self, adapter: str) -> bool:
         """Whether it is among those that are `held`."""

@@ -60,9 +60,9 @@ async def decide(
     Raises:
         Overloaded: There is no place for an answer.
     """
-    service.engine.require_room(caller.owner)
     model, options = model or body.model, options_of(body.routing)
-    with tracing.deciding() as span:
+    # Of a burst all are decided on before the first one is asked of the engine.
+    with service.engine.place(caller.owner), tracing.deciding() as span:
         decision = await service.resolver.resolve(model, turns, caller.owner, options)
         decision = service.resolver.staged(decision, model, sticky(body.user, turns))
         tracing.decided(span, decision, model)

@@ -170,6 +170,19 @@ def test_what_has_no_place_is_refused_without_a_hop():
     assert len(handle.responses) == 3
 
 
+def test_what_is_not_asked_for_yet_has_its_place():
+    engine = remote(Handle(ITEMS), places=2)
+    with engine.place("ada"), engine.place("ada"):
+        with pytest.raises(Overloaded), engine.place("ada"):
+            pass
+        with engine.place("bob"):  # less than an even share is let in all the same
+            pass
+    with pytest.raises(ZeroDivisionError), engine.place("ada"):
+        _ = 1 / 0
+    with engine.place("ada", 2):
+        pass
+
+
 def test_more_replicas_have_more_places():
     async def after(choices, handle):
         engine = remote(handle, places=1)

@@ -380,6 +380,22 @@ def test_auto_waits_for_the_first_snapshot_but_names_do_not(tmp_path: Path):
             assert named.model == "ada/french"
 
 
+def test_what_is_being_decided_on_has_its_place_meanwhile(client, engine, running, monkeypatch):
+    resolver, seen = running[0].resolver, []
+    resolve = resolver.resolve
+
+    async def watched(*asked):
+        seen.append(list(engine.expected))
+        return await resolve(*asked)
+
+    monkeypatch.setattr(resolver, "resolve", watched)
+    client.chat.completions.create(model="auto", messages=FORECAST)
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="nobody/here", messages=FORECAST)
+    assert seen == [[None], [None]]
+    assert engine.expected == []
+
+
 @pytest.mark.parametrize("model", ["auto", "ada/french", BASE])
 def test_what_has_no_place_is_refused_before_anything_is_decided(client, engine, running, model):
     engine.full = True
