@@ -6,7 +6,7 @@ CLIENTS := .venv-clients
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: up setup test test-gpu check chaos demos peers vllm clean
+.PHONY: up setup test test-gpu test-image check chaos demos peers vllm clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -20,6 +20,9 @@ test: $(STAMP) $(CLIENTS)/.installed  ## run every test
 
 test-gpu: $(STAMP)       ## run the tests that need a GPU; without one they are skipped
 	$(BIN)/python -m pytest tests/gpu
+
+test-image: $(STAMP)     ## build and run the container image; without Docker that is skipped
+	$(BIN)/python -m pytest tests/image
 
 check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/ruff check .

@@ -21,7 +21,8 @@ def docker_files(target: Target) -> dict[str, str]:
     """What `docker compose up` needs, beside a checkout of the source."""
     return {
         "Dockerfile": dockerfile(target),
-        ".dockerignore": "\n".join(IGNORED) + "\n",
+        # What is ignored is looked for beside the Dockerfile by this name; else only in the source.
+        "Dockerfile.dockerignore": "\n".join(IGNORED) + "\n",
         "compose.yaml": in_yaml(compose(target)),
         "README.md": readme(target),
     }

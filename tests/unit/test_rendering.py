@@ -245,6 +245,11 @@ def test_the_image_is_pinned_closed_and_built_of_what_there_is(target):
             assert (ROOT / name).exists(), name
 
 
+def test_what_is_ignored_is_said_where_the_builder_looks(target):
+    ignored = docker_files(target)["Dockerfile.dockerignore"]
+    assert {".git", ".venv*", "**/__pycache__"} <= set(ignored.split())
+
+
 def test_an_image_for_vllm_has_it(tmp_path):
     vllm = {"arguments": {"tensor_parallel_size": 2}}
     settings = read_settings(home=tmp_path, engine={"kind": "vllm", "vllm": vllm})
