@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager, nullcontext, suppress
 from typing import Any
 
 from ray.exceptions import RayError
@@ -19,6 +19,10 @@ from router.errors import DeadlinePassed, Overloaded, Unavailable
 from specialists.engine.places import Places
 
 ENGINE_LOST = "The engine was lost while it answered; send the request again."
+NO_ENGINE = "There has been no engine for a while; send the request again later."
+NO_ENGINE_SECONDS, LATER = 60.0, 10.0
+"""For so long a request waits for any replica to be there, as while the only one is replaced; and
+when to try again after that."""
 MAX_LOSSES, QUICK_SECONDS = 10, 2.0
 """Replicas that one request may lose so soon after it was sent: it may be what ends them."""
 RETRIES = 0.1
@@ -119,17 +123,38 @@ class RemoteEngine:
 
     async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
         async with aclosing(self._hop.items(call)) as items:
-            while (item := await self._next(items, ends)) is not None:
+            while (item := await self._next(items, call, ends)) is not None:
                 if call.choices:
                     self._places.limit = call.choices * self._of_one
                 yield item
 
-    async def _next(self, items: AsyncIterator[Delta | Usage], ends: float) -> Delta | Usage | None:
+    async def _next(
+        self, items: AsyncIterator[Delta | Usage], call: Call, ends: float
+    ) -> Delta | Usage | None:
         try:
-            async with asyncio.timeout_at(ends):
-                return await anext(items, None)
+            async with asyncio.timeout_at(ends) as limit:
+                with nullcontext() if call.replica else _sooner_if_nobody_has(call, limit):
+                    return await anext(items, None)
         except TimeoutError as error:
+            if not call.replica:
+                raise Unavailable(LATER, NO_ENGINE) from error
             raise DeadlinePassed(self._deadline) from error
+
+
+@contextmanager
+def _sooner_if_nobody_has(call: Call, limit: asyncio.Timeout) -> Iterator[None]:
+    """Bring a limit forward for a call that has not gone to any replica by then."""
+
+    def look() -> None:
+        if not call.replica:
+            limit.reschedule(loop.time())
+
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(NO_ENGINE_SECONDS, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _at_once(items: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:

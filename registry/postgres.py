@@ -1,6 +1,7 @@
 """PostgreSQL: a server's database, opened from several machines at once."""
 
 from contextlib import nullcontext
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -30,14 +31,29 @@ def postgres_backend(url: str) -> Backend:
         raise _unusable()
     engine = create_engine(
         parsed.set(drivername=_DRIVER),
-        connect_args={"connect_timeout": _CONNECT_SECONDS, "options": f"-c lock_timeout={_WAIT}"},
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "options": f"-c lock_timeout={_WAIT}",
+            "client_encoding": "UTF8",
+        },
         hide_parameters=True,
         pool_pre_ping=True,
     )
+    event.listen(engine, "connect", _require_unicode)
     event.listen(engine, "begin", _begin)
     reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     # Who makes tables writes, and writers wait for each other.
     return Backend(engine, f"{parsed.host or 'localhost'}/{parsed.database}", nullcontext, reading)
+
+
+def _require_unicode(connection: Any, _record: object) -> None:
+    """Names and texts are of all languages."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StorageError(
+            f"The database's encoding is {encoding}, which cannot hold all texts: "
+            "create one with ENCODING 'UTF8' TEMPLATE template0."
+        )
 
 
 def _begin(connection: Connection) -> None:

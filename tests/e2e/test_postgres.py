@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import postgres
@@ -40,14 +40,20 @@ def server():
         yield url
 
 
+@contextmanager
+def _administering(server):
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture
 def location(server, tmp_path, request):
     """A home whose database is a new one of the server's."""
     name = f"db_{abs(hash(request.node.name))}"
-    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with _administering(server) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
     return Location(tmp_path / "home", server.replace("/postgres?", f"/{name}?"))
 
 
@@ -63,6 +69,16 @@ def test_the_same_tests_pass_there(server):
     )
     assert ran.returncode == 0, ran.stdout[-5000:] + ran.stderr[-1000:]
     assert int(ran.stdout.split(" passed")[0].split()[-1]) > 150
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_all_texts_is_refused(server, tmp_path, encoding):
+    name = encoding.lower()
+    asked = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    with _administering(server) as connection:
+        connection.execute(text(f"CREATE DATABASE {name} {asked}"))
+    with pytest.raises(StorageError, match=f"encoding is {encoding}.*'UTF8'"):
+        Location(tmp_path, server.replace("/postgres?", f"/{name}?")).open()
 
 
 def test_its_tables_are_those_that_the_code_uses(location):

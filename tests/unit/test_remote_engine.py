@@ -10,7 +10,14 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from deploy.affinity import Affinity
-from deploy.remote_engine import ENGINE_LOST, MAX_LOSSES, SAVED_RETRIES, RemoteEngine
+from deploy.remote_engine import (
+    ENGINE_LOST,
+    LATER,
+    MAX_LOSSES,
+    NO_ENGINE,
+    SAVED_RETRIES,
+    RemoteEngine,
+)
 from router.engine import Delta, Generation, Usage
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.report import Report, marks
@@ -196,23 +203,46 @@ def test_more_replicas_have_more_places():
         asyncio.run(after(1, Handle(ITEMS, ITEMS, ITEMS, choices=1)))
 
 
-def test_an_answer_that_is_not_complete_in_time_is_given_up():
-    class Endless(Response):
-        async def __anext__(self):
-            return await super().__anext__() if self.pieces else await asyncio.Event().wait()
+class Stuck(Response):
+    """Gives its items, and then nothing for ever."""
 
-        @property
-        def pieces(self):
-            return self.items.__length_hint__()
+    async def __anext__(self):
+        return await super().__anext__() if self.pieces else await asyncio.Event().wait()
 
-    class Slow(Handle):
-        def remote(self, call):
-            self.responses.append(Endless(ITEMS[:1]))
-            return self.responses[-1]
+    @property
+    def pieces(self):
+        return self.items.__length_hint__()
 
-    handle = Slow()
+
+class Slow(Handle):
+    """A replica that does not get on, or that is not even there."""
+
+    def __init__(self, items, replica="r0"):
+        super().__init__()
+        self.items, self.replica = items, replica
+
+    def remote(self, call):
+        call.replica = self.replica
+        self.responses.append(Stuck(self.items))
+        return self.responses[-1]
+
+
+@pytest.mark.parametrize("items", [[], ITEMS[:1]])
+def test_an_answer_that_is_not_complete_in_time_is_given_up(items, monkeypatch):
+    monkeypatch.setattr("deploy.remote_engine.NO_ENGINE_SECONDS", 0.01)
+    handle = Slow(items)
     with pytest.raises(DeadlinePassed, match=r"0\.05 s"):
         answer(handle, deadline=0.05)
+    assert handle.responses[0].cancelled
+
+
+def test_who_waits_for_an_engine_that_never_comes_is_told_so(monkeypatch):
+    monkeypatch.setattr("deploy.remote_engine.NO_ENGINE_SECONDS", 0.01)
+    handle = Slow([], replica="")
+    with pytest.raises(Unavailable, match=NO_ENGINE) as refusal:
+        answer(handle)
+    assert refusal.value.retry_after == LATER
+    assert len(handle.responses) == 1
     assert handle.responses[0].cancelled
 
 
