@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import time
+from pathlib import Path
 
 import openai
 import psutil
@@ -12,6 +13,7 @@ from clusters import free_port, running
 from patience import HANGS
 
 from deploy.demos import EXAMPLES
+from deploy.ray_cluster import UNASKED
 from deploy.remote_engine import ENGINE_LOST
 
 MESSAGES = [{"role": "user", "content": "Say hello."}]
@@ -43,6 +45,12 @@ def is_agent(process):
         return "Agent" in process.cmdline()[0]
     except (psutil.Error, IndexError):
         return False
+
+
+def test_no_process_runs_that_nobody_asks_anything(cluster):
+    scripts = {Path(word).name for each in cluster.family() for word in each.cmdline()}
+    assert "gcs_server" in scripts
+    assert not scripts & {f"{name}.py" for name in UNASKED}
 
 
 def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
