@@ -29,13 +29,13 @@ from benchmarks.report import alternating, at_least, at_most, show, write_json
 from deploy.settings import read_settings
 from registry.files import AdapterFiles
 from specialists.base import GGUF, Base, locate_base
-from specialists.cores import cores
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.loads import LocateAdapter
 from specialists.engine.native.network import NativeNetwork
 from specialists.engine.native.packing import BLOCK
 from specialists.hardware import choose_dtype, dtype_name
+from specialists.machine import cores
 
 ROWS = 32
 SETTLED_SECONDS = 1.0

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from specialists.cores import cores
+from specialists.machine import cores
 
 ROUNDS = 5
 MEGABYTES = 256

@@ -17,10 +17,10 @@ from benchmarks.report import Row as Figure
 from benchmarks.report import at_most, write_json
 from deploy.settings import read_settings
 from specialists.base import locate_base
-from specialists.cores import cores
 from specialists.engine.core import Row, SamplingParams
 from specialists.engine.sampler import sample
 from specialists.engine.text import Tokenizer
+from specialists.machine import cores
 
 STORY = (
     "Write a short story about a lighthouse keeper who finds a strange bottle on the beach. The "

@@ -2,15 +2,19 @@
 
 import torch
 
-from deploy.settings import MIB, EngineSettings
+from deploy.settings import MIB, MOST_CACHE_MIB, EngineSettings
 from specialists.base import Base
-from specialists.cores import cores
 from specialists.engine.backend import Backend
 from specialists.engine.engine import EngineOptions
 from specialists.engine.loads import LocateAdapter
 from specialists.engine.runner import Runner
 from specialists.engine.vllm.runner import VllmOptions, VllmRunner
 from specialists.hardware import choose_dtype, dtype_name
+from specialists.machine import cores, memory
+
+PROCESSES_MIB = 1640
+"""What all processes of one machine take, with the embedded base (`benchmarks.chaos idle`)."""
+LEAST_CACHE_MIB = 64
 
 
 def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) -> Backend:
@@ -36,8 +40,8 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
         threads=_threads(settings),
         max_rows=settings.max_rows,
         step_tokens=settings.step_tokens,
-        kv_bytes=settings.kv_mib * MIB,
-        slot_bytes=settings.slot_mib * MIB,
+        kv_bytes=_cache_bytes(settings, settings.kv_mib),
+        slot_bytes=_cache_bytes(settings, settings.slot_mib),
         max_context=settings.max_context,
     )
 
@@ -51,8 +55,8 @@ def vllm_options(settings: EngineSettings) -> VllmOptions:
         threads=_threads(settings),
         max_rows=settings.max_rows,
         step_tokens=settings.step_tokens,
-        kv_bytes=settings.kv_mib * MIB,
-        slot_bytes=settings.slot_mib * MIB,
+        kv_bytes=_cache_bytes(settings, settings.kv_mib),
+        slot_bytes=_cache_bytes(settings, settings.slot_mib),
         max_rank=settings.vllm.max_rank,
         batch_adapters=settings.vllm.batch_adapters,
         max_context=settings.max_context,
@@ -65,6 +69,17 @@ def _dtype(settings: EngineSettings) -> str:
     if settings.device != "cpu":
         return settings.weights
     return dtype_name(choose_dtype(settings.weights, torch.device("cpu")))
+
+
+def _cache_bytes(settings: EngineSettings, mib: int | None) -> int:
+    """For keys and values, or for adapters: what is asked for, or what a small machine can spare.
+
+    Where all that a machine has is taken, Ray ends one of its processes, which may be the router.
+    """
+    if mib is None and settings.device == "cpu":
+        spare = (memory() // MIB - PROCESSES_MIB) // (4 * settings.replicas)
+        mib = min(max(spare, LEAST_CACHE_MIB), MOST_CACHE_MIB)
+    return (mib or MOST_CACHE_MIB) * MIB
 
 
 def _threads(settings: EngineSettings) -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from registry.private import private_folder
-from specialists.cores import cores
+from specialists.machine import cores
 
 SOCKET_PATH_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 """Characters that Linux (sun_path) leaves for the folder below which Ray puts its sockets."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PREFIX = "MYRIAD_"
 NESTING = "__"
 MIB = 1 << 20
+MOST_CACHE_MIB = 1024
+"""What keys and values, and adapters, take each where nobody says how much."""
 SECRETS = ("database", "api_key", "teacher_key", "teachers")
 
 
@@ -103,8 +105,12 @@ class EngineSettings(BaseModel):
     max_rows: int = Field(32, ge=1, description="sequences computed in one step")
     max_waiting: int = Field(256, ge=0, description="sequences that may wait; then 429")
     step_tokens: int = Field(512, ge=16, description="tokens computed in one step")
-    kv_mib: int = Field(1024, ge=16, description="MiB for keys and values")
-    slot_mib: int = Field(1024, ge=16, description="MiB for resident adapters")
+    kv_mib: int | None = Field(
+        None, ge=16, description="MiB for keys and values; default: 1024, less on small machines"
+    )
+    slot_mib: int | None = Field(
+        None, ge=16, description="MiB for resident adapters; default: as for keys and values"
+    )
     max_context: int | None = Field(
         None, ge=32, description="tokens of prompt and answer; default: what the base allows"
     )
@@ -130,6 +136,12 @@ class EngineSettings(BaseModel):
     def reserved_gpus(self) -> float:
         """GPUs that a replica reserves."""
         return self.gpus if self.device.startswith("cuda") else 0
+
+    @property
+    def whole_caches(self) -> dict[str, int]:
+        """What the caches take where there is room for them."""
+        asked = {"kv_mib": self.kv_mib, "slot_mib": self.slot_mib}
+        return {name: mib or MOST_CACHE_MIB for name, mib in asked.items()}
 
     @property
     def cpus(self) -> int:

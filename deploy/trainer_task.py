@@ -11,7 +11,7 @@ from deploy.quiet import quiet
 from deploy.settings import Settings
 from deploy.telemetry import observe
 from specialists.base import locate_base
-from specialists.cores import cores
+from specialists.machine import cores
 
 CPUS = 0.1
 """What a trainer reserves. Not nothing: a cluster's head has no CPUs, to stay without work."""

@@ -26,6 +26,7 @@ from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
+from specialists.machine import memory
 
 GIB = 1 << 30
 PYTHON = (3, 11)
@@ -60,7 +61,8 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
         yield check_vllm(settings)
     yield check_encoder()
     # A server that is up has taken its memory already.
-    yield check_memory(0 if server.state == "ok" else psutil.virtual_memory().available)
+    free = min(psutil.virtual_memory().available, memory())
+    yield check_memory(0 if server.state == "ok" else free)
     yield check_home(settings.home)
     yield check_disk(shutil.disk_usage(_existing(settings.home)).free)
     yield check_port(settings)

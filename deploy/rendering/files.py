@@ -43,8 +43,9 @@ class Target:
 
     def in_pods(self, threads: int) -> "Target":
         """As it is in pods, which have so many CPUs for an engine and time to end answers."""
-        engine = self.settings.engine.model_copy(
-            update={"threads": self.settings.engine.threads or threads}
+        engine = self.settings.engine
+        engine = engine.model_copy(
+            update={"threads": engine.threads or threads, **engine.whole_caches}
         )
         drain = self.settings.drain_seconds
         if "drain_seconds" not in self.settings.model_fields_set:

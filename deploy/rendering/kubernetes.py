@@ -258,7 +258,7 @@ def _routers(target: Target) -> Manifest:
 
 def _engines(target: Target) -> Manifest:
     engine = target.settings.engine
-    memory = ENGINE_SPARE_MIB + engine.kv_mib + engine.slot_mib
+    memory = ENGINE_SPARE_MIB + sum(engine.whole_caches.values())
     gpus = ceil(engine.reserved_gpus)  # a pod has whole ones
     return {
         "groupName": "gpu-engines" if gpus else "cpu-engines",

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from specialists.base import GGUF
-from specialists.cores import cores
 from specialists.engine.llama import load_llama
 from specialists.engine.native.compile import kernels
 from specialists.engine.native.network import NativeNetwork
@@ -14,6 +13,7 @@ from specialists.engine.network import Network
 from specialists.engine.torch_network import TorchNetwork
 from specialists.errors import BaseUnavailable, NoKernels
 from specialists.hardware import choose_dtype
+from specialists.machine import cores
 
 logger = logging.getLogger(__name__)
 

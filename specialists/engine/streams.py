@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from specialists.cores import cores
+from specialists.machine import cores
 
 COALESCE_SECONDS = 0.03
 """Emissions of one request that fall closer together than this travel as one."""

@@ -7,7 +7,6 @@ from tiny import tiny_base
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from registry.files import AdapterFiles
-from specialists import cores as counted
 from specialists import hardware
 from specialists.engine import networks
 from specialists.engine.engine import EngineOptions
@@ -95,19 +94,6 @@ def test_what_is_asked_for_by_name_is_taken():
 
 def test_other_devices_than_the_processor_compute_it():
     assert hardware.choose_dtype("auto", torch.device("meta")) == torch.bfloat16
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1)]
-)
-def test_a_containers_quota_bounds_the_cores(quota, cores, monkeypatch, tmp_path):
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    monkeypatch.setattr(counted, "CGROUP_QUOTA", file)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
-    assert counted.cores() == cores
-    file.write_text("max 100000")
-    assert counted.cores() == 64
 
 
 def test_scoring_tells_how_far_it_is(base, tmp_path):

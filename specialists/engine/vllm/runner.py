@@ -9,7 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from specialists.cores import cores
 from specialists.engine.backend import Request
 from specialists.engine.core import Emission, SamplingParams
 from specialists.engine.grammar import Grammars
@@ -25,6 +24,7 @@ from specialists.engine.vllm.adapters import Adapters, Known
 from specialists.engine.vllm.process import Process
 from specialists.engine.vllm.row import VllmRow
 from specialists.errors import EngineStopped, Overloaded
+from specialists.machine import cores
 
 MOST_LOGPROBS = 20
 HELD_ADAPTERS = 4096
