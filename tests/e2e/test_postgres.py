@@ -60,7 +60,7 @@ def location(server, tmp_path, request):
 def test_the_same_tests_pass_there(server):
     files = [str(ROOT / "tests" / "unit" / f"test_{name}.py") for name in SAME]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *files],
         env=os.environ | {"MYRIAD_TESTS_POSTGRES": server},
         cwd=ROOT,
         capture_output=True,

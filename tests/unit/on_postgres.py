@@ -16,7 +16,8 @@ from registry.database import Database
 from registry.location import Location
 
 SERVER = os.environ.get("MYRIAD_TESTS_POSTGRES")
-TEMPLATE = "empty"
+TEMPLATE = f"empty_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+"""Each process has its own: one that is copied must be asked nothing meanwhile."""
 
 
 def use_postgres(patch: pytest.MonkeyPatch) -> None:
