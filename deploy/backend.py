@@ -77,7 +77,7 @@ def _cache_bytes(settings: EngineSettings, mib: int | None) -> int:
     Where all that a machine has is taken, Ray ends one of its processes, which may be the router.
     """
     if mib is None and settings.device == "cpu":
-        spare = (memory() // MIB - PROCESSES_MIB) // (4 * settings.replicas)
+        spare = (memory() // MIB - PROCESSES_MIB) // (4 * settings.most_replicas)
         mib = min(max(spare, LEAST_CACHE_MIB), MOST_CACHE_MIB)
     return (mib or MOST_CACHE_MIB) * MIB
 

@@ -55,6 +55,7 @@ def test_a_containers_limit_bounds_the_memory(groups, file, limit, memory):
         (64 * GIB, {}, (1024, 1024)),
         (4 * GIB, {}, (614, 614)),
         (4 * GIB, {"replicas": 2}, (307, 307)),
+        (4 * GIB, {"max_replicas": 2}, (307, 307)),
         (4 * GIB, {"kv_mib": 900}, (900, 614)),
         (2 * GIB, {}, (102, 102)),
         (GIB, {}, (64, 64)),
