@@ -265,7 +265,15 @@ async def _ask_any(load: Load, names: list[str], chance: Random, seconds: float)
 def _cpu(cluster: Cluster) -> float:
     """Seconds of all threads' by the scheduler's count: ticks catch short turns or miss them."""
     tasks = (task for each in cluster.family() for task in Path(f"/proc/{each.pid}/task").iterdir())
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    return sum(map(_nanoseconds, tasks)) / 1e9
+
+
+def _nanoseconds(task: Path) -> int:
+    """For which a thread has run; none of one that has ended meanwhile."""
+    try:
+        return int((task / "schedstat").read_text().split()[0])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _files(cluster: Cluster) -> int:

@@ -59,9 +59,10 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),
     )
-    # `ray start` has options for this, `ray.init` has none.
+    # `ray start` has options for this, `ray.init` has none. Ray goes on where one did not start.
     for each in UNASKED:
-        ray._private.worker.global_worker.node._kill_process_type(each, wait=True)
+        node = ray._private.worker.global_worker.node
+        node._kill_process_type(each, check_alive=False, wait=True)
     # Ray prints there what it has in its logs too, and waits for whoever reads it: a supervisor may
     # read our one line and nothing else.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
