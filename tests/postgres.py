@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 USER = "postgres"
 
@@ -60,6 +63,14 @@ def server() -> Iterator[str]:
     """Start one, and give the URL of its first database."""
     with controlled() as made:
         yield made.url
+
+
+def create_database(url: str, name: str, asked: str = "") -> None:
+    """Make one on the server of a URL, as the words of CREATE DATABASE ask."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name} {asked}"))
+    engine.dispose()
 
 
 def _run(command: str, *words: str) -> None:

@@ -5,15 +5,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import postgres
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import text
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "unit"))
@@ -40,20 +39,11 @@ def server():
         yield url
 
 
-@contextmanager
-def _administering(server):
-    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        yield connection
-    engine.dispose()
-
-
 @pytest.fixture
 def location(server, tmp_path, request):
     """A home whose database is a new one of the server's."""
     name = f"db_{abs(hash(request.node.name))}"
-    with _administering(server) as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+    postgres.create_database(server, name)
     return Location(tmp_path / "home", server.replace("/postgres?", f"/{name}?"))
 
 
@@ -75,8 +65,7 @@ def test_the_same_tests_pass_there(server):
 def test_a_database_that_cannot_hold_all_texts_is_refused(server, tmp_path, encoding):
     name = encoding.lower()
     asked = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
-    with _administering(server) as connection:
-        connection.execute(text(f"CREATE DATABASE {name} {asked}"))
+    postgres.create_database(server, name, asked)
     with pytest.raises(StorageError, match=f"encoding is {encoding}.*'UTF8'"):
         Location(tmp_path, server.replace("/postgres?", f"/{name}?")).open()
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from postgres import create_database
 from sqlalchemy.engine import make_url
 
 from registry.database import Database
@@ -46,7 +46,4 @@ def _url(name: str) -> str:
 
 
 def _create(name: str, template: str = TEMPLATE) -> None:
-    engine = create_engine(make_url(SERVER).set(drivername="postgresql+psycopg"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    engine.dispose()
+    create_database(SERVER, name, f"TEMPLATE {template}")
