@@ -11,12 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from registry import queries
 from registry.clock import as_held, aware, now
 from registry.database import Database
 from registry.errors import UnknownObject
+from registry.quota import UNLIMITED, Quota
 from registry.rating import Rating
 from registry.reference import parse_id
 from registry.tables import conversations, feedback
@@ -58,12 +70,18 @@ class Conversation:
 class Conversations:
     """The conversations that a view shows. Thread-safe; methods may raise StorageError."""
 
-    def __init__(self, database: Database, view: View) -> None:
+    def __init__(self, database: Database, view: View, quota: Quota = UNLIMITED) -> None:
         self._database = database
         self._view = view
+        self._quota = quota
 
     def keep(self, kept: Conversation) -> None:
-        """Keep a conversation for 30 days; older ones are forgotten."""
+        """Keep a conversation for 30 days, and as long as newer ones leave room in the quota."""
+        written = {
+            "request": json.dumps(kept.request),
+            "answer": json.dumps(kept.answer),
+            "metadata": json.dumps(kept.metadata),
+        }
         values = {
             "id": kept.id,
             "owner": self._view.owner,
@@ -71,13 +89,13 @@ class Conversations:
             "specialist": kept.specialist,
             "model": kept.model,
             "created": now(),
-            "request": json.dumps(kept.request),
-            "answer": json.dumps(kept.answer),
-            "metadata": json.dumps(kept.metadata),
+            "nbytes": sum(map(len, written.values())),
+            **written,
         }
         with self._database.write() as connection:
             connection.execute(delete(conversations).where(conversations.c.created < now() - KEPT))
             connection.execute(insert(conversations).values(values))
+            self._make_room(connection)
 
     def get(self, identity: str) -> Conversation:
         """One of the owner's conversations.
@@ -196,9 +214,11 @@ class Conversations:
             UnknownObject: there is no such conversation.
         """
         with self._database.write() as connection:
-            seq = self._row(connection, identity).seq
+            seq, written = self._row(connection, identity).seq, json.dumps(metadata)
+            grown = len(written) - func.length(conversations.c.metadata)
             statement = update(conversations).where(conversations.c.seq == seq)
-            connection.execute(statement.values(metadata=json.dumps(metadata)))
+            values = {"metadata": written, "nbytes": conversations.c.nbytes + grown}
+            connection.execute(statement.values(values))
             return _conversation(self._row(connection, identity))
 
     def remove(self, identity: str) -> None:
@@ -217,6 +237,20 @@ class Conversations:
         if row is None:
             raise UnknownObject("conversation", identity)
         return row
+
+    def _make_room(self, connection: Connection) -> None:
+        """Forget the oldest of the owner's, of whatever base, beyond what they may have."""
+        bound, own = self._quota.bytes, conversations.c.owner == self._view.owner
+        if bound is None:
+            return
+        nbytes, seq = conversations.c.nbytes, conversations.c.seq
+        over = connection.scalar(select(func.sum(nbytes)).where(own)) - bound
+        oldest = select(seq, nbytes).where(own).order_by(seq).execution_options(yield_per=100)
+        last = 0
+        with connection.execute(oldest) as rows:
+            while over > 0 and (row := rows.fetchone()):
+                last, over = row.seq, over - row.nbytes
+        connection.execute(delete(conversations).where(own, seq <= last))
 
     def _own(self) -> ColumnElement[bool]:
         own = queries.of_owner(conversations.c.owner, self._view.owner)

@@ -15,7 +15,7 @@ from registry.sqlite import sqlite_backend
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0022"
+REVISION = "0023"
 
 
 class Database:

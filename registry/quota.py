@@ -13,8 +13,9 @@ class Quota:
         tokens_per_minute: tokens of prompts and answers.
         specialists: specialists of its owner, retired ones left out, beyond which it registers no
             new one.
-        bytes: of all versions' files of its owner, beyond which it registers no other; and, apart
-            from these, of the files that were sent to be trained on.
+        bytes: of all versions' files of its owner, beyond which it registers no other; apart from
+            these, of the files that were sent to be trained on; and, apart from both, of the
+            conversations that are kept, of which the oldest are forgotten beyond it.
     """
 
     requests_per_minute: int | None = None

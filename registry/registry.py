@@ -61,7 +61,7 @@ class Registry(Catalogue):
         """Who may use it."""
         self.trials = Trials(database, owner)
         """How answers fare."""
-        self.conversations = Conversations(database, self._view)
+        self.conversations = Conversations(database, self._view, quota)
         """What was asked to be kept."""
         self.data = DataFiles(database, blobs, owner, quota)
         """What people sent to be trained on."""

@@ -164,7 +164,8 @@ conversations = Table(
     Column("request", Text, nullable=False),  # JSON
     Column("answer", Text, nullable=False),  # JSON
     Column("metadata", Text, nullable=False, server_default="{}"),  # JSON
-    Index("ix_conversations_owner_seq", "owner", "seq"),
+    Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of these three
+    Index("ix_conversations_owner_seq_nbytes", "owner", "seq", "nbytes"),
     Index("ix_conversations_specialist_seq", "specialist", "seq"),
     Index("ix_conversations_created", "created"),
     sqlite_autoincrement=True,

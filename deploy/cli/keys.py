@@ -40,7 +40,10 @@ def create(
         int | None, typer.Option(min=0, help="Specialists from which on it registers no new one.")
     ] = None,
     mib: Annotated[
-        int | None, typer.Option(min=0, help="MiB of versions from which on it registers none.")
+        int | None,
+        typer.Option(
+            min=0, help="MiB of versions, of data files, and of kept chats: each may be so many."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
