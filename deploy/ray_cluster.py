@@ -24,9 +24,14 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.front.middlewares",
     # A proxy that was lost is missed within a second or two, not within ten or more.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # One that starts is not given up as lost: on a busy machine that may take half a minute.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
     # Looking around twice a second takes half the CPU time of ten times, and starts as quickly.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    # Ray would have replicas give way to every other program: beside two that compute, on two
+    # cores, an answer was seen to take 800 times as long, and 8 times with an equal share.
+    "RAY_worker_niceness": "0",
 }
 """What every node of a cluster needs, wherever it runs."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024

@@ -2,9 +2,11 @@
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from ray import serve
+from ray.exceptions import ActorDiedError
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.schema import ApplicationStatus
 
@@ -85,9 +87,11 @@ def _scale(settings: EngineSettings) -> dict[str, Any]:
 def start(settings: Settings) -> None:
     """Begin to start Serve's proxy and the application; `failure` and /readyz tell the rest."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port}
-    )
+    # Serve waits a minute for its proxy. The controller, and who asks /readyz, are more patient.
+    with suppress(TimeoutError, ActorDiedError):
+        serve.start(
+            proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port}
+        )
     serve.run_many(
         [serve.RunTarget(build(settings), name=APPLICATION, route_prefix="/")],
         wait_for_ingress_deployment_creation=False,

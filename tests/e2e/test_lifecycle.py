@@ -53,6 +53,11 @@ def test_no_process_runs_that_nobody_asks_anything(cluster):
     assert not scripts & {f"{name}.py" for name in UNASKED}
 
 
+def test_replicas_give_way_to_no_other_program(cluster):
+    found = replicas(cluster, "engine") + replicas(cluster, "router")
+    assert [each.nice() for each in found] == [psutil.Process().nice()] * 2
+
+
 def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
     again = cluster.command("up")
     assert again.returncode == 1
