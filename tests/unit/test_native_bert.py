@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
-from router.routing.bert import TorchBert
+from router.routing.encoder_network import TorchEncoder
 from specialists.engine.native.bert import NativeBert
 from specialists.engine.networks import kernels
 from specialists.errors import NoKernels
@@ -47,7 +47,7 @@ LENGTHS = (1, 2, 3, 5, 9, 40, 256)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_means_are_those_of_transformers(folder, layers, threads):
     native = NativeBert.from_folder(folder, kernels(), threads)
-    expected = TorchBert(BertConfig.from_pretrained(folder), folder / "model.safetensors", None)
+    expected = TorchEncoder(folder, None)
     found, wanted = (each.means(texts(*LENGTHS), layers) for each in (native, expected))
     assert (native.layers, native.dimensions) == (expected.layers, expected.dimensions)
     assert found.shape == wanted.shape == (len(LENGTHS), len(layers), 96)

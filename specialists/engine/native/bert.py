@@ -17,6 +17,7 @@ from specialists.engine.native.packing import BLOCK, LANES, Blocks
 from specialists.errors import NoKernels
 
 BITS = 8
+KIND = "bert"
 SELF, OUTPUT = "attention.self", "attention.output"
 NAMES = (
     (f"{SELF}.query", f"{SELF}.key", f"{SELF}.value"),
@@ -76,13 +77,18 @@ class NativeBert:
         """Load config.json and model.safetensors of a folder.
 
         Raises:
-            NoKernels: its shape is none that the kernels compute.
+            NoKernels: its kind or shape is none that the kernels compute.
         """
         from safetensors.numpy import load_file
 
         # Read by itself: transformers brings torch, which takes more memory than all of this.
         config = SimpleNamespace(**json.loads((folder / "config.json").read_text()))
-        return cls(kernels, config, load_file(folder / "model.safetensors"), threads)
+        if config.model_type != KIND:
+            raise NoKernels(f"the encoder is of the kind {config.model_type}, not {KIND}")
+        try:
+            return cls(kernels, config, load_file(folder / "model.safetensors"), threads)
+        except (KeyError, TypeError) as error:  # it lacks weights, or numpy has no such numbers
+            raise NoKernels(f"the encoder's weights cannot be packed: {error}") from error
 
     def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Floats:
         """Mean hidden states, float32 [texts, layers, dimensions].

@@ -1,4 +1,4 @@
-"""The encoder's network: token ids to mean hidden states. Here in torch, the reference."""
+"""An encoder's network: token ids to mean hidden states. Here in torch, the reference."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from router.routing.encoder_folder import WEIGHTS, EncoderError
+
 BATCH = 32
+POOLER = "pooler."
+"""What comes after the hidden states, in the names of weights; nobody here looks at it."""
 
 Means = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """The means of a BERT's hidden states over each text's tokens. Safe to use from threads."""
+    """The means of an encoder's hidden states over each text's tokens. Safe to use from threads."""
 
     @property
     def layers(self) -> int:
@@ -35,37 +39,39 @@ class Network(Protocol):
         ...
 
 
-class TorchBert:
-    """transformers' BertModel in batches of texts of like length."""
+class TorchEncoder:
+    """transformers' model of a folder, in batches of texts of like length."""
 
-    def __init__(self, config: Any, weights: Path, threads: int | None = 1) -> None:
-        """Load the file `weights` of a model of this config.
+    def __init__(self, folder: Path, threads: int | None = 1) -> None:
+        """Load config.json and model.safetensors of a folder.
 
         Args:
-            config: of transformers.
-            weights: in safetensors.
+            folder: where they are.
             threads: Cores that one call may use, a setting of the whole process; None leaves
                 torch's own choice. On a busy machine one is far faster than all: the threads of
                 a short text would mostly wait for each other.
 
         Raises:
-            ValueError: the file lacks weights.
+            EncoderError: the file lacks weights.
         """
         import torch
         from safetensors.torch import load_file
-        from transformers import BertModel
+        from transformers import AutoConfig, AutoModel
 
         if threads is not None:
             torch.set_num_threads(threads)
         self._torch = torch
+        config = AutoConfig.from_pretrained(folder)
         self.layers = int(config.num_hidden_layers)
         self.dimensions = int(config.hidden_size)
-        # Not from_pretrained, which draws a progress bar and reports the unused pooler.
-        self._bert: Any = BertModel(config, add_pooling_layer=False)
-        loaded = self._bert.load_state_dict(load_file(weights), strict=False)
-        if loaded.missing_keys:
-            raise ValueError(f"{weights} lacks {', '.join(loaded.missing_keys)}")
-        self._bert.eval()
+        self._padding = int(config.pad_token_id or 0)
+        # Not from_pretrained, which draws a progress bar and reports what is not used.
+        self._model: Any = AutoModel.from_config(config, dtype=torch.float32)
+        loaded = self._model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+        missing = [name for name in loaded.missing_keys if not name.startswith(POOLER)]
+        if missing:
+            raise EncoderError(f"{folder / WEIGHTS} lacks {len(missing)} weights: {missing[0]}, …")
+        self._model.eval()
 
     def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:
         """Mean hidden states, float32 [texts, layers, dimensions]."""
@@ -80,10 +86,10 @@ class TorchBert:
     def _means(self, rows: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:
         torch = self._torch
         width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        ids = torch.tensor([[*row, *[self._padding] * (width - len(row))] for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         with torch.inference_mode():
-            out = self._bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            out = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
             hidden = torch.stack([out.hidden_states[layer] for layer in layers], dim=1)
             weights = mask[:, None, :, None]
             means: Means = ((hidden * weights).sum(2) / weights.sum(2)).numpy()
