@@ -308,11 +308,11 @@ def figures(name: str, answers: Answers, data: Data, threshold: float | None) ->
     return rows
 
 
-def run(data: Data) -> Iterator[Row]:
+def run(data: Data, encoder: Path | None = None) -> Iterator[Row]:
     """All settings of a folder, ours and the peer's."""
     texts = [text for rows in data.settings.values() for text, _ in rows]
     names = [card.description for card in cards(next(iter(data.settings.values()))).values()]
-    plain = open_encoder(2)
+    plain = open_encoder(2, encoder)
     texts = [*data.asked, *(text.strip() for text in texts), *names]
     vectors = Remembered(plain, texts)
     ours = Remembered(routing_view(plain), [*texts, *base_requests()])
@@ -339,11 +339,13 @@ def main() -> None:
     parser.add_argument("--shots", type=int, nargs="*", default=[10, 5])
     parser.add_argument("--outside", type=Path, help="requests that are for none, {text} a line")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", type=Path, help="folder of another encoder than the usual one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
     table = Table("what", "value", "", "target")
-    for row in run(load(options.data, options.shots, options.seed, options.outside)):
+    data = load(options.data, options.shots, options.seed, options.outside)
+    for row in run(data, options.encoder):
         rows.append(row)
         target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
         table.add_row(row.name, f"{row.value:.3f}", row.unit, target)

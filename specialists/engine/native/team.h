@@ -6,9 +6,12 @@
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 #include <vector>
+
+#include "strength.h"
 
 // Part `index` of `count` things cut into `parts`, as even as whole multiples of `grain` allow.
 struct Share {
@@ -47,6 +50,14 @@ class Places {
     if (taken_) pthread_setaffinity_np(pthread_self(), sizeof before_, &before_);
   }
 
+  // Lets the others go where they like again.
+  void free(std::vector<std::thread>& others) {
+    if (here_ < 0) return;
+    for (auto& other : others)
+      pthread_setaffinity_np(other.native_handle(), sizeof before_, &before_);
+    here_ = -1;
+  }
+
  private:
   static void keep(pthread_t thread, int place) {
     cpu_set_t only;
@@ -62,71 +73,99 @@ class Places {
 
 class Team {
  public:
-  explicit Team(int size) : size_(size) {
+  explicit Team(int size, Patience patience = {})
+      : size_(size), active_(size), strength_(size, patience) {
     for (int member = 1; member < size; ++member)
       threads_.emplace_back([this, member] { serve(member); });
   }
 
   ~Team() {
     stopping_ = true;
+    active_ = size_;
     announce();
     for (auto& thread : threads_) thread.join();
   }
 
-  int size() const { return size_; }
+  // How many work now: all, unless others keep their cores from them.
+  int size() const { return active_; }
 
-  // Runs `work(member)` in every thread, this one included; returns when all are done.
+  // Runs `work(member)` in every thread that works now, this one included; returns when all are done.
   void run(const std::function<void(int)>& work) {
+    const double begun = seconds();
     work_ = &work;
-    if (size_ > 1) places_.take(threads_);
+    active_ = strength_.at(begun);
+    if (active_ == 1) return work(0);
+    const bool all = active_ == size_;
+    all ? places_.take(threads_) : places_.free(threads_);
     announce();
     work(0);
     barrier();
-    if (size_ > 1) places_.leave();
+    if (all) places_.leave();
+    const double now = seconds();
+    strength_.judge(now, now - begun, waited_.exchange(0, std::memory_order_relaxed));
   }
 
-  // Waits until all members have come here.
+  // Waits until all that work have come here.
   void barrier() {
+    if (active_ == 1) return;
     const uint32_t round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active_) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       round_.notify_all();
       return;
     }
-    wait_beyond(round_, round);
+    if (spin(round_, round)) return;
+    const double begun = seconds();
+    round_.wait(round, std::memory_order_acquire);
+    waited_.fetch_add(seconds() - begun, std::memory_order_relaxed);
   }
 
  private:
   static constexpr int SPINS = 4000;  // some ten microseconds; a barrier mostly takes less
 
-  // Spins for a while, then leaves its core to others: maybe to a member that lost its own.
-  static void wait_beyond(const std::atomic<uint32_t>& counter, uint32_t seen) {
-    for (int spins = 0; spins < SPINS && counter.load(std::memory_order_acquire) == seen; ++spins)
-      _mm_pause();
-    counter.wait(seen, std::memory_order_acquire);
+  static constexpr int ACTIVE_BITS = 12;
+
+  static double seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
+  // Whether the counter moved on in a while; who waits longer leaves its core to others, maybe to a
+  // member that lost its own.
+  static bool spin(const std::atomic<uint32_t>& counter, uint32_t seen) {
+    for (int spins = 0; spins < SPINS; ++spins) {
+      if (counter.load(std::memory_order_acquire) != seen) return true;
+      _mm_pause();
+    }
+    return false;
+  }
+
+  // A step is told by its number and how many do it: who is none of them may be late to hear of it.
   void announce() {
-    steps_.fetch_add(1, std::memory_order_release);
+    const uint32_t number = (steps_.load(std::memory_order_relaxed) >> ACTIVE_BITS) + 1;
+    steps_.store(number << ACTIVE_BITS | uint32_t(active_), std::memory_order_release);
     steps_.notify_all();
   }
 
   void serve(int member) {
     for (uint32_t seen = 0;;) {
-      wait_beyond(steps_, seen);
-      ++seen;
+      if (!spin(steps_, seen)) steps_.wait(seen, std::memory_order_acquire);
+      seen = steps_.load(std::memory_order_acquire);
       if (stopping_) return;
+      if (member >= int(seen & ((1u << ACTIVE_BITS) - 1))) continue;
       (*work_)(member);
       barrier();
     }
   }
 
   const int size_;
+  int active_;
+  Strength strength_;
   std::vector<std::thread> threads_;
   Places places_;
   std::atomic<uint32_t> steps_{0}, round_{0};
   std::atomic<int> arrived_{0};
+  std::atomic<double> waited_{0};
   std::atomic<bool> stopping_{false};
   const std::function<void(int)>* work_ = nullptr;
 };
