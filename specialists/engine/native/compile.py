@@ -29,16 +29,26 @@ def kernels() -> Path:
     missing = [name for name in NEEDED if name not in processor().split()]
     if missing:
         raise NoKernels(f"the processor has no {', '.join(missing)}")
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:
-        raise NoKernels(f"there is none of {', '.join(COMPILERS)}")
-    target = user_cache_path("myriad") / "kernels" / f"step-{_key(compiler)}.so"
+    found = compiler()
+    target = user_cache_path("myriad") / "kernels" / f"step-{_key(found)}.so"
     if not target.is_file():
         try:
-            _compile(compiler, target)
+            _compile(found, target)
         except OSError as error:
             raise NoKernels(f"{target} cannot be written: {error}") from error
     return target
+
+
+def compiler() -> str:
+    """The first one that is installed.
+
+    Raises:
+        NoKernels: there is none.
+    """
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if found is None:
+        raise NoKernels(f"there is none of {', '.join(COMPILERS)}")
+    return found
 
 
 @cache

@@ -96,7 +96,10 @@ class Team {
     active_ = strength_.at(begun);
     if (active_ == 1) return work(0);
     const bool all = active_ == size_;
-    all ? places_.take(threads_) : places_.free(threads_);
+    if (all)
+      places_.take(threads_);
+    else
+      places_.free(threads_);
     announce();
     work(0);
     barrier();
