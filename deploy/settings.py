@@ -53,6 +53,7 @@ def _origin(text: str) -> str:
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, AfterValidator(_origin)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -170,17 +171,13 @@ class SamplingSettings(BaseModel):
     max_tokens: int = Field(1024, ge=1, description="most tokens of an answer")
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
 class RouterSettings(BaseModel):
     """The router replicas."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicas: int = Field(1, ge=1, description="router replicas, each with its own snapshot")
-    encoder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    encoder: Folder | None = Field(
         None, description="folder of the encoder that `auto` routes by; default: all-MiniLM-L6-v2"
     )
     threads: int = Field(1, ge=1, description="CPU threads of the encoder")
@@ -251,8 +248,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter=NESTING, extra="forbid", frozen=True
     )
 
-    home: Path = Field(
+    home: Folder = Field(
         default_factory=lambda: user_data_path("myriad"),
+        validate_default=True,
         description="folder of all state; default: the platform's data folder",
     )
     database: SecretStr | None = Field(
@@ -342,10 +340,9 @@ def read_settings(**given: Any) -> Settings:
         InvalidSetting: a value cannot be used; the message names the variable.
     """
     try:
-        settings = Settings(**given)
+        return Settings(**given)
     except ValidationError as error:
         raise InvalidSetting("\n".join(map(_sentence, error.errors()))) from None
-    return settings.model_copy(update={"home": _absolute(settings.home)})
 
 
 def _sentence(error: ErrorDetails) -> str:
