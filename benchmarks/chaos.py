@@ -6,7 +6,9 @@ clients do, half of them for streams. `make chaos` runs all of them.
 
 import argparse
 import asyncio
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +47,7 @@ SMALL_CACHE = {"MYRIAD_ENGINE__KV_MIB": "128"}
 SETTLED_SECONDS, IDLE_SECONDS = 30.0, 60.0
 CHURNING = 60
 """Specialists that are asked for in turn; about a third of them fit the slots."""
+CHATS, CHAT = 9, 32
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,9 @@ def overload(base: Path, _asked: Asked) -> list[Row]:
     """Ten times as many requests a second as can be answered, for a minute."""
     with cluster_of(base, MYRIAD_ENGINE__MAX_WAITING="64", **SMALL_CACHE) as cluster:
         peak, best = under_load(cluster.url, _peak)
-        before = _memory(cluster)
+        before = cluster.memory()
         answers = under_load(cluster.url, lambda load: _flood(load, peak))
-        after = _memory(cluster)
+        after = cluster.memory()
     done = [each for each in answers if each.end is End.COMPLETE]
     refused = [each.seconds for each in answers if each.end is End.REFUSED]
     seconds = max(each.ended for each in answers) - min(each.began for each in answers)
@@ -199,10 +202,10 @@ def idle(base: Path, _asked: Asked) -> list[Row]:
     """What a cluster takes that nobody asks, beyond the base's weights."""
     with cluster_of(base, MYRIAD_DEMOS="false") as cluster:
         time.sleep(SETTLED_SECONDS)
-        before, began = _cpu(cluster), time.perf_counter()
+        before, began = cluster.cpu_seconds(), time.perf_counter()
         time.sleep(IDLE_SECONDS)
-        busy = (_cpu(cluster) - before) / (time.perf_counter() - began)
-        memory = _memory(cluster)
+        busy = (cluster.cpu_seconds() - before) / (time.perf_counter() - began)
+        memory = cluster.memory()
     # Other releases' may lie beside them.
     packed = max(base.glob(f"{EMBEDDED}/kernels-*.packed"), key=lambda each: each.stat().st_mtime)
     weights = packed.stat().st_size
@@ -210,6 +213,41 @@ def idle(base: Path, _asked: Asked) -> list[Row]:
         at_most("idle.memory beyond the weights", (memory - weights) / 1e9, "GB", 1.6),
         at_most("idle.of one core", busy, "share", 0.08),
     ]
+
+
+def busy(base: Path, _asked: Asked) -> list[Row]:
+    """How long a chat takes beside programs that compute without end, one for each core."""
+    with cluster_of(base) as cluster:
+        under_load(cluster.url, _chat)
+        alone = under_load(cluster.url, _chat)
+        with computing(os.cpu_count() or 1):
+            beside = under_load(cluster.url, _chat)
+    return [
+        Row("busy.chat alone, median", alone, "s"),
+        Row("busy.chat beside others, median", beside, "s"),
+        Row("busy.chat beside others", beside / alone, "times"),
+    ]
+
+
+@contextmanager
+def computing(programs: int) -> Iterator[None]:
+    """So many programs that leave no core alone."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(loop) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
+
+
+async def _chat(load: Load) -> float:
+    """Median seconds of chats, one after the other."""
+    endless = bodies(Random(1), CHAT)
+    answers = await load.all((next(endless) for _ in range(CHATS)), 1)
+    assert set(ends(answers)) == {End.COMPLETE}, ends(answers)
+    return statistics.median(each.seconds for each in answers)
 
 
 def soak(base: Path, asked: Asked) -> list[Row]:
@@ -223,10 +261,10 @@ def soak(base: Path, asked: Asked) -> list[Row]:
         names = _churning(cluster.url)
         chance = Random(5)
         warm = under_load(cluster.url, lambda load: _ask_any(load, names, chance, half))
-        before, files = _memory(cluster), _files(cluster)
+        before, files = cluster.memory(), cluster.open_files()
         later = under_load(cluster.url, lambda load: _ask_any(load, names, chance, half))
-        grown = (_memory(cluster) - before) / 1e6 / (later / 1000)
-        opened = _files(cluster) - files
+        grown = (cluster.memory() - before) / 1e6 / (later / 1000)
+        opened = cluster.open_files() - files
         engine = Figures.read(httpx.get(f"{cluster.url}/metrics", trust_env=False).text)
     held = engine.total("pages") - engine.total("pages_free")
     return [
@@ -262,28 +300,6 @@ async def _ask_any(load: Load, names: list[str], chance: Random, seconds: float)
     return len(answers)
 
 
-def _cpu(cluster: Cluster) -> float:
-    """Seconds of all threads' by the scheduler's count: ticks catch short turns or miss them."""
-    tasks = (task for each in cluster.family() for task in Path(f"/proc/{each.pid}/task").iterdir())
-    return sum(map(_nanoseconds, tasks)) / 1e9
-
-
-def _nanoseconds(task: Path) -> int:
-    """For which a thread has run; none of one that has ended meanwhile."""
-    try:
-        return int((task / "schedstat").read_text().split()[0])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def _files(cluster: Cluster) -> int:
-    return sum(each.num_fds() for each in cluster.family())
-
-
-def _memory(cluster: Cluster) -> int:
-    return sum(each.memory_full_info().pss for each in cluster.family())
-
-
 CASES: dict[str, Callable[[Path, Asked], list[Row]]] = {
     "engine": kill_case(ENGINE, MYRIAD_ENGINE__REPLICAS="2"),
     "router": kill_case(ROUTER, SLOWER_SECONDS, MYRIAD_ROUTER__REPLICAS="2"),
@@ -291,6 +307,7 @@ CASES: dict[str, Callable[[Path, Asked], list[Row]]] = {
     "proxy": kill_case(PROXY, SLOWER_SECONDS),
     "overload": overload,
     "idle": idle,
+    "busy": busy,
     "soak": soak,
 }
 
