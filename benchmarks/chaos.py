@@ -48,6 +48,7 @@ SETTLED_SECONDS, IDLE_SECONDS = 30.0, 60.0
 CHURNING = 60
 """Specialists that are asked for in turn; about a third of them fit the slots."""
 CHATS, CHAT = 9, 32
+"""Chats beside other programs, and the tokens of each."""
 
 
 @dataclass(frozen=True)
@@ -204,14 +205,14 @@ def idle(base: Path, _asked: Asked) -> list[Row]:
         time.sleep(SETTLED_SECONDS)
         before, began = cluster.cpu_seconds(), time.perf_counter()
         time.sleep(IDLE_SECONDS)
-        busy = (cluster.cpu_seconds() - before) / (time.perf_counter() - began)
+        share = (cluster.cpu_seconds() - before) / (time.perf_counter() - began)
         memory = cluster.memory()
     # Other releases' may lie beside them.
     packed = max(base.glob(f"{EMBEDDED}/kernels-*.packed"), key=lambda each: each.stat().st_mtime)
     weights = packed.stat().st_size
     return [
         at_most("idle.memory beyond the weights", (memory - weights) / 1e9, "GB", 1.6),
-        at_most("idle.of one core", busy, "share", 0.08),
+        at_most("idle.of one core", share, "share", 0.08),
     ]
 
 
