@@ -51,6 +51,18 @@ class Cluster:
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
+    def named(self, title: str) -> list[psutil.Process]:
+        """Those of its processes whose command line has a text in it."""
+        return [each for each in self.family() if title in " ".join(command_of(each))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its words; none of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
 
 def free_port() -> int:
     with socket.socket() as probe:

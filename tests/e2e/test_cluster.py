@@ -23,10 +23,6 @@ def two_engines(prepared_home, tmp_path_factory):
         yield cluster
 
 
-def engines(cluster):
-    return [each for each in cluster.family() if ":engine" in " ".join(each.cmdline())]
-
-
 def residents(cluster):
     with cluster.http() as http:
         families = text_string_to_metric_families(http.get("/metrics").text)
@@ -59,7 +55,7 @@ def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(two_e
             for _ in range(10):
                 answered.acquire()
                 done += 1
-            engines(two_engines)[0].kill()
+            two_engines.named(":engine")[0].kill()
         assert all(each.result() is not None for each in asked)
     assert done == 40
     # What Ray says of it is in its logs: whoever reads one line of ours is not written to for ever.

@@ -9,7 +9,7 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
-from clusters import free_port, running
+from clusters import command_of, free_port, running
 from patience import HANGS
 
 from deploy.demos import EXAMPLES
@@ -41,20 +41,17 @@ def gone(processes, seconds=HANGS):
 
 
 def is_agent(process):
-    try:
-        return "Agent" in process.cmdline()[0]
-    except (psutil.Error, IndexError):
-        return False
+    return "Agent" in " ".join(command_of(process)[:1])
 
 
 def test_no_process_runs_that_nobody_asks_anything(cluster):
-    scripts = {Path(word).name for each in cluster.family() for word in each.cmdline()}
+    scripts = {Path(word).name for each in cluster.family() for word in command_of(each)}
     assert "gcs_server" in scripts
     assert not scripts & {f"{name}.py" for name in UNASKED}
 
 
 def test_replicas_give_way_to_no_other_program(cluster):
-    found = replicas(cluster, "engine") + replicas(cluster, "router")
+    found = cluster.named(":engine") + cluster.named(":router")
     assert [each.nice() for each in found] == [psutil.Process().nice()] * 2
 
 
@@ -109,13 +106,9 @@ def test_a_second_home_runs_beside_the_first_is_killed_and_starts_again(
     assert client.models.list().data
 
 
-def replicas(cluster, name):
-    return [each for each in cluster.family() if f":{name}" in " ".join(each.cmdline())]
-
-
 def every_router_replica_learns_of_a_registration(cluster):
     """Requests on connections of their own go to either replica; soon none of them knows less."""
-    assert len(replicas(cluster, "router")) == 2
+    assert len(cluster.named(":router")) == 2
     coach = str(EXAMPLES / "salary-coach" / "adapter")
     for name in ("acme/passing", "acme/coach"):
         registered = cluster.command("specialists", "register", name, coach, "--json")
@@ -130,7 +123,7 @@ def every_router_replica_learns_of_a_registration(cluster):
 
 
 def a_lost_engine_replica_leaves_the_other_answering(cluster):
-    lost, left = replicas(cluster, "engine")
+    lost, left = cluster.named(":engine")
     lost.kill()
     with cluster.openai() as client:
         for _ in range(6):
@@ -142,7 +135,7 @@ def a_lost_engine_replica_leaves_the_other_answering(cluster):
 
 
 def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):
-    engine = next(each for each in cluster.family() if ":engine" in " ".join(each.cmdline()))
+    [engine] = cluster.named(":engine")
     stream = client.chat.completions.create(
         model="SmolLM2-135M-Instruct",
         messages=MESSAGES,

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 
-import psutil
+from openai.types.fine_tuning import FineTuningJobEvent
 from patience import until
 
 TOWNS = ["Arlen", "Bexley", "Corwen", "Dunmore", "Elgin", "Fulbeck", "Garvald", "Hexham"]
@@ -63,9 +63,11 @@ def test_a_job_makes_a_specialist_and_outlives_its_trainer(cluster, client):
         hyperparameters={"n_epochs": 10, "batch_size": 8, "learning_rate_multiplier": 3},
     )
 
+    def events() -> list[FineTuningJobEvent]:
+        return client.fine_tuning.jobs.list_events(job.id, limit=100).data[::-1]
+
     def steps() -> list[int]:
-        events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
-        return [event.data["step"] for event in events if event.type == "metrics"][::-1]
+        return [event.data["step"] for event in events() if event.type == "metrics"]
 
     until(lambda: len(steps()) >= 2)
     os.kill(trainer(cluster), signal.SIGKILL)
@@ -73,9 +75,9 @@ def test_a_job_makes_a_specialist_and_outlives_its_trainer(cluster, client):
     until(lambda: client.fine_tuning.jobs.retrieve(job.id).status in ended)
     done = client.fine_tuning.jobs.retrieve(job.id)
     assert done.status == "succeeded", done.error
-    assert steps()[-1] == 10
-    # There was no checkpoint yet: it began anew.
-    assert steps().count(1) == 2
+    # From its beginning, or from a checkpoint where the machine is so slow that there is one.
+    assert [event.message for event in events()].count("The training goes on.") == 1
+    assert (sorted(set(steps())), steps()[-1]) == ([*range(1, 11)], 10)
     answer = client.chat.completions.create(
         model=done.fine_tuned_model,
         messages=[{"role": "user", "content": "When is high tide at Corwen?"}],
@@ -91,5 +93,4 @@ def test_a_job_makes_a_specialist_and_outlives_its_trainer(cluster, client):
 
 def trainer(cluster) -> int | None:
     """The process of the cluster that trains."""
-    found = psutil.Process(cluster.process.pid).children(recursive=True)
-    return next((each.pid for each in found if "ray::train" in " ".join(each.cmdline())), None)
+    return next((each.pid for each in cluster.named("ray::train")), None)
