@@ -1,10 +1,10 @@
-"""What requests may choose specialists by, beside what they are asked for."""
+"""What is known of a version without its card, which may be long."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from registry.card import Card, folded
+from registry.card import Card, SamplingDefaults, folded
 from registry.manifest import canonical
 
 Score = tuple[str, str, float]
@@ -13,10 +13,11 @@ Score = tuple[str, str, float]
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a version's card says that it is chosen by; tags, language and licence case-folded.
+    """What a version's card says that it is chosen and answers by.
 
-    An empty language or licence, and no price, is one that nobody knows; `scores` are those whose
-    data is known by its digest.
+    Tags, language and licence are case-folded. An empty language or licence, and no price, is one
+    that nobody knows; `scores` are those whose data is known by its digest; `sampling` is None
+    where the card has to be asked: of versions that older releases wrote down.
     """
 
     tags: tuple[str, ...] = ()
@@ -24,6 +25,7 @@ class Traits:
     license: str = ""
     price: float | None = None
     scores: tuple[Score, ...] = ()
+    sampling: SamplingDefaults | None = None
 
     @classmethod
     def of(cls, card: Card) -> "Traits":
@@ -31,7 +33,8 @@ class Traits:
         found = [(each.metric, each.data, each.value) for each in card.evaluation]
         scores = tuple((metric, data, value) for metric, data, value in found if data is not None)
         licence = folded(card.license or "")
-        return cls(card.tags, folded(card.language), licence, card.price, scores)
+        sampling = card.sampling or SamplingDefaults()
+        return cls(card.tags, folded(card.language), licence, card.price, scores, sampling)
 
     @classmethod
     def stored(cls, text: str) -> "Traits":
@@ -40,7 +43,8 @@ class Traits:
             fields = json.loads(text)
             tags, price = tuple(map(str, fields["tags"])), fields.get("price")
             scores = tuple((str(m), str(d), float(v)) for m, d, v in fields.get("scores", ()))
-            return cls(tags, fields["language"], fields["license"], price, scores)
+            sampling = _sampling(fields.get("sampling"))
+            return cls(tags, fields["language"], fields["license"], price, scores, sampling)
         except (ValueError, KeyError, TypeError):
             return cls()
 
@@ -56,4 +60,14 @@ class Traits:
             fields["price"] = self.price
         if self.scores:
             fields["scores"] = [list(each) for each in self.scores]
+        if self.sampling is not None:
+            fields["sampling"] = self.sampling.model_dump(exclude_none=True)
         return canonical(fields).decode()
+
+
+def _sampling(fields: Any) -> SamplingDefaults | None:
+    """None also where a later release wrote more than this one understands."""
+    try:
+        return None if fields is None else SamplingDefaults.model_validate(fields)
+    except ValueError:
+        return None

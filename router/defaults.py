@@ -1,39 +1,55 @@
 """What a request leaves open of its sampling: the card of who answers says it, or the base."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
+from registry.card import SamplingDefaults
 from registry.errors import RegistryError, StorageError
 from registry.registry import Registry
 from router.pool import Pool
+from router.routing.decision import Decision
+from router.routing.route import Route
 from router.sampling import Sampling
 
 KEPT = 4096
 """Cards whose sampling is remembered; a version's card never changes."""
+Find = Callable[[str], Route | None]
+"""The route of a specialist, if it has one."""
 
 
 class Defaults:
     """Completes sampling: request, then card, then base."""
 
-    def __init__(self, registry: Registry, base: Sampling, reading: Pool) -> None:
-        """Read cards from `registry` in the threads of `reading`; `base` fills what is left."""
+    def __init__(self, registry: Registry, base: Sampling, reading: Pool, find: Find) -> None:
+        """Go by the routes that `find` finds; `base` fills what is left.
+
+        Cards of other versions are read from `registry`, in the threads of `reading`.
+        """
         self._registry = registry
+        self._find = find
         self._base = base
         self._reading = reading
         self._of_card = lru_cache(KEPT)(self._read)
 
-    async def complete(self, asked: Sampling, digest: str | None) -> Sampling:
-        """What is asked for, and the defaults of the version that answers (None: the base)."""
-        if digest is None:
-            return asked.over(self._base)
-        card = await self._reading.run(self._of_card, digest)
-        return asked.over(card).over(self._base)
+    async def complete(self, asked: Sampling, decision: Decision) -> Sampling:
+        """What is asked for, and the defaults of whoever answers.
 
-    def _read(self, digest: str) -> Sampling:
+        Raises:
+            StorageError: No route says them, and the registry cannot be read.
+        """
+        if decision.specialist is None or decision.digest is None:
+            return asked.over(self._base)
+        route = self._find(decision.specialist)
+        said = route.traits.sampling if route and route.digest == decision.digest else None
+        if said is None:
+            said = await self._reading.run(self._of_card, decision.digest)
+        return asked.over(Sampling(**said.model_dump())).over(self._base)
+
+    def _read(self, digest: str) -> SamplingDefaults:
         try:
-            said = self._registry.card(digest).sampling
+            return self._registry.card(digest).sampling or SamplingDefaults()
         except StorageError:
             raise
         except RegistryError:
             # A card that this release cannot read says nothing; its adapter answers all the same.
-            return Sampling()
-        return Sampling(**said.model_dump()) if said is not None else Sampling()
+            return SamplingDefaults()

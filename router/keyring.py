@@ -60,6 +60,16 @@ class Keyring:
         self._looked = NEVER
         self._known: dict[str, tuple[float, Key | None]] = {}
 
+    async def learn(self) -> None:
+        """Know the newest keys already, those that are asked with while the registry is away.
+
+        Raises:
+            StorageError: The registry cannot be read.
+        """
+        for key in reversed(await self._reading.run(self._keys.list, KNOWN)):
+            self._remember(key.id, key)
+        await self.closed()
+
     async def closed(self) -> bool:
         """Whether a key is needed; once one is, it always is."""
         if not self._is_closed and _is_old(self._looked):

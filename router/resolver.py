@@ -97,12 +97,11 @@ class Resolver:
 
     def _canary(self, decision: Decision, model: str) -> Canary | None:
         """What is tried in the place of what was decided."""
-        snapshot = self._follower.snapshot
         if model not in (AUTO, decision.specialist, f"{decision.specialist}:{PROD}"):
             return decision.canary
-        if snapshot is None or decision.specialist is None:
+        if decision.specialist is None:
             return None
-        route = snapshot.find(decision.specialist)
+        route = self._follower.find(decision.specialist)
         return route.canary if route is not None and decision.digest == route.digest else None
 
     async def route(
@@ -159,8 +158,7 @@ class Resolver:
 
     def _live(self, model: str, owner: str | None) -> Decision | None:
         """The decision for a plain `owner/name` that the snapshot knows: nothing is read for it."""
-        snapshot = self._follower.snapshot
-        route = snapshot.find(model) if snapshot is not None else None
+        route = self._follower.find(model)
         if route is None or not route.answers(owner):
             return None
         return Decision(route.specialist, route.version, route.digest, None, BY_NAME)

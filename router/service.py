@@ -116,10 +116,11 @@ class Service:
         self._peers = peers
         self._answer_ids: AnswerIds | None = None
         self._telling: asyncio.Task[None] | None = None
-        self.defaults = Defaults(registry, sampling or Sampling(), self.reading)
         self.metrics = Metrics()
         view = routing_view(encoder, cache)
         self.follower = Follower(registry, view, interval, cache)
+        defaults = sampling or Sampling()
+        self.defaults = Defaults(registry, defaults, self.reading, self.follower.find)
         batched = Batched(view)
         self.explainer = Explainer(registry, batched)
         self.resolver = Resolver(
@@ -137,7 +138,12 @@ class Service:
 
         Args:
             patience: seconds to wait for the first routes before going on without them.
+
+        Raises:
+            StorageError: the registry cannot be read. Later on answers do without it.
         """
+        await self.keyring.learn()
+        await self.answer_ids()
         self.follower.start()
         self._telling = asyncio.create_task(self._tell())
         await self.reading.run(self.follower.wait, patience)

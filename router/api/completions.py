@@ -27,7 +27,7 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
     body = parse(await read_json(request), CompletionRequest)
     refuse_steps(body.routing)
     decision = await decide(service, caller, body, _turns(body))
-    sampling = await service.defaults.complete(body.sampling, decision.digest)
+    sampling = await service.defaults.complete(body.sampling, decision)
     head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
     generations = [
         replace(each, whole=not body.stream, tenant=caller.owner)

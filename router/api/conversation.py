@@ -120,7 +120,7 @@ class Composing:
             first = next(result for result in results if result.text is None)
             raise Unavailable(message=f"Step '{first.step.name}' failed: {first.error}")
         decision = done[-1].decision or base_answers("The steps did not come to an end.", "named")
-        sampling = await self._service.defaults.complete(self._body.sampling, decision.digest)
+        sampling = await self._service.defaults.complete(self._body.sampling, decision)
         shown = bool(self._body.routing)
         head = await envelope(self._operation, self._service, decision, sampling, shown)
         items = with_usage(said(partial(results)), usage_of(results))
@@ -128,7 +128,7 @@ class Composing:
 
     async def _begin(self, step: Step, text: str) -> Underway:
         decision = await self._decide(step, text)
-        sampling = await self._service.defaults.complete(self._body.sampling, decision.digest)
+        sampling = await self._service.defaults.complete(self._body.sampling, decision)
         whole = self._body.generation(f"step-{uuid4().hex}", decision.digest, sampling)
         prompt = whole.prompt if step.is_the_request else user(text)
         generation = Generation(

@@ -123,7 +123,7 @@ async def ready(
     prompt: tuple[Message, ...] | None = None,
 ) -> Ready:
     """The answer of whoever was decided on, to the conversation or to another prompt."""
-    sampling = await service.defaults.complete(body.sampling, decision.digest)
+    sampling = await service.defaults.complete(body.sampling, decision)
     head = await envelope(operation, service, decision, sampling, bool(body.routing))
     generation = replace(
         body.generation(head.id, decision.digest, sampling),

@@ -77,6 +77,10 @@ class Follower:
         """The newest snapshot; None before the first is built."""
         return self._snapshot
 
+    def find(self, specialist: str) -> Route | None:
+        """A specialist's route in the newest snapshot, if it has one."""
+        return self._snapshot.find(specialist) if self._snapshot is not None else None
+
     @property
     def reading(self) -> Reading:
         """How far the first snapshot is."""

@@ -12,6 +12,7 @@ from old_release import rewind
 from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 
 from registry import moves, records
+from registry.card import SamplingDefaults
 from registry.cursor import decode, encode
 from registry.errors import (
     Conflict,
@@ -593,9 +594,17 @@ def test_versions_of_an_older_release_have_the_traits_of_their_cards(tmp_path):
     registry.close()
     known = (("exact_match", "sha256:" + "d" * 64, 0.75),)
     first = Traits(("law", "tax"), "de", "mit", scores=known)
-    assert after == before == [first, Traits(language="en")]
+    assert after == [first, Traits(language="en")]
+    # What older releases did not write down is asked of the card.
+    assert after == [dataclasses.replace(each, sampling=None) for each in before]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"tags":1,"language":"en","license":""}'])
 def test_of_unreadable_traits_nothing_is_known(text):
     assert Traits.stored(text) == Traits()
+
+
+def test_sampling_that_a_later_release_wrote_is_not_known():
+    text = Traits(tags=("law",), sampling=SamplingDefaults(temperature=0.5)).text
+    later = text.replace('"temperature"', '"warmth"')
+    assert Traits.stored(later) == Traits(tags=("law",))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from served import WEATHER, register, served, service
 from test_router_filters import ENCODER, GENERAL
 
+from registry.card import SamplingDefaults
 from registry.traits import Traits
 from router.routing.compact import Compact
 from router.routing.policy import NEAR_TIE, Policy
@@ -106,8 +107,15 @@ scores = st.lists(
     max_size=4,
     unique_by=lambda each: each[:2],
 ).map(tuple)
+sampling = st.builds(
+    SamplingDefaults, temperature=st.sampled_from([None, 0.0, 0.5]), stop=st.just(("END",))
+)
 some = st.builds(
-    Traits, price=st.sampled_from([None, 0.0, 1.0]), scores=scores, license=st.just("mit")
+    Traits,
+    price=st.sampled_from([None, 0.0, 1.0]),
+    scores=scores,
+    license=st.just("mit"),
+    sampling=st.none() | sampling,
 )
 
 
