@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,14 @@ class Cluster:
     def named(self, title: str) -> list[psutil.Process]:
         """Those of its processes whose command line has a text in it."""
         return [each for each in self.family() if title in " ".join(command_of(each))]
+
+
+def furnish(home: Path, prepared: Path) -> None:
+    """Give a home the base of another one, and the vectors that were made there so far."""
+    (home / "base").symlink_to(prepared / "base")
+    if (prepared / "cache").exists():
+        ignored = shutil.ignore_patterns(".part-*", "routes-*")
+        shutil.copytree(prepared / "cache", home / "cache", ignore=ignored)
 
 
 def command_of(process: psutil.Process) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.errors import StorageError
 from registry.registry import Live, Registry
 from router.routing.encoder import Encoder
-from router.routing.general import base_requests, follow_up_probe
+from router.routing.general import follow_up_probe
 from router.routing.index import NEIGHBOURS
 from router.routing.pack import Pack
 from router.routing.probe import Probe
@@ -19,7 +19,8 @@ from router.routing.refiner import RETRY, Refiner, first_probes
 from router.routing.route import Route
 from router.routing.shelf import AT_FIRST, Shelf
 from router.routing.snapshot import Snapshot
-from router.routing.vectors import VectorStore, kept_vectors, name_of
+from router.routing.vectors import VectorStore, name_of
+from router.routing.view import base_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -177,8 +178,8 @@ class Follower:
         packs: list[Pack] = list(shelved.packs) if shelved else []
         recent = [] if shelved else self._read_all(packs)
         self.skipped |= shelved.skipped if shelved else {}
-        # Last, since it takes longest: a registry that cannot be read has failed by now.
-        bases = kept_vectors(self._encoder, base_requests(), self._cache, "general")
+        # Last, since it may take longest: a registry that cannot be read has failed by now.
+        bases = base_vectors(self._encoder, self._cache)
         first = Snapshot(generation, recent, bases, follow_up_probe(bases), packs)
         if packs and self._shelf and not shelved:
             self._shelf.note(first, packs, self.skipped)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from router.routing.encoder import Encoder, LayeredEncoder, Vectors
-from router.routing.general import general_requests
+from router.routing.general import base_requests, general_requests
 from router.routing.vectors import kept_vectors
 
 DIMENSIONS = 768
@@ -27,8 +27,8 @@ class View:
         """Look at the layers of `encoder`; `cache` keeps what takes long to compute."""
         self._encoder = encoder
         self.name = encoder.name
-        seen = kept_vectors(_Layers(encoder), general_requests(), cache, "general-layers")
-        self._centre, self._basis = _evened(seen)
+        self._cache = cache
+        self._centre, self._basis = _evened(self._base_layers()[: len(general_requests())])
         self.dimensions = self._basis.shape[1]
         self.identity = view_identity(encoder.identity, self.dimensions)
 
@@ -42,6 +42,10 @@ class View:
         unit: Vectors = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
         return unit
 
+    def bases(self) -> Vectors:
+        """Those of `base_requests`, float32 [requests, dimensions]."""
+        return self.of(self._base_layers())
+
     def windows(self, text: str) -> list[str]:
         """The text; of one too long to be read at once its parts, the most telling first."""
         return self._encoder.windows(text)
@@ -49,6 +53,9 @@ class View:
     def count(self, text: str) -> int:
         """Tokens of a text, as far as it is read."""
         return self._encoder.count(text)
+
+    def _base_layers(self) -> Vectors:
+        return kept_vectors(_Layers(self._encoder), base_requests(), self._cache, "base-layers")
 
 
 def view_identity(encoder: str, dimensions: int = DIMENSIONS) -> str:
@@ -81,3 +88,11 @@ def _evened(rows: Vectors) -> tuple[Vectors, Vectors]:
 def routing_view(encoder: Encoder, cache: Path | None = None) -> Encoder:
     """What routing compares with an encoder: its layers where it shows them, else its vectors."""
     return View(encoder, cache) if isinstance(encoder, LayeredEncoder) else encoder
+
+
+def base_vectors(encoder: Encoder, cache: Path | None) -> Vectors:
+    """Unit vectors of `base_requests`, float32 [requests, dimensions], kept in `cache`."""
+    if isinstance(encoder, View):
+        # It has read them to become what it is.
+        return encoder.bases()
+    return kept_vectors(encoder, base_requests(), cache, "general")

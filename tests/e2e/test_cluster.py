@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from clusters import free_port, running
+from clusters import free_port, furnish, running
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demos import EXAMPLES
@@ -18,7 +18,7 @@ SPECIALISTS = sorted(f"demo/{each.name}" for each in EXAMPLES.iterdir() if each.
 @pytest.fixture(scope="module")
 def two_engines(prepared_home, tmp_path_factory):
     home = tmp_path_factory.mktemp("two")
-    (home / "base").symlink_to(prepared_home / "base")
+    furnish(home, prepared_home)
     with running(home, free_port(), home / "up.log", MYRIAD_ENGINE__REPLICAS="2") as cluster:
         yield cluster
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
-from clusters import command_of, free_port, running
+from clusters import command_of, free_port, furnish, running
 from patience import HANGS
 
 from deploy.demos import EXAMPLES
@@ -29,7 +29,7 @@ def ending():
 
 @pytest.fixture
 def second_home(prepared_home, tmp_path):
-    (tmp_path / "base").symlink_to(prepared_home / "base")
+    furnish(tmp_path, prepared_home)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ import postgres
 import psutil
 import pytest
 import yaml
-from clusters import free_port
+from clusters import free_port, furnish
 from patience import HANGS, until
 from test_api import upload
 from test_cluster import MESSAGES
@@ -61,7 +61,7 @@ def database():
 def environment(prepared_home, database, tmp_path_factory):
     """What every part of the cluster is started with."""
     home, store = tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("store")
-    (home / "base").symlink_to(prepared_home / "base")
+    furnish(home, prepared_home)
     redis, port = free_port(), free_port()
     # Ray's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="ray") as short:

@@ -14,12 +14,13 @@ from router.routing.copies import distinct
 from router.routing.encoder import SentenceEncoder
 from router.routing.encoder_folder import EncoderFolder
 from router.routing.encoder_network import TorchEncoder
-from router.routing.general import base_requests, general_requests
+from router.routing.general import general_requests
 from router.routing.policy import Policy
 from router.routing.refiner import settled
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
-from router.routing.view import routing_view
+from router.routing.view import base_vectors, routing_view
+from specialists.machine import cores
 from specialists.training.data import read_rows
 
 DEMOS = sorted(folder.name for folder in EXAMPLES.iterdir())
@@ -38,8 +39,13 @@ def requests(name: str, part: str, most: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return Batched(routing_view(open_encoder(1)))
+def view(prepared_home):
+    return routing_view(open_encoder(cores()), prepared_home / "cache")
+
+
+@pytest.fixture(scope="module")
+def encoder(view):
+    return Batched(view)
 
 
 def made(encoder, name: str, texts: list[str], since: float) -> Route:
@@ -60,8 +66,8 @@ def routes(encoder):
 
 
 @pytest.fixture(scope="module")
-def general(encoder):
-    return encoder.encode(base_requests())
+def general(view, prepared_home):
+    return base_vectors(view, prepared_home / "cache")
 
 
 def share(encoder, snapshot: Snapshot, texts: list[str], specialist: str) -> float:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from router.routing import view
-from router.routing.general import general_requests
+from router.routing.general import base_requests, general_requests
 from router.routing.hashed import HashedWords
-from router.routing.view import View, routing_view
+from router.routing.view import View, base_vectors, routing_view
 
 
 class Layered(HashedWords):
@@ -31,6 +31,14 @@ def test_vectors_are_unit_rows_and_the_same_again(tmp_path):
     again = routing_view(encoder, tmp_path)
     assert encoder.encoded == []
     np.testing.assert_array_equal(again.encode(texts), first)
+
+
+def test_what_the_base_answers_is_read_once(tmp_path):
+    encoder = Layered()
+    made = View(encoder, tmp_path)
+    bases = base_vectors(made, tmp_path)
+    assert encoder.encoded == base_requests()
+    np.testing.assert_allclose(bases, made.encode(base_requests()), atol=1e-6)
 
 
 def test_general_requests_lie_around_the_origin_and_their_directions_are_uncorrelated():
