@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-import httpx
+import aiohttp
 
 from benchmarks.adapters import random_adapter
 from benchmarks.cluster import running
@@ -71,12 +71,12 @@ class Server:
         body = self._body(case, 0) | {"stream": True, "max_tokens": 2} | body
         first: float | None = None
         async with self._client() as http:
-            await http.get("/healthz")
+            async with http.get("/healthz") as response:
+                await response.read()
             began = time.perf_counter()
-            async with http.stream("POST", "/v1/completions", json=body) as response:
-                response.raise_for_status()
-                async for line in response.aiter_lines():
-                    if first is None and line.startswith("data: "):
+            async with http.post("/v1/completions", json=body) as response:
+                async for line in response.content:
+                    if first is None and line.startswith(b"data: "):
                         first = time.perf_counter() - began
         assert first is not None
         return first
@@ -85,8 +85,10 @@ class Server:
     def _bias(self) -> dict[str, float]:
         return {str(token): bias for token, bias in self.never.items()}
 
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=600, trust_env=False)
+    def _client(self) -> aiohttp.ClientSession:
+        """Of aiohttp: it leaves four times as much of the machine to what it asks as httpx."""
+        patience = aiohttp.ClientTimeout(total=600)
+        return aiohttp.ClientSession(self.url, timeout=patience, raise_for_status=True)
 
     def _body(self, case: Case, row: int) -> dict[str, object]:
         adapter = case.adapters[row % len(case.adapters)]
@@ -95,15 +97,15 @@ class Server:
         body["prompt"] = prompt_of(row + ROWS * next(self._asked), case.prompt)
         return body | {"temperature": 0, "logit_bias": self._bias}
 
-    async def _decide(self, http: httpx.AsyncClient) -> None:
+    async def _decide(self, http: aiohttp.ClientSession) -> None:
         for _ in range(ROUTED):
             text = f"What would you do about case {next(self._asked)}, were you in my place?"
-            (await http.post("/v1/route", json={"input": text})).raise_for_status()
+            async with http.post("/v1/route", json={"input": text}) as response:
+                await response.read()
 
-    async def _answer(self, http: httpx.AsyncClient, body: dict[str, object]) -> None:
-        async with http.stream("POST", "/v1/completions", json=body) as response:
-            response.raise_for_status()
-            read = b"".join([part async for part in response.aiter_raw()])
+    async def _answer(self, http: aiohttp.ClientSession, body: dict[str, object]) -> None:
+        async with http.post("/v1/completions", json=body) as response:
+            read = await response.read()
         assert b'"finish_reason":"length"' in read, read
 
 
