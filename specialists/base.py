@@ -9,8 +9,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -158,20 +160,40 @@ def _unpack(gguf: Path, folder: Path, progress: Progress) -> None:
 
     logging.disable_progress_bar()
     progress("Unpacking 4-bit weights", 2, 4)
-    checkpoint = AutoModelForCausalLM.from_pretrained(
-        gguf.parent,
-        gguf_file=gguf.name,
-        dtype=torch.float32,
-        quantization_config=GgufConfig(dequantize=True),
-    ).to(torch.bfloat16)
+    with _looked_up_once():
+        checkpoint = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+        ).to(torch.bfloat16)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     checkpoint.config._name_or_path = EMBEDDED
     progress("Writing the base's folder", 3, 4)
     checkpoint.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     _split_digits(tokenizer)
     tokenizer.model_max_length = checkpoint.config.max_position_embeddings
     tokenizer.save_pretrained(folder)
     progress("The base is ready", 4, 4)
+
+
+@contextmanager
+def _looked_up_once() -> Iterator[None]:
+    """Have what transformers asks of a GGUF file again and again remembered for a while.
+
+    It reads the whole file for the config, for the weights and for the tokenizer, and makes the
+    table of tensors' names anew for each module: half of the time that unpacking takes.
+    """
+    import gguf
+
+    asked = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    try:
+        for name, plain in asked.items():
+            setattr(gguf, name, cache(plain))
+        yield
+    finally:
+        for name, plain in asked.items():
+            setattr(gguf, name, plain)
 
 
 def _split_digits(tokenizer: Any) -> None:

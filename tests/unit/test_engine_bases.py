@@ -2,6 +2,7 @@
 
 import json
 
+import gguf
 import pytest
 import torch
 from engines import engine, make_adapter, run, sequence
@@ -10,6 +11,7 @@ from tiny import tiny_base
 from transformers import AutoModelForCausalLM
 
 from specialists import hardware
+from specialists.base import _looked_up_once
 from specialists.engine.engine import EngineOptions
 from specialists.engine.text import Tokenizer
 
@@ -131,3 +133,12 @@ def test_bytes_that_are_no_text_end_no_answer(tmp_path):
     tokens += tokenizer.encode("fox")
     shown = "".join(stream.push(token) for token in tokens) + stream.flush()
     assert shown.endswith("fox")
+
+
+def test_what_is_remembered_of_a_gguf_file_is_forgotten_afterwards():
+    made = gguf.get_tensor_name_map
+    with _looked_up_once():
+        arch = gguf.MODEL_ARCH.LLAMA
+        assert gguf.get_tensor_name_map(arch, 2) is gguf.get_tensor_name_map(arch, 2)
+        assert gguf.get_tensor_name_map(arch, 2) is not gguf.get_tensor_name_map(arch, 3)
+    assert gguf.get_tensor_name_map is made
