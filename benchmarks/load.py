@@ -119,11 +119,18 @@ class Load:
 
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[Load]:
-    """A client without limits of its own, which leaves the machine to what it asks."""
+    """A client of a session of its own."""
+    async with session(url) as http:
+        yield Load(http)
+
+
+def session(url: str, *, raise_for_status: bool = False) -> aiohttp.ClientSession:
+    """Connections without limits of their own, which leave the machine to what they ask."""
     connector = aiohttp.TCPConnector(limit=0)
     patience = aiohttp.ClientTimeout(total=900)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=patience) as http:
-        yield Load(http)
+    return aiohttp.ClientSession(
+        url, connector=connector, timeout=patience, raise_for_status=raise_for_status
+    )
 
 
 def under_load(url: str, work: Callable[[Load], Awaitable[Found]]) -> Found:

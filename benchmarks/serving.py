@@ -19,6 +19,7 @@ import aiohttp
 from benchmarks.adapters import random_adapter
 from benchmarks.cluster import running
 from benchmarks.engine import HIGH, ROWS, Case, Ours, prompt_of
+from benchmarks.load import session
 from benchmarks.report import Row as Figure
 from benchmarks.report import alternating, at_least, at_most, show, write_json
 from deploy.home import open_registry
@@ -86,9 +87,7 @@ class Server:
         return {str(token): bias for token, bias in self.never.items()}
 
     def _client(self) -> aiohttp.ClientSession:
-        """Of aiohttp: it leaves four times as much of the machine to what it asks as httpx."""
-        patience = aiohttp.ClientTimeout(total=600)
-        return aiohttp.ClientSession(self.url, timeout=patience, raise_for_status=True)
+        return session(self.url, raise_for_status=True)
 
     def _body(self, case: Case, row: int) -> dict[str, object]:
         adapter = case.adapters[row % len(case.adapters)]

@@ -13,20 +13,20 @@ from router.sampling import Sampling
 
 KEPT = 4096
 """Cards whose sampling is remembered; a version's card never changes."""
-Find = Callable[[str], Route | None]
-"""The route of a specialist, if it has one."""
+Decided = Callable[[Decision], Route | None]
+"""The route of the version that was decided on, if it is a live one."""
 
 
 class Defaults:
     """Completes sampling: request, then card, then base."""
 
-    def __init__(self, registry: Registry, base: Sampling, reading: Pool, find: Find) -> None:
-        """Go by the routes that `find` finds; `base` fills what is left.
+    def __init__(self, registry: Registry, base: Sampling, reading: Pool, route: Decided) -> None:
+        """Go by the routes that `route` gives; `base` fills what is left.
 
         Cards of other versions are read from `registry`, in the threads of `reading`.
         """
         self._registry = registry
-        self._find = find
+        self._route = route
         self._base = base
         self._reading = reading
         self._of_card = lru_cache(KEPT)(self._read)
@@ -37,10 +37,10 @@ class Defaults:
         Raises:
             StorageError: No route says them, and the registry cannot be read.
         """
-        if decision.specialist is None or decision.digest is None:
+        if decision.digest is None:
             return asked.over(self._base)
-        route = self._find(decision.specialist)
-        said = route.traits.sampling if route and route.digest == decision.digest else None
+        route = self._route(decision)
+        said = route.traits.sampling if route is not None else None
         if said is None:
             said = await self._reading.run(self._of_card, decision.digest)
         return asked.over(Sampling(**said.model_dump())).over(self._base)

@@ -99,10 +99,8 @@ class Resolver:
         """What is tried in the place of what was decided."""
         if model not in (AUTO, decision.specialist, f"{decision.specialist}:{PROD}"):
             return decision.canary
-        if decision.specialist is None:
-            return None
-        route = self._follower.find(decision.specialist)
-        return route.canary if route is not None and decision.digest == route.digest else None
+        route = self._follower.decided(decision)
+        return route.canary if route is not None else None
 
     async def route(
         self, turns: Sequence[str], owner: str | None = None, options: Options | None = None

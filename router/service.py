@@ -119,8 +119,8 @@ class Service:
         self.metrics = Metrics()
         view = routing_view(encoder, cache)
         self.follower = Follower(registry, view, interval, cache)
-        defaults = sampling or Sampling()
-        self.defaults = Defaults(registry, defaults, self.reading, self.follower.find)
+        own = sampling or Sampling()
+        self.defaults = Defaults(registry, own, self.reading, self.follower.decided)
         batched = Batched(view)
         self.explainer = Explainer(registry, batched)
         self.resolver = Resolver(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from registry.errors import StorageError
 from registry.registry import Live, Registry
+from router.routing.decision import Decision
 from router.routing.encoder import Encoder
 from router.routing.general import follow_up_probe
 from router.routing.index import NEIGHBOURS
@@ -81,6 +82,11 @@ class Follower:
     def find(self, specialist: str) -> Route | None:
         """A specialist's route in the newest snapshot, if it has one."""
         return self._snapshot.find(specialist) if self._snapshot is not None else None
+
+    def decided(self, decision: Decision) -> Route | None:
+        """The route of the version that was decided on, if it is a live one."""
+        route = self.find(decision.specialist) if decision.specialist is not None else None
+        return route if route is not None and route.digest == decision.digest else None
 
     @property
     def reading(self) -> Reading:

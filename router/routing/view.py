@@ -21,14 +21,19 @@ FLOOR = 0.1
 
 
 class View:
-    """An `Encoder` whose vectors are what routing compares; made from one that shows its layers."""
+    """An `Encoder` whose vectors are what routing compares; made from one that shows its layers.
+
+    Attributes:
+        bases: vectors of the `base_requests`, float32 [requests, dimensions]; not to be changed.
+    """
 
     def __init__(self, encoder: LayeredEncoder, cache: Path | None = None) -> None:
         """Look at the layers of `encoder`; `cache` keeps what takes long to compute."""
         self._encoder = encoder
         self.name = encoder.name
-        self._cache = cache
-        self._centre, self._basis = _evened(self._base_layers()[: len(general_requests())])
+        layers = kept_vectors(_Layers(encoder), base_requests(), cache, "base-layers")
+        self._centre, self._basis = _evened(layers[: len(general_requests())])
+        self.bases = self.of(layers)
         self.dimensions = self._basis.shape[1]
         self.identity = view_identity(encoder.identity, self.dimensions)
 
@@ -42,10 +47,6 @@ class View:
         unit: Vectors = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
         return unit
 
-    def bases(self) -> Vectors:
-        """Those of `base_requests`, float32 [requests, dimensions]."""
-        return self.of(self._base_layers())
-
     def windows(self, text: str) -> list[str]:
         """The text; of one too long to be read at once its parts, the most telling first."""
         return self._encoder.windows(text)
@@ -53,9 +54,6 @@ class View:
     def count(self, text: str) -> int:
         """Tokens of a text, as far as it is read."""
         return self._encoder.count(text)
-
-    def _base_layers(self) -> Vectors:
-        return kept_vectors(_Layers(self._encoder), base_requests(), self._cache, "base-layers")
 
 
 def view_identity(encoder: str, dimensions: int = DIMENSIONS) -> str:
@@ -94,5 +92,5 @@ def base_vectors(encoder: Encoder, cache: Path | None) -> Vectors:
     """Unit vectors of `base_requests`, float32 [requests, dimensions], kept in `cache`."""
     if isinstance(encoder, View):
         # It has read them to become what it is.
-        return encoder.bases()
+        return encoder.bases
     return kept_vectors(encoder, base_requests(), cache, "general")

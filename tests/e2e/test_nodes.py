@@ -203,17 +203,17 @@ def test_answers_go_on_without_the_database_and_writes_are_refused_until_it_is_b
     # Routers and engines that were lost before are replaced: of these nobody asked anything yet.
     until(lambda: len(replicas(url)) == 4)
     card = {"id": "acme/late", "description": "Registered late."}
-    with httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http, without(database):
-        for _ in range(4):
-            assert ask(url, 0) is not None
-        chosen = http.post("/v1/route", json={"input": "They offered 58k, I hoped for 65k."})
-        assert chosen.json()["specialist"] == "demo/salary-coach"
-        refused = upload(http, "acme/late", card=card)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (
-            503,
-            "storage_unavailable",
-        )
     with httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http:
+        with without(database):
+            for _ in range(4):
+                assert ask(url, 0) is not None
+            chosen = http.post("/v1/route", json={"input": "They offered 58k, I hoped for 65k."})
+            assert chosen.json()["specialist"] == "demo/salary-coach"
+            refused = upload(http, "acme/late", card=card)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (
+                503,
+                "storage_unavailable",
+            )
         deadline = time.monotonic() + HANGS
         while upload(http, "acme/late", card=card).status_code not in (200, 201):
             assert time.monotonic() < deadline

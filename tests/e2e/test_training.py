@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from itertools import pairwise
 
 from openai.types.fine_tuning import FineTuningJobEvent
 from patience import until
@@ -77,7 +78,9 @@ def test_a_job_makes_a_specialist_and_outlives_its_trainer(cluster, client):
     assert done.status == "succeeded", done.error
     # From its beginning, or from a checkpoint where the machine is so slow that there is one.
     assert [event.message for event in events()].count("The training goes on.") == 1
-    assert (sorted(set(steps())), steps()[-1]) == ([*range(1, 11)], 10)
+    made = steps()
+    assert (sorted(set(made)), made[0], made[-1]) == ([*range(1, 11)], 1, 10)
+    assert sum(after != before + 1 for before, after in pairwise(made)) <= 1
     answer = client.chat.completions.create(
         model=done.fine_tuned_model,
         messages=[{"role": "user", "content": "When is high tide at Corwen?"}],

@@ -6,15 +6,12 @@ import httpx
 import pytest
 import tiny_adapter
 from served import register, served, service
+from test_router_keys import FILES
 
 from registry.card import SamplingDefaults
 from registry.errors import StorageError
 from registry.scopes import Scope
 
-FILES = {
-    "adapter_config": ("adapter_config.json", tiny_adapter.config()),
-    "adapter_model": ("adapter_model.safetensors", tiny_adapter.weights(seed=5)),
-}
 MESSAGES = [{"role": "user", "content": "translate bread into french"}]
 
 

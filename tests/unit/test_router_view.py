@@ -33,10 +33,11 @@ def test_vectors_are_unit_rows_and_the_same_again(tmp_path):
     np.testing.assert_array_equal(again.encode(texts), first)
 
 
-def test_what_the_base_answers_is_read_once(tmp_path):
-    encoder = Layered()
-    made = View(encoder, tmp_path)
-    bases = base_vectors(made, tmp_path)
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_the_base_answers_is_read_once(tmp_path, keeps):
+    encoder, cache = Layered(), tmp_path if keeps else None
+    made = View(encoder, cache)
+    bases = base_vectors(made, cache)
     assert encoder.encoded == base_requests()
     np.testing.assert_allclose(bases, made.encode(base_requests()), atol=1e-6)
 
