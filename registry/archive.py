@@ -22,14 +22,13 @@ from sqlalchemy import Connection, Select, func, select, text
 from registry import audit, copying, listing
 from registry.blobs import Blobs, sync_folder
 from registry.database import DATABASE, Database
-from registry.digests import digest_bytes
 from registry.errors import StorageError
 from registry.leases import leased
 from registry.location import Location
 from registry.manifest import Manifest, digest
 from registry.private import make_home
-from registry.queries import of_training
-from registry.tables import bases, specialists, versions
+from registry.queries import made, of_training
+from registry.tables import specialists, versions
 
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _AT_ONCE = 500
@@ -167,11 +166,9 @@ def _corruption(database: Database) -> Iterator[str]:
 
 
 def _false_versions(database: Database) -> Iterator[str]:
-    for row in _pages(database, _all_versions(), versions.c.id):
+    for row in _pages(database, made(), versions.c.id):
         # A base that was never served with this release has no digest to compare with.
-        parts = (row.kind, row.base, row.base_digest, row.config, row.weights)
-        manifest = Manifest(*parts, digest_bytes(row.card.encode()))
-        if row.base_digest is not None and digest(manifest) != row.digest:
+        if row.base_digest is not None and digest(Manifest.of(row)) != row.digest:
             yield f"{row.specialist}@{row.number} is not what its digest says."
 
 
@@ -193,13 +190,6 @@ def _pages(database: Database, statement: Select[Any], key: Any) -> Iterator[Any
         if not rows:
             return
         last = rows[-1][0]
-
-
-def _all_versions() -> Select[Any]:
-    shown = [each for each in versions.c if each.name not in ("id", "created", "nbytes", "purged")]
-    return select(versions.c.id, *shown, bases.c.digest.label("base_digest")).outerjoin(
-        bases, bases.c.name == versions.c.base
-    )
 
 
 def _named(file: Path) -> tuple[list[str], int]:

@@ -11,8 +11,10 @@ from registry import audit, listing, lookup, queries, scores
 from registry.blobs import Blobs
 from registry.card import UNREADABLE, Card, Evaluation, folded
 from registry.database import Database
-from registry.errors import InvalidInput, UnknownSpecialist, UnreadableCard
+from registry.errors import InvalidInput, StorageError, UnknownSpecialist, UnreadableCard
 from registry.files import AdapterFiles
+from registry.manifest import Manifest
+from registry.manifest import digest as digest_of
 from registry.reference import Reference, like_a_reference, parse_id
 from registry.tables import aliases, versions
 from registry.traits import Traits
@@ -200,12 +202,32 @@ class Catalogue:
             UnknownSpecialist: there never was such a version.
             StorageError: a file is missing or damaged; registering the same again mends it.
         """
-        statement = select(versions.c.config, versions.c.weights).where(versions.c.digest == digest)
+        if (kept := self._kept(digest)) is not None:
+            return self._verified(kept)
+        noted = self._noted(digest)
+        found = self._verified(noted)
+        if digest_of(noted) == digest:
+            self._blobs.put(noted.content)  # an older release's version has it from now on
+        return found
+
+    def _verified(self, made: Manifest) -> AdapterFiles:
+        return AdapterFiles(self._blobs.verified(made.config), self._blobs.verified(made.weights))
+
+    def _kept(self, digest: str) -> Manifest | None:
+        """A version's manifest from its blob, which is there while the database is not."""
+        try:
+            return Manifest.read(self._blobs.verified(digest).read_bytes())
+        except (StorageError, ValueError):
+            return None
+
+    def _noted(self, digest: str) -> Manifest:
+        """The same from the database."""
+        column = versions.c.digest
         with self._database.read() as connection:
-            row = connection.execute(statement).one_or_none()
+            row = connection.execute(queries.made().where(column == digest)).one_or_none()
         if row is None:
             raise UnknownSpecialist(digest)
-        return AdapterFiles(self._blobs.verified(row.config), self._blobs.verified(row.weights))
+        return Manifest.of(row)
 
     def _versions(self, rows: Iterable[Any]) -> list[Version]:
         return [self._version(row) for row in rows]

@@ -121,7 +121,7 @@ def _useless(connection: Connection, blobs: Sequence[Stored], grace: timedelta) 
         versions.c.purged > now() - grace,
         versions.c.digest.in_(held),
     )
-    for column in (versions.c.config, versions.c.weights):
+    for column in (versions.c.config, versions.c.weights, versions.c.digest):
         for name in connection.scalars(select(column).where(column.in_(names), needed)):
             names.pop(name, None)
     for kept in of_training(names):

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from registry.reference import LATEST, Reference
 from registry.tables import (
     aliases,
+    bases,
     canaries,
     changes,
     files,
@@ -97,6 +98,14 @@ def newest(specialist: str, view: View) -> Select[Any]:
 def version(digest: str) -> Select[Any]:
     """A version by its digest, live or not."""
     return _of_specialist(select(*_VERSION)).where(versions.c.digest == digest)
+
+
+def made() -> Select[Any]:
+    """Of every version what its manifest is made of, its id first."""
+    shown = ("id", "specialist", "number", "digest", "kind", "base", "config", "weights", "card")
+    base = bases.c.digest.label("base_digest")
+    known = bases.c.name == versions.c.base
+    return select(*(versions.c[each] for each in shown), base).outerjoin(bases, known)
 
 
 def pointing(digest: str) -> Select[Any]:

@@ -25,7 +25,7 @@ from registry.jobs import Jobs
 from registry.keys import Keys
 from registry.lineage import Lineage
 from registry.location import Location
-from registry.manifest import Manifest, canonical, digest
+from registry.manifest import Manifest, canonical
 from registry.queue import Queue
 from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, parse_id, require_alias
@@ -154,14 +154,16 @@ class Registry(Catalogue):
             weights=self._blobs.put(weights),
             card=digest_bytes(card.canonical()),
         )
+        name = self._blobs.put(manifest.content)
         with self._database.write() as connection:
             ensure(self._blobs, manifest.config, rebuilt)
             ensure(self._blobs, manifest.weights, weights)
+            ensure(self._blobs, name, manifest.content)
             nbytes = len(config) + len(weights)
             terms, outlier = self._base.license, adapter.outlier
             wanted = records.Wanted(alias, visibility, terms, nbytes, self._quota, outlier)
             created = records.register(connection, card, manifest, wanted, self._view)
-            row = connection.execute(queries.version(digest(manifest))).one()
+            row = connection.execute(queries.version(name)).one()
         return self._version(row), created
 
     @property

@@ -152,12 +152,12 @@ def ready(url, process=None):
     raise AssertionError("it does not get ready")
 
 
-def ask(url, number):
-    specialists = sorted(each.name for each in EXAMPLES.iterdir() if each.is_dir())
+def ask(url, asked):
+    """Ask a specialist, or the demo of that number."""
+    specialists = sorted(f"demo/{each.name}" for each in EXAMPLES.iterdir() if each.is_dir())
+    model = specialists[asked % len(specialists)] if isinstance(asked, int) else asked
     with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=HANGS) as client:
-        answer = client.chat.completions.create(
-            model=f"demo/{specialists[number % len(specialists)]}", messages=MESSAGES, max_tokens=16
-        )
+        answer = client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=16)
     return answer.choices[0].message.content
 
 
@@ -202,27 +202,28 @@ def test_answers_go_on_without_the_database_and_writes_are_refused_until_it_is_b
 ):
     # Routers and engines that were lost before are replaced: of these nobody asked anything yet.
     until(lambda: len(replicas(url)) == 4)
-    card = {"id": "acme/late", "description": "Registered late."}
     with httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http:
+        assert upload(http, "acme/cold").status_code == 201
+        until(lambda: known_to_every_router(http, "acme/cold"))
         with without(database):
             for _ in range(4):
                 assert ask(url, 0) is not None
+            # Its adapter is in no engine's memory yet.
+            assert ask(url, "acme/cold") is not None
             chosen = http.post("/v1/route", json={"input": "They offered 58k, I hoped for 65k."})
             assert chosen.json()["specialist"] == "demo/salary-coach"
-            refused = upload(http, "acme/late", card=card)
+            refused = upload(http, "acme/late")
             assert (refused.status_code, refused.json()["error"]["code"]) == (
                 503,
                 "storage_unavailable",
             )
-        deadline = time.monotonic() + HANGS
-        while upload(http, "acme/late", card=card).status_code not in (200, 201):
-            assert time.monotonic() < deadline
-        # Every router learns of it.
-        agreed = 0
-        while agreed < 10:
-            known = http.get("/v1/models/acme/late").status_code == 200
-            agreed = agreed + 1 if known else 0
-            assert time.monotonic() < deadline
+        until(lambda: upload(http, "acme/late").status_code in (200, 201))
+        until(lambda: known_to_every_router(http, "acme/late"))
+
+
+def known_to_every_router(http, name):
+    """Requests go to either."""
+    return all(http.get(f"/v1/models/{name}").status_code == 200 for _ in range(10))
 
 
 def test_settings_are_rolled_out_and_no_request_fails(nodes, url, config):

@@ -13,6 +13,7 @@ from tiny_adapter import BASE, card, config, weights
 
 from registry import archive
 from registry.archive import backup, problems, restore
+from registry.blobs import BlobStore
 from registry.errors import StorageError
 from registry.registry import Registry
 
@@ -91,7 +92,9 @@ def test_a_home_with_a_registry_is_not_overwritten(home, tmp_path):
 
 
 def blob(home, at=0):
-    return sorted(path for path in (home / "blobs").rglob("*") if path.is_file())[at]
+    """One of those that the database names."""
+    names, _ = archive._named(home / "registry.db")
+    return BlobStore(home / "blobs").path(names[at])
 
 
 def test_damage_is_found_and_not_backed_up(home, tmp_path):

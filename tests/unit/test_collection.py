@@ -51,8 +51,8 @@ def test_a_retired_specialist_is_given_up_and_later_its_files(registry, home):
     for blob in blobs(home):
         os.utime(blob, (0, 0))
     assert collect(home, NONE).files == 0
-    # The config is the other one's too.
-    assert collect(home, NONE, NONE).files == 1
+    # Its manifest goes and its weights; the config is the other one's too.
+    assert collect(home, NONE, NONE).files == 2
     with pytest.raises(StorageError, match="Cannot read"):
         registry.files(version.digest)
     assert registry.files(other.digest) == other.files
@@ -84,7 +84,7 @@ def test_what_is_leased_stays(registry, home, which):
     with leased(registry._database, "a test", digest):
         assert collect(home, NONE, NONE) == Collected(1, 0, 0)
         registry.files(version.digest)
-    assert collect(home, NONE, NONE).files == 2
+    assert collect(home, NONE, NONE).files == 3
 
 
 def test_a_backup_is_whole_while_garbage_is_collected(registry, home, tmp_path):

@@ -14,6 +14,7 @@ from tiny_adapter import BASE, Q_A, card, config, tensors, weights
 from registry import moves, records
 from registry.card import SamplingDefaults
 from registry.cursor import decode, encode
+from registry.database import Database
 from registry.errors import (
     Conflict,
     InvalidAdapter,
@@ -164,6 +165,38 @@ def test_a_card_made_for_other_weights_of_the_same_name_is_refused(registry):
         register(registry, base_digest="sha256:" + "0" * 64)
     with pytest.raises(InvalidCard, match="base_digest"):
         register(registry, base_digest="sha256:no")
+
+
+def test_a_versions_files_are_found_while_the_database_is_away(registry, home, monkeypatch):
+    version, _ = register(registry)
+    with monkeypatch.context() as away:
+        away.setattr(Database, "read", _away)
+        assert registry.files(version.digest) == version.files
+        with pytest.raises(StorageError, match="away"):
+            registry.files("sha256:" + "0" * 64)
+
+
+def _away(self):
+    raise StorageError("away")
+
+
+def test_the_version_of_an_older_release_is_found_too_once_it_was_read(registry, monkeypatch):
+    version, _ = register(registry)
+    manifest = registry._blobs.path(version.digest)
+    content = manifest.read_bytes()
+    for before in (None, b"damaged"):
+        manifest.unlink()
+        if before is not None:
+            manifest.write_bytes(before)
+        assert registry.files(version.digest) == version.files
+        assert manifest.read_bytes() == content
+
+
+def test_no_other_file_passes_for_a_manifest(registry):
+    version, _ = register(registry)
+    for other in (version.files.config.name, registry._blobs.put(b"[]"), registry._blobs.put(b"0")):
+        with pytest.raises(UnknownSpecialist):
+            registry.files(f"sha256:{other.removeprefix('sha256:')}")
 
 
 def test_a_damaged_file_is_refused_by_name_and_mended_by_registering_it_again(registry):

@@ -76,7 +76,7 @@ def test_a_registry_keeps_its_files_there(url, tmp_path):
     registry.retire("ada/coach")
     assert collect(location, timedelta(days=1)).files == 0
     assert collect(location, timedelta(days=1), NONE).files == 1
-    assert collect(location, NONE, NONE).files == 2
+    assert collect(location, NONE, NONE).files == 3
     assert not [file for file in (tmp_path / "far").rglob("*") if file.is_file()]
     registry.close()
     new = Registry.open(Location(tmp_path / "new", files=f"{url}2"), BASE)
