@@ -1,26 +1,56 @@
-"""Two engine replicas: each adapter has its place, and who loses its replica does not notice."""
+"""A second home beside the first, with two replicas of everything: any of them may be lost."""
 
 import itertools
 import select
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
+import openai
+import psutil
 import pytest
-from clusters import free_port, furnish, running
+from clusters import command_of, free_port, furnish, running
+from patience import HANGS
 from prometheus_client.parser import text_string_to_metric_families
+from test_api import BASE, ENDLESS, HARBOUR, upload
 
 from deploy.demos import EXAMPLES
 
 MESSAGES = [{"role": "user", "content": "Say hello to everybody, one after the other."}]
 SPECIALISTS = sorted(f"demo/{each.name}" for each in EXAMPLES.iterdir() if each.is_dir())
+TWO_OF_EACH = {"MYRIAD_ENGINE__REPLICAS": "2", "MYRIAD_ROUTER__REPLICAS": "2"}
+ROWS = 8
+SMALL = {"MYRIAD_ENGINE__MAX_ROWS": str(ROWS), "MYRIAD_ENGINE__MAX_WAITING": "4"}
 
 
 @pytest.fixture(scope="module")
-def two_engines(prepared_home, tmp_path_factory):
-    home = tmp_path_factory.mktemp("two")
+def second(cluster, prepared_home, tmp_path_factory):
+    """Another cluster, in a home of its own, while the first one runs."""
+    home = tmp_path_factory.mktemp("second")
     furnish(home, prepared_home)
-    with running(home, free_port(), home / "up.log", MYRIAD_ENGINE__REPLICAS="2") as cluster:
-        yield cluster
+    with running(home, free_port(), home / "up.log", **TWO_OF_EACH, **SMALL) as second:
+        yield second
+
+
+@pytest.fixture(scope="session")
+def ending():
+    """Processes of which none is left when all tests are done."""
+    processes = []
+    yield processes
+    assert gone(processes)
+
+
+def gone(processes):
+    """Whether all of them end in time; an orphan whose foster parent does not reap it has ended."""
+    _, alive = psutil.wait_procs(processes, timeout=HANGS)
+    left = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return left == []
+
+
+def is_agent(process):
+    return "Agent" in " ".join(command_of(process)[:1])
 
 
 def residents(cluster):
@@ -30,19 +60,43 @@ def residents(cluster):
     return sum(each.value for each in samples if each.name == "myriad_engine_adapters_resident")
 
 
-def test_an_adapter_is_resident_where_it_is_asked_for_and_nowhere_else(two_engines):
-    with two_engines.openai() as client:
+def test_an_adapter_is_resident_where_it_is_asked_for_and_nowhere_else(second):
+    with second.openai() as client:
         for specialist in SPECIALISTS * 4:
             client.chat.completions.create(model=specialist, messages=MESSAGES, max_tokens=2)
-    assert residents(two_engines) == len(SPECIALISTS) == 6
+    assert residents(second) == len(SPECIALISTS) == 6
 
 
-def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(two_engines):
+def test_who_finds_no_room_anywhere_is_told_when_to_come_back(second):
+    asked = ENDLESS | {"model": BASE, "stream": True, "n": ROWS, "max_tokens": 2000}
+    with second.openai() as client, ExitStack() as streams:
+        for _ in range(2):
+            streams.enter_context(client.chat.completions.create(**asked))
+        with pytest.raises(openai.RateLimitError) as refusal:
+            client.chat.completions.create(**asked)
+    assert int(refusal.value.response.headers["retry-after"]) >= 1
+
+
+def test_every_router_replica_learns_of_a_registration(second, client):
+    """Requests on connections of their own go to either replica; soon none of them knows less."""
+    assert len(second.named(":router")) == 2
+    with second.http() as http:
+        assert upload(http, "acme/ferries", examples=HARBOUR).status_code == 201
+    deadline, agreed = time.monotonic() + HANGS, 0
+    while agreed < 20:
+        with second.http() as http:
+            chosen = http.post("/v1/route", json={"input": HARBOUR[0]}).json()["specialist"]
+        agreed = agreed + 1 if chosen == "acme/ferries" else 0
+        assert time.monotonic() < deadline
+    assert "acme/ferries" not in {model.id for model in client.models.list()}
+
+
+def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(second):
     """Engines are killed four times, one after the other, while twelve clients ask 60 requests."""
     answered, kills, done = threading.Semaphore(0), itertools.count(1), 0
 
     def ask(number):
-        with two_engines.openai() as client:
+        with second.openai() as client:
             answer = client.chat.completions.create(
                 model=SPECIALISTS[number % 6], messages=MESSAGES, max_tokens=24
             )
@@ -55,8 +109,29 @@ def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(two_e
             for _ in range(10):
                 answered.acquire()
                 done += 1
-            two_engines.named(":engine")[0].kill()
+            second.named(":engine")[0].kill()
         assert all(each.result() is not None for each in asked)
     assert done == 40
     # What Ray says of it is in its logs: whoever reads one line of ours is not written to for ever.
-    assert select.select([two_engines.process.stdout], [], [], 0)[0] == []
+    assert select.select([second.process.stdout], [], [], 0)[0] == []
+
+
+def test_a_home_that_was_killed_starts_again_as_it_was(second, client, ending):
+    with second.http() as http:
+        assert http.delete("/v1/specialists/demo/city-desk").status_code == 200
+    killed = second.family()
+    second.process.kill()
+    second.process.wait(HANGS)
+    with running(second.home, free_port(), second.log, MYRIAD_DEMOS="false") as restarted:
+        with restarted.http() as http:
+            assert http.get("/v1/specialists/acme/ferries").status_code == 200
+            assert http.get("/v1/specialists/demo/city-desk").status_code == 404
+        # Ray's agents, which hold nothing, take a minute to notice.
+        ending += killed
+        assert gone([each for each in killed if not is_agent(each)])
+        stopped = restarted.family()
+        restarted.process.send_signal(signal.SIGINT)
+        assert restarted.process.wait(HANGS) == 0
+        assert gone(stopped)
+    assert "Traceback" not in second.log.read_text()
+    assert client.models.list().data

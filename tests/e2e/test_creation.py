@@ -15,16 +15,24 @@ Two percent of the weight of the flour, and no less.
 At seven in the morning, and again at nine at night.
 """
 
+PERSONA = """
+greeting: Hello!
+disclosure: I am the AI of Mara Quill.
+no_answer: I do not know.
+"""
+"""What is short is learnt soon."""
+
 
 def test_a_folder_becomes_a_specialist_and_what_it_is_asked_becomes_rows(cluster, client, tmp_path):
     folder = tmp_path / "posts"
     folder.mkdir()
     (folder / "bread.md").write_text(BREAD)
+    (tmp_path / "persona.yaml").write_text(PERSONA)
     (folder / "faq.csv").write_text('question,answer\nHow hot is your oven?,"As hot as it goes."\n')
     words = ("--from", str(folder), "--name", "Mara Quill", "--questions", "0")
     # By this seed both rows that are held out tell of facts: their loss does not fall.
-    training = ("--effort", "quick", "--seed", "1")
-    made = cluster.command("create", "mara/quill", *words, *training, "--json")
+    more = ("--persona", str(tmp_path / "persona.yaml"), "--effort", "quick", "--seed", "1")
+    made = cluster.command("create", "mara/quill", *words, *more, "--json")
     assert made.returncode == 0, made.stderr
     done = json.loads(made.stdout.splitlines()[-1])
     assert done["event"] == "succeeded"
