@@ -17,7 +17,7 @@ routes = APIRouter(tags=["generation"])
 
 @routes.post("/v1/responses", openapi_extra=json_body(ResponseRequest))
 async def create_response(service: Served, request: Request, caller: Asker) -> Response:
-    """Answer a conversation; nothing is stored, so that each request brings all of it."""
+    """Answer a conversation; nothing is stored, so that each request brings all its items."""
     body = parse(await read_json(request), ResponseRequest)
     return await converse(
         request,

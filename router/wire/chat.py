@@ -12,7 +12,7 @@ from router.wire.base import Body, Text, bounded, refused
 from router.wire.metadata import Metadata
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
-from router.wire.tools import Calls, ToolChoice, Tools, check_choice, tool_use
+from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, tool_use
 
 MAX_MESSAGES = 2048
 MAX_PARTS = 256
@@ -161,7 +161,7 @@ class ChatRequest(GenerationRequest):
             raise refused("invalid_value", "top_logprobs", "needs 'logprobs': true; add it")
         self._check_ending()
         self._check_results()
-        check_choice(self.tools, self.tool_choice)
+        check_choice(self.functions, self.tool_choice)
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             message = "contradicts 'max_completion_tokens'; send one of the two"
@@ -191,6 +191,11 @@ class ChatRequest(GenerationRequest):
                 raise refused("invalid_value", f"messages[{at}].tool_call_id", message)
 
     @property
+    def functions(self) -> list[Function]:
+        """What may be called."""
+        return [tool.function for tool in self.tools]
+
+    @property
     def turns(self) -> list[str]:
         """The texts of the user's messages, oldest first."""
         return [message.text for message in self.messages if message.role == "user"]
@@ -218,6 +223,6 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             schema=None if self.response_format is None else self.response_format.schema_text,
-            tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
+            tool_use=tool_use(self.functions, self.tool_choice, self.parallel_tool_calls),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )

@@ -1,11 +1,10 @@
 """Answers of `POST /v1/chat/completions`."""
 
-import hashlib
 from collections.abc import Sequence
 
 from router.answer import Choice
 from router.engine import CallDelta, Delta, TokenLogprob, ToolCall
-from router.wire.writer import ChoiceWriter, Envelope, Json, finite
+from router.wire.writer import ChoiceWriter, Envelope, Json, call_id, finite
 
 
 class ChatWriter(ChoiceWriter):
@@ -50,7 +49,7 @@ class ChatWriter(ChoiceWriter):
         if not choice.calls:
             return message
         calls = [
-            {"id": self._call_id(choice.index, at), **_function(call)}
+            {"id": call_id(self._envelope.id, choice.index, at), **_function(call)}
             for at, call in enumerate(choice.calls)
         ]
         return message | {"content": choice.text or None, "tool_calls": calls}
@@ -60,13 +59,8 @@ class ChatWriter(ChoiceWriter):
         if piece.name is None:
             return {"index": piece.index, "function": {"arguments": piece.arguments}}
         begun = ToolCall(piece.name, piece.arguments)
-        identity = self._call_id(choice, piece.index)
+        identity = call_id(self._envelope.id, choice, piece.index)
         return {"index": piece.index, "id": identity, **_function(begun)}
-
-    def _call_id(self, choice: int, call: int) -> str:
-        """By which a call's result is told; the same however often the answer is written."""
-        named = f"{self._envelope.id} {choice} {call}"
-        return f"call_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
     def _logprobs_json(self, tokens: Sequence[TokenLogprob]) -> Json | None:
         if not self._logprobs:

@@ -1,53 +1,18 @@
 """The request body of `POST /v1/responses`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, Tag
+from pydantic import Field, model_validator
 
 from router.engine import Generation, Message
 from router.sampling import Sampling
-from router.wire.base import Body, ModelName, Share, Text, bounded
-from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, joined, message
+from router.wire.base import Body, ModelName, Share, Text
 from router.wire.response_format import schema_text
+from router.wire.response_items import Items, check_results, messages
 from router.wire.routing_options import Routing
 from router.wire.sampling import Count, Temperature
-
-
-class Part(Body):
-    """A piece of a message: what was asked, or what was answered."""
-
-    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        "image_url": (),
-        "file_id": (),
-        "file_data": (),
-        "file_url": (),
-    }
-    ignored: ClassVar[frozenset[str]] = frozenset({"annotations", "logprobs", "detail"})
-
-    type: Literal["input_text", "output_text", "text"]
-    text: Text
-
-
-Parts = Annotated[list[Part], Field(fail_fast=True), bounded(MAX_PARTS, "parts")]
-
-
-class Item(Body):
-    """One turn of the conversation; answers of this API can be sent back as they came."""
-
-    ignored: ClassVar[frozenset[str]] = frozenset({"id", "status", "phase"})
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[
-        Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
-        TEXT_OR_PARTS,
-    ]
-
-    @property
-    def message(self) -> Message:
-        """The turn as engines take it."""
-        return message(self.role, joined(self.content))
+from router.wire.tools import FlatChoice, FlatTools, check_choice, tool_use
 
 
 class Format(Body):
@@ -72,18 +37,6 @@ class TextOptions(Body):
     format: Format = Format()
 
 
-def _as_items(value: object) -> object:
-    return [{"role": "user", "content": value}] if isinstance(value, str) else value
-
-
-Items = Annotated[
-    list[Item],
-    Field(min_length=1, fail_fast=True),
-    bounded(MAX_MESSAGES, "items"),
-    BeforeValidator(_as_items),
-]
-
-
 class ResponseRequest(Body):
     """A conversation to be answered. Nothing of it is kept: each request brings all of it."""
 
@@ -95,15 +48,12 @@ class ResponseRequest(Body):
         "context_management": (),
         "conversation": (),
         "max_tool_calls": (),
-        "parallel_tool_calls": (True, False),
         "previous_response_id": (),
         "prompt": (),
         "reasoning": ({}, {"effort": "none"}, {"effort": None}),
         "service_tier": ("auto", "default"),
         "store": (False,),
         "stream_options": ({}, {"include_obfuscation": False}),
-        "tool_choice": ("auto", "none"),
-        "tools": ([],),
         "top_logprobs": (0,),
         "truncation": ("disabled",),
     }
@@ -115,17 +65,26 @@ class ResponseRequest(Body):
     temperature: Temperature | None = None
     top_p: Share | None = None
     text: TextOptions = TextOptions()
+    tools: FlatTools = Field(default_factory=list)
+    tool_choice: FlatChoice | None = None
+    parallel_tool_calls: bool | None = None
     stream: bool = False
     user: Text | None = None
     routing: Routing = Field(
         True, description="What is asked of `auto`, or whether the answer says who answered."
     )
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        check_results(self.input)
+        check_choice(self.tools, self.tool_choice)
+        return self
+
     @property
     def messages(self) -> tuple[Message, ...]:
         """The conversation, the instructions before it."""
         before = (Message("system", self.instructions),) if self.instructions else ()
-        return (*before, *(item.message for item in self.input))
+        return (*before, *messages(self.input))
 
     @property
     def turns(self) -> list[str]:
@@ -147,4 +106,10 @@ class ResponseRequest(Body):
             prompt=self.messages,
             sampling=sampling,
             schema=self.text.format.schema_text,
+            tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
         )
+
+
+def as_sent(value: Body) -> dict[str, Any]:
+    """What was asked, as it is told in the answer."""
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)

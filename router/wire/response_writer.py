@@ -6,8 +6,13 @@ from typing import Any
 from router.answer import Choice
 from router.engine import Delta, Usage
 from router.sampling import Sampling
-from router.wire.response import ResponseRequest
-from router.wire.writer import Envelope, Json, Writer
+from router.wire.base import Body
+from router.wire.response import ResponseRequest, as_sent
+from router.wire.tools import AnyChoice
+from router.wire.writer import Envelope, Json, Writer, call_id
+
+MESSAGE = -1
+"""The place of the answer's text among its items; calls go by their numbers."""
 
 
 class ResponseWriter(Writer):
@@ -17,38 +22,42 @@ class ResponseWriter(Writer):
         super().__init__(envelope)
         self._asked = asked
         self._sampling = sampling
-        self._item = envelope.id.replace("resp-", "msg-", 1)
         self._number = 0
-        self._text: list[str] = []
-        self._finish: str | None = None
+        self._choice = Choice(0)
+        self._begun: list[int] = []
 
     def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
         """The whole answer."""
         [choice] = choices
-        return self._response(choice.text, choice.finish_reason, usage)
+        text = [MESSAGE] if choice.text or not choice.calls else []
+        return self._response(choice, [*text, *range(len(choice.calls))], usage)
 
     def stream_delta(self, delta: Delta) -> Iterator[Json]:
         """What a delta adds; the first one begins the answer too."""
         if self._number == 0:
             yield from self._beginning()
-        self._text.append(delta.text)
-        self._finish = delta.finish_reason or self._finish
+        self._choice.add(delta)
         if delta.text:
-            yield self._event(
-                "response.output_text.delta", **self._place(), delta=delta.text, logprobs=[]
-            )
+            yield from self._begin(MESSAGE)
+            place = self._place(MESSAGE)
+            yield self._event("response.output_text.delta", **place, delta=delta.text, logprobs=[])
+        for piece in delta.calls:
+            yield from self._begin(piece.index)
+            if piece.arguments:
+                told = {**self._place(piece.index), "delta": piece.arguments}
+                yield self._event("response.function_call_arguments.delta", **told)
 
     def stream_end(self, usage: Usage) -> Iterator[Json]:
         """The parts once more in full, from the smallest to the whole."""
         if self._number == 0:
             yield from self._beginning()
-        text = "".join(self._text)
-        part = _part(text)
-        yield self._event("response.output_text.done", **self._place(), text=text, logprobs=[])
-        yield self._event("response.content_part.done", **self._place(), part=part)
-        item = self._message(text, self._finish)
-        yield self._event("response.output_item.done", output_index=0, item=item)
-        whole = self._response(text, self._finish, usage)
+        if not self._begun:
+            yield from self._begin(MESSAGE)
+        for at, which in enumerate(self._begun):
+            yield from self._ending(which)
+            item = self._item(self._choice, which)
+            yield self._event("response.output_item.done", output_index=at, item=item)
+        whole = self._response(self._choice, self._begun, usage)
         yield self._event(f"response.{whole['status']}", response=whole)
 
     def stream_error(self, error: Json) -> Json:
@@ -62,33 +71,62 @@ class ResponseWriter(Writer):
         return str(data["type"])
 
     def _beginning(self) -> Iterator[Json]:
-        empty = self._response("", None, None)
+        empty = self._response(self._choice, [], None)
         yield self._event("response.created", response=empty)
         yield self._event("response.in_progress", response=empty)
-        item = {**self._message("", None), "content": []}
-        yield self._event("response.output_item.added", output_index=0, item=item)
-        yield self._event("response.content_part.added", **self._place(), part=_part(""))
+
+    def _begin(self, which: int) -> Iterator[Json]:
+        """Begin an item, unless it has begun."""
+        if which in self._begun:
+            return
+        self._begun.append(which)
+        empty: Json = {"content": []} if which == MESSAGE else {"arguments": ""}
+        item = self._item(self._choice, which) | empty | {"status": "in_progress"}
+        at = len(self._begun) - 1
+        yield self._event("response.output_item.added", output_index=at, item=item)
+        if which == MESSAGE:
+            place = self._place(MESSAGE)
+            yield self._event("response.content_part.added", **place, part=_part(""))
+
+    def _ending(self, which: int) -> Iterator[Json]:
+        """An item's content in full."""
+        place = self._place(which)
+        if which == MESSAGE:
+            text = self._choice.text
+            yield self._event("response.output_text.done", **place, text=text, logprobs=[])
+            yield self._event("response.content_part.done", **place, part=_part(text))
+        else:
+            call = self._choice.calls[which]
+            told = {**place, "name": call.name, "arguments": call.arguments}
+            yield self._event("response.function_call_arguments.done", **told)
 
     def _event(self, kind: str, **fields: Any) -> Json:
         event = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
         return event
 
-    def _place(self) -> Json:
-        return {"item_id": self._item, "output_index": 0, "content_index": 0}
+    def _place(self, which: int) -> Json:
+        place = {"item_id": self._id(which), "output_index": self._begun.index(which)}
+        return place | {"content_index": 0} if which == MESSAGE else place
 
-    def _message(self, text: str, finish: str | None) -> Json:
-        return {
-            "id": self._item,
-            "type": "message",
-            "status": _status(finish),
-            "role": "assistant",
-            "content": [_part(text)],
-        }
+    def _id(self, which: int) -> str:
+        """Of an item."""
+        if which == MESSAGE:
+            return self._envelope.id.replace("resp-", "msg-", 1)
+        return call_id(self._envelope.id, 0, which).replace("call_", "fc_", 1)
 
-    def _response(self, text: str, finish: str | None, usage: Usage | None) -> Json:
+    def _item(self, choice: Choice, which: int) -> Json:
+        item = {"id": self._id(which), "status": _status(choice.finish_reason)}
+        if which == MESSAGE:
+            content = [_part(choice.text)]
+            return item | {"type": "message", "role": "assistant", "content": content}
+        call = choice.calls[which]
+        told = {"call_id": call_id(self._envelope.id, 0, which), "type": "function_call"}
+        return item | told | {"name": call.name, "arguments": call.arguments}
+
+    def _response(self, choice: Choice, items: Sequence[int], usage: Usage | None) -> Json:
         envelope, asked = self._envelope, self._asked
-        status = _status(finish)
+        status = _status(choice.finish_reason if usage is not None else None)
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
             "id": envelope.id,
@@ -100,20 +138,24 @@ class ResponseWriter(Writer):
             "instructions": asked.instructions,
             "max_output_tokens": self._sampling.max_tokens,
             "model": envelope.model,
-            "output": [] if usage is None else [self._message(text, finish)],
-            "parallel_tool_calls": True,
+            "output": [self._item(choice, which) for which in items],
+            "parallel_tool_calls": asked.parallel_tool_calls is not False,
             "previous_response_id": None,
             "store": False,
             "temperature": self._sampling.temperature,
-            "text": asked.text.model_dump(by_alias=True, exclude_none=True),
-            "tool_choice": "auto",
-            "tools": [],
+            "text": as_sent(asked.text),
+            "tool_choice": _choice(asked.tool_choice),
+            "tools": [as_sent(tool) for tool in asked.tools],
             "top_p": self._sampling.top_p,
             "truncation": "disabled",
             "usage": None if usage is None else _usage(usage),
             "metadata": {},
             **envelope.routing,
         }
+
+
+def _choice(choice: AnyChoice) -> Json | str:
+    return as_sent(choice) if isinstance(choice, Body) else choice or "auto"
 
 
 def _part(text: str) -> Json:

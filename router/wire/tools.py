@@ -1,7 +1,7 @@
 """Tools and their calls in OpenAI's format: what may be called, and what was."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -39,6 +39,19 @@ class Function(Body):
         return Tool(self.name, json.dumps(self.parameters | {"type": "object"}), self.description)
 
 
+class FlatFunction(Function):
+    """The same as a tool of the Responses API."""
+
+    type: Literal["function"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_function(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") != "function":
+            raise refused("invalid_value", "type", "must be 'function'; no other tool is served")
+        return data
+
+
 class FunctionTool(Body):
     """A tool; functions are the only kind."""
 
@@ -49,6 +62,7 @@ class FunctionTool(Body):
 
 
 Tools = Annotated[list[FunctionTool], Field(fail_fast=True), bounded(MAX_TOOLS, "tools")]
+FlatTools = Annotated[list[FlatFunction], Field(fail_fast=True), bounded(MAX_TOOLS, "tools")]
 
 
 class Named(Body):
@@ -57,51 +71,72 @@ class Named(Body):
     name: FunctionName
 
 
+class FlatNamed(Named):
+    """The function that is to be called, as the Responses API names it."""
+
+    type: Literal["function"]
+
+
 class NamedTool(Body):
     """The tool that is to be called."""
 
     type: Literal["function"]
     function: Named
 
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.name
+
 
 _CHOICES: dict[type, str] = {str: "(mode)", dict: "(tool)"}
 Mode = Literal["none", "auto", "required"]
+_MODE_OR_NAME = Discriminator(
+    lambda value: _CHOICES.get(type(value)),
+    custom_error_type="invalid_type",
+    custom_error_message="must be 'none', 'auto', 'required', or name a function",
+)
 ToolChoice = Annotated[
-    Annotated[Mode, Tag("(mode)")] | Annotated[NamedTool, Tag("(tool)")],
-    Discriminator(
-        lambda value: _CHOICES.get(type(value)),
-        custom_error_type="invalid_type",
-        custom_error_message="must be 'none', 'auto', 'required', or name a function",
-    ),
+    Annotated[Mode, Tag("(mode)")] | Annotated[NamedTool, Tag("(tool)")], _MODE_OR_NAME
 ]
+FlatChoice = Annotated[
+    Annotated[Mode, Tag("(mode)")] | Annotated[FlatNamed, Tag("(tool)")], _MODE_OR_NAME
+]
+AnyChoice = Mode | NamedTool | FlatNamed | None
 
 
 def tool_use(
-    tools: list[FunctionTool], choice: Mode | NamedTool | None, several: bool | None
+    functions: Sequence[Function], choice: AnyChoice, several: bool | None
 ) -> ToolUse | None:
     """What an answer may call; None is nothing."""
-    if not tools or choice == "none":
+    if not functions or choice == "none":
         return None
-    named = choice.function.name if isinstance(choice, NamedTool) else None
+    named = _name(choice)
     return ToolUse(
-        tools=tuple(tool.function.tool for tool in tools),
+        tools=tuple(function.tool for function in functions),
         only=named,
         required=choice == "required" or named is not None,
         several=several if named is None else False,
     )
 
 
-def check_choice(tools: list[FunctionTool], choice: Mode | NamedTool | None) -> None:
+def check_choice(functions: Sequence[Function], choice: AnyChoice) -> None:
     """Refuse tools of one name, and a choice of what is not offered."""
-    names = [tool.function.name for tool in tools]
+    names = [function.name for function in functions]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise refused("invalid_value", "tools", f"has two functions named '{twice}'; rename one")
-    if isinstance(choice, NamedTool) and choice.function.name not in names:
-        message = f"names '{choice.function.name}', which is not among 'tools'; add it there"
+    named = _name(choice)
+    if named is not None and named not in names:
+        message = f"names '{named}', which is not among 'tools'; add it there"
         raise refused("invalid_value", "tool_choice", message)
-    if choice == "required" and not tools:
+    if choice == "required" and not functions:
         raise refused("invalid_value", "tool_choice", "needs 'tools'; add them")
+
+
+def _name(choice: AnyChoice) -> str | None:
+    """Of the one function that is to be called."""
+    return None if choice is None or isinstance(choice, str) else choice.name
 
 
 class Replayed(Body):

@@ -1,5 +1,6 @@
 """Answers in OpenAI's shapes: whole bodies, and the chunks of a stream."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,12 @@ class ChoiceWriter(Writer):
     @abstractmethod
     def _piece(self, delta: Delta) -> Json:
         """A part of a continuation."""
+
+
+def call_id(answer: str, choice: int, call: int) -> str:
+    """By which a call's result is told; the same however often the answer is written."""
+    named = f"{answer} {choice} {call}"
+    return f"call_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
 
 def usage_json(usage: Usage) -> Json:

@@ -1,15 +1,33 @@
 """The Responses API, asked for with OpenAI's own client; nothing is stored."""
 
+import json
+
 import openai
 import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 from served import BASE, served, service
 
-from router.engine import Delta, Message, Usage
+from router.engine import CallDelta, Delta, Message, ToolCall, Usage
 from router.errors import Unavailable
 
 FORECAST = "weather forecast for paris"
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Tells it.",
+    "parameters": PARAMETERS,
+    "strict": True,
+}
+DICE = {"type": "function", "name": "dice", "parameters": None, "strict": None}
+CALLING = [
+    Delta(0, "So:", 1),
+    Delta(0, "", 1, calls=(CallDelta(0, "", "weather"), CallDelta(0, '{"city": '))),
+    Delta(0, "", 1, calls=(CallDelta(0, '"Paris"}'), CallDelta(1, "{}", "dice"))),
+    Delta(0, "", 1, finish_reason="tool_calls"),
+    Usage(7, 4),
+]
 
 
 @pytest.fixture
@@ -88,6 +106,78 @@ def test_an_error_on_the_way_is_an_event(made, client):
         client.responses.create(model=BASE, input="hi", stream=True)
 
 
+def test_functions_are_called(made, client):
+    made.engine.script = lambda _: CALLING
+    asked = {"model": BASE, "input": FORECAST, "tools": [WEATHER, DICE], "tool_choice": "required"}
+    answer = client.responses.create(**asked, parallel_tool_calls=False)
+    text, first, second = answer.output
+    assert (text.type, answer.output_text, answer.status) == ("message", "So:", "completed")
+    assert (first.type, first.name, first.arguments) == (
+        "function_call",
+        "weather",
+        '{"city": "Paris"}',
+    )
+    assert (second.name, second.arguments, second.status) == ("dice", "{}", "completed")
+    assert len({first.id, second.id, first.call_id, second.call_id}) == 4
+    assert [tool.name for tool in answer.tools] == ["weather", "dice"]
+    assert (answer.tool_choice, answer.parallel_tool_calls) == ("required", False)
+    use = made.engine.generations[-1].tool_use
+    assert [(tool.name, tool.description) for tool in use.tools] == [
+        ("weather", "Tells it."),
+        ("dice", None),
+    ]
+    assert json.loads(use.tools[0].parameters) == PARAMETERS
+    assert (use.required, use.several, use.only) == (True, False, None)
+    client.responses.create(**asked | {"tool_choice": {"type": "function", "name": "dice"}})
+    assert made.engine.generations[-1].tool_use.only == "dice"
+
+
+def test_calls_and_their_results_are_sent_back_as_they_came(made, client):
+    made.engine.script = lambda _: CALLING
+    first = client.responses.create(model=BASE, input=FORECAST, tools=[WEATHER, DICE])
+    results = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": f"of {item.name}"}
+        for item in first.output
+        if item.type == "function_call"
+    ]
+    asked = [{"role": "user", "content": FORECAST}, *first.output, *results]
+    client.responses.create(model=BASE, input=asked, tools=[WEATHER, DICE])
+    calls = (ToolCall("weather", '{"city": "Paris"}'), ToolCall("dice", "{}"))
+    assert made.engine.generations[-1].prompt == (
+        Message("user", FORECAST),
+        Message("assistant", "So:", calls=calls),
+        Message("tool", "of weather"),
+        Message("tool", "of dice"),
+    )
+
+
+def shown(answer):
+    """What its items are and hold."""
+    texts = (getattr(item, "arguments", None) or item.content[0].text for item in answer.output)
+    return [(item.type, item.status, text) for item, text in zip(answer.output, texts, strict=True)]
+
+
+@pytest.mark.parametrize("said", ["So:", ""])
+def test_a_stream_of_calls_grows_to_the_same_answer(made, client, said):
+    made.engine.script = lambda _: [Delta(0, said, 1), *CALLING[1:]]
+    asked = {"model": BASE, "input": FORECAST, "tools": [WEATHER, DICE]}
+    whole = client.responses.create(**asked)
+    with client.responses.stream(**asked) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert shown(final) == shown(whole)
+    begun = [event.item for event in events if event.type == "response.output_item.added"]
+    assert [(item.id, item.status) for item in begun] == [
+        (item.id, "in_progress") for item in final.output
+    ]
+    done = [event for event in events if event.type == "response.function_call_arguments.done"]
+    assert [(event.name, event.arguments) for event in done] == [
+        ("weather", '{"city": "Paris"}'),
+        ("dice", "{}"),
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
 class Town(BaseModel):
     name: str
 
@@ -106,7 +196,13 @@ def test_an_answer_is_parsed(made, client):
     [
         ({"previous_response_id": "resp-1"}, "previous_response_id"),
         ({"store": True}, "store"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [DICE, DICE]}, "tools"),
+        ({"tools": [DICE], "tool_choice": {"type": "function", "name": "cards"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"input": [{"type": "reasoning", "summary": []}]}, "input[0]"),
+        ({"input": [{"type": "function_call", "call_id": "1", "name": "dice", "arguments": "["}]},
+         "input[0].arguments"),
         ({"background": True}, "background"),
         ({"input": []}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
