@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.engine.default import DefaultDialect
 from tiny_adapter import BASE, card, config, weights
 
@@ -28,6 +29,7 @@ from registry.collection import collect
 from registry.database import Database
 from registry.registry import Registry
 from registry.scopes import Scope
+from registry.tables import versions
 from registry.view import Visibility
 
 NONE = timedelta(0)
@@ -192,7 +194,10 @@ def problems(
     collect(home, timedelta(days=1), NONE)
     left = {file.name for file in (home / "blobs").glob("*/*")}
     with closing(Database.open(home / "registry.db")) as database, database.read() as connection:
-        named = {name.removeprefix("sha256:") for name in archive._blobs_of(connection)}
+        manifests = connection.scalars(select(versions.c.digest).where(versions.c.purged.is_(None)))
+        named = {
+            name.removeprefix("sha256:") for name in (*archive._blobs_of(connection), *manifests)
+        }
     if left != named:
         yield f"files that are not named, or named and not there: {left ^ named}"
     yield from archive.problems(home)
