@@ -113,6 +113,7 @@ class Conversations:
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
         *,
+        kind: str = "",
         latest_first: bool = False,
     ) -> tuple[Sequence[Conversation], bool]:
         """Some of the owner's, the oldest first unless told otherwise, and whether there are more.
@@ -122,6 +123,7 @@ class Conversations:
             after: the id of the last one of the page before.
             model: as it was asked for, or who answered.
             metadata: what it must hold.
+            kind: how its id begins.
             latest_first: the order.
 
         Raises:
@@ -134,6 +136,8 @@ class Conversations:
                 last = self._row(connection, after).seq
                 seq = conversations.c.seq
                 wanted &= seq < last if latest_first else seq > last
+            if kind:
+                wanted &= conversations.c.id.startswith(kind, autoescape=True)
             if model is not None:
                 wanted &= or_(conversations.c.model == model, conversations.c.specialist == model)
             statement = _with_feedback().where(wanted).order_by(order)

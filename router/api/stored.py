@@ -1,10 +1,10 @@
 """`/v1/chat/completions`, once they are answered: those that were asked to be kept."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -23,14 +23,15 @@ from router.keyring import Caller
 from router.redaction import redacted_all
 from router.service import Service
 from router.wire.body import parse
-from router.wire.chat import ChatRequest
 from router.wire.metadata import wanted_metadata
 from router.wire.page import page
 from router.wire.stored import DescribeRequest, completion, learnable, messages
-from router.wire.writer import Writer as AnswerWriter
+from router.wire.writer import Json
 
 logger = logging.getLogger(__name__)
 
+CHATS = "chatcmpl-"
+"""How the ids of these answers begin."""
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
@@ -51,7 +52,7 @@ async def list_kept(
     kept = service.seen_by(caller).conversations
     wanted, latest_first = wanted_metadata(request), order == "desc"
     found, more = await service.reading.run(
-        lambda: kept.list(limit, after, model, wanted, latest_first=latest_first)
+        lambda: kept.list(limit, after, model, wanted, kind=CHATS, latest_first=latest_first)
     )
     return page([completion(each) for each in found], more=more)
 
@@ -152,14 +153,35 @@ def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> di
     return page([learnable(each, cleaned) for each in found], more=more)
 
 
+class Keepable(Protocol):
+    """A request whose answer can be kept."""
+
+    @property
+    def model(self) -> str:
+        """Who was asked for."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was sent to be answered, in the words of chats."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Labels, to find it by."""
+
+
 async def kept(
-    service: Service, caller: Caller, body: ChatRequest, answer: Ready, writer: AnswerWriter
+    service: Service,
+    caller: Caller,
+    body: Keepable,
+    answer: Ready,
+    written: Callable[[Sequence[Choice], Usage], Json],
+    count: int = 1,
 ) -> Items:
-    """The items of an answer; before the last one it is kept, as it would be sent in one piece.
+    """The items of an answer; before the last one it is kept, `written` as if in one piece.
 
     Where it cannot be kept it is sent all the same.
     """
-    choices = [Choice(index) for index in range(body.n)]
+    choices = [Choice(index) for index in range(count)]
     async with aclosing(answer.items) as items:
         async for item in items:
             if isinstance(item, Usage):
@@ -167,7 +189,7 @@ async def kept(
                     id=answer.head.id,
                     model=body.model,
                     request=body.asked,
-                    answer=writer.body(choices, item),
+                    answer=written(choices, item),
                     metadata=body.metadata,
                     specialist=answer.decision.specialist,
                 )

@@ -1,18 +1,23 @@
 """The request body of `POST /v1/responses`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from router.engine import Generation, Message
+from router.errors import InvalidRequest
 from router.sampling import Sampling
-from router.wire.base import Body, ModelName, Share, Text
+from router.wire.base import Body, ModelName, Share, Text, refused
+from router.wire.chat import ChatMessage
+from router.wire.metadata import Metadata
 from router.wire.response_format import schema_text
-from router.wire.response_items import Items, check_results, messages
+from router.wire.response_items import Items, turns, unasked
 from router.wire.routing_options import Routing
 from router.wire.sampling import Count, Temperature
 from router.wire.tools import FlatChoice, FlatTools, check_choice, tool_use
+
+UNASKED = "is the id of no call before it; send the 'function_call' too"
 
 
 class Format(Body):
@@ -38,21 +43,19 @@ class TextOptions(Body):
 
 
 class ResponseRequest(Body):
-    """A conversation to be answered. Nothing of it is kept: each request brings all of it."""
+    """A conversation to be answered: all of it, or what comes after a kept answer."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
-        {"include", "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
-    )  # fmt: skip
+        {"include", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
+    )
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "background": (False,),
         "context_management": (),
         "conversation": (),
         "max_tool_calls": (),
-        "previous_response_id": (),
         "prompt": (),
         "reasoning": ({}, {"effort": "none"}, {"effort": None}),
         "service_tier": ("auto", "default"),
-        "store": (False,),
         "stream_options": ({}, {"include_obfuscation": False}),
         "top_logprobs": (0,),
         "truncation": ("disabled",),
@@ -69,22 +72,62 @@ class ResponseRequest(Body):
     tool_choice: FlatChoice | None = None
     parallel_tool_calls: bool | None = None
     stream: bool = False
+    store: bool = Field(
+        False, description="Keep the answer, to be gone on with, rated and learnt from."
+    )
+    metadata: Metadata = Field(default_factory=dict, description="Labels, to find it by.")
+    previous_response_id: Text | None = Field(
+        None, description="The kept answer that this goes on from."
+    )
     user: Text | None = None
     routing: Routing = Field(
         True, description="What is asked of `auto`, or whether the answer says who answered."
     )
 
+    _earlier: tuple[ChatMessage, ...] = PrivateAttr(())
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        check_results(self.input)
+        at = None if self.previous_response_id else unasked(self.input)
+        if at is not None:
+            raise refused("invalid_value", f"input[{at}].call_id", UNASKED)
         check_choice(self.tools, self.tool_choice)
         return self
 
+    def after(self, earlier: Sequence[ChatMessage]) -> Self:
+        """The same request, after what was said before it.
+
+        Raises:
+            InvalidRequest: it has the result of a call that is not among that.
+        """
+        called = [call.id for turn in earlier for call in turn.tool_calls]
+        at = unasked(self.input, called)
+        if at is not None:
+            field = f"input[{at}].call_id"
+            raise InvalidRequest(f"'{field}' {UNASKED}.", param=field)
+        whole = self.model_copy()
+        whole._earlier = tuple(earlier)
+        return whole
+
+    @property
+    def chat(self) -> list[ChatMessage]:
+        """The whole conversation, the instructions before it."""
+        said = ChatMessage(role="system", content=self.instructions or "")
+        before = [said] if self.instructions else []
+        return [*before, *self._earlier, *turns(self.input)]
+
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The conversation, the instructions before it."""
-        before = (Message("system", self.instructions),) if self.instructions else ()
-        return (*before, *messages(self.input))
+        """The same as engines take it."""
+        return tuple(turn.message for turn in self.chat)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was sent to be answered, in the words of chats."""
+        written = [turn.model_dump(mode="json", exclude_defaults=True) for turn in self.chat]
+        functions = (tool.model_dump(exclude={"type"}, exclude_none=True) for tool in self.tools)
+        tools = [{"type": "function", "function": function} for function in functions]
+        return {"messages": written} | ({"tools": tools} if tools else {})
 
     @property
     def turns(self) -> list[str]:

@@ -1,15 +1,13 @@
 """The items of a conversation in the Responses API: messages, calls of functions, their results."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from router.engine import Message
-from router.wire.base import Body, Text, bounded, refused
-from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, joined, message
-from router.wire.tools import CalledFunction
+from router.wire.base import Body, Text, bounded
+from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, ChatMessage, joined
+from router.wire.tools import Call, CalledFunction
 
 
 class Part(Body):
@@ -44,9 +42,9 @@ class Turn(Body):
     content: Content
 
     @property
-    def message(self) -> Message:
-        """The turn as engines take it."""
-        return message(self.role, joined(self.content))
+    def turn(self) -> ChatMessage:
+        """The same in a chat."""
+        return ChatMessage(role=self.role, content=joined(self.content))
 
 
 class FunctionCall(CalledFunction):
@@ -56,9 +54,10 @@ class FunctionCall(CalledFunction):
     call_id: Text
 
     @property
-    def message(self) -> Message:
+    def turn(self) -> ChatMessage:
         """The turn of the assistant's that makes it."""
-        return Message("assistant", "", calls=(self.call,))
+        function = CalledFunction(name=self.name, arguments=self.arguments)
+        return ChatMessage(role="assistant", tool_calls=[Call(id=self.call_id, function=function)])
 
 
 class FunctionResult(Body):
@@ -71,9 +70,9 @@ class FunctionResult(Body):
     output: Content
 
     @property
-    def message(self) -> Message:
-        """The turn as engines take it."""
-        return Message("tool", joined(self.output))
+    def turn(self) -> ChatMessage:
+        """The same in a chat."""
+        return ChatMessage(role="tool", tool_call_id=self.call_id, content=joined(self.output))
 
 
 Item = Turn | FunctionCall | FunctionResult
@@ -110,26 +109,24 @@ Items = Annotated[
 ]
 
 
-def check_results(items: Sequence[Item]) -> None:
-    """Refuse a result of no call before it."""
-    called: set[str] = set()
+def unasked(items: Sequence[Item], called: Collection[str] = ()) -> int | None:
+    """Where the first result stands that is of no call before it; None where there is none."""
+    known = set(called)
     for at, item in enumerate(items):
         if isinstance(item, FunctionCall):
-            called.add(item.call_id)
-        elif isinstance(item, FunctionResult) and item.call_id not in called:
-            said = "is the id of no call before it; send the 'function_call' too"
-            raise refused("invalid_value", f"input[{at}].call_id", said)
+            known.add(item.call_id)
+        elif isinstance(item, FunctionResult) and item.call_id not in known:
+            return at
+    return None
 
 
-def messages(items: Sequence[Item]) -> Iterator[Message]:
-    """The conversation as engines take it: what an assistant says and calls at once is one turn."""
-    turn: Message | None = None
+def turns(items: Sequence[Item]) -> list[ChatMessage]:
+    """The items as turns of a chat: what an assistant says and calls at once is one of them."""
+    made: list[ChatMessage] = []
     for item in items:
-        if turn is not None and isinstance(item, FunctionCall) and turn.role == "assistant":
-            turn = replace(turn, calls=(*turn.calls, *item.message.calls))
-            continue
-        if turn is not None:
-            yield turn
-        turn = item.message
-    if turn is not None:
-        yield turn
+        if isinstance(item, FunctionCall) and made and made[-1].role == "assistant":
+            calls = [*made[-1].tool_calls, *item.turn.tool_calls]
+            made[-1] = made[-1].model_copy(update={"tool_calls": calls})
+        else:
+            made.append(item.turn)
+    return made

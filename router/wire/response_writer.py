@@ -140,8 +140,8 @@ class ResponseWriter(Writer):
             "model": envelope.model,
             "output": [self._item(choice, which) for which in items],
             "parallel_tool_calls": asked.parallel_tool_calls is not False,
-            "previous_response_id": None,
-            "store": False,
+            "previous_response_id": asked.previous_response_id,
+            "store": asked.store,
             "temperature": self._sampling.temperature,
             "text": as_sent(asked.text),
             "tool_choice": _choice(asked.tool_choice),
@@ -149,7 +149,7 @@ class ResponseWriter(Writer):
             "top_p": self._sampling.top_p,
             "truncation": "disabled",
             "usage": None if usage is None else _usage(usage),
-            "metadata": {},
+            "metadata": dict(asked.metadata),
             **envelope.routing,
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.conversations import Conversation
 from router.wire.base import Body
+from router.wire.chat import ChatMessage
 from router.wire.metadata import Metadata
 
 
@@ -17,9 +18,26 @@ class DescribeRequest(Body):
     metadata: Metadata
 
 
+RESPONSE = "response"
+"""Where a kept answer of the Responses API holds it as it was sent; the rest is as of a chat."""
+
+
 def completion(kept: Conversation) -> dict[str, Any]:
     """A kept answer, with the labels that were put on it."""
-    return {**kept.answer, "metadata": dict(kept.metadata)}
+    answer = {name: value for name, value in kept.answer.items() if name != RESPONSE}
+    return answer | {"metadata": dict(kept.metadata)}
+
+
+def response(kept: Conversation) -> dict[str, Any]:
+    """The same as the Responses API sent it."""
+    return {**kept.answer[RESPONSE], "metadata": dict(kept.metadata)}
+
+
+def conversation(kept: Conversation) -> list[ChatMessage]:
+    """What was said up to a kept answer, and that; without the instructions, which do not last."""
+    first = 1 if kept.answer[RESPONSE]["instructions"] else 0
+    said = [*kept.request["messages"][first:], kept.answer["choices"][0]["message"]]
+    return [ChatMessage.model_validate(turn) for turn in said]
 
 
 def messages(kept: Conversation) -> list[dict[str, Any]]:

@@ -427,6 +427,24 @@ def test_the_responses_api_answers_and_streams_the_same(client):
     assert whole.model == "demo/commit-message"
 
 
+def test_to_go_on_from_a_kept_response_is_to_send_all_of_it(client):
+    asked = {"model": BASE, "temperature": 0, "max_output_tokens": 20}
+    first = client.responses.create(**asked, input="Name a town.", store=True)
+    then = client.responses.create(
+        **asked, input="What is bread made of?", previous_response_id=first.id
+    )
+    turns = [
+        {"role": "user", "content": text} for text in ("Name a town.", "What is bread made of?")
+    ]
+    whole = client.responses.create(**asked, input=[turns[0], *first.output, turns[1]])
+    assert then.output_text == whole.output_text
+    assert then.usage.input_tokens == whole.usage.input_tokens > first.usage.input_tokens
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first.id)
+
+
 def test_embeddings_are_near_where_texts_mean_alike(client):
     texts = ["a raise in salary", "more pay", "tomato plants"]
     answer = client.embeddings.create(model="all-MiniLM-L6-v2", input=texts)

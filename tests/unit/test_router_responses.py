@@ -1,4 +1,4 @@
-"""The Responses API, asked for with OpenAI's own client; nothing is stored."""
+"""The Responses API, asked for with OpenAI's own client."""
 
 import json
 
@@ -8,6 +8,7 @@ from openai import OpenAI
 from pydantic import BaseModel
 from served import BASE, served, service
 
+from registry.scopes import Scope
 from router.engine import CallDelta, Delta, Message, ToolCall, Usage
 from router.errors import Unavailable
 
@@ -178,6 +179,106 @@ def test_a_stream_of_calls_grows_to_the_same_answer(made, client, said):
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
+def said(made):
+    return [(turn.role, turn.content) for turn in made.engine.generations[-1].prompt]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_answer_is_gone_on_with(made, client, stream):
+    def ask(text, **more):
+        answer = client.responses.create(model=BASE, input=text, stream=stream, **more)
+        return [*answer][-1].response if stream else answer
+
+    first = ask("one", store=True, instructions="be brief", metadata={"of": "mine"})
+    second = ask("two", store=True, previous_response_id=first.id)
+    third = ask("three", previous_response_id=second.id)
+    assert said(made) == [
+        ("user", "one"),
+        ("assistant", "one"),
+        ("user", "two"),
+        ("assistant", "two"),
+        ("user", "three"),
+    ]
+    assert (second.previous_response_id, second.store) == (first.id, True)
+    assert (third.store, first.metadata) == (False, {"of": "mine"})
+    assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
+    for gone in (third.id, "resp-1"):
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(gone)
+
+
+def test_a_specialist_stays_while_a_kept_conversation_does(client):
+    first = client.responses.create(model="auto", input=FORECAST, store=True)
+    then = client.responses.create(
+        model="auto", input="and tomorrow?", previous_response_id=first.id
+    )
+    assert (first.model, then.model) == ("bob/weather", "bob/weather")
+
+
+def test_a_call_of_a_kept_answer_has_its_result(made, client):
+    made.engine.script = lambda _: CALLING
+    asked = {"model": BASE, "tools": [WEATHER, DICE]}
+    first = client.responses.create(**asked, input=FORECAST, store=True)
+    calls = {item.name: item.call_id for item in first.output if item.type == "function_call"}
+    result = {"type": "function_call_output", "call_id": calls["dice"], "output": "6"}
+    client.responses.create(**asked, input=[result], previous_response_id=first.id)
+    assert [turn.role for turn in made.engine.generations[-1].prompt] == [
+        "user", "assistant", "tool",
+    ]  # fmt: skip
+    assert [call.name for call in made.engine.generations[-1].prompt[1].calls] == [
+        "weather", "dice",
+    ]  # fmt: skip
+    other = result | {"call_id": "call_1"}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(**asked, input=[other], previous_response_id=first.id)
+    assert caught.value.param == "input[0].call_id"
+
+
+def test_what_was_forgotten_is_not_gone_on_with(client):
+    kept = client.responses.create(model=BASE, input="one", store=True)
+    client.responses.delete(kept.id)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=BASE, input="two", previous_response_id=kept.id)
+    assert caught.value.code == "previous_response_not_found"
+    with pytest.raises(openai.NotFoundError):
+        client.responses.delete(kept.id)
+
+
+def test_a_kept_answer_is_its_askers(made, client):
+    keys = [made.registry.keys.create(name, [Scope.INFER], name)[1] for name in ("ada", "bob")]
+    ada, bob = (client.with_options(api_key=key) for key in keys)
+    kept = ada.responses.create(model=BASE, input="one", store=True)
+    assert ada.responses.retrieve(kept.id).id == kept.id
+    with pytest.raises(openai.NotFoundError):
+        bob.responses.retrieve(kept.id)
+    with pytest.raises(openai.NotFoundError):
+        bob.responses.delete(kept.id)
+    with pytest.raises(openai.BadRequestError):
+        bob.responses.create(model=BASE, input="two", previous_response_id=kept.id)
+
+
+def test_a_kept_answer_is_learnt_from_and_is_no_chat(made, client):
+    asked = {"model": "bob/weather", "input": FORECAST, "instructions": "be brief"}
+    kept = client.responses.create(**asked, tools=[DICE], store=True, metadata={"of": "mine"})
+    chat = client.chat.completions.create(
+        model=BASE, messages=[{"role": "user", "content": "hi"}], store=True
+    )
+    assert [each.id for each in client.chat.completions.list()] == [chat.id]
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(chat.id)
+    [shown], more = made.registry.conversations.of_specialist("bob/weather", 10)
+    assert not more
+    assert (shown.id, shown.metadata) == (kept.id, {"of": "mine"})
+    assert shown.request == {
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": FORECAST},
+        ],
+        "tools": [{"type": "function", "function": {"name": "dice"}}],
+    }
+    assert shown.answer["choices"][0]["message"]["content"] == kept.output_text
+
+
 class Town(BaseModel):
     name: str
 
@@ -195,7 +296,7 @@ def test_an_answer_is_parsed(made, client):
     ("fields", "param"),
     [
         ({"previous_response_id": "resp-1"}, "previous_response_id"),
-        ({"store": True}, "store"),
+        ({"store": "yes"}, "store"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [DICE, DICE]}, "tools"),
         ({"tools": [DICE], "tool_choice": {"type": "function", "name": "cards"}}, "tool_choice"),
