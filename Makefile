@@ -14,9 +14,8 @@ up: setup                ## set everything up and serve, until Ctrl-C
 setup: $(STAMP)          ## prepare .venv and the base weights, start nothing
 	@$(BIN)/myriad setup
 
-test: $(STAMP) $(CLIENTS)/.installed  ## run every test
-	$(BIN)/python -m pytest tests/unit -n auto --dist loadfile
-	$(BIN)/python -m pytest tests/e2e
+test: $(STAMP) $(CLIENTS)/.installed  ## run every test: the unit tests in the pauses of the others
+	$(BIN)/python tests/all.py
 
 test-gpu: $(STAMP)       ## run the tests that need a GPU; without one they are skipped
 	$(BIN)/python -m pytest tests/gpu

@@ -1,7 +1,7 @@
 """The request body of `POST /v1/responses`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -76,7 +76,7 @@ class ResponseRequest(Body):
         False, description="Keep the answer, to be gone on with, rated and learnt from."
     )
     metadata: Metadata = Field(default_factory=dict, description="Labels, to find it by.")
-    previous_response_id: Text | None = Field(
+    previous_response_id: Annotated[Text, Field(max_length=256)] | None = Field(
         None, description="The kept answer that this goes on from."
     )
     user: Text | None = None

@@ -10,6 +10,13 @@ from openai import OpenAI
 
 from specialists.base import EMBEDDED, prepare_base
 
+TRAINING = {"test_creation.py", "test_training.py"}
+
+
+def pytest_collection_modifyitems(items):
+    """Training comes last: it gives way to all else that runs, and would only take longer."""
+    items.sort(key=lambda item: item.path.name in TRAINING)
+
 
 @pytest.fixture(scope="session")
 def prepared_home(tmp_path_factory) -> Path:

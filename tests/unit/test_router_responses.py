@@ -7,13 +7,13 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 from served import BASE, served, service
+from test_router_tools import PARAMETERS, SAID
 
 from registry.scopes import Scope
-from router.engine import CallDelta, Delta, Message, ToolCall, Usage
+from router.engine import Delta, Message, ToolCall, Usage
 from router.errors import Unavailable
 
 FORECAST = "weather forecast for paris"
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -22,13 +22,6 @@ WEATHER = {
     "strict": True,
 }
 DICE = {"type": "function", "name": "dice", "parameters": None, "strict": None}
-CALLING = [
-    Delta(0, "So:", 1),
-    Delta(0, "", 1, calls=(CallDelta(0, "", "weather"), CallDelta(0, '{"city": '))),
-    Delta(0, "", 1, calls=(CallDelta(0, '"Paris"}'), CallDelta(1, "{}", "dice"))),
-    Delta(0, "", 1, finish_reason="tool_calls"),
-    Usage(7, 4),
-]
 
 
 @pytest.fixture
@@ -108,7 +101,7 @@ def test_an_error_on_the_way_is_an_event(made, client):
 
 
 def test_functions_are_called(made, client):
-    made.engine.script = lambda _: CALLING
+    made.engine.script = lambda _: SAID
     asked = {"model": BASE, "input": FORECAST, "tools": [WEATHER, DICE], "tool_choice": "required"}
     answer = client.responses.create(**asked, parallel_tool_calls=False)
     text, first, second = answer.output
@@ -134,7 +127,7 @@ def test_functions_are_called(made, client):
 
 
 def test_calls_and_their_results_are_sent_back_as_they_came(made, client):
-    made.engine.script = lambda _: CALLING
+    made.engine.script = lambda _: SAID
     first = client.responses.create(model=BASE, input=FORECAST, tools=[WEATHER, DICE])
     results = [
         {"type": "function_call_output", "call_id": item.call_id, "output": f"of {item.name}"}
@@ -160,7 +153,7 @@ def shown(answer):
 
 @pytest.mark.parametrize("said", ["So:", ""])
 def test_a_stream_of_calls_grows_to_the_same_answer(made, client, said):
-    made.engine.script = lambda _: [Delta(0, said, 1), *CALLING[1:]]
+    made.engine.script = lambda _: [Delta(0, said, 1), *SAID[1:]]
     asked = {"model": BASE, "input": FORECAST, "tools": [WEATHER, DICE]}
     whole = client.responses.create(**asked)
     with client.responses.stream(**asked) as stream:
@@ -179,7 +172,7 @@ def test_a_stream_of_calls_grows_to_the_same_answer(made, client, said):
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
-def said(made):
+def told(made):
     return [(turn.role, turn.content) for turn in made.engine.generations[-1].prompt]
 
 
@@ -192,7 +185,7 @@ def test_a_kept_answer_is_gone_on_with(made, client, stream):
     first = ask("one", store=True, instructions="be brief", metadata={"of": "mine"})
     second = ask("two", store=True, previous_response_id=first.id)
     third = ask("three", previous_response_id=second.id)
-    assert said(made) == [
+    assert told(made) == [
         ("user", "one"),
         ("assistant", "one"),
         ("user", "two"),
@@ -216,7 +209,7 @@ def test_a_specialist_stays_while_a_kept_conversation_does(client):
 
 
 def test_a_call_of_a_kept_answer_has_its_result(made, client):
-    made.engine.script = lambda _: CALLING
+    made.engine.script = lambda _: SAID
     asked = {"model": BASE, "tools": [WEATHER, DICE]}
     first = client.responses.create(**asked, input=FORECAST, store=True)
     calls = {item.name: item.call_id for item in first.output if item.type == "function_call"}
@@ -296,6 +289,7 @@ def test_an_answer_is_parsed(made, client):
     ("fields", "param"),
     [
         ({"previous_response_id": "resp-1"}, "previous_response_id"),
+        ({"previous_response_id": "x" * 300}, "previous_response_id"),
         ({"store": "yes"}, "store"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [DICE, DICE]}, "tools"),
