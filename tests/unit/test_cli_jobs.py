@@ -96,7 +96,7 @@ def test_a_job_takes_a_card(server, base, tmp_path):
 
 def test_for_programs_each_event_is_a_line(server, base):
     with training(server, base):
-        ran = create("--json")
+        ran = create("--effort", "quick", "--json")
     events = [json.loads(line) for line in ran.out.splitlines()]
     kinds = dict.fromkeys(event["event"] for event in events)
     assert list(kinds) == ["created", "told", "training", "succeeded"]
