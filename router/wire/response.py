@@ -1,6 +1,7 @@
 """The request body of `POST /v1/responses`."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -109,7 +110,7 @@ class ResponseRequest(Body):
         whole._earlier = tuple(earlier)
         return whole
 
-    @property
+    @cached_property
     def chat(self) -> list[ChatMessage]:
         """The whole conversation, the instructions before it."""
         said = ChatMessage(role="system", content=self.instructions or "")
@@ -132,7 +133,7 @@ class ResponseRequest(Body):
     @property
     def turns(self) -> list[str]:
         """The texts of the user's messages, oldest first."""
-        return [message.content for message in self.messages if message.role == "user"]
+        return [turn.text for turn in self.chat if turn.role == "user"]
 
     @property
     def sampling(self) -> Sampling:
