@@ -6,9 +6,8 @@ import sys
 import pytest
 
 HELP = "import deploy.cli"
-STARTS = "import deploy.up, deploy.serve_app"
-ROUTES = """
-import deploy.router_replica
+SERVES = """
+import deploy.up, deploy.serve_app, deploy.router_replica
 from deploy.encoder import open_encoder
 from router.routing.probe import fit
 vectors = open_encoder(1).encode(["a loaf", "a ship"])
@@ -19,8 +18,8 @@ LIBRARIES = {"torch", "transformers", "ray", "peft", "sqlalchemy", "httpx", "pyd
 
 @pytest.mark.parametrize(
     ("work", "heavy"),
-    [(HELP, LIBRARIES), (STARTS, {"torch"}), (ROUTES, {"torch"})],
-    ids=["help", "starting", "routing"],
+    [(HELP, LIBRARIES), (SERVES, {"torch"})],
+    ids=["help", "starting and routing"],
 )
 def test_it_is_done_without(work, heavy):
     probe = work + "\nimport sys; print(*sys.modules)"
