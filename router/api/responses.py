@@ -15,16 +15,17 @@ from router.api.generation import Ready
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
-from router.api.stored import kept
+from router.api.stored import Limit, kept
 from router.engine import Usage
 from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service
 from router.wire.body import parse
 from router.wire.chat_writer import ChatWriter
+from router.wire.page import Order, page_of
 from router.wire.response import ResponseRequest
 from router.wire.response_writer import ResponseWriter
-from router.wire.stored import RESPONSE, conversation, response
+from router.wire.stored import RESPONSE, asked_items, conversation, response
 from router.wire.writer import Json
 
 routes = APIRouter(prefix="/v1/responses", tags=["generation"])
@@ -58,6 +59,19 @@ async def create_response(service: Served, request: Request, caller: Asker) -> R
 async def show_response(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
     """A kept answer."""
     return response(await _kept(service, caller, identity))
+
+
+@routes.get("/{identity}/input_items")
+async def list_items(
+    service: Served,
+    identity: str,
+    caller: Asker,
+    limit: Limit = 20,
+    after: str | None = None,
+    order: Order = "desc",
+) -> dict[str, Any]:
+    """A page of what a kept answer was to."""
+    return page_of(asked_items(await _kept(service, caller, identity)), limit, after, order)
 
 
 @routes.delete("/{identity}")

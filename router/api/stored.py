@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -24,7 +24,7 @@ from router.redaction import redacted_all
 from router.service import Service
 from router.wire.body import parse
 from router.wire.metadata import wanted_metadata
-from router.wire.page import page
+from router.wire.page import Order, page, page_of
 from router.wire.stored import DescribeRequest, completion, learnable, messages
 from router.wire.writer import Json
 
@@ -45,7 +45,7 @@ async def list_kept(
     caller: Asker,
     limit: Limit = 20,
     after: str | None = None,
-    order: Literal["asc", "desc"] = "asc",
+    order: Order = "asc",
     model: str | None = None,
 ) -> dict[str, Any]:
     """A page of your answers that were asked for with `store`."""
@@ -71,15 +71,12 @@ async def list_messages(
     caller: Asker,
     limit: Limit = 20,
     after: str | None = None,
-    order: Literal["asc", "desc"] = "asc",
+    order: Order = "asc",
 ) -> dict[str, Any]:
     """A page of what a kept answer was to."""
     kept = service.seen_by(caller).conversations
     found = messages(await service.reading.run(kept.get, identity))
-    found = found if order == "asc" else found[::-1]
-    places = [at for at, each in enumerate(found, 1) if each["id"] == after]
-    rest = found[places[0] if places else 0 :]
-    return page(rest[:limit], more=len(rest) > limit)
+    return page_of(found, limit, after, order)
 
 
 @routes.post("/{identity}", openapi_extra=json_body(DescribeRequest))

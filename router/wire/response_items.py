@@ -1,7 +1,7 @@
 """The items of a conversation in the Responses API: messages, calls of functions, their results."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
@@ -118,6 +118,29 @@ def unasked(items: Sequence[Item], called: Collection[str] = ()) -> int | None:
         elif isinstance(item, FunctionResult) and item.call_id not in known:
             return at
     return None
+
+
+def items_of(turn: ChatMessage) -> list[dict[str, Any]]:
+    """The items that a turn of a chat is, as they are sent."""
+    if turn.role == "tool":
+        return [{"type": "function_call_output", "call_id": turn.tool_call_id, "output": turn.text}]
+    part = output_part(turn.text) if turn.role == "assistant" else input_part(turn.text)
+    said = {"type": "message", "role": turn.role, "content": [part]}
+    calls = [
+        {"type": "function_call", "call_id": call.id, **call.function.model_dump()}
+        for call in turn.tool_calls
+    ]
+    return calls if calls and not turn.text else [said, *calls]
+
+
+def input_part(text: str) -> dict[str, Any]:
+    """A message's text that was asked."""
+    return {"type": "input_text", "text": text}
+
+
+def output_part(text: str) -> dict[str, Any]:
+    """A message's text that was answered."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def turns(items: Sequence[Item]) -> list[ChatMessage]:

@@ -8,6 +8,7 @@ from router.engine import Delta, Usage
 from router.sampling import Sampling
 from router.wire.base import Body
 from router.wire.response import ResponseRequest, as_sent
+from router.wire.response_items import output_part
 from router.wire.tools import AnyChoice
 from router.wire.writer import Envelope, Json, Writer, call_id
 
@@ -86,7 +87,7 @@ class ResponseWriter(Writer):
         yield self._event("response.output_item.added", output_index=at, item=item)
         if which == MESSAGE:
             place = self._place(MESSAGE)
-            yield self._event("response.content_part.added", **place, part=_part(""))
+            yield self._event("response.content_part.added", **place, part=output_part(""))
 
     def _ending(self, which: int) -> Iterator[Json]:
         """An item's content in full."""
@@ -94,7 +95,7 @@ class ResponseWriter(Writer):
         if which == MESSAGE:
             text = self._choice.text
             yield self._event("response.output_text.done", **place, text=text, logprobs=[])
-            yield self._event("response.content_part.done", **place, part=_part(text))
+            yield self._event("response.content_part.done", **place, part=output_part(text))
         else:
             call = self._choice.calls[which]
             told = {**place, "name": call.name, "arguments": call.arguments}
@@ -118,7 +119,7 @@ class ResponseWriter(Writer):
     def _item(self, choice: Choice, which: int) -> Json:
         item = {"id": self._id(which), "status": _status(choice.finish_reason)}
         if which == MESSAGE:
-            content = [_part(choice.text)]
+            content = [output_part(choice.text)]
             return item | {"type": "message", "role": "assistant", "content": content}
         call = choice.calls[which]
         told = {"call_id": call_id(self._envelope.id, 0, which), "type": "function_call"}
@@ -156,10 +157,6 @@ class ResponseWriter(Writer):
 
 def _choice(choice: AnyChoice) -> Json | str:
     return as_sent(choice) if isinstance(choice, Body) else choice or "auto"
-
-
-def _part(text: str) -> Json:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _status(finish: str | None) -> str:

@@ -227,6 +227,34 @@ def test_a_call_of_a_kept_answer_has_its_result(made, client):
     assert caught.value.param == "input[0].call_id"
 
 
+def test_what_a_kept_answer_was_to_is_shown(made, client):
+    made.engine.script = lambda _: SAID
+    asked = {"model": BASE, "tools": [WEATHER, DICE], "store": True}
+    first = client.responses.create(**asked, input=FORECAST, instructions="be brief")
+    calls = [item for item in first.output if item.type == "function_call"]
+    results = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "6"} for call in calls
+    ]
+    last = client.responses.create(**asked, input=results, previous_response_id=first.id)
+    items = client.responses.input_items.list
+    whole = list(items(last.id, order="asc", limit=2))
+    assert [each.type for each in whole] == [
+        *("message", "message", "function_call", "function_call"),
+        *("function_call_output", "function_call_output"),
+    ]
+    assert [whole[at].content[0].type for at in (0, 1)] == ["input_text", "output_text"]
+    assert [call.call_id for call in whole[2:4]] == [call.call_id for call in calls]
+    assert whole[:0:-1] == list(items(last.id, limit=4))[:-1]
+    assert len({each.id for each in whole}) == len(whole)
+    # They can be sent as they came.
+    client.responses.create(model=BASE, input=[each.to_dict() for each in whole])
+    prompts = [each.prompt for each in made.engine.generations[-2:]]
+    assert prompts[0] == prompts[1]
+    assert [each.content[0].text for each in items(first.id)] == [FORECAST]
+    with pytest.raises(openai.NotFoundError):
+        items("resp-1")
+
+
 def test_what_was_forgotten_is_not_gone_on_with(client):
     kept = client.responses.create(model=BASE, input="one", store=True)
     client.responses.delete(kept.id)
