@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from router.routing.encoder import Vectors
+
 DEGREE = 16
 CAREFUL, QUICK = 128, 64
 """Vectors that are looked at around the best ones while building, and at least while searching."""
@@ -15,7 +17,7 @@ SOME = 8192
 class Graph:
     """A file with a graph of near neighbours (HNSW: Malkov and Yashunin 2018), memory-mapped.
 
-    What it finds are nearly always the nearest; how near they are is for others to compute.
+    What it finds are nearly always the nearest.
     """
 
     def __init__(self, file: Path) -> None:
@@ -43,11 +45,11 @@ class Graph:
         """How many vectors there are."""
         return len(self._index)
 
-    def nearest(self, query: NDArray[np.int8], count: int) -> NDArray[np.intp]:
-        """The names of the `count` nearest vectors by their cosine, nearest first."""
+    def nearest(self, query: NDArray[np.int8], count: int) -> tuple[NDArray[np.intp], Vectors]:
+        """The names of the `count` nearest vectors, nearest first, and their cosines."""
         with self._asking:
             found = self._index.search(query, min(count, len(self)), threads=1)
-        return found.keys.astype(np.intp)
+        return found.keys.astype(np.intp), 1 - found.distances
 
 
 def build(rows: NDArray[np.int8], names: NDArray[np.intp], file: Path, threads: int) -> None:

@@ -31,6 +31,24 @@ ROUTES = 2048
 """Routes that are remembered as they were read; their vectors stay on disk."""
 
 
+class Prototypes:
+    """What stands for some routes, all of which is looked at."""
+
+    def __init__(self, columns: Columns, numbers: NDArray[np.intp]) -> None:
+        """Take those of the routes of some numbers."""
+        self._numbers = numbers
+        begins = firsts(columns, numbers)
+        counts = columns.prototype_ends[numbers] - begins
+        self._rows = Compact.held(columns.prototypes[spans(begins, counts)])
+        self._starts = np.cumsum(counts) - counts
+
+    def near(self, short: Vectors, among: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Vectors]:
+        """The routes that are among some, and how near the nearest prototype of each is."""
+        best = np.maximum.reduceat(self._rows.dot(short), self._starts)
+        here = among[self._numbers]
+        return self._numbers[here], best[here]
+
+
 class Pack:
     """Routes numbered in the order of their ids; immutable, but for those that are gone."""
 
@@ -46,11 +64,16 @@ class Pack:
         self.alive = np.ones(len(self.columns), dtype=np.bool_)
         self.alive[list(gone)] = False
         there = [each for each in range(len(CLASSES)) if graph_file(folder, each).exists()]
-        self._scattered = np.flatnonzero(~np.isin(classes(self.sizes), there))
+        self._in_no_graph = np.flatnonzero(~np.isin(classes(self.sizes), there))
         # Those first whose routes have most examples, and so score best.
         self._graphs = [Graph(graph_file(folder, each)) for each in reversed(there)]
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._route = lru_cache(ROUTES)(self.columns.route)
+
+    @cached_property
+    def _loose(self) -> "Prototypes":
+        """Those of the routes that are in no graph."""
+        return Prototypes(self.columns, self._in_no_graph)
 
     @property
     def gone(self) -> list[int]:
@@ -115,7 +138,7 @@ class Pack:
 
     def centres(self, numbers: NDArray[np.intp]) -> Vectors:
         """The middle of some routes' examples, unit vectors [numbers, COARSE]."""
-        return Compact.held(self.columns.prototypes[self._firsts(numbers)]).floats()
+        return Compact.held(self.columns.prototypes[firsts(self.columns, numbers)]).floats()
 
     def nearest(
         self, query: Vectors, count: int, prior: float | None, among: NDArray[np.bool_]
@@ -137,8 +160,9 @@ class Pack:
                 near, likely = self._around(short, prior, among, MOST, count)
             if len(near):
                 return likeliest(near, likely, self.sizes[near], count)
-        some = np.flatnonzero(among)
-        return likeliest(some, self._promised(short, prior, some), self.sizes[some], count)
+        every = self._loose if not self._graphs else Prototypes(self.columns, np.flatnonzero(among))
+        some, best = every.near(short, among)
+        return likeliest(some, self._promised(some, best, prior), self.sizes[some], count)
 
     def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
         """The vectors of some routes, one after the other; of each the first numbers, or all."""
@@ -154,14 +178,17 @@ class Pack:
         Of a graph `asked` prototypes are looked at, or a quarter where most of these could not be
         among the best.
         """
-        query, ends = Compact.of(short[None]).values[0], self.columns.prototype_ends
-        found = self._scattered[among[self._scattered]]
-        likely = self._promised(short, prior, found)
+        query, length = Compact.of(short[None]).values[0], np.linalg.norm(short)
+        found, best = self._loose.near(short, among)
+        likely = self._promised(found, best, prior)
         for graph in self._graphs:
             for most in (asked // QUARTER, asked):
-                near = np.unique(np.searchsorted(ends, graph.nearest(query, most), side="right"))
-                near = near[among[near]]
-                promises = self._promised(short, prior, near)
+                places, cosines = graph.nearest(query, most)
+                # The first prototype of a route is its nearest.
+                whose = np.searchsorted(self.columns.prototype_ends, places, side="right")
+                near, first = np.unique(whose, return_index=True)
+                near, best = near[among[near]], cosines[first[among[near]]] * length
+                promises = self._promised(near, best, prior)
                 together = np.append(likely, promises)
                 # What is farther away could not be among the best either.
                 beaten = promises < _least(together, count // FOUND)
@@ -170,26 +197,15 @@ class Pack:
             found, likely = np.append(found, near), together
         return found, likely
 
-    def _promised(self, short: Vectors, prior: float | None, some: NDArray[np.intp]) -> Vectors:
-        """About what some routes will score, by their prototypes, all of which are looked at."""
-        best = np.empty(len(some), dtype=np.float32)
-        for start in range(0, len(some), SCANNED):
-            part = slice(start, start + SCANNED)
-            best[part] = self._nearest_prototypes(short, some[part])
+    def _promised(self, some: NDArray[np.intp], best: Vectors, prior: float | None) -> Vectors:
+        """About what some routes will score, by how near the nearest prototype of each is."""
         return promised(best, self.sizes[some], self.lengths[some], prior)
 
-    def _nearest_prototypes(self, short: Vectors, some: NDArray[np.intp]) -> Vectors:
-        """How near the nearest prototype of each of some routes is, float32 [some]."""
-        firsts = self._firsts(some)
-        counts = self.columns.prototype_ends[some] - firsts
-        near = Compact.held(self.columns.prototypes[spans(firsts, counts)]).dot(short)
-        best: Vectors = np.maximum.reduceat(near, np.cumsum(counts) - counts)
-        return best
 
-    def _firsts(self, some: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Where the prototypes of some routes begin."""
-        firsts: NDArray[np.int64] = np.where(some > 0, self.columns.prototype_ends[some - 1], 0)
-        return firsts
+def firsts(columns: Columns, some: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Where the prototypes of some routes begin."""
+    found: NDArray[np.int64] = np.where(some > 0, columns.prototype_ends[some - 1], 0)
+    return found
 
 
 def _least(likely: Vectors, place: int) -> float:
