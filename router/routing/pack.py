@@ -178,16 +178,11 @@ class Pack:
         Of a graph `asked` prototypes are looked at, or a quarter where most of these could not be
         among the best.
         """
-        query, length = Compact.of(short[None]).values[0], np.linalg.norm(short)
         found, best = self._loose.near(short, among)
         likely = self._promised(found, best, prior)
         for graph in self._graphs:
             for most in (asked // QUARTER, asked):
-                places, cosines = graph.nearest(query, most)
-                # The first prototype of a route is its nearest.
-                whose = np.searchsorted(self.columns.prototype_ends, places, side="right")
-                near, first = np.unique(whose, return_index=True)
-                near, best = near[among[near]], cosines[first[among[near]]] * length
+                near, best = self._along(graph, short, among, most)
                 promises = self._promised(near, best, prior)
                 together = np.append(likely, promises)
                 # What is farther away could not be among the best either.
@@ -196,6 +191,17 @@ class Pack:
                     break
             found, likely = np.append(found, near), together
         return found, likely
+
+    def _along(
+        self, graph: Graph, short: Vectors, among: NDArray[np.bool_], most: int
+    ) -> tuple[NDArray[np.intp], Vectors]:
+        """The routes that are among some, and how near the nearest prototype of each is."""
+        places, cosines = graph.nearest(Compact.of(short[None]).values[0], most)
+        whose = np.searchsorted(self.columns.prototype_ends, places, side="right")
+        # The first prototype of a route is its nearest.
+        routes, first = np.unique(whose, return_index=True)
+        here = among[routes]
+        return routes[here], cosines[first[here]] * np.linalg.norm(short)
 
     def _promised(self, some: NDArray[np.intp], best: Vectors, prior: float | None) -> Vectors:
         """About what some routes will score, by how near the nearest prototype of each is."""

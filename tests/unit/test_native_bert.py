@@ -1,15 +1,19 @@
 """The encoder in compiled kernels against transformers."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from router.routing.encoder_network import TorchEncoder
-from specialists.engine.native.bert import NativeBert
+from specialists.engine.native.bert import PART, NativeBert, parts
 from specialists.engine.networks import kernels
 from specialists.errors import NoKernels
 
@@ -61,6 +65,23 @@ def test_a_texts_means_do_not_depend_on_its_company(folder):
     for number, text in enumerate(texts(*LENGTHS)):
         np.testing.assert_allclose(native.means([text], (0, 3))[0], together[number], atol=1e-5)
     assert native.means([], (0, 3)).shape == (0, 2, 96)
+
+
+@given(st.lists(st.integers(1, PART)))
+def test_parts_are_all_texts_and_none_too_long(lengths):
+    each = [lengths[some] for some in parts(lengths)]
+    assert [length for some in each for length in some] == lengths
+    assert all(some and sum(some) <= PART for some in each)
+    # None could have had the next one's first text.
+    assert all(sum(some) + after[0] > PART for some, after in pairwise(each))
+
+
+def test_many_long_texts_leave_no_more_memory_in_use_than_a_few(folder):
+    native = NativeBert.from_folder(folder, kernels(), 1)
+    native.means(texts(*[PART] * 2), (3,))
+    before = psutil.Process().memory_info().rss
+    native.means(texts(*[PART] * 200), (3,))
+    assert psutil.Process().memory_info().rss - before < 8 * 2**20
 
 
 @pytest.mark.parametrize(

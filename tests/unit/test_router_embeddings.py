@@ -1,11 +1,19 @@
 """Embeddings by the router's encoder, asked for with OpenAI's own client."""
 
+import asyncio
+import threading
+
+import httpx
 import numpy as np
 import openai
 import pytest
 from openai import OpenAI
+from patience import HANGS, until
 from served import served, service
+from test_router_disconnect import send
 
+from router.api import embeddings
+from router.keyring import ANYONE
 from router.routing.hashed import HashedWords
 
 MODEL = HashedWords().name
@@ -59,3 +67,46 @@ def test_what_cannot_be_embedded_is_named(client, fields, error, param):
         client.embeddings.create(**({"model": MODEL, "input": "sun"} | fields))
     assert caught.value.param == param
     assert param != "model" or MODEL in str(caught.value)
+
+
+class Counting(HashedWords):
+    """Reads only while it may, and notes how many texts at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.may = [], threading.Event()
+
+    def encode(self, texts):
+        self.read.append(len(texts))
+        assert self.may.wait(HANGS)
+        return super().encode(texts)
+
+
+def test_who_asks_for_one_text_does_not_wait_for_anothers_many(tmp_path):
+    with service(tmp_path) as made:
+        done = []
+
+        async def ask(count):
+            vectors, tokens = await embeddings._read(made, ANYONE, ["rain"] * count)
+            assert (len(vectors), tokens) == (count, count)
+            done.append(count)
+
+        async def both():
+            await asyncio.gather(ask(100), ask(1))
+
+        asyncio.run(both())
+    assert done == [1, 100]
+
+
+def test_nothing_more_is_read_for_a_client_that_is_gone(tmp_path):
+    with service(tmp_path) as made, served(made) as url:
+        made.encoder = Counting()
+        line = send(url, "/v1/embeddings", model=MODEL, input=["rain"] * 100)
+        until(lambda: made.encoder.read, every=0.001)
+        line.close()
+        gone = 'http_response_status_code="499"'
+        until(lambda: gone in httpx.get(f"{url}/metrics").text, every=0.01)
+        made.encoder.may.set()
+        with OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
+            client.embeddings.create(model=MODEL, input="sun")
+        assert made.encoder.read == [embeddings.TOGETHER, 1]

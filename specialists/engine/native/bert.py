@@ -1,8 +1,7 @@
 """The encoder's network in compiled kernels: packed weights, texts end to end without padding."""
 
 import json
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ctypes import byref
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from specialists.engine.native import library
 from specialists.engine.native.held import Held
 from specialists.engine.native.packing import BLOCK, LANES, Blocks
+from specialists.engine.native.turns import Turns
 from specialists.errors import NoKernels
 
 BITS = 8
@@ -28,6 +28,10 @@ NAMES = (
 """The linears of each group, in the order of bert.cpp."""
 
 Floats = NDArray[np.float32]
+
+PART = 256
+"""Tokens that are read at once, or a single text: between two parts others get their turn, and
+what a part needs of memory is kept."""
 
 
 class NativeBert:
@@ -55,7 +59,7 @@ class NativeBert:
             raise NoKernels(f"the encoder's activation is {config.hidden_act}")
         self._library = library.load(kernels)
         self._held = Held()
-        self._one_at_a_time = threading.Lock()
+        self._turns = Turns()
         self.layers = int(config.num_hidden_layers)
         self.dimensions = int(config.hidden_size)
         shape = library.BertShape(
@@ -98,18 +102,22 @@ class NativeBert:
             layers: whose output, ascending; 0 is the embeddings'.
         """
         found = np.empty((len(texts), len(layers), self.dimensions), dtype=np.float32)
-        if not len(texts):
-            return found
+        for some in parts([len(text) for text in texts]):
+            self._read(texts[some], np.asarray(layers, dtype=np.int32), found[some])
+        return found
+
+    def _read(
+        self, texts: Sequence[Sequence[int]], layers: NDArray[np.int32], found: Floats
+    ) -> None:
+        """Write the means of some texts, at least one, into `found`."""
         lengths = [len(text) for text in texts]
         ids = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts])
         begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        shown = np.asarray(layers, dtype=np.int32)
         sizes = len(ids), len(texts), len(layers), max(lengths)
-        arrays = (each.ctypes.data for each in (ids, begins, shown, found))
+        arrays = (each.ctypes.data for each in (ids, begins, layers, found))
         asked = library.Texts(*sizes, *arrays)
-        with self._one_at_a_time:
+        with self._turns:
             self._library.myriad_read(self._bert, byref(asked))
-        return found
 
     def _fill(self, layer: Any, prefix: str, weights: Mapping[str, Floats]) -> None:
         for group, names in enumerate(NAMES):
@@ -128,3 +136,15 @@ class NativeBert:
     def __del__(self) -> None:
         if getattr(self, "_bert", None) is not None:
             self._library.myriad_free_bert(self._bert)
+
+
+def parts(lengths: Sequence[int]) -> Iterator[slice]:
+    """The texts of these lengths, in order, as many at a time as have PART tokens together."""
+    start, tokens = 0, 0
+    for at, length in enumerate(lengths):
+        tokens += length
+        if tokens > PART and at > start:
+            yield slice(start, at)
+            start, tokens = at, length
+    if lengths:
+        yield slice(start, len(lengths))
