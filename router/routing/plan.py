@@ -10,12 +10,19 @@ MOST_STEPS = 8
 REQUEST = "request"
 """What a step's prompt calls the user's last message."""
 _PLACE = re.compile(r"\{([A-Za-z0-9_-]{1,64})\}")
+_GAP = r"\s{0,9}+"
 _THEN = re.compile(
-    r"\s*(?:[,;.]?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|finally)\b[,:]?|;)\s+", re.I
+    rf"{_GAP}(?:[,;.]?{_GAP}\b(?:and\s{_GAP})?(?:then|after\s{_GAP}that|afterwards|finally)\b[,:]?|;)\s++",
+    re.I,
 )
-"""Between two things that are asked for one after the other."""
+"""Between two things that are asked for one after the other.
+
+Nothing that was read is read again, however much space there is.
+"""
 _MATERIAL = re.compile(r":\s*\n|\n\s*\n|:\s+(?=[\"'“])")
 """Between what is asked for and what it is asked of."""
+HEAD = 4000
+"""Characters in which a request says what it asks for."""
 
 
 class InvalidPlan(ValueError):
@@ -94,9 +101,12 @@ class Plan:
 
 def split(request: str) -> tuple[list[str], str]:
     """The things that a request asks for, one after the other, and what it asks them of."""
-    parts = _MATERIAL.split(request, maxsplit=1)
-    asked = [each.strip(" ,.;") for each in _THEN.split(parts[0])]
-    return [each for each in asked if each], parts[1].strip() if len(parts) > 1 else ""
+    found = _MATERIAL.search(request, 0, HEAD)
+    if found is None and len(request) > HEAD:
+        return [request], ""
+    said, material = (request[: found.start()], request[found.end() :]) if found else (request, "")
+    asked = [each.strip(" ,.;") for each in _THEN.split(said)]
+    return [each for each in asked if each], material.strip()
 
 
 def planned(request: str, choose: Callable[[str], str | None]) -> Plan | None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from served import BASE, FRENCH, WEATHER, events, served, service
 
 from router.engine import Delta
 from router.errors import Unavailable
-from router.routing.plan import InvalidPlan, Plan, Step, planned, split
+from router.routing.plan import HEAD, InvalidPlan, Plan, Step, planned, split
 from router.scripted import Hold, echo
 
 REQUEST = "good morning"
@@ -306,3 +307,17 @@ def test_whoever_leaves_ends_the_steps(made):
 def test_steps_stay_in_the_order_in_which_they_were_given():
     plan = Plan.of([Step("z", "m"), Step("end", "m", ("a", "z")), Step("a", "m")])
     assert [step.name for step in plan.steps] == ["z", "a", "end"]
+
+
+@pytest.mark.parametrize("piece", [" ", "\n ", "and ", "and  ", "; ;", ", then", "after  ", "a: "])
+def test_no_request_takes_long_to_split(piece):
+    began = time.thread_time()
+    for length in (HEAD, 100 * HEAD):
+        split(("x" + piece * length)[:length])
+    # Where spaces are read again and again it takes minutes.
+    assert time.thread_time() - began < 5
+
+
+def test_a_request_that_is_long_before_its_material_is_one():
+    request = f"{'word ' * HEAD}, then make it formal"
+    assert split(request) == ([request], "")
