@@ -6,7 +6,7 @@ CLIENTS := .venv-clients
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: up setup test test-gpu test-image check chaos demos peers vllm clean
+.PHONY: up setup test test-gpu test-image test-vllm check chaos demos peers vllm clean
 
 up: setup                ## set everything up and serve, until Ctrl-C
 	@exec $(BIN)/myriad up
@@ -22,6 +22,9 @@ test-gpu: $(STAMP)       ## run the tests that need a GPU; without one they are 
 
 test-image: $(STAMP)     ## build and run the container image; without Docker that is skipped
 	$(BIN)/python -m pytest tests/image
+
+test-vllm: vllm          ## run what holds for every engine against vLLM too (it wants AVX-512)
+	$(BIN)/python -m pytest tests/unit/test_backend.py tests/unit/test_vllm_adapters.py
 
 check: $(STAMP)          ## lint, type-check, verify the import contracts
 	$(BIN)/ruff check .
