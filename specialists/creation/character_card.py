@@ -171,7 +171,7 @@ def _examples(text: str, name: str, source: str) -> Iterator[Exchange]:
 
 def _labelled(text: str, macro: str, also: str, label: str) -> str:
     """Dialogue whose lines by `{{macro}}:` begin with a label."""
-    return re.sub(rf"(?im)^\s*(?:\{{\{{{macro}\}}\}}|{also})\s*:", f"{label}:", text)
+    return re.sub(rf"(?im)^[^\S\n]*(?:\{{\{{{macro}\}}\}}|{also})\s*:", f"{label}:", text)
 
 
 def _book(data: Mapping[str, Any], name: str, source: str) -> Iterator[Passage]:

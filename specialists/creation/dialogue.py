@@ -32,21 +32,23 @@ def turns_of(lines: Iterable[tuple[str, str]], voice: str) -> list[Turn]:
     speaker, and the `voice` speaks with others, or two speak more than once.
     """
     filled = [(line, place) for line, place in lines if line.strip()]
-    found: list[Turn] = []
+    found: list[tuple[str, list[str], str]] = []
     named: Counter[str] = Counter()
     for line, place in filled:
         spoken = _SPOKEN.match(line)
         if spoken:
             named[_folded(spoken[1])] += 1
-            found.append(Turn(spoken[1].strip(), spoken[2].strip(), place))
+            found.append((spoken[1].strip(), [spoken[2].strip()], place))
         elif found:
-            before = found[-1]
-            found[-1] = Turn(before.speaker, f"{before.text} {line.strip()}", before.source)
+            _, said, _ = found[-1]
+            said.append(line.strip())
     if named.total() < TOLD_APART * len(filled):
         return []
     own = sum(_speaks(voice, name) for name in named)
     again = sum(count > 1 for count in named.values())
-    return found if 0 < own < len(named) or again > 1 else []
+    if own in (0, len(named)) and again < 2:
+        return []
+    return [Turn(speaker, " ".join(said), place) for speaker, said, place in found]
 
 
 def exchanges_with(voice: str, turns: Sequence[Turn], source: str) -> Material:

@@ -30,4 +30,4 @@ def read_pdf(content: bytes, source: str, voice: str) -> Material:
 def _flowing(text: str) -> str:
     """Without the ends of lines that only the width of the page made."""
     whole = re.sub(r"(?<=[^\W\d_])[-\u00ad]\n(?=[^\W\d_])", "", text)
-    return re.sub(r"(?<!\n)\n(?!\s*\n)", " ", whole)
+    return re.sub(r"(?<!\n)\n(?![^\S\n]*\n)", " ", whole)

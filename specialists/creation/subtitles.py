@@ -9,8 +9,8 @@ from specialists.creation.documents import as_text
 from specialists.creation.material import MOST_WORDS, Material, Passage, pieces
 
 _TIME = re.compile(r"^\s*((?:\d+:)?\d{1,2}:\d{2})[.,]\d+\s*-->")
-_VOICE = re.compile(r"<v(?:\.[^ >]*)?\s+([^>]+)>")
-_TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+_VOICE = re.compile(r"<v(?:\.[^ <>]*)?\s+([^\s<>][^<>]*)>")
+_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
 
 def read_subtitles(content: bytes, source: str, voice: str) -> Material:

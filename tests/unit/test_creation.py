@@ -6,6 +6,7 @@ import io
 import json
 import re
 import struct
+import time
 import zlib
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ from registry.base import BaseSpec
 from registry.card import Card
 from registry.job import Creation, Status, Task
 from registry.persona import Persona
+from specialists.creation import character_card, portable
 from specialists.creation.character_card import character, in_picture, read_picture, written
 from specialists.creation.creation import Asking, created
 from specialists.creation.material import MOST_WORDS, Exchange, Material, Passage, pieces
@@ -300,6 +302,29 @@ def test_no_content_breaks_a_reader(name, content):
     # It may say that it is of no use; anything else would end the reading of all.
     with suppress(ValueError):
         READERS[name](content, f"x{name}", VOICE)
+
+
+CUE = "1\n00:00:01,000 --> 00:00:02,000\n"
+LONG_READS = {
+    "tags that never end": lambda: READERS[".srt"](f"{CUE}{'<' * 200_000}".encode(), "x", VOICE),
+    "voices that never end": lambda: READERS[".vtt"](f"{CUE}{'<v ' * 70_000}".encode(), "x", VOICE),
+    "one who speaks on and on": lambda: READERS[".txt"](
+        f"Note: so\n{'and on ' * 8}\n".encode() + b"and on and on and on and on\n" * 160_000,
+        "x",
+        VOICE,
+    ),
+    "pages of blank lines": lambda: portable._flowing("a" + "\n " * 100_000 + "b"),
+    "dialogues of blank lines": lambda: character_card._labelled("\n" * 200_000, "char", "x", "A"),
+}
+
+
+@pytest.mark.parametrize("read", LONG_READS.values(), ids=LONG_READS)
+def test_time_grows_with_what_is_read_and_no_faster(read):
+    began = time.thread_time()
+    with suppress(ValueError):
+        read()
+    # Where it grows with the square it takes minutes, or many seconds at least.
+    assert time.thread_time() - began < 5
 
 
 @given(st.lists(st.text(st.sampled_from("ab .!?"), max_size=400), max_size=6))
