@@ -24,6 +24,7 @@ from router import errors as refusals
 from router import tracing
 from router.api.connection import unless
 from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
+from router.pool import Pool
 from specialists import errors
 from specialists.base import locate_base
 from specialists.engine.backend import Backend, Request
@@ -32,6 +33,8 @@ from specialists.engine.grammar import Grammar
 from specialists.engine.text import Tokenizer
 
 logger = logging.getLogger(__name__)
+
+COMPILING_THREADS = 2
 
 
 class EngineReplica:
@@ -46,6 +49,8 @@ class EngineReplica:
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._backend = open_backend(settings.engine, base, self._locate)
+        # Apart from what every request needs: some schemas take seconds.
+        self._compiling = Pool("grammars", COMPILING_THREADS)
         self._entrance = Entrance(self._visited, sockets(ENGINES) / replica_name())
         await self._entrance.open()
         settled()
@@ -90,6 +95,7 @@ class EngineReplica:
         if hasattr(self, "_entrance"):
             await self._entrance.close()
         if hasattr(self, "_backend"):
+            self._compiling.close()
             self._backend.close()
             self._registry.close()
 
@@ -137,7 +143,7 @@ class EngineReplica:
     async def _grammar(self, generation: Generation) -> Grammar | None:
         if generation.schema is None and generation.tool_use is None:
             return None
-        return await asyncio.to_thread(_grammar, generation, self._backend)
+        return await self._compiling.run(_grammar, generation, self._backend)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:

@@ -7,9 +7,6 @@ refused, and another process takes its place. It is sent the weights' handle, an
 import atexit
 import json
 import os
-import resource
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -21,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from registry.adapter import Adapter, validate
-from registry.apart import told
+from registry.apart import begun, bound
 from registry.base import BaseSpec
 from registry.content import Buffer
 from registry.errors import InvalidAdapter, StorageError
@@ -101,19 +98,10 @@ class _Checker:
 
     def __init__(self) -> None:
         self._parent = os.getpid()
-        mine, theirs = socket.socketpair()
         try:
-            with theirs:
-                self._process = subprocess.Popen(  # noqa: S603 (this file)
-                    [sys.executable, "-m", __name__, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    env=told() | _ONE_THREAD,
-                    stdin=subprocess.DEVNULL,
-                )
+            self._process, self._connection = begun(__name__, _ONE_THREAD)
         except OSError as error:
-            mine.close()
             raise StorageError(f"No process can be begun to check adapters: {error}.") from error
-        self._connection = Connection(mine.detach())
 
     @property
     def is_ours(self) -> bool:
@@ -163,7 +151,7 @@ def main(descriptor: int) -> None:
 
 def _answer(asked: Mapping[str, Any], handle: int) -> dict[str, Any]:
     base, limits = asked["base"], Limits(**asked["limits"])
-    _bound(limits)
+    bound(_OVERHEAD_BYTES + 4 * limits.max_bytes)
     shapes = {name: tuple(shape) for name, shape in base["modules"].items()}
     with os.fdopen(handle, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -173,14 +161,6 @@ def _answer(asked: Mapping[str, Any], handle: int) -> dict[str, Any]:
         return asdict(validate(config, weights, BaseSpec(**base | {"modules": shapes}), limits))
     except InvalidAdapter as error:
         return {"refused": error.args}
-
-
-def _bound(limits: Limits) -> None:
-    """Let this process have only so much memory; the system says no to more."""
-    most = _OVERHEAD_BYTES + 4 * limits.max_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 if __name__ == "__main__":

@@ -8,31 +8,26 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
+from specialists.engine.compiling import LAYOUT, Trial, Vocabulary, compiled
 from specialists.errors import InvalidSampling
 
-if TYPE_CHECKING:
-    from llguidance._lib import JsonCompileOptions
+K = TypeVar("K")
+V = TypeVar("V")
 
 RESPONSE_FORMAT = "response_format"
 MAX_CHARACTERS = 64 * 1024
 KEPT = 64
 """Compiled grammars that are kept, the last used ones."""
 REMEMBERED = 4096
-"""Schemas that are known to be sound, by digest."""
+"""Texts of which is known whether they can be compiled, by digest."""
 SHOWN = 300
-LAYOUT: "JsonCompileOptions" = {
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-}
-"""Free white space is what a small base loses itself in."""
 
 
 def json_rule(schema: str) -> str:
@@ -74,7 +69,8 @@ class Grammar:
             InvalidSampling: the grammar became too complex to be held on to.
         """
         self._matcher.consume_token(token)
-        _require_sound(self._matcher, self._param)
+        if self._matcher.is_error():
+            raise InvalidSampling(self._matcher.get_error().strip()[:SHOWN], self._param)
 
 
 class Grammars:
@@ -88,16 +84,16 @@ class Grammars:
             end: tokens that end an answer.
             vocabulary: width of the logits.
         """
-        self._tokenizer = tokenizer
-        self._end = sorted(end)
-        self._vocabulary = vocabulary
+        self._vocabulary = Vocabulary(tokenizer, sorted(end), vocabulary)
+        self._trial = Trial(self._vocabulary)
         self._made: LLTokenizer | None = None
         self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
-        self._sound: OrderedDict[bytes, None] = OrderedDict()
+        # Why each was refused; None for those that were not.
+        self._tried: OrderedDict[bytes, str | None] = OrderedDict()
         self._lock = threading.Lock()
 
     def of_schema(self, schema: str, param: str = RESPONSE_FORMAT) -> Grammar:
-        """The grammar of a JSON schema, at its beginning; may take a second.
+        """The grammar of a JSON schema, at its beginning; may take seconds.
 
         Args:
             schema: as text.
@@ -106,60 +102,49 @@ class Grammars:
         Raises:
             InvalidSampling: it is no schema, asks for what cannot be held, or is too large.
         """
-        matcher = self._matcher(_from_schema, schema, param)
-        return Grammar(f"start: {json_rule(schema)}", matcher, self._vocabulary, param)
+        matcher = self._matcher("schema", schema, param)
+        return Grammar(f"start: {json_rule(schema)}", matcher, self._vocabulary.width, param)
 
     def check(self, schema: str, param: str) -> None:
-        """Refuse a schema that `of_schema` would refuse; those that passed are remembered."""
-        _require_short(schema, param)
-        digest = hashlib.sha256(schema.encode()).digest()
-        with self._lock:
-            if digest not in self._sound:
-                self._compiled(_from_schema, schema, param)
-            self._sound[digest] = None
-            self._sound.move_to_end(digest)
-            if len(self._sound) > REMEMBERED:
-                self._sound.popitem(last=False)
+        """Refuse a schema that `of_schema` would refuse; what was found is remembered."""
+        self._require_sound("schema", schema, param)
 
     def of_lark(self, rules: str, param: str) -> Grammar:
         """The grammar of rules in llguidance's Lark; else like `of_schema`."""
-        matcher = self._matcher(LLMatcher.grammar_from_lark, rules, param)
-        return Grammar(rules, matcher, self._vocabulary, param)
+        return Grammar(rules, self._matcher("lark", rules, param), self._vocabulary.width, param)
 
-    def _matcher(self, read: Callable[[str], str], source: str, param: str) -> LLMatcher:
-        _require_short(source, param)
+    def _matcher(self, language: str, text: str, param: str) -> LLMatcher:
         with self._lock:
-            matcher = self._kept.pop(source, None) or self._compiled(read, source, param)
-            self._kept[source] = matcher
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            matcher = self._kept.get(text)
+        if matcher is None:
+            self._require_sound(language, text, param)
+            self._made = self._made or self._vocabulary.read()
+            matcher = compiled(self._made, language, text)
+        with self._lock:
+            _keep(self._kept, text, matcher, KEPT)
         return matcher.deep_copy()
 
-    def _compiled(self, read: Callable[[str], str], source: str, param: str) -> LLMatcher:
-        self._made = self._made or LLTokenizer(
-            self._tokenizer, n_vocab=self._vocabulary, eos_token=self._end
-        )
-        try:
-            grammar = read(source)
-        except ValueError as error:
-            raise InvalidSampling(str(error)[:SHOWN], param) from error
-        matcher = LLMatcher(self._made, grammar, log_level=0)
-        _require_sound(matcher, param)
-        return matcher
+    def _require_sound(self, language: str, text: str, param: str) -> None:
+        """Refuse what cannot be compiled, which is tried in a process apart."""
+        if len(text) > MAX_CHARACTERS:
+            raise InvalidSampling(
+                f"the schema has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken",
+                param,
+            )
+        digest = hashlib.sha256(f"{language} {text}".encode()).digest()
+        with self._lock:
+            known, refusal = digest in self._tried, self._tried.get(digest)
+        if not known:
+            refusal = self._trial.refusal(language, text)
+        with self._lock:
+            _keep(self._tried, digest, refusal, REMEMBERED)
+        if refusal is not None:
+            raise InvalidSampling(refusal[:SHOWN], param)
 
 
-def _require_short(source: str, param: str) -> None:
-    if len(source) > MAX_CHARACTERS:
-        raise InvalidSampling(
-            f"the schema has {len(source):,} characters; at most {MAX_CHARACTERS:,} are taken",
-            param,
-        )
-
-
-def _from_schema(schema: str) -> str:
-    return LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
-
-
-def _require_sound(matcher: LLMatcher, param: str) -> None:
-    if matcher.is_error():
-        raise InvalidSampling(matcher.get_error().strip()[:SHOWN], param)
+def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Keep what was used last, and let go of what was used longest ago."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)

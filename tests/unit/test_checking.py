@@ -99,10 +99,7 @@ def test_one_that_takes_too_long_is_ended(checkers, monkeypatch):
 
 
 def test_it_may_have_only_so_much_memory():
-    code = (
-        "from registry.checking import _bound; from registry.limits import Limits; "
-        "_bound(Limits(max_bytes=1 << 20)); print('bounded'); bytearray(4 << 30)"
-    )
+    code = "from registry.apart import bound; bound(1 << 30); print('bounded'); bytearray(4 << 30)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.returncode) == ("bounded\n", 1)
     assert "MemoryError" in ran.stderr

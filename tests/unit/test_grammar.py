@@ -1,5 +1,6 @@
 """Answers of a JSON schema: whatever the weights say, what comes out is one."""
 
+import gc
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tiny import tiny_base
 
 from router.wire.response_format import ANY_OBJECT
+from specialists.engine.compiling import Trial, Vocabulary
 from specialists.engine.core import FinishReason
 from specialists.engine.grammar import KEPT, MAX_CHARACTERS
 from specialists.errors import InvalidSampling
@@ -108,6 +110,35 @@ def test_what_cannot_be_held_is_refused(made, schema):
         made.grammars.of_schema(text)
     assert caught.value.param == "response_format"
     assert 0 < len(str(caught.value)) <= 300
+
+
+def test_a_schema_that_takes_for_ever_costs_itself_only(made):
+    endless = {"allOf": [{"type": "string", "pattern": f"a.*{n}.*b"} for n in range(40)]}
+    grammars = made.grammars
+    for ask in (grammars.of_schema, lambda text: grammars.check(text, "response_format")):
+        with pytest.raises(InvalidSampling, match="takes too long"):
+            ask(json.dumps(endless))
+        # It is remembered, and not tried again.
+        assert grammars._trial._process.poll() is not None
+    assert grammars.of_schema('{"const": "the next"}').allowed().any()
+
+
+def test_a_trial_that_died_is_followed_by_another(made):
+    made.grammars.of_schema('{"const": "before"}')
+    died = made.grammars._trial._process
+    died.kill()
+    died.wait()
+    assert made.grammars.of_schema('{"const": "after"}').allowed().any()
+
+
+def test_a_trial_ends_with_who_asks_it(base):
+    trial = Trial(Vocabulary((base.folder / "tokenizer.json").read_text(), [2], 400))
+    assert trial.refusal("schema", '{"const": 1}') is None
+    assert "objekt" in trial.refusal("schema", '{"type": "objekt"}')
+    process = trial._process
+    del trial
+    gc.collect()
+    assert process.returncode is not None
 
 
 def test_the_last_used_schemas_are_kept(made):

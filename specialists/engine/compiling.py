@@ -1,0 +1,168 @@
+"""Grammars as llguidance compiles them, in a process apart before it is done here.
+
+Some take minutes, or for ever (forty patterns that a text must all match), and nothing stops the
+library meanwhile. What a grammar does to it, it does in a process that may take only so much time
+and memory. https://github.com/guidance-ai/llguidance
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from llguidance import LLMatcher, LLTokenizer
+
+from registry.apart import begun, bound
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+SECONDS = 2.0
+"""Of computing: the largest that is of use takes a few tenths."""
+HANGS = 120.0
+"""Seconds until a process that computes nothing is given up."""
+BYTES = 4 << 30
+"""Address space: the tokenizer, and what is made of a grammar."""
+TOO_MUCH = "takes too long, or too much memory, to be compiled; make it simpler"
+LAYOUT: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
+"""Free white space is what a small base loses itself in."""
+
+
+def _from_schema(schema: str) -> str:
+    return LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
+
+
+READERS: dict[str, Callable[[str], str]] = {
+    "schema": _from_schema,
+    "lark": LLMatcher.grammar_from_lark,
+}
+"""What makes a grammar of a text, by the text's language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What grammars are compiled for.
+
+    Attributes:
+        tokenizer: in the JSON of the library tokenizers.
+        end: tokens that end an answer.
+        width: of the logits.
+    """
+
+    tokenizer: str
+    end: Sequence[int]
+    width: int
+
+    def read(self) -> LLTokenizer:
+        """The same as llguidance knows it; takes a second."""
+        return LLTokenizer(self.tokenizer, n_vocab=self.width, eos_token=list(self.end))
+
+
+def compiled(tokenizer: LLTokenizer, language: str, text: str) -> LLMatcher:
+    """A text's grammar, at its beginning.
+
+    Raises:
+        ValueError: it is none, or is too large.
+    """
+    matcher = LLMatcher(tokenizer, READERS[language](text), log_level=0)
+    if matcher.is_error():
+        raise ValueError(matcher.get_error().strip())
+    return matcher
+
+
+class Trial:
+    """A process that compiles grammars, begun at the first one. Thread-safe, one at a time."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: Connection
+        self._end: Callable[[], object] = lambda: None
+
+    def refusal(self, language: str, text: str) -> str | None:
+        """Why a text's grammar cannot be compiled; None where it can.
+
+        Raises:
+            OSError: no process can be begun.
+        """
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._begin()
+            try:
+                refused: str | None = _answer(self._line, [language, text])
+            except EOFError:
+                self._end()
+                return TOO_MUCH
+            return refused
+
+    def _begin(self) -> None:
+        self._end()
+        self._process, self._line = begun(__name__)
+        self._end = weakref.finalize(self, _ended, self._process, self._line)
+        try:
+            _answer(self._line, asdict(self._vocabulary))
+        except EOFError as error:
+            self._end()
+            raise OSError("no process that tries grammars can be begun") from error
+
+
+def _answer(line: Connection, asked: object) -> Any:
+    """What the process at the other end says.
+
+    Raises:
+        EOFError: it has ended, or hangs.
+    """
+    try:
+        line.send_bytes(json.dumps(asked).encode())
+        if line.poll(HANGS):
+            return json.loads(line.recv_bytes())
+    except OSError as error:
+        raise EOFError from error
+    raise EOFError
+
+
+def _ended(process: "subprocess.Popen[bytes]", line: Connection) -> None:
+    line.close()
+    process.kill()
+    process.wait()
+
+
+def main(descriptor: int) -> None:
+    """Compile until nobody asks any longer."""
+    line = Connection(descriptor)
+    bound(BYTES)
+    try:
+        tokenizer = Vocabulary(**json.loads(line.recv_bytes())).read()
+        line.send_bytes(b"true")
+        while True:
+            language, text = json.loads(line.recv_bytes())
+            # The system ends a process whose time is over; no code of it is asked.
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            answer = _refused(tokenizer, language, text)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            line.send_bytes(json.dumps(answer).encode())
+    except (EOFError, OSError):
+        return
+
+
+def _refused(tokenizer: LLTokenizer, language: str, text: str) -> str | None:
+    try:
+        compiled(tokenizer, language, text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
