@@ -34,7 +34,8 @@ from specialists.engine.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-COMPILING_THREADS = 2
+COMPILING_THREADS = 16
+"""They mostly wait for one that is tried, while those that are known are found at once."""
 
 
 class EngineReplica:
