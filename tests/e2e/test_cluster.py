@@ -12,7 +12,7 @@ import openai
 import psutil
 import pytest
 from clusters import command_of, free_port, furnish, running
-from patience import HANGS
+from patience import HANGS, until
 from prometheus_client.parser import text_string_to_metric_families
 from test_api import BASE, ENDLESS, HARBOUR, upload
 
@@ -31,6 +31,8 @@ def second(cluster, prepared_home, tmp_path_factory):
     home = tmp_path_factory.mktemp("second")
     furnish(home, prepared_home)
     with running(home, free_port(), home / "up.log", **TWO_OF_EACH, **SMALL) as second:
+        # It is ready with the first engine, and either router may know of the other a little later.
+        until(lambda: all(engines(second) == 2 for _ in range(6)))
         yield second
 
 
@@ -53,11 +55,20 @@ def is_agent(process):
     return "Agent" in " ".join(command_of(process)[:1])
 
 
-def residents(cluster):
+def figures(cluster, name):
+    """What each engine tells under a name."""
     with cluster.http() as http:
         families = text_string_to_metric_families(http.get("/metrics").text)
     samples = [sample for family in families for sample in family.samples]
-    return sum(each.value for each in samples if each.name == "myriad_engine_adapters_resident")
+    return [each.value for each in samples if each.name == name]
+
+
+def engines(cluster):
+    return len(figures(cluster, "myriad_engine_memory_bytes"))
+
+
+def residents(cluster):
+    return sum(figures(cluster, "myriad_engine_adapters_resident"))
 
 
 def test_an_adapter_is_resident_where_it_is_asked_for_and_nowhere_else(second):
