@@ -1,7 +1,7 @@
 """Routes on disk, memory-mapped: most of a large catalogue. What is looked at is read, no more."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ QUARTER, SURELY = 4, 0.97
 """A quarter of what may be asked of a graph will do if most of it could not be among the best."""
 MOST = 4096
 """Prototypes that are found along a graph at most, where many may not be chosen."""
+HELD = SCANNED * len(CLASSES)
+"""Routes in no graph whose prototypes are held in memory, at most."""
 MASKS = 16
 """Marks that many routes have, for which it is remembered which ones."""
 ROUTES = 2048
@@ -49,6 +51,12 @@ class Prototypes:
         return self._numbers[here], best[here]
 
 
+def in_parts(columns: Columns, numbers: NDArray[np.intp]) -> Iterator[Prototypes]:
+    """Those of many routes, some at a time."""
+    for start in range(0, max(len(numbers), 1), SCANNED):
+        yield Prototypes(columns, numbers[start : start + SCANNED])
+
+
 class Pack:
     """Routes numbered in the order of their ids; immutable, but for those that are gone."""
 
@@ -70,10 +78,16 @@ class Pack:
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._route = lru_cache(ROUTES)(self.columns.route)
 
+    @property
+    def _loose(self) -> Iterable[Prototypes]:
+        """Those of the routes that are in no graph; held ready, where these are not very many."""
+        if len(self._in_no_graph) > HELD:
+            return in_parts(self.columns, self._in_no_graph)
+        return self._held
+
     @cached_property
-    def _loose(self) -> "Prototypes":
-        """Those of the routes that are in no graph."""
-        return Prototypes(self.columns, self._in_no_graph)
+    def _held(self) -> Sequence[Prototypes]:
+        return tuple(in_parts(self.columns, self._in_no_graph))
 
     @property
     def gone(self) -> list[int]:
@@ -160,8 +174,8 @@ class Pack:
                 near, likely = self._around(short, prior, among, MOST, count)
             if len(near):
                 return likeliest(near, likely, self.sizes[near], count)
-        every = self._loose if not self._graphs else Prototypes(self.columns, np.flatnonzero(among))
-        some, best = every.near(short, among)
+        every = in_parts(self.columns, np.flatnonzero(among)) if self._graphs else self._loose
+        some, best = _near(every, short, among)
         return likeliest(some, self._promised(some, best, prior), self.sizes[some], count)
 
     def rows(self, groups: NDArray[np.intp], columns: int | None) -> Compact:
@@ -178,12 +192,13 @@ class Pack:
         Of a graph `asked` prototypes are looked at, or a quarter where most of these could not be
         among the best.
         """
-        found, best = self._loose.near(short, among)
+        query, length = Compact.of(short[None]).values[0], np.linalg.norm(short)
+        found, best = _near(self._loose, short, among)
         likely = self._promised(found, best, prior)
         for graph in self._graphs:
             for most in (asked // QUARTER, asked):
-                near, best = self._along(graph, short, among, most)
-                promises = self._promised(near, best, prior)
+                near, cosines = self._along(graph, query, among, most)
+                promises = self._promised(near, cosines * length, prior)
                 together = np.append(likely, promises)
                 # What is farther away could not be among the best either.
                 beaten = promises < _least(together, count // FOUND)
@@ -193,15 +208,15 @@ class Pack:
         return found, likely
 
     def _along(
-        self, graph: Graph, short: Vectors, among: NDArray[np.bool_], most: int
+        self, graph: Graph, query: NDArray[np.int8], among: NDArray[np.bool_], most: int
     ) -> tuple[NDArray[np.intp], Vectors]:
-        """The routes that are among some, and how near the nearest prototype of each is."""
-        places, cosines = graph.nearest(Compact.of(short[None]).values[0], most)
+        """The routes that are among some, and the cosine of the nearest prototype of each."""
+        places, cosines = graph.nearest(query, most)
         whose = np.searchsorted(self.columns.prototype_ends, places, side="right")
         # The first prototype of a route is its nearest.
         routes, first = np.unique(whose, return_index=True)
         here = among[routes]
-        return routes[here], cosines[first[here]] * np.linalg.norm(short)
+        return routes[here], cosines[first[here]]
 
     def _promised(self, some: NDArray[np.intp], best: Vectors, prior: float | None) -> Vectors:
         """About what some routes will score, by how near the nearest prototype of each is."""
@@ -212,6 +227,14 @@ def firsts(columns: Columns, some: NDArray[np.intp]) -> NDArray[np.int64]:
     """Where the prototypes of some routes begin."""
     found: NDArray[np.int64] = np.where(some > 0, columns.prototype_ends[some - 1], 0)
     return found
+
+
+def _near(
+    parts: Iterable[Prototypes], short: Vectors, among: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], Vectors]:
+    """The routes of all parts that are among some, and how near each one's nearest prototype is."""
+    numbers, best = zip(*(part.near(short, among) for part in parts), strict=True)
+    return np.concatenate(numbers), np.concatenate(best)
 
 
 def _least(likely: Vectors, place: int) -> float:

@@ -164,7 +164,7 @@ class Merges(RuleBasedStateMachine):
 
 
 TestMerges = Merges.TestCase
-TestMerges.settings = settings(max_examples=25, stateful_step_count=15)
+TestMerges.settings = settings(max_examples=40, stateful_step_count=15)
 
 
 @settings(max_examples=15)
@@ -213,7 +213,7 @@ def test_a_graph_may_be_asked_from_many_threads(tmp_path, monkeypatch):
     monkeypatch.setattr("router.routing.packing.SCANNED", 1)
     monkeypatch.setattr(packs, "SCANNED", 1)
     pack = Pack(merge(tmp_path, [Pack(write(tmp_path, [made(n) for n in range(400)]))], 2))
-    queries = rows(np.random.default_rng(3), 20).floats()
+    queries = rows(np.random.default_rng(3), 40).floats()
     expected = [pack.nearest(query, 5, None, everything(pack)) for query in queries]
     wrong = []
 
@@ -222,7 +222,7 @@ def test_a_graph_may_be_asked_from_many_threads(tmp_path, monkeypatch):
             if pack.nearest(query, 5, None, everything(pack)) != found:
                 wrong.append(found)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
