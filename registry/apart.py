@@ -41,6 +41,13 @@ def begun(
     return process, Connection(mine.detach())
 
 
+def ended(process: "subprocess.Popen[bytes]", line: Connection) -> None:
+    """End a process that was begun."""
+    line.close()
+    process.kill()
+    process.wait()
+
+
 def bound(most: int) -> None:
     """Let this process have only so many bytes of address space; the system says no to more."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

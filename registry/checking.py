@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from registry.adapter import Adapter, validate
-from registry.apart import begun, bound
+from registry.apart import begun, bound, ended
 from registry.base import BaseSpec
 from registry.content import Buffer
 from registry.errors import InvalidAdapter, StorageError
@@ -126,9 +126,7 @@ class _Checker:
 
     def end(self) -> None:
         """End the process."""
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
+        ended(self._process, self._connection)
 
 
 def _read(answer: Mapping[str, Any]) -> Adapter:

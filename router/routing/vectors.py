@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 Number = TypeVar("Number", bound=np.generic)
 
 CACHED_TEXTS = 5_000
-TOGETHER = 8
-"""Texts that are read at once: requests are read between them."""
 CHECKED_ROWS = 16
 
 
@@ -90,9 +88,8 @@ class TextVectors:
         asked = {text: self._latest.get(text) for text in texts}
         known = {text: vector for text, vector in asked.items() if vector is not None}
         new = [text for text in asked if text not in known]
-        for start in range(0, len(new), TOGETHER):
-            some = new[start : start + TOGETHER]
-            known.update(zip(some, self._encoder.encode(some), strict=True))
+        if new:
+            known.update(zip(new, self._encoder.encode(new), strict=True))
         self._latest.keep({text: known[text] for text in new})
         return np.stack([known[text] for text in texts])
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llguidance import LLMatcher, LLTokenizer
 
-from registry.apart import begun, bound
+from registry.apart import begun, bound, ended
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -109,7 +109,7 @@ class Trial:
     def _begin(self) -> None:
         self._end()
         self._process, self._line = begun(__name__)
-        self._end = weakref.finalize(self, _ended, self._process, self._line)
+        self._end = weakref.finalize(self, ended, self._process, self._line)
         try:
             _answer(self._line, asdict(self._vocabulary))
         except EOFError as error:
@@ -130,12 +130,6 @@ def _answer(line: Connection, asked: object) -> Any:
     except OSError as error:
         raise EOFError from error
     raise EOFError
-
-
-def _ended(process: "subprocess.Popen[bytes]", line: Connection) -> None:
-    line.close()
-    process.kill()
-    process.wait()
 
 
 def main(descriptor: int) -> None:

@@ -123,6 +123,12 @@ def test_a_schema_that_takes_for_ever_costs_itself_only(made):
     assert grammars.of_schema('{"const": "the next"}').allowed().any()
 
 
+def test_what_is_known_does_not_wait_for_what_is_tried(made):
+    made.grammars.of_schema('{"const": "known"}')
+    with made.grammars._trial._lock:
+        assert made.grammars.of_schema('{"const": "known"}').allowed().any()
+
+
 def test_a_trial_that_died_is_followed_by_another(made):
     made.grammars.of_schema('{"const": "before"}')
     died = made.grammars._trial._process
