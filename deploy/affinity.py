@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.backlog import Backlog
 from specialists.engine.report import Report, mark
 
 NEAR = 8
@@ -59,8 +60,7 @@ class Affinity:
         self._hashes = np.empty(0, np.uint64)
         self._holders: defaultdict[int, set[str]] = defaultdict(set)
         self._sent: OrderedDict[tuple[int, str], float] = OrderedDict()
-        # When all that was sent to a replica will be loaded: it loads one after the other.
-        self._loaded: dict[str, float] = {}
+        self._backlogs: defaultdict[str, Backlog] = defaultdict(Backlog)
         self._pace = _pace([])
 
     def update(self, reports: Mapping[str, Report | None]) -> None:
@@ -80,11 +80,17 @@ class Affinity:
         key, now = mark(adapter), self._clock()
         with self._lock:
             if replica not in self._holding(key):
-                self._loaded[replica] = max(self._loaded.get(replica, 0.0), now) + self._pace.load
+                self._backlogs[replica].add(key, now, self._pace.load)
             self._sent[key, replica] = now + SENT_SECONDS
             self._sent.move_to_end((key, replica))
             while len(self._sent) > SENT:
                 self._sent.popitem(last=False)
+
+    def answered(self, adapter: str, replica: str) -> None:
+        """A replica has begun to answer for an adapter, which therefore is loaded."""
+        with self._lock:
+            if (backlog := self._backlogs.get(replica)) is not None:
+                backlog.answered(mark(adapter), self._clock(), self._pace.load)
 
     def holds(self, adapter: str) -> bool:
         """Whether a replica reports an adapter as resident."""
@@ -130,6 +136,8 @@ class Affinity:
 
     def _compare(self, reports: dict[str, Report]) -> None:
         before, self._reports = self._reports, reports
+        for name in before.keys() - reports.keys():
+            self._backlogs.pop(name, None)
         for name in before.keys() | reports.keys():
             old, new = before.get(name), reports.get(name)
             if old != new:
@@ -159,12 +167,9 @@ class Affinity:
         answer = pace.answer * (pace.step + pace.row * beside)
         waiting = (rows + 1 - beside) / report.capacity * answer
         # What is evicted for it will have to be loaded again.
-        load = 0.0 if holds else pace.load * (2 if report.full else 1) + self._backlog(name)
+        backlog = self._backlogs[name].seconds(self._clock())
+        load = 0.0 if holds else pace.load * (2 if report.full else 1) + backlog
         return answer + waiting + load
-
-    def _backlog(self, name: str) -> float:
-        """Seconds until a replica can begin another load."""
-        return max(self._loaded.get(name, 0.0) - self._clock(), 0.0)
 
 
 def _pace(reports: list[Report]) -> _Pace:

@@ -33,12 +33,16 @@ class Hop:
             RouterError: the replica refused.
             EngineLost: it ended before its answer did.
         """
+        begun = False
         async with self._nearby(call) as pipe:
             answer = _by_serve(self._stream, call) if pipe is None else _by_socket(pipe, call)
             async with aclosing(answer) as items:
                 async for item in items:
                     if isinstance(item, BaseException):
                         raise item
+                    if not begun:
+                        begun = True
+                        _begun(call)
                     yield item
 
     @asynccontextmanager
@@ -61,6 +65,13 @@ class Hop:
         """Rows of a replica, where that is known later than from its report."""
         visits = self._engines.visits(name)
         return None if visits is None else visits + affinity.calls(name)
+
+
+def _begun(call: Call) -> None:
+    """Tell those who send requests that a replica has this call's adapter."""
+    affinity, adapter = Affinity.latest, call.generation.adapter
+    if affinity is not None and adapter is not None and call.replica:
+        affinity.answered(adapter, call.replica)
 
 
 async def _by_socket(pipe: Pipe, call: Call) -> AsyncGenerator[Any, None]:

@@ -72,10 +72,14 @@ def residents(cluster):
 
 
 def test_an_adapter_is_resident_where_it_is_asked_for_and_nowhere_else(second):
+    """Six adapters, asked for eight times each: sent to any engine, nearly all would be in both.
+
+    One or two may be: a router goes by what engines said a second ago.
+    """
     with second.openai() as client:
-        for specialist in SPECIALISTS * 4:
+        for specialist in SPECIALISTS * 8:
             client.chat.completions.create(model=specialist, messages=MESSAGES, max_tokens=2)
-    assert residents(second) == len(SPECIALISTS) == 6
+    assert 6 == len(SPECIALISTS) <= residents(second) <= 8
 
 
 def test_who_finds_no_room_anywhere_is_told_when_to_come_back(second):

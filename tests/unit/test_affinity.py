@@ -173,6 +173,26 @@ def test_loads_that_are_under_way_are_waited_for():
     assert affinity.ranked(mine[3])[0] == "r0"
 
 
+def test_an_answer_tells_that_its_load_is_done():
+    """Loads may be quicker than was thought; those behind it still take what a load takes."""
+    now = [0.0]
+    affinity = knowing(idle(2), clock=lambda: now[0])
+    mine = [each for each in DIGESTS if affinity.ranked(each)[0] == "r0"]
+    for each in mine[:2]:
+        affinity.sent(each, "r0")
+    now[0] = 0.01
+    affinity.answered(mine[0], "r0")
+    assert affinity.ranked(mine[2])[0] == "r1"
+    affinity.answered(mine[1], "r0")
+    assert affinity.ranked(mine[2])[0] == "r0"
+    # What is answered again, or was never sent from here, changes nothing.
+    affinity.sent(mine[3], "r0")
+    affinity.answered(mine[0], "r0")
+    assert affinity.ranked(mine[2])[0] == "r1"
+    now[0] += PACE.load
+    assert affinity.ranked(mine[2])[0] == "r0"
+
+
 def test_what_changes_is_followed_as_if_it_were_read_anew():
     moves = [
         {"a": replace(PACE, resident=marks(DIGESTS[:3])), "b": None},

@@ -122,6 +122,22 @@ def test_where_an_adapter_was_asked_for_it_counts_as_resident(machine, affinity)
     asyncio.run(scenario())
 
 
+def test_who_was_answered_knows_that_a_load_is_done(machine, affinity):
+    """One who asks for one adapter after the other sends each to its own home."""
+
+    async def scenario():
+        digests = ["sha256:" + f"{number:02x}" * 32 for number in range(8)]
+        async with machine(Engine(*ITEMS), Engine(*ITEMS)) as hop:
+            homes = {each: affinity.ranked(each)[0] for each in digests}
+            for each in digests:
+                call = Call(replace(GENERATION, adapter=each))
+                await answer(hop, call)
+                assert call.replica == homes[each]
+        assert set(homes.values()) == {"e0", "e1"}
+
+    asyncio.run(scenario())
+
+
 def test_who_is_busy_by_what_went_there_from_here_is_asked_last(machine, affinity):
     async def scenario():
         base, engines = replace(GENERATION, adapter=None), [Engine(*ITEMS[:1], stays=True)] * 2
