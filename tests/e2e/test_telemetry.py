@@ -2,7 +2,7 @@
 
 import json
 
-from patience import HANGS
+from patience import HANGS, until
 
 from deploy.ray_cluster import session_folder
 
@@ -30,12 +30,19 @@ def test_one_trace_holds_what_router_and_engine_did(cluster, collector):
     assert said["gen_ai.usage.output_tokens"].int_value > 0
 
 
+def logged(cluster, word):
+    """The whole lines of the cluster's logs that have a word."""
+    logs = session_folder(cluster.home).glob("session_latest/logs/worker-*.err")
+    lines = [line for log in logs for line in log.read_text().splitlines(keepends=True)]
+    return [line for line in lines if word in line and line.endswith("\n")]
+
+
 def test_the_log_has_a_line_of_json_for_it(cluster):
     with cluster.http() as http:
         answer = http.post("/v1/chat/completions", json=CHAT, headers={"x-request-id": "its-name"})
     assert answer.headers["x-request-id"] == "its-name"
-    logs = session_folder(cluster.home).glob("session_latest/logs/worker-*.err")
-    lines = [line for log in logs for line in log.read_text().splitlines() if "its-name" in line]
-    [said] = [json.loads(line) for line in lines]
+    # It is written once all of the answer was sent, which may be read before.
+    until(lambda: logged(cluster, "its-name"))
+    [said] = [json.loads(line) for line in logged(cluster, "its-name")]
     assert said["request_id"] == "its-name"
     assert (said["route"], said["status"]) == ("/v1/chat/completions", 200)
