@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.errors import InvalidSetting
 from registry.collection import RETENTION_DAYS
+from registry.copies import MOST_BYTES
 from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
@@ -259,6 +260,9 @@ class Settings(BaseSettings):
     files: str | None = Field(
         None, description="where adapters are kept, such as s3://bucket/prefix; default: the home"
     )
+    copies_mib: int = Field(
+        MOST_BYTES // MIB, ge=64, description="MiB that copies of such adapters may take in a home"
+    )
     host: str = Field(
         "127.0.0.1", description="address to listen on; others than loopback's need API keys"
     )
@@ -312,7 +316,7 @@ class Settings(BaseSettings):
     @property
     def location(self) -> Location:
         """Where the registry keeps what it knows."""
-        return Location(self.home, revealed(self.database), self.files)
+        return Location(self.home, revealed(self.database), self.files, self.copies_mib * MIB)
 
     @property
     def gpus(self) -> float:

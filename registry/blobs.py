@@ -32,6 +32,11 @@ class Stored:
         """Where it lies in its store."""
         return f"{self.shard}/{self.name}"
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether it was never finished, or is being written."""
+        return self.name.startswith(_DRAFT)
+
 
 def place(digest: str) -> str:
     """Where a blob lies in any store: its part, and its name there."""
@@ -69,9 +74,6 @@ class Blobs(Protocol):
     def remove(self, blob: Stored) -> None:
         """Remove a blob or a draft."""
 
-    def tidy(self) -> None:
-        """Forget what is kept here only because it was read."""
-
 
 def ensure(store: Blobs, digest: str, content: Buffer) -> None:
     """Put a blob again that was collected since it was put.
@@ -87,6 +89,11 @@ class BlobStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._folder
 
     def path(self, digest: str) -> Path:
         """Where a blob lies, whether or not it is there."""
@@ -140,16 +147,13 @@ class BlobStore:
             return self._stored(blob.shard, blob.name)
 
     def remove(self, blob: Stored) -> None:
-        """Remove a blob or a draft.
+        """Remove a blob or a draft, if nobody else has.
 
         Raises:
             StorageError: it cannot be removed.
         """
         with _translated(self._folder):
-            (self._folder / blob.place).unlink()
-
-    def tidy(self) -> None:
-        """Nothing is kept here that is elsewhere too."""
+            (self._folder / blob.place).unlink(missing_ok=True)
 
     @contextmanager
     def draft(self, digest: str) -> Iterator[Path]:

@@ -105,7 +105,6 @@ def _remove(database: Database, store: Blobs, grace: timedelta, report: Report) 
                     if _is_old(store.again(blob), grace):
                         store.remove(blob)
                         files, nbytes = files + 1, nbytes + blob.nbytes
-    store.tidy()
     report(len(shards), len(shards))
     return files, nbytes
 

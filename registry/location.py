@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs import BLOBS, Blobs, BlobStore
+from registry.copies import MOST_BYTES
 from registry.database import DATABASE, Database
 from registry.errors import StorageError
 from registry.private import make_home, private_folder
@@ -17,11 +18,13 @@ class Location:
         home: what is not elsewhere is there, and copies of files that are.
         database: the URL of a PostgreSQL database, in place of SQLite there.
         files: a URL that fsspec reaches, such as `s3://bucket/prefix`, in place of a folder there.
+        copies: bytes that copies of such files may take in the home.
     """
 
     home: Path
     database: str | None = None
     files: str | None = None
+    copies: int = MOST_BYTES
 
     @classmethod
     def of(cls, place: "Path | Location") -> "Location":
@@ -66,4 +69,4 @@ class Location:
         # Whoever keeps files at home needs no library of another store's.
         from registry.remote_blobs import RemoteBlobStore
 
-        return RemoteBlobStore(self.files, folder)
+        return RemoteBlobStore(self.files, folder, self.copies)

@@ -14,24 +14,24 @@ import fsspec
 
 from registry.blobs import BlobStore, Stored, place
 from registry.content import Buffer
+from registry.copies import MOST_BYTES, Copies
 from registry.errors import StorageError
 
 YOUNG_SECONDS = 600.0
 """A blob found there that is younger is not written again to be young."""
-UNUSED_SECONDS = 30 * 86_400.0
-"""What was not read for so long is no longer kept here."""
 
 
 class RemoteBlobStore:
     """A store of blobs at a URL. Thread-safe; objects appear whole, as such stores promise."""
 
-    def __init__(self, url: str, cache: BlobStore) -> None:
-        """Keep blobs at `url`, and copies of those in use in `cache`.
+    def __init__(self, url: str, cache: BlobStore, most: int = MOST_BYTES) -> None:
+        """Keep blobs at `url`, and copies of those in use in `cache`, of so many bytes at most.
 
         Raises:
             StorageError: nothing installed reaches such a URL.
         """
         self._cache = cache
+        self._copies = Copies(cache, self.has, most)
         self._url = url
         with _translated(url):
             self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
@@ -45,6 +45,7 @@ class RemoteBlobStore:
             if written is None or time.time() - written > YOUNG_SECONDS:
                 self._make_folder(digest)
                 self._files.put_file(str(self._cache.path(digest)), self._key(digest))
+        self._copies.added(len(data))
         return digest
 
     def has(self, digest: str) -> bool:
@@ -98,13 +99,6 @@ class RemoteBlobStore:
             self._files.rm_file(f"{self._root}/{blob.place}")
         self._cache.path(blob.name).unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Forget the copies here that nobody read for long."""
-        for shard in self._cache.shards():
-            for copy in self._cache.stored(shard):
-                if time.time() - copy.written > UNUSED_SECONDS:
-                    self._cache.remove(copy)
-
     def _key(self, digest: str) -> str:
         return f"{self._root}/{place(digest)}"
 
@@ -116,6 +110,8 @@ class RemoteBlobStore:
     def _fetch(self, digest: str) -> None:
         with _translated(self._url), self._cache.draft(digest) as draft:
             self._files.get_file(self._key(digest), str(draft))
+            nbytes = draft.stat().st_size
+        self._copies.added(nbytes)
 
     def _written(self, key: str) -> float | None:
         """When a blob was written, in Unix seconds; None if it is not there."""

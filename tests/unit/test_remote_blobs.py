@@ -4,9 +4,10 @@ import os
 from datetime import timedelta
 
 import pytest
+from patience import until
 from tiny_adapter import BASE, card, config, weights
 
-from registry import archive, remote_blobs
+from registry import archive, copies
 from registry.blobs import BlobStore
 from registry.collection import collect
 from registry.digests import digest_bytes
@@ -84,14 +85,22 @@ def test_a_registry_keeps_its_files_there(url, tmp_path):
     new.close()
 
 
-def test_copies_that_nobody_reads_are_forgotten(url, tmp_path, monkeypatch):
-    store = machine(url, tmp_path / "one")
-    old, used = store.put(b"old"), store.put(b"used")
-    for digest in (old, used):
-        os.utime(store.path(digest), (0, 0))
-    store.verified(used)
-    monkeypatch.setattr(remote_blobs, "UNUSED_SECONDS", 3600.0)
-    store.tidy()
-    assert not store.path(old).exists()
-    assert store.path(used).exists()
-    assert store.verified(old).read_bytes() == b"old"
+def test_a_machine_that_reads_ever_more_keeps_what_it_read_last(url, tmp_path, monkeypatch):
+    monkeypatch.setattr(copies, "YOUNG_SECONDS", 0.0)
+    far, here = machine(url, tmp_path / "far"), tmp_path / "here"
+    digests = [far.put(bytes([number]) * 1000) for number in range(40)]
+    here.mkdir()
+    store = RemoteBlobStore(url, BlobStore(here), 16_000)
+    for read, digest in enumerate(digests):
+        assert store.verified(digest).stat().st_size == 1000
+        # In the order of their reading, however coarse the file system's clock is.
+        os.utime(store.path(digest), (read, read))
+    until(lambda: kept(here) <= 16_000)
+    assert kept(here) >= 14_000
+    assert store.path(digests[-1]).exists()
+    assert not store.path(digests[0]).exists()
+    assert store.verified(digests[0]).read_bytes() == bytes(1000)
+
+
+def kept(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
