@@ -1,9 +1,11 @@
 """What the engine emits for a request, as the router takes it."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from router.engine import CallDelta, Delta, TokenLogprob
+from router.engine import CallDelta, Delta
+from router.logprobs import TokenLogprob, packed
 from specialists.engine.calls import CallFormat, CallReader
 from specialists.engine.core import Choice, Emission
 from specialists.engine.text import Tokenizer
@@ -19,14 +21,13 @@ class Deltas:
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
         """One delta per row, in place of the emissions that arrived together."""
-        merged: dict[int, Delta] = {}
+        of_rows: defaultdict[int, list[Delta]] = defaultdict(list)
         for row, emission in emissions:
-            delta = self._delta(row, emission)
-            before = merged.get(row)
-            merged[row] = delta if before is None else _joined(before, delta)
+            of_rows[row].append(self._delta(row, emission))
+        merged = [Delta.joined(deltas) for deltas in of_rows.values()]
         if not self._readers:
-            return list(merged.values())
-        return [_read(delta, self._readers[row]) for row, delta in merged.items()]
+            return merged
+        return [_read(delta, self._readers[delta.index]) for delta in merged]
 
     def _delta(self, row: int, emission: Emission) -> Delta:
         choice = emission.choice
@@ -36,7 +37,7 @@ class Deltas:
             index=row,
             text=emission.text,
             tokens=1,
-            logprobs=(self._logprob(choice),) if choice and shown and not ended else (),
+            logprobs=(packed(self._logprob(choice)),) if choice and shown and not ended else (),
             finish_reason=emission.finish.value if emission.finish else None,
         )
 
@@ -46,16 +47,7 @@ class Deltas:
 
     def _shown(self, token: int, logprob: float) -> TokenLogprob:
         text, raw = self._tokenizer.token_text(token)
-        return TokenLogprob(text, logprob, tuple(raw))
-
-
-def _joined(first: Delta, second: Delta) -> Delta:
-    return replace(
-        second,
-        text=first.text + second.text,
-        tokens=first.tokens + second.tokens,
-        logprobs=first.logprobs + second.logprobs,
-    )
+        return TokenLogprob(text, logprob, raw)
 
 
 def _read(delta: Delta, reader: CallReader) -> Delta:

@@ -128,7 +128,8 @@ class EngineReplica:
             n=generation.n,
             params=_params(generation),
             grammar=await self._grammar(generation),
-            whole=generation.whole,
+            # What is told of each token would be much at once: it goes as it is made.
+            whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
         )
         calls = tokenizer.calls if generation.tool_use else None

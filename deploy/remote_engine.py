@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext, suppress
 from typing import Any
@@ -158,6 +159,15 @@ def _sooner_if_nobody_has(call: Call, limit: asyncio.Timeout) -> Iterator[None]:
 
 
 async def _at_once(items: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:
-    """The same items, none before the last is there."""
-    for item in [item async for item in items]:
-        yield item
+    """The same answer, none of it before the last is there: a delta for each continuation."""
+    deltas: defaultdict[int, list[Delta]] = defaultdict(list)
+    usages: list[Usage] = []
+    async for item in items:
+        if isinstance(item, Usage):
+            usages.append(item)
+        else:
+            deltas[item.index].append(item)
+    for each in deltas.values():
+        yield Delta.joined(each)
+    for usage in usages:
+        yield usage

@@ -11,7 +11,6 @@ from router.engine import (
     Engine,
     FinishReason,
     Generation,
-    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -22,11 +21,11 @@ Items = AsyncGenerator[Delta | Usage, None]
 
 @dataclass(slots=True)
 class Choice:
-    """One finished continuation."""
+    """One finished continuation; `logprobs` are packed."""
 
     index: int
     text: str = ""
-    logprobs: list[TokenLogprob] = field(default_factory=list)
+    logprobs: list[bytes] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
+from itertools import chain
 from typing import Literal, Protocol
 
 from router.sampling import Sampling
@@ -92,16 +93,6 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """A token's text, UTF-8 bytes and natural log probability, with the likeliest beside it."""
-
-    token: str
-    logprob: float
-    bytes: tuple[int, ...]
-    top: tuple["TokenLogprob", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class CallDelta:
     """New text of a continuation's call `index` (0, 1, …); its first delta brings the name."""
 
@@ -112,14 +103,29 @@ class CallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last."""
+    """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last.
+
+    `logprobs` are those of its tokens, packed (see `logprobs.py`).
+    """
 
     index: int
     text: str
     tokens: int
-    logprobs: tuple[TokenLogprob, ...] = ()
+    logprobs: tuple[bytes, ...] = ()
     finish_reason: FinishReason | None = None
     calls: tuple[CallDelta, ...] = ()
+
+    @classmethod
+    def joined(cls, deltas: Sequence["Delta"]) -> "Delta":
+        """What some of one continuation say together, in their order."""
+        return cls(
+            index=deltas[0].index,
+            text="".join(each.text for each in deltas),
+            tokens=sum(each.tokens for each in deltas),
+            logprobs=tuple(chain.from_iterable(each.logprobs for each in deltas)),
+            finish_reason=deltas[-1].finish_reason,
+            calls=tuple(chain.from_iterable(each.calls for each in deltas)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

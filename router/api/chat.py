@@ -30,6 +30,7 @@ async def create_chat_completion(service: Served, request: Request, caller: Aske
     def items(answer: Ready) -> Items:
         if not body.store:
             return answer.items
-        return kept(service, caller, body, answer, writer(answer.head).body, body.n)
+        # What was likely of each token is not kept: it may be a thousand times the answer.
+        return kept(service, caller, body, answer, ChatWriter(answer.head).body, body.n)
 
     return await converse(request, service, caller, "chat", body, writer, body.n, items)

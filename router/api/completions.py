@@ -7,7 +7,14 @@ from starlette.responses import Response
 
 from router.answer import generate_all
 from router.api.authorization import Asker
-from router.api.generation import answer_headers, counted, decide, envelope, respond
+from router.api.generation import (
+    answer_headers,
+    counted,
+    decide,
+    envelope,
+    require_few,
+    respond,
+)
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
@@ -33,8 +40,9 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
         replace(each, whole=not body.stream, tenant=caller.owner)
         for each in body.generations(head.id, decision.digest, sampling)
     ]
-    items = generate_all(service.engine, generations)
     most = (sampling.max_tokens or 0) * sum(each.n for each in generations)
+    require_few(most, body.logprobs)
+    items = generate_all(service.engine, generations)
     try:
         return await respond(
             request,

@@ -1,5 +1,6 @@
 """The way of a request once its body is read: decide, generate, answer."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -7,14 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from router import tracing
-from router.answer import Items, collect, cut_short
+from router.answer import Choice, Items, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
 from router.engine import Delta, Generation, Message, Usage
+from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.metrics import Metrics
 from router.resolver import AUTO
@@ -28,6 +30,8 @@ from router.wire.writer import Envelope, Writer
 
 Operation = Literal["chat", "text_completion", "response"]
 
+MOST_LOGPROBS = 1_000_000
+"""Tokens whose log probabilities an answer may hold, chosen ones and others."""
 SPECIALIST_HEADER = "x-myriad-specialist"
 PREFIXES: dict[Operation, str] = {
     "chat": "chatcmpl",
@@ -133,10 +137,27 @@ async def ready(
     if prompt is not None:
         generation = replace(generation, prompt=prompt, continued=False)
     most = (sampling.max_tokens or 0) * count
+    require_few(most, generation.logprobs)
     items = service.engine.generate(generation)
     return Ready(
         decision, sampling, head, counted(service, caller, decision, operation, items, most)
     )
+
+
+def require_few(tokens: int, logprobs: int | None) -> None:
+    """Refuse an answer that may tell of more than `MOST_LOGPROBS` tokens.
+
+    Args:
+        tokens: of the answer, at most.
+        logprobs: likeliest ones that are wanted beside each; None for none, nor its own.
+    """
+    if logprobs is None or (told := tokens * (1 + logprobs)) <= MOST_LOGPROBS:
+        return
+    message = (
+        f"'logprobs' may be {told:,} of up to {tokens:,} tokens, and {MOST_LOGPROBS:,} at most; "
+        "ask for fewer tokens, continuations or likeliest tokens."
+    )
+    raise InvalidRequest(message, param="logprobs")
 
 
 def answer_headers(service: Service, caller: Caller, decision: Decision) -> dict[str, str]:
@@ -180,10 +201,22 @@ async def respond(
             first = await while_connected(request.receive, _first(items))
             return EventStream(first, items, writer, headers)
         choices, usage = await while_connected(request.receive, collect(items, count))
-        return JSONResponse(writer.body(choices, usage), headers=headers)
+        content = await _written(writer, choices, usage)
+        return Response(content, headers=headers, media_type="application/json")
     except BaseException:
         await items.aclose()
         raise
+
+
+async def _written(writer: Writer, choices: Sequence[Choice], usage: Usage) -> bytes:
+    """The answer as it is sent; what may take long holds up nobody else."""
+
+    def written() -> bytes:
+        return to_json(writer.body(choices, usage))
+
+    if any(choice.logprobs for choice in choices):
+        return await asyncio.to_thread(written)
+    return written()
 
 
 async def measured(items: Items, operation: Operation, metrics: Metrics) -> Items:

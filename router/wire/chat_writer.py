@@ -1,9 +1,10 @@
 """Answers of `POST /v1/chat/completions`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 from router.answer import Choice
-from router.engine import CallDelta, Delta, TokenLogprob, ToolCall
+from router.engine import CallDelta, Delta, ToolCall
+from router.logprobs import TokenLogprob, unpacked
 from router.wire.writer import ChoiceWriter, Envelope, Json, call_id, finite
 
 
@@ -62,18 +63,20 @@ class ChatWriter(ChoiceWriter):
         identity = call_id(self._envelope.id, choice, piece.index)
         return {"index": piece.index, "id": identity, **_function(begun)}
 
-    def _logprobs_json(self, tokens: Sequence[TokenLogprob]) -> Json | None:
+    def _logprobs_json(self, tokens: Iterable[bytes]) -> Json | None:
         if not self._logprobs:
             return None
-        content = [
-            _token_json(token) | {"top_logprobs": [_token_json(top) for top in token.top]}
-            for token in tokens
-        ]
-        return {"content": content, "refusal": None}
+        return {"content": _tokens_json(tokens), "refusal": None}
 
 
 def _function(call: ToolCall) -> Json:
     return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _tokens_json(tokens: Iterable[bytes]) -> Iterator[Json]:
+    """One at a time, while it is sent: all of them may be very many."""
+    for token in unpacked(tokens):
+        yield _token_json(token) | {"top_logprobs": [_token_json(top) for top in token.top]}
 
 
 def _token_json(token: TokenLogprob) -> Json:

@@ -2,10 +2,11 @@
 
 import codecs
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from router.answer import Choice
-from router.engine import Delta, FinishReason, TokenLogprob
+from router.engine import Delta, FinishReason
+from router.logprobs import TokenLogprob, unpacked
 from router.wire.writer import ChoiceWriter, Envelope, Json, finite
 
 
@@ -33,7 +34,7 @@ class CompletionWriter(ChoiceWriter):
         self,
         index: int,
         text: str,
-        tokens: Sequence[TokenLogprob],
+        tokens: Sequence[bytes],
         finish_reason: FinishReason | None,
     ) -> Json:
         return {
@@ -43,25 +44,26 @@ class CompletionWriter(ChoiceWriter):
             "finish_reason": finish_reason,
         }
 
-    def _logprobs_json(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> Json:
+    def _logprobs_json(self, index: int, text: str, tokens: Sequence[bytes]) -> Json:
         """Parallel lists, as the older API has them; offsets are characters into the text."""
         offsets = []
         self._written_so_far[index] += len(text)
         decoder = self._decoders.setdefault(index, codecs.getincrementaldecoder("utf-8")("replace"))
-        for token in tokens:
+        for token in unpacked(tokens):
             # What a stop text cut away has no place: its tokens stand at the end.
             offsets.append(min(self._offsets[index], self._written_so_far[index]))
             # A character may be made of several tokens: it counts once, when it is whole.
-            self._offsets[index] += len(decoder.decode(bytes(token.bytes)))
+            self._offsets[index] += len(decoder.decode(token.bytes))
+        # Made while they are sent: of a long answer they are very many.
         return {
-            "tokens": [token.token for token in tokens],
-            "token_logprobs": [finite(token.logprob) for token in tokens],
-            "top_logprobs": [_by_text(token.top) for token in tokens],
+            "tokens": (token.token for token in unpacked(tokens)),
+            "token_logprobs": (finite(token.logprob) for token in unpacked(tokens)),
+            "top_logprobs": (_by_text(token.top) for token in unpacked(tokens)),
             "text_offset": offsets,
         }
 
 
-def _by_text(tokens: Sequence[TokenLogprob]) -> Json:
+def _by_text(tokens: Iterable[TokenLogprob]) -> Json:
     """Log probabilities by the tokens' texts; those that share one go by their bytes."""
     found: Json = {}
     for token in tokens:

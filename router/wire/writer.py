@@ -37,7 +37,7 @@ class Writer(ABC):
 
     @abstractmethod
     def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
-        """The whole answer."""
+        """The whole answer; parts that may be very long are generators, to be read once."""
 
     @abstractmethod
     def stream_delta(self, delta: Delta) -> Iterable[Json]:

@@ -1,20 +1,30 @@
 """Offsets of tokens lie within the text, whatever characters the tokens cut."""
 
+import json
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from router.answer import Choice
-from router.engine import TokenLogprob, Usage
+from router.engine import Usage
+from router.logprobs import TokenLogprob, packed
 from router.wire.completion_writer import CompletionWriter
 from router.wire.writer import Envelope
 
 
 def offsets(pieces: list[bytes]) -> list[int]:
-    tokens = [TokenLogprob(piece.decode(errors="replace"), -1.0, tuple(piece)) for piece in pieces]
-    text = b"".join(pieces).decode()
+    tokens = [TokenLogprob(piece.decode(errors="replace"), -1.0, piece) for piece in pieces]
+    return written(b"".join(pieces).decode(), tokens)["text_offset"]
+
+
+def written(text: str, tokens: list[TokenLogprob]) -> dict[str, list[Any]]:
+    """What is told of the tokens of a text, as it is sent."""
     writer = CompletionWriter(Envelope("cmpl-1", 0, "m", {}), logprobs=True)
-    body = writer.body([Choice(0, text, tokens, "stop")], Usage(1, len(tokens)))
-    return body["choices"][0]["logprobs"]["text_offset"]
+    choice = Choice(0, text, [packed(each) for each in tokens], finish_reason="stop")
+    body = to_json(writer.body([choice], Usage(1, len(tokens))))
+    return json.loads(body)["choices"][0]["logprobs"]
 
 
 def test_a_character_of_several_tokens_counts_once():
@@ -35,21 +45,15 @@ def test_offsets_rise_and_stay_within_the_text(text, sizes):
 
 
 def test_a_token_that_a_stop_text_cut_away_stands_at_the_end():
-    tokens = [TokenLogprob(piece, -1.0, tuple(piece.encode())) for piece in ("one", " two", " x")]
-    writer = CompletionWriter(Envelope("cmpl-1", 0, "m", {}), logprobs=True)
-    body = writer.body([Choice(0, "one", tokens, "stop")], Usage(1, 3))
-    assert body["choices"][0]["logprobs"]["text_offset"] == [0, 3, 3]
+    tokens = [TokenLogprob(piece, -1.0, piece.encode()) for piece in ("one", " two", " x")]
+    assert written("one", tokens)["text_offset"] == [0, 3, 3]
 
 
 def test_alternatives_that_read_alike_are_all_there():
     halves = [b"\xf0\x9f", b"\xf0\x9e", b"\xef\xbf\xbd"]
-    top = tuple(TokenLogprob(raw.decode(errors="replace"), -1.0 - at, tuple(raw))
+    top = tuple(TokenLogprob(raw.decode(errors="replace"), -1.0 - at, raw)
                 for at, raw in enumerate([*halves, b"a", b"a", b"a"]))  # fmt: skip
-    writer = CompletionWriter(Envelope("cmpl-1", 0, "m", {}), logprobs=True)
-    tokens = [TokenLogprob("a", -0.5, (97,), top)]
-    [found] = writer.body([Choice(0, "a", tokens)], Usage(1, 1))["choices"][0]["logprobs"][
-        "top_logprobs"
-    ]
+    [found] = written("a", [TokenLogprob("a", -0.5, b"a", top)])["top_logprobs"]
     assert sorted(found.values()) == [-6.0, -5.0, -4.0, -3.0, -2.0, -1.0]
     assert found["bytes:\\xf0\\x9f"] == -1.0
     assert (found["a"], found["bytes:\\x61"]) == (-4.0, -5.0)

@@ -17,6 +17,7 @@ from deploy.nearby import ENGINES, Nearby
 from deploy.replica import memory_bytes, settled
 from router import errors as refusals
 from router.engine import Delta, Generation, Message, Usage
+from router.logprobs import unpacked
 from specialists import errors
 from specialists.engine.core import Choice, Emission, FinishReason, Logprob
 from specialists.engine.text import Tokenizer
@@ -68,8 +69,9 @@ def test_emissions_that_arrive_together_become_one_delta_per_row(tokenizer):
     ]
     deltas = {delta.index: delta for delta in Deltas(tokenizer, None, 2).of(emissions)}
     assert (deltas[0].text, deltas[0].tokens, deltas[0].finish_reason) == ("ab", 2, "length")
-    assert [each.logprob for each in deltas[0].logprobs] == [-0.5, -0.7]
-    assert deltas[0].logprobs[0].top[0].logprob == -0.5
+    told = list(unpacked(deltas[0].logprobs))
+    assert [each.logprob for each in told] == [-0.5, -0.7]
+    assert [each.logprob for each in told[0].top] == [-0.5]
     assert (deltas[1].text, deltas[1].finish_reason, deltas[1].logprobs) == ("x", None, ())
 
 

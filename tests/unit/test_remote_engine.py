@@ -18,7 +18,7 @@ from deploy.remote_engine import (
     SAVED_RETRIES,
     RemoteEngine,
 )
-from router.engine import Delta, Generation, Usage
+from router.engine import CallDelta, Delta, Generation, Usage
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.report import Report, marks
 
@@ -115,13 +115,30 @@ def test_while_nothing_was_answered_a_lost_replica_costs_nobody_anything():
 
 def test_an_answer_that_is_read_whole_has_not_begun_before_it_is_complete():
     handle = Handle([ITEMS[0], RayActorError()], [*ITEMS[:2], RayActorError()], ITEMS)
-    assert answer(handle, WHOLE) == ITEMS
+    assert answer(handle, WHOLE) == [Delta(0, "ab", 2, finish_reason="stop"), ITEMS[2]]
     assert all(each.cancelled for each in handle.responses)
 
 
 @pytest.mark.parametrize("generation", [GENERATION, WHOLE])
 def test_a_replica_that_is_lost_after_the_last_item_has_answered(generation):
-    assert answer(Handle([*ITEMS, RayActorError()]), generation) == ITEMS
+    *deltas, usage = answer(Handle([*ITEMS, RayActorError()]), generation)
+    assert Delta.joined(deltas) == Delta(0, "ab", 2, finish_reason="stop")
+    assert usage == ITEMS[2]
+
+
+def test_an_answer_that_is_read_whole_comes_as_one_delta_for_each_continuation():
+    items = [
+        Delta(1, "x", 1, (b"1",)),
+        Delta(0, "a", 2, (b"2", b"3")),
+        Delta(1, "y", 1, (b"4",), "length", (CallDelta(0, "{}", "f"),)),
+        Delta(0, "b", 1, finish_reason="stop"),
+        Usage(1, 5),
+    ]
+    assert answer(Handle(items), WHOLE) == [
+        Delta(1, "xy", 2, (b"1", b"4"), "length", (CallDelta(0, "{}", "f"),)),
+        Delta(0, "ab", 3, (b"2", b"3"), "stop"),
+        Usage(1, 5),
+    ]
 
 
 def test_replicas_that_were_lost_long_after_are_not_the_requests_doing(monkeypatch):

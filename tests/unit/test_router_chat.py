@@ -9,15 +9,14 @@ import openai
 import pytest
 from served import BASE, events, served, service
 
-from router.engine import Delta, TokenLogprob, Usage
+from router.engine import Delta, Usage
 from router.errors import ContextOverflow, Overloaded, Unavailable
+from router.logprobs import TokenLogprob, packed
 from router.scripted import ScriptedEngine, echo
 from router.service import Service
 
 FORECAST = [{"role": "user", "content": "weather forecast for paris"}]
-RAIN = TokenLogprob(
-    "rain", -0.5, (114, 97, 105, 110), (TokenLogprob("sun", -math.inf, (115, 117, 110)),)
-)
+RAIN = packed(TokenLogprob("rain", -0.5, b"rain", (TokenLogprob("sun", -math.inf, b"sun"),)))
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +139,24 @@ def test_several_choices_and_logprobs(client, engine):
     [token] = first.logprobs.content
     assert (token.token, token.logprob, token.bytes) == ("rain", -0.5, [114, 97, 105, 110])
     assert (token.top_logprobs[0].token, token.top_logprobs[0].logprob) == ("sun", -9999.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_more_log_probabilities_than_an_answer_may_hold_are_refused(client, engine, stream):
+    asked = {"model": BASE, "max_tokens": 7000, "stream": stream}
+    for more in (
+        {"messages": FORECAST, "n": 8, "logprobs": True, "top_logprobs": 20},
+        {"prompt": ["x"] * 16, "n": 2, "logprobs": 5},
+    ):
+        create = client.chat.completions.create if "messages" in more else client.completions.create
+        with pytest.raises(openai.BadRequestError, match="ask for fewer") as refusal:
+            create(**asked, **more)
+        assert refusal.value.param == "logprobs"
+    assert engine.generations == []
+    answer = client.chat.completions.create(
+        model=BASE, messages=FORECAST, n=8, max_tokens=5000, logprobs=True, top_logprobs=20
+    )
+    assert len(answer.choices) == 8
 
 
 def test_a_stream_brings_routing_once_role_once_per_choice_and_usage_last(client):
