@@ -20,7 +20,13 @@ SESSIONS = ".ray"
 SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d+_\d+")
 KEPT_SESSIONS = 3
 """Runs whose logs are kept, so that a supervisor's restart does not erase why the last one died."""
+LOG_ENVIRONMENT = {
+    # Without a bound a log of requests fills the disk. An operator may want another one.
+    "RAY_ROTATION_MAX_BYTES": str(32 << 20),
+    "RAY_ROTATION_BACKUP_COUNT": "3",
+}
 SERVE_ENVIRONMENT = {
+    **LOG_ENVIRONMENT,
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.front.middlewares",
     # A proxy that was lost is missed within a second or two, not within ten or more.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
@@ -107,6 +113,7 @@ def cluster_environment(home: Path) -> dict[str, str]:
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         **SERVE_ENVIRONMENT,
+        **{name: os.environ.get(name, value) for name, value in LOG_ENVIRONMENT.items()},
     }
 
 

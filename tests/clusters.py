@@ -17,6 +17,9 @@ import psutil
 from openai import OpenAI
 from patience import HANGS
 
+LOG_BYTES = 50_000
+"""Of each file that a process of the shared cluster logs to."""
+
 
 @dataclass
 class Cluster:

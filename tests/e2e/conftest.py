@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, free_port, running
+from clusters import LOG_BYTES, Cluster, free_port, running
 from collector import Collector, collecting
 from openai import OpenAI
 
@@ -40,6 +40,7 @@ def cluster(prepared_home, tmp_path_factory, collector) -> Iterator[Cluster]:
         "MYRIAD_TRACES__SHARE": "0",  # only whoever asks for it is recorded
         "MYRIAD_LOGS__LEVEL": "info",
         "MYRIAD_LOGS__FORMAT": "json",
+        "RAY_ROTATION_MAX_BYTES": str(LOG_BYTES),
     }
     with running(prepared_home, free_port(), log, **told) as cluster:
         yield cluster

@@ -2,6 +2,7 @@
 
 import json
 
+from clusters import LOG_BYTES
 from patience import HANGS, until
 
 from deploy.ray_cluster import session_folder
@@ -30,10 +31,13 @@ def test_one_trace_holds_what_router_and_engine_did(cluster, collector):
     assert said["gen_ai.usage.output_tokens"].int_value > 0
 
 
+def logs(cluster):
+    return list(session_folder(cluster.home).glob("session_latest/logs/worker-*.err*"))
+
+
 def logged(cluster, word):
     """The whole lines of the cluster's logs that have a word."""
-    logs = session_folder(cluster.home).glob("session_latest/logs/worker-*.err")
-    lines = [line for log in logs for line in log.read_text().splitlines(keepends=True)]
+    lines = [line for log in logs(cluster) for line in log.read_text().splitlines(keepends=True)]
     return [line for line in lines if word in line and line.endswith("\n")]
 
 
@@ -46,3 +50,16 @@ def test_the_log_has_a_line_of_json_for_it(cluster):
     [said] = [json.loads(line) for line in logged(cluster, "its-name")]
     assert said["request_id"] == "its-name"
     assert (said["route"], said["status"]) == ("/v1/chat/completions", 200)
+
+
+def test_logs_do_not_grow_for_ever(cluster):
+    [router] = cluster.named(":router")
+
+    def kept():
+        return [log.stat().st_size for log in logs(cluster) if f"-{router.pid}.err" in log.name]
+
+    with cluster.http() as http:
+        while len(kept()) < 4:
+            for _ in range(50):
+                assert http.get("/no/such/path").status_code == 404
+    assert max(kept()) <= LOG_BYTES
