@@ -116,10 +116,14 @@ Chosen = Annotated[Selection, Query()]
 async def list_of_base(service: Served, caller: Writer, asked: Chosen) -> dict[str, Any]:
     """A page of what your keys asked and no specialist answered, without personal data."""
     kept = service.seen_by(caller).conversations
-    found, more = await service.reading.run(
-        lambda: kept.of_base(asked.limit, asked.after, ratings=asked.rating, since=asked.since)
-    )
-    return _learnable(found, more=more, redact=asked.redact)
+
+    def read() -> dict[str, Any]:
+        found, more = kept.of_base(
+            asked.limit, asked.after, ratings=asked.rating, since=asked.since
+        )
+        return _learnable(found, more=more, redact=asked.redact)
+
+    return await service.reading.run(read)
 
 
 @conversations.get("/specialists/{owner}/{name}/conversations")
@@ -132,8 +136,9 @@ async def list_given(
     `redact=false` leaves it in.
     """
     kept = service.seen_by(caller).conversations
-    found, more = await service.reading.run(
-        lambda: kept.of_specialist(
+
+    def read() -> dict[str, Any]:
+        found, more = kept.of_specialist(
             f"{owner}/{name}",
             asked.limit,
             asked.after,
@@ -141,11 +146,13 @@ async def list_given(
             since=asked.since,
             own=not asked.redact,
         )
-    )
-    return _learnable(found, more=more, redact=asked.redact)
+        return _learnable(found, more=more, redact=asked.redact)
+
+    return await service.reading.run(read)
 
 
 def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> dict[str, Any]:
+    """A page of them. To take personal data out of a hundred long ones takes seconds."""
     cleaned: Callable[[Any], Any] = redacted_all if redact else (lambda value: value)
     return page([learnable(each, cleaned) for each in found], more=more)
 
