@@ -15,10 +15,20 @@ from specialists.machine import cores, memory
 PROCESSES_MIB = 1640
 """What all processes of one machine take, with the embedded base (`benchmarks.chaos idle`)."""
 LEAST_CACHE_MIB = 64
+FAR_AT_ONCE = 16
+"""Adapters that are fetched at once where their files are kept elsewhere."""
 
 
-def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) -> Backend:
+def open_backend(
+    settings: EngineSettings, base: Base, locate: LocateAdapter, *, far: bool = False
+) -> Backend:
     """The engine that the settings name, with a base in memory.
+
+    Args:
+        settings: the engine's.
+        base: what it computes.
+        locate: finds an adapter's files.
+        far: whether these may first have to be fetched from elsewhere.
 
     Raises:
         BaseUnavailable: the base is not one that it computes.
@@ -28,12 +38,12 @@ def open_backend(settings: EngineSettings, base: Base, locate: LocateAdapter) ->
         options = vllm_options(settings)
         return VllmRunner(base.folder, locate, options, max_waiting=settings.max_waiting)
     return Runner.from_folder(
-        base.folder, locate, engine_options(settings), max_waiting=settings.max_waiting
+        base.folder, locate, engine_options(settings, far=far), max_waiting=settings.max_waiting
     )
 
 
-def engine_options(settings: EngineSettings) -> EngineOptions:
-    """Our engine's limits."""
+def engine_options(settings: EngineSettings, *, far: bool = False) -> EngineOptions:
+    """Our engine's limits; `far` as for `open_backend`."""
     return EngineOptions(
         weights=settings.weights,
         device=settings.device,
@@ -43,6 +53,7 @@ def engine_options(settings: EngineSettings) -> EngineOptions:
         kv_bytes=_cache_bytes(settings, settings.kv_mib),
         slot_bytes=_cache_bytes(settings, settings.slot_mib),
         max_context=settings.max_context,
+        finders=FAR_AT_ONCE if far else 1,
     )
 
 

@@ -49,7 +49,8 @@ class EngineReplica:
         observe(settings, replica_name())
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
-        self._backend = open_backend(settings.engine, base, self._locate)
+        far = settings.files is not None
+        self._backend = open_backend(settings.engine, base, self._locate, far=far)
         # Apart from what every request needs: some schemas take seconds.
         self._compiling = Pool("grammars", COMPILING_THREADS)
         self._entrance = Entrance(self._visited, sockets(ENGINES) / replica_name())

@@ -50,6 +50,7 @@ class EngineOptions:
         kv_bytes: for keys and values.
         slot_bytes: for resident adapters.
         max_context: tokens of prompt and answer together; None takes what the base allows.
+        finders: adapters whose files are looked for at once, see `Loads`.
     """
 
     weights: str = "auto"
@@ -60,6 +61,7 @@ class EngineOptions:
     kv_bytes: int = 1 << 30
     slot_bytes: int = 1 << 30
     max_context: int | None = None
+    finders: int = 1
 
 
 class Engine:
@@ -106,8 +108,9 @@ class Engine:
         )
         self._steps = self._prompted = self._generated = 0
         self._loads = Loads(
-            self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace
-        )
+            self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace,
+            options.finders,
+        )  # fmt: skip
 
     @classmethod
     def from_folder(

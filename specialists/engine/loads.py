@@ -4,7 +4,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,11 @@ class _Load:
     loaded: Future[Resident] | None = None
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def futures(self) -> list[Future[Any]]:
+        """What is done for it in other threads, or was."""
+        return [self.measured] if self.loaded is None else [self.measured, self.loaded]
+
 
 class Loads:
     """The adapters that are on their way into the slots.
@@ -45,6 +50,7 @@ class Loads:
         load: Callable[[AdapterFiles], Resident],
         wake: Callable[[], None],
         pace: Pace,
+        finders: int = 1,
     ) -> None:
         """Take the parts.
 
@@ -55,6 +61,8 @@ class Loads:
             load: reads them.
             wake: called from the loader's thread when something is done.
             pace: told how long each load took.
+            finders: threads that find files; one is the loader's own. More let an adapter that is
+                far away hold up none that is here.
         """
         self._slots = slots
         self._locate = locate
@@ -63,6 +71,9 @@ class Loads:
         self._wake = wake
         self._pace = pace
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapter-loader")
+        self._finder = (
+            self._loader if finders == 1 else ThreadPoolExecutor(finders, "adapter-finder")
+        )
         self._loads: dict[str, _Load] = {}
         # Each with whether an idle adapter may be evicted for it.
         self._hints: OrderedDict[str, bool] = OrderedDict()
@@ -99,17 +110,18 @@ class Loads:
             keep.add(digest)
         for digest in soon:
             if digest not in self._slots and digest not in self._loads and digest not in failed:
-                self._loads[digest] = _Load(self._submit(self._found, digest))
+                self._begin(digest)
         self._follow_hints(awaited)
         return Progress(None, failed)
 
     def close(self) -> None:
-        """End the loader's thread."""
+        """End the threads, once they have done what they are doing."""
+        self._finder.shutdown(cancel_futures=True)
         self._loader.shutdown(cancel_futures=True)
 
     def wait(self) -> None:
-        """Return when nothing is being done in the loader's thread."""
-        self._loader.submit(lambda: None).result()
+        """Return when nothing is being done in the threads."""
+        wait([future for load in self._loads.values() for future in load.futures])
 
     def _follow_hints(self, awaited: Collection[str]) -> None:
         """Move on what may be wanted soon, one at a time and behind all that is awaited."""
@@ -119,7 +131,7 @@ class Loads:
             elif digest in self._loads:
                 self._follow(digest, awaited if evicts else [*awaited, *self._slots.resident()])
             elif not self._loads:
-                self._loads[digest] = _Load(self._submit(self._found, digest))
+                self._begin(digest)
 
     def _follow(self, digest: str, keep: Collection[str]) -> None:
         """Move a hint's load on; one that finds no room, or fails, is given up."""
@@ -140,7 +152,7 @@ class Loads:
             files, nbytes = load.measured.result()
             if not self._slots.reserve(digest, nbytes, keep):
                 return False
-            load.loaded = self._submit(self._load, files)
+            load.loaded = self._submit(self._loader, self._load, files)
         if load.loaded is not None and load.loaded.done():
             self._slots.fill(digest, load.loaded.result())
             self._pace.loaded(time.monotonic() - load.began)
@@ -165,12 +177,15 @@ class Loads:
         if load.loaded is not None:
             self._slots.release(digest)
 
+    def _begin(self, digest: str) -> None:
+        self._loads[digest] = _Load(self._submit(self._finder, self._found, digest))
+
     def _found(self, digest: str) -> tuple[AdapterFiles, int]:
         files = self._locate(digest)
         return files, self._measure(files)
 
-    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future = self._loader.submit(work, *arguments)
+    def _submit(self, threads: Executor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = threads.submit(work, *arguments)
         future.add_done_callback(lambda _: self._wake())
         return future
 

@@ -1,14 +1,18 @@
 """What the engine does when something runs out, fails, or is not wanted any more."""
 
 import json
+import threading
+from dataclasses import replace
 
 import pytest
 from engines import SMALL, engine, make_adapter, make_adapters, run, sequence
+from patience import until
 from safetensors.torch import load_file, save_file
 from tiny import tiny_base
 
+from registry.files import AdapterFiles
 from specialists.engine.core import FinishReason
-from specialists.engine.engine import EngineOptions
+from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.lora import float32_bytes, shapes_of
 from specialists.engine.pages import PagePool, pages_needed
 from specialists.errors import AdapterUnavailable, BaseUnavailable, EngineStopped
@@ -228,6 +232,30 @@ def test_what_was_loaded_for_those_who_left_is_forgotten(base, adapters):
         made.abort(row)
         made.step()
     assert made._loads._loads == {}
+    made.close()
+
+
+def test_an_adapter_that_is_far_away_holds_up_none_that_is_here(base, adapters):
+    come = threading.Event()
+
+    def locate(digest):
+        if digest in ("0", "1"):
+            come.wait()
+        return AdapterFiles.in_folder(adapters[digest])
+
+    made = Engine.from_folder(base.folder, locate, replace(SMALL, finders=3))
+    far = [sequence(made, [5, 6, 7], name, max_tokens=3)[1] for name in ("0", "1")]
+    here = [sequence(made, [5, 6, 7], name, max_tokens=3)[1] for name in ("2", "3")]
+
+    def answered():
+        made.step()
+        return all(out and out[-1].finish for out in here)
+
+    until(answered, every=0.001)
+    assert far == [[], []]
+    come.set()
+    run(made)
+    assert all(out[-1].finish for out in far)
     made.close()
 
 
