@@ -27,7 +27,8 @@ from specialists.engine.networks import open_network
 from specialists.engine.pages import pages_needed
 from specialists.engine.runner import Runner
 from specialists.engine.slots import SlotPool
-from specialists.engine.text import TextStream, Tokenizer
+from specialists.engine.text import Tokenizer
+from specialists.engine.text_stream import TextStream
 from specialists.training.data import Row as Chat
 from specialists.training.data import read_rows
 from specialists.training.evaluate import answer_greedily

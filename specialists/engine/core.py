@@ -6,7 +6,7 @@ from enum import StrEnum
 from random import Random
 
 from specialists.engine.grammar import Grammar
-from specialists.engine.text import TextStream
+from specialists.engine.text_stream import TextStream
 from specialists.errors import EngineError
 
 

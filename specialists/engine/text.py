@@ -1,17 +1,19 @@
-"""Between text and tokens: chat templates, incremental detokenisation, stop texts."""
+"""Between text and tokens: chat templates, prompts, and answers as they are made."""
 
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
-from tokenizers.decoders import DecodeStream
 
 from specialists.engine.calls import CallFormat, Tool
 from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import ControlTokens
+from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
+from specialists.engine.text_stream import TextStream
 from specialists.errors import ContextOverflow
 from specialists.generation_config import end_tokens
 
@@ -19,6 +21,8 @@ PLAIN_CHARACTERS = 8
 """Texts of up to so many characters per token of the context are tokenised without a look first."""
 PIECE = 32 * 1024
 CUT_TOKENS = 64
+SHOWN = 1 << 16
+"""Tokens whose texts are remembered."""
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -35,6 +39,9 @@ class Tokenizer:
         self._bytes = _byte_alphabet()
         # Tokens are bytes in an alphabet of GPT-2's, or pieces of text as SentencePiece has them.
         self._byte_level = b"ByteLevel" in self._backend.decoder.__getstate__()
+        added = self._backend.get_added_tokens_decoder()
+        self._unshown = frozenset(token for token, each in added.items() if each.special)
+        self._shown = lru_cache(SHOWN)(self._text_of)
         self.eos = eos
 
     @classmethod
@@ -128,8 +135,10 @@ class Tokenizer:
 
     def token_text(self, token: int) -> tuple[str, bytes]:
         """A token as it is shown on its own, and its exact bytes."""
-        piece = self._backend.id_to_token(token) or ""
-        raw = self._raw(piece)
+        return self._shown(token)
+
+    def _text_of(self, token: int) -> tuple[str, bytes]:
+        raw = self._raw(self._backend.id_to_token(token) or "")
         return raw.decode(errors="replace"), raw
 
     def _raw(self, piece: str) -> bytes:
@@ -140,58 +149,18 @@ class Tokenizer:
             return bytes(self._bytes[character] for character in piece)
         return piece.encode()
 
-    def stream(self, stop: tuple[str, ...]) -> "TextStream":
+    def stream(self, stop: tuple[str, ...]) -> TextStream:
         """A fresh text stream for one answer."""
-        return TextStream(self._backend, stop)
+        return TextStream(self._detokenizer(), stop)
 
+    def _detokenizer(self) -> Detokenizer:
+        if self._byte_level:
+            return BytesDetokenizer(self._bytes_of)
+        return PiecesDetokenizer(self._backend.decode, self._unshown)
 
-class TextStream:
-    """Turns an answer's tokens into text that can be shown, and finds its stop texts."""
-
-    def __init__(self, backend: Backend, stop: tuple[str, ...]) -> None:
-        self._backend = backend
-        self._decoder: DecodeStream | None = DecodeStream(skip_special_tokens=True)
-        self._tokens: list[int] = []
-        self._stop = stop
-        self._sent = 0
-        self._held = ""
-        self.stopped = False
-
-    def push(self, token: int) -> str:
-        """Text that became certain with this token; sets `stopped` when a stop text appeared."""
-        self._tokens.append(token)
-        piece = self._decoded(token)
-        self._sent += len(piece)
-        self._held += piece
-        cut = _first_stop(self._held, self._stop)
-        if cut is not None:
-            self.stopped = True
-            return self._release(cut, drop_rest=True)
-        return self._release(len(self._held) - _undecided(self._held, self._stop))
-
-    def flush(self) -> str:
-        """What was held back, once the answer has ended; sets `stopped` for a stop text in it."""
-        whole = self._backend.decode(self._tokens, skip_special_tokens=True)
-        self._held += whole[self._sent :]
-        cut = _first_stop(self._held, self._stop)
-        self.stopped = cut is not None
-        return self._release(len(self._held) if cut is None else cut, drop_rest=True)
-
-    def _decoded(self, token: int) -> str:
-        """Text that the newest token completes."""
-        if self._decoder is not None:
-            try:
-                return self._decoder.step(self._backend, token) or ""
-            except Exception:
-                # Bytes that are no text change what stood before them; the stream gives up then.
-                self._decoder = None
-        whole = self._backend.decode(self._tokens, skip_special_tokens=True)
-        return "" if whole.endswith("\ufffd") else whole[self._sent :]
-
-    def _release(self, length: int, *, drop_rest: bool = False) -> str:
-        text, rest = self._held[:length], self._held[length:]
-        self._held = "" if drop_rest else rest
-        return text
+    def _bytes_of(self, token: int) -> bytes:
+        """What a token adds to an answer's text."""
+        return b"" if token in self._unshown else self._shown(token)[1]
 
 
 def _read(folder: Path) -> Any:
@@ -204,21 +173,6 @@ def _read(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
-
-
-def _first_stop(text: str, stop: tuple[str, ...]) -> int | None:
-    """Where the stop text that is complete first begins; it does not matter how tokens cut it."""
-    found = [(at + len(word), at) for word in stop if (at := text.find(word)) >= 0]
-    return min(found)[1] if found else None
-
-
-def _undecided(text: str, stop: tuple[str, ...]) -> int:
-    """Length of the longest end of `text` that a stop text could begin with."""
-    longest = max((len(word) for word in stop), default=0)
-    for length in range(min(longest - 1, len(text)), 0, -1):
-        if any(word.startswith(text[-length:]) for word in stop):
-            return length
-    return 0
 
 
 def _byte_alphabet() -> dict[str, int]:

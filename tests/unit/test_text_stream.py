@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_base
 
+from specialists.engine.detokenizer import CHARACTER_BYTES, CONTEXT, PiecesDetokenizer
 from specialists.engine.text import Tokenizer
 
 
@@ -25,13 +26,24 @@ def streamed(tokenizer, text, stop=()):
 
 
 def test_a_stop_text_that_shows_only_at_the_end_counts_as_one(tokenizer):
-    """The last character of a stop text may be decoded only when nothing follows it."""
-    stream = tokenizer.stream(("é",))
+    """What a character lacked is known only when nothing follows it."""
+    stream = tokenizer.stream(("b\ufffd",))
     cut = tokenizer.encode("é")
     text = "".join(stream.push(token) for token in [*tokenizer.encode("ab"), *cut[:-1]])
-    stream._tokens.append(cut[-1])
-    assert text + stream.flush() == "ab"
+    assert not stream.stopped
+    assert text + stream.flush() == "a"
     assert stream.stopped
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_whatever_tokens_come_their_pieces_add_up(tokenizer, data):
+    """Bytes of no character, halves of some, control tokens: as the library decodes them all."""
+    letters = [*tokenizer.encode("aé🎈 \ufffd"), *tokenizer.eos]
+    tokens = data.draw(st.lists(st.sampled_from(letters), max_size=30))
+    stream = tokenizer.stream(())
+    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    assert shown == tokenizer.decode(tokens)
 
 
 @settings(deadline=None, max_examples=200)
@@ -70,3 +82,18 @@ def test_token_bytes_are_exact(tokenizer):
     text = "naïve 🎈 café"
     raw = b"".join(tokenizer.token_text(token)[1] for token in tokenizer.encode(text))
     assert raw == text.encode()
+
+
+def test_a_token_costs_the_same_whatever_came_before():
+    """An answer may be of bytes alone that never become a character."""
+    longest = 0
+
+    def decode(tokens):
+        nonlocal longest
+        longest = max(longest, len(tokens))
+        return "\ufffd" * len(tokens)
+
+    detokenizer = PiecesDetokenizer(decode, {0})
+    shown = "".join(detokenizer.push(token % 5) for token in range(5000)) + detokenizer.rest()
+    assert shown == "\ufffd" * 4000
+    assert longest <= CONTEXT + CHARACTER_BYTES

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from specialists.engine.core import Choice, Emission, FinishReason, Logprob, emitted
-from specialists.engine.text import TextStream
+from specialists.engine.text_stream import TextStream
 from specialists.errors import EngineStopped
 
 
