@@ -55,6 +55,17 @@ def test_use_is_penalised_by_openais_formula(tokens, prompt, often, once):
     torch.testing.assert_close(shaped(logits(), [asked])[0], torch.tensor(expected))
 
 
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=200), st.data())
+def test_a_row_that_grows_is_shaped_as_one_that_is_new(tokens, data):
+    params = {"repetition_penalty": 1.3, "frequency_penalty": 0.4, "presence_penalty": 0.2}
+    grown = row(tokens[:1], 1, logit_bias=((7, 2.0),), **params)
+    for end in sorted(data.draw(st.sets(st.integers(1, len(tokens)), min_size=1))):
+        grown.tokens = tokens[:end]
+        new = row(tokens[:end], 1, logit_bias=((7, 2.0),), **params)
+        assert torch.equal(shaped(logits(), [grown]), shaped(logits(), [new]))
+
+
 def test_a_bias_forces_or_forbids_a_token():
     likeliest = int(logits()[0].argmax())
     assert sample(logits(), [row(temperature=0, logit_bias=((7, 100.0),))])[0].token == 7
