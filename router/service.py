@@ -42,6 +42,8 @@ READING_THREADS = 4
 WRITING_THREADS = 2
 EMBEDDING_THREADS = 1
 MAINTENANCE_THREADS = 1
+SPELLING_THREADS = 1
+"""An answer with a million log probabilities takes seconds to be spelt out as JSON."""
 ALONE = "router"
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
@@ -108,6 +110,7 @@ class Service:
         self.writing = Pool("writing", WRITING_THREADS)
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
+        self.spelling = Pool("spelling", SPELLING_THREADS)
         self.uploads = Gate(UPLOADS)
         self.typing = Gate(TYPING)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
@@ -154,8 +157,10 @@ class Service:
             self._telling.cancel()
         await self.tell_outcomes()
         await self.writing.run(self.follower.stop)
-        pools = self.routing, self.reading, self.writing, self.embedding, self.maintenance
-        for pool in pools:
+        for pool in (
+            self.routing, self.reading, self.writing, self.embedding, self.maintenance,
+            self.spelling,
+        ):  # fmt: skip
             pool.close()
 
     async def answer_ids(self) -> AnswerIds:

@@ -45,6 +45,7 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
     items = generate_all(service.engine, generations)
     try:
         return await respond(
+            service,
             request,
             counted(service, caller, decision, "text_completion", items, most),
             CompletionWriter(head, body.include_usage, body.logprobs is not None),

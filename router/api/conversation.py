@@ -66,6 +66,7 @@ async def converse(
         decision = await decide(service, caller, body, body.turns)
         answer = await ready(service, caller, operation, body, decision, count)
     return await respond(
+        service,
         request,
         kept(answer),
         writer(answer.head, answer.sampling),

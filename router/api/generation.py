@@ -1,6 +1,5 @@
 """The way of a request once its body is read: decide, generate, answer."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -188,7 +187,12 @@ def counted(
 
 
 async def respond(
-    request: Request, items: Items, writer: Writer, headers: dict[str, str], count: int | None
+    service: Service,
+    request: Request,
+    items: Items,
+    writer: Writer,
+    headers: dict[str, str],
+    count: int | None,
 ) -> Response:
     """The answer whole, of `count` continuations, or as a stream (None).
 
@@ -201,21 +205,23 @@ async def respond(
             first = await while_connected(request.receive, _first(items))
             return EventStream(first, items, writer, headers)
         choices, usage = await while_connected(request.receive, collect(items, count))
-        content = await _written(writer, choices, usage)
+        content = await _written(service, writer, choices, usage)
         return Response(content, headers=headers, media_type="application/json")
     except BaseException:
         await items.aclose()
         raise
 
 
-async def _written(writer: Writer, choices: Sequence[Choice], usage: Usage) -> bytes:
+async def _written(
+    service: Service, writer: Writer, choices: Sequence[Choice], usage: Usage
+) -> bytes:
     """The answer as it is sent; what may take long holds up nobody else."""
 
     def written() -> bytes:
         return to_json(writer.body(choices, usage))
 
     if any(choice.logprobs for choice in choices):
-        return await asyncio.to_thread(written)
+        return await service.spelling.run(written)
     return written()
 
 
