@@ -11,6 +11,7 @@ import httpx
 import postgres
 import pytest
 from clusters import free_port
+from patience import HANGS
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "unit"))
@@ -48,7 +49,9 @@ def bucket(monkeypatch, tmp_path) -> Iterator[str]:
         )
         try:
             transport = httpx.HTTPTransport(retries=20)
-            with httpx.Client(base_url=endpoint, transport=transport, trust_env=False) as http:
+            with httpx.Client(
+                base_url=endpoint, transport=transport, trust_env=False, timeout=HANGS
+            ) as http:
                 http.put("/models").raise_for_status()
             yield "s3://models/adapters"
         finally:

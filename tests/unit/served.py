@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import tiny_adapter
 from homes import open_registry
+from patience import HANGS
 from web import serve
 
 from registry.registry import Registry
@@ -61,6 +63,11 @@ def served(made: Service, **options) -> Iterator[str]:
     """The service's URL."""
     with serve(create_app(made, **options)) as url:
         yield url
+
+
+def http_client(url: str, **options) -> httpx.Client:
+    """A client that no slow machine hurries."""
+    return httpx.Client(base_url=url, trust_env=False, timeout=HANGS, **options)
 
 
 def events(text: str) -> list:

@@ -4,9 +4,8 @@ import gzip
 import json
 from functools import partial
 
-import httpx
 import pytest
-from served import BASE, served, service
+from served import BASE, http_client, served, service
 
 CHAT = json.dumps({"model": BASE, "messages": [{"role": "user", "content": "hi"}]}).encode()
 JSON = {"content-type": "application/json"}
@@ -20,7 +19,7 @@ def http(tmp_path_factory):
     with (
         service(tmp_path_factory.mktemp("home")) as made,
         served(made) as url,
-        httpx.Client(base_url=url, trust_env=False) as http,
+        http_client(url) as http,
     ):
         yield http
 

@@ -1,8 +1,7 @@
 """Who may reach the API through a browser, and under which names it may be called."""
 
-import httpx
 import pytest
-from served import BASE, served, service
+from served import BASE, http_client, served, service
 from starlette.datastructures import Headers
 
 from router.api.access import AccessRules
@@ -28,14 +27,17 @@ def made(tmp_path):
 
 @pytest.fixture
 def http(made):
-    with served(made) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with served(made) as url, http_client(url) as http:
         yield http
 
 
 @pytest.fixture
 def friendly(made):
     rules = AccessRules(hosts=("myriad.example.org",), origins=(FRIEND,))
-    with served(made, access=rules) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with (
+        served(made, access=rules) as url,
+        http_client(url) as http,
+    ):
         yield http
 
 

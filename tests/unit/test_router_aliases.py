@@ -2,10 +2,9 @@
 
 import json
 
-import httpx
 import pytest
 import tiny_adapter
-from served import served, service
+from served import http_client, served, service
 
 FRENCH = "/v1/specialists/ada/french"
 CARD = {"id": "ada/french", "description": "Translates.", "examples": ["translate dog"]}
@@ -13,7 +12,11 @@ CARD = {"id": "ada/french", "description": "Translates.", "examples": ["translat
 
 @pytest.fixture
 def client(tmp_path):
-    with service(tmp_path) as made, served(made) as url, httpx.Client(base_url=url) as client:
+    with (
+        service(tmp_path) as made,
+        served(made) as url,
+        http_client(url) as client,
+    ):
         for seed in (7, 8):
             register(client, seed)
         yield client

@@ -2,12 +2,11 @@
 
 import asyncio
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
-from served import BASE, register, served, service
+from served import BASE, http_client, register, served, service
 
 from registry.errors import InvalidInput, StorageError, UnknownSpecialist
 from registry.trials import Trials
@@ -21,7 +20,11 @@ ASKED = [{"role": "user", "content": "translate dog into french"}]
 
 @pytest.fixture
 def running(tmp_path):
-    with service(tmp_path) as made, served(made) as url, httpx.Client(base_url=url) as client:
+    with (
+        service(tmp_path) as made,
+        served(made) as url,
+        http_client(url) as client,
+    ):
         card = made.registry.get("ada/french").card
         fields = {"examples": card.examples, "tags": card.tags, "description": "Newer."}
         register(made.registry, "ada/french", seed=7, **fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from served import BASE, events, served, service
+from served import BASE, events, http_client, served, service
 
 from router.engine import Delta, Usage
 from router.errors import ContextOverflow, Overloaded, Unavailable
@@ -40,7 +40,7 @@ def client(running, engine) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def http(running, engine) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running[1]) as made:
+    with http_client(running[1]) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import HANGS
-from served import BASE, FRENCH, WEATHER, events, served, service
+from served import BASE, FRENCH, WEATHER, events, http_client, served, service
 
 from router.engine import Delta
 from router.errors import Unavailable
@@ -39,7 +39,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def http(made):
-    with served(made) as url, httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http:
+    with served(made) as url, http_client(url) as http:
         yield http
 
 

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 from patience import HANGS
-from served import BASE, events, served, service
+from served import BASE, events, http_client, served, service
 
 from router.engine import Delta, Usage
 from router.errors import Unavailable
@@ -63,7 +63,7 @@ def test_a_client_that_goes_while_it_reads_aborts_the_work(running):
     engine, url = running
     engine.script = lambda generation: [Delta(0, "a", 1), Hold()]
     body = {"model": BASE, "messages": HI, "stream": True}
-    with httpx.Client(base_url=url) as client:
+    with http_client(url) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as response:
             chunks = response.iter_raw()  # kept, since its end would end the response
             assert b'"a"' in next(chunks)
@@ -101,7 +101,7 @@ def test_an_error_after_the_first_byte_is_an_event_that_clients_raise(
     engine.script = lambda generation: script
     body = {"model": BASE, "messages": HI, "stream": True}
     with caplog.at_level(logging.WARNING):
-        response = httpx.post(f"{url}/v1/chat/completions", json=body)
+        response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=HANGS)
     chunk, error = events(response.text)
     assert chunk["choices"][0]["delta"]["content"] == "a"
     assert message in error["error"]["message"]
@@ -118,7 +118,9 @@ def test_an_error_after_the_first_byte_is_an_event_that_clients_raise(
 def test_an_engine_that_ends_early_is_an_error_and_no_short_answer(running, script):
     engine, url = running
     engine.script = lambda generation: script
-    response = httpx.post(f"{url}/v1/chat/completions", json={"model": BASE, "messages": HI})
+    response = httpx.post(
+        f"{url}/v1/chat/completions", json={"model": BASE, "messages": HI}, timeout=HANGS
+    )
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "unavailable"
 
@@ -128,5 +130,5 @@ def test_a_client_that_goes_while_it_sends_is_no_error(running, caplog):
     address = httpx.URL(url)
     with socket.create_connection((address.host, address.port), timeout=HANGS) as line:
         line.sendall(f"POST /v1/route HTTP/1.1\r\n{HEADERS}content-length: 99\r\n\r\n{{".encode())
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/healthz", timeout=HANGS).status_code == 200
     assert caplog.records == []

@@ -105,7 +105,7 @@ def test_nothing_more_is_read_for_a_client_that_is_gone(tmp_path):
         until(lambda: made.encoder.read, every=0.001)
         line.close()
         gone = 'http_response_status_code="499"'
-        until(lambda: gone in httpx.get(f"{url}/metrics").text, every=0.01)
+        until(lambda: gone in httpx.get(f"{url}/metrics", timeout=HANGS).text, every=0.01)
         made.encoder.may.set()
         with OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
             client.embeddings.create(model=MODEL, input="sun")

@@ -1,11 +1,10 @@
 """Whom a request may be routed to, by its own wish."""
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import FRENCH, WEATHER, register, served, service
+from served import FRENCH, WEATHER, http_client, register, served, service
 
 from registry.traits import Traits
 from registry.view import Visibility
@@ -143,7 +142,10 @@ def http(tmp_path):
         others = [f"{text} now" for text in WEATHER]
         register(made.registry, "bob/weather", 1, examples=others)
         made.follower.refresh()
-        with served(made) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        with (
+            served(made) as url,
+            http_client(url) as http,
+        ):
             yield http
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import served, service
+from served import http_client, served, service
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -52,7 +52,7 @@ def client(tmp_path_factory) -> Iterator[httpx.Client]:
     with (
         service(tmp_path_factory.mktemp("home")) as made,
         served(made) as url,
-        httpx.Client(base_url=url) as opened,
+        http_client(url) as opened,
     ):
         yield opened
 

@@ -210,10 +210,10 @@ def test_uploads_beyond_those_that_are_read_at_once_are_told_to_come_again(tmp_p
                 lines.append(line)
                 assert entered.acquire(timeout=HANGS)
             files = {"adapter_config": ("a", b"{}")}
-            refused = httpx.post(f"{url}/v1/specialists", files=files)
+            refused = httpx.post(f"{url}/v1/specialists", files=files, timeout=HANGS)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert httpx.get(f"{url}/healthz", timeout=HANGS).status_code == 200
         for line in lines:
             line.close()
 

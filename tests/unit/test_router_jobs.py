@@ -1,10 +1,9 @@
 """`/v1/files` and `/v1/fine_tuning/jobs`, driven by OpenAI's own client."""
 
-import httpx
 import openai
 import pytest
 from openai import omit
-from served import BASE, served, service
+from served import BASE, http_client, served, service
 
 from registry import limits
 from registry.job import Distillation, Status
@@ -76,7 +75,7 @@ def test_files_that_cannot_be_taken_are_refused(client, url, monkeypatch):
     assert refused(create, file=("a", b""), purpose="fine-tune") == (400, "empty_file", "file")
     long = "x" * 300
     assert refused(create, file=(long, ROWS), purpose="fine-tune")[1] == "invalid_filename"
-    with httpx.Client(base_url=url, trust_env=False) as http:
+    with http_client(url) as http:
         missing = http.post("/v1/files", data={"purpose": "fine-tune"}, files={"x": b"x"})
         assert missing.json()["error"]["code"] == "unknown_parameter"
         missing = http.post("/v1/files", files={"purpose": (None, "fine-tune")})

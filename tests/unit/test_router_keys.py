@@ -4,11 +4,10 @@ import json
 import re
 from contextlib import ExitStack
 
-import httpx
 import openai
 import pytest
 import tiny_adapter
-from served import BASE, register, served, service
+from served import BASE, http_client, register, served, service
 
 from registry import archive
 from registry.errors import StorageError
@@ -52,7 +51,7 @@ def client(url):
 
         def connected(key=None):
             headers = {} if key is None else {"authorization": f"Bearer {key}"}
-            made = httpx.Client(base_url=url, headers=headers, trust_env=False)
+            made = http_client(url, headers=headers)
             return stack.enter_context(made)
 
         yield connected
@@ -98,7 +97,7 @@ def test_with_one_everything_needs_one(client, url, key):
 
 def test_where_anybody_could_come_nothing_is_open_without_a_key(made):
     made.keyring = keyring.Keyring(made.registry.keys, made.reading, opens=False)
-    with served(made) as url, httpx.Client(base_url=url, trust_env=False) as nobody:
+    with served(made) as url, http_client(url) as nobody:
         assert code(chat(nobody)) == (401, "invalid_api_key")
 
 

@@ -1,14 +1,17 @@
 """Lineage over HTTP."""
 
-import httpx
 import pytest
 import tiny_adapter
-from served import register, served, service
+from served import http_client, register, served, service
 
 
 @pytest.fixture
 def running(tmp_path):
-    with service(tmp_path) as made, served(made) as url, httpx.Client(base_url=url) as client:
+    with (
+        service(tmp_path) as made,
+        served(made) as url,
+        http_client(url) as client,
+    ):
         origins = {"parents": ["ada/french"], "teachers": [{"name": "big", "license": "mit"}]}
         register(made.registry, "eve/child", seed=4, origins=origins)
         yield client

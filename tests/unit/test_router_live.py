@@ -45,7 +45,9 @@ def test_every_text_gets_the_decision_that_a_request_gets(url):
     with live(url) as socket:
         for number, text in enumerate(["transl", FRENCH[0], WEATHER[0], ""], 1):
             decision = ask(socket, text)
-            asked = httpx.post(f"{url}/v1/route", json={"input": text}, trust_env=False).json()
+            asked = httpx.post(
+                f"{url}/v1/route", json={"input": text}, trust_env=False, timeout=HANGS
+            ).json()
             assert decision.pop("number") == number
             for each in (decision, asked):
                 each.pop("milliseconds")
@@ -133,7 +135,7 @@ def test_what_nobody_foresaw_tells_nothing_and_ends_nothing(made, url, monkeypat
 @pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}])
 def test_a_page_from_elsewhere_is_not_connected(url, headers):
     asked = HANDSHAKE | headers
-    answer = httpx.get(f"{url}/v1/route/live", headers=asked, trust_env=False)
+    answer = httpx.get(f"{url}/v1/route/live", headers=asked, trust_env=False, timeout=HANGS)
     assert answer.status_code == 403
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 
-import httpx
 import pytest
 import tiny_adapter
-from served import register, served, service
+from served import http_client, register, served, service
 from test_router_keys import FILES
 
 from registry.card import SamplingDefaults
@@ -34,7 +33,10 @@ def http(tmp_path):
         asyncio.run(made.start())
         take_away(made, home)
         headers = {"authorization": f"Bearer {key}"}
-        with served(made) as url, httpx.Client(base_url=url, headers=headers) as client:
+        with (
+            served(made) as url,
+            http_client(url, headers=headers) as client,
+        ):
             yield client
         asyncio.run(made.stop())
 

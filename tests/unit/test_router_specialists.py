@@ -9,7 +9,7 @@ import pytest
 import tiny_adapter
 import yaml
 from fastapi import Request
-from served import BASE, served, service
+from served import BASE, http_client, served, service
 
 from registry.errors import StorageError
 from registry.limits import Limits
@@ -30,7 +30,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Service, httpx.Client]]:
     with (
         service(tmp_path, limits=limits) as made,
         served(made) as url,
-        httpx.Client(base_url=url) as client,
+        http_client(url) as client,
     ):
         yield made, client
 

@@ -1,10 +1,9 @@
 """The tree of what there is."""
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import FRENCH, register, served, service
+from served import FRENCH, http_client, register, served, service
 
 from registry.scopes import Scope
 from registry.traits import Traits
@@ -138,7 +137,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def http(made):
-    with served(made) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with served(made) as url, http_client(url) as http:
         yield http
 
 

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import WEATHER, register, served, service
+from served import WEATHER, http_client, register, served, service
 from test_router_filters import ENCODER, GENERAL
 
 from registry.card import SamplingDefaults
@@ -151,7 +150,10 @@ def test_cards_and_engines_are_asked_over_http(tmp_path):
         register(made.registry, "ada/one", examples=WEATHER, price=2.0)
         other = register(made.registry, "ada/two", 1, examples=WEATHER, price=1.5)
         made.follower.refresh()
-        with served(made) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        with (
+            served(made) as url,
+            http_client(url) as http,
+        ):
             body = {"input": WEATHER[0], "routing": {"threshold": 0}}
             cheaper = http.post("/v1/route", json=body).json()
             made.engine.held.add(other.digest)

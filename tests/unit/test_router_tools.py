@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import httpx
 import openai
 import pytest
+from patience import HANGS
 from served import BASE, events, served, service
 
 from router.engine import CallDelta, Delta, Message, Tool, ToolCall, ToolUse, Usage
@@ -222,7 +223,7 @@ def test_what_cannot_be_asked_is_refused_by_name(fields, param):
 
 def test_a_stream_of_calls_is_made_of_openais_chunks(running, engine):
     body = {"model": BASE, "messages": [ASKED], "tools": [WEATHER, DICE], "stream": True}
-    raw = httpx.post(f"{running[1]}/v1/chat/completions", json=body)
+    raw = httpx.post(f"{running[1]}/v1/chat/completions", json=body, timeout=HANGS)
     deltas = [event["choices"][0]["delta"] for event in events(raw.text)[:-1]]
     assert deltas[0] == {"role": "assistant", "content": "So:"}
     begun, more = deltas[1]["tool_calls"]

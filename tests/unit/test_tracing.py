@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from patience import HANGS
 from served import served, service
 
 from deploy.call import Call
@@ -47,7 +48,7 @@ def made(home):
 def ask(made, path=CHAT, **options):
     """The answer of a server that has ended since: all was told of it."""
     with served(made) as url:
-        return httpx.request("POST" if options else "GET", f"{url}{path}", **options)
+        return httpx.request("POST" if options else "GET", f"{url}{path}", **options, timeout=HANGS)
 
 
 def parent(span):
