@@ -33,8 +33,25 @@ CASES: dict[str, tuple[SamplingParams, float | None]] = {
     "temperature 1, top_p 0.9": (SamplingParams(8, top_p=0.9), 15.0),
     "temperature 0.7, top_p 0.9": (SamplingParams(8, temperature=0.7, top_p=0.9), 15.0),
     "temperature 1, top_p 0.99": (SamplingParams(8, top_p=0.99), None),
+    "temperature 2, top_p 0.999": (SamplingParams(8, temperature=2.0, top_p=0.999), None),
+    "temperature 0.7, top_k 50": (SamplingParams(8, temperature=0.7, top_k=50), None),
+    "temperature 1, top_k 40,000": (SamplingParams(8, top_k=40_000), None),
     "greedy, 20 logprobs": (SamplingParams(8, temperature=0.0, logprobs=20), None),
+    "greedy, repetition_penalty": (
+        SamplingParams(8, temperature=0.0, repetition_penalty=1.1),
+        None,
+    ),
+    "greedy, frequency_penalty": (
+        SamplingParams(8, temperature=0.0, frequency_penalty=0.5),
+        None,
+    ),
+    "greedy, 1,024 biases": (
+        SamplingParams(8, temperature=0.0, logit_bias=tuple((at, 1.0) for at in range(1024))),
+        None,
+    ),
 }
+ANSWER, WORDS = 1000, 600
+"""Tokens that each row has already, and of how many different ones, for penalties."""
 
 
 def main() -> None:
@@ -73,15 +90,17 @@ def story_logits(folder: Path) -> torch.Tensor:
 
 
 def _milliseconds(logits: torch.Tensor, rows: list[Row]) -> float:
-    began = time.perf_counter()
     with torch.inference_mode():
+        sample(logits, rows)
+        began = time.perf_counter()
         sample(logits, rows)
     return 1000 * (time.perf_counter() - began)
 
 
 def _row(number: int, params: SamplingParams, tokenizer: Tokenizer) -> Row:
     text, random = tokenizer.stream(()), Random(number)
-    return Row(str(number), None, [1], 1, params, text, lambda _: None, random)
+    answer = [random.randrange(WORDS) for _ in range(ANSWER)]
+    return Row(str(number), None, [1, *answer], 1, params, text, lambda _: None, random)
 
 
 def _figure(name: str, median: float) -> Figure:

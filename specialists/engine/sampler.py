@@ -15,7 +15,12 @@ from specialists.engine.shaping import shaped
 BLOCK = 64
 """Tokens that are summed, or compared, before anything finer is looked at."""
 NUCLEUS_STEPS = (64, 1024)
-"""Likeliest tokens in which a nucleus is looked for before a row is sorted whole."""
+"""Likeliest tokens in which a nucleus is looked for before all of a row is looked at."""
+FEW = 256
+"""Likeliest tokens up to which all of them are looked for to find the last."""
+COARSE_BITS, CLASSES = 18, 1 << 13
+"""Of a weight's 32 bits those that its class leaves out: of positive floats larger ones have larger
+bits, so that all of a class are larger than all of the next, and differ by a thirty-second."""
 
 
 def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
@@ -43,16 +48,20 @@ def _likeliest(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
-    """Draw from the softmax by inverting its cumulative distribution, block by block."""
-    weights = F.pad(_weights(logits, rows), (0, -logits.shape[1] % BLOCK))
+    """Draw from the softmax."""
+    return _inverted(_weights(logits, rows), _points(rows, logits.device)).squeeze(1)
+
+
+def _inverted(weights: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Where the sum of weights [rows, tokens] passes points of it, block by block: [rows, 1]."""
+    weights = F.pad(weights, (0, -weights.shape[1] % BLOCK))
     weights = weights.view(len(weights), -1, BLOCK)
     sums = weights.sum(dim=-1, dtype=torch.float32).double().cumsum(dim=-1)
-    point = _points(rows, logits.device) * sums[:, -1:]
+    point = points * sums[:, -1:]
     block = torch.searchsorted(sums, point, right=True).clamp_max(sums.shape[1] - 1)
     below = F.pad(sums, (1, 0)).gather(1, block)
     inside = weights.gather(1, block[..., None].expand(-1, -1, BLOCK)).squeeze(1)
-    at = _invert(inside, point - below)
-    return (block * BLOCK + at).squeeze(1)
+    return block * BLOCK + _invert(inside, point - below)
 
 
 def _draw_nucleus(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
@@ -71,13 +80,27 @@ def _draw_nucleus(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         chosen[settled] = _pick(top[found], tokens[found], mass[found], points[settled])
         left = left[~found]
     for at in left.tolist():
-        # What is smaller adds up to less than may be left out.
-        least = total[at] * (1 - wanted[at]) / logits.shape[1]
-        tokens = (weights[at] >= least).nonzero().T
-        top, order = weights[at][tokens].sort(descending=True)
-        mass = (total * wanted)[at, None]
-        chosen[at] = _pick(top, tokens.gather(1, order), mass, points[at, None])[0]
+        kept = _wide_nucleus(weights[at], (total * wanted)[at])
+        chosen[at] = _inverted(kept[None], points[at, None])
     return chosen.squeeze(1)
+
+
+def _wide_nucleus(weights: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """Weights, [vocabulary], without those that are left out once larger ones reach a mass.
+
+    Only those are sorted that are about as large as the last one kept.
+    """
+    classes = weights.view(torch.int32) >> COARSE_BITS
+    masses = classes.bincount(weights.double(), minlength=CLASSES).flip(0).cumsum(0)
+    last = torch.searchsorted(masses, mass.double()).clamp_max(CLASSES - 1)
+    before = masses[last] - masses.diff(prepend=masses.new_zeros(1))[last]
+    edge = (classes == CLASSES - 1 - last).nonzero().squeeze(1)
+    top, order = weights[edge].double().sort(descending=True, stable=True)
+    # The token that crosses the mass is the last one kept.
+    outside = edge[order[before + top.cumsum(0) - top >= mass]]
+    kept = weights.masked_fill(classes < CLASSES - 1 - last, 0)
+    kept[outside] = 0
+    return kept
 
 
 def _pick(
@@ -98,19 +121,27 @@ def _weights(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     scaled = logits - logits.amax(dim=-1, keepdim=True)
     # Below this the division overflows; the result is greedy long before.
     weights = scaled.div_(temperature.clamp_min(1e-5)).exp_()
-    for at, row in enumerate(rows):
-        if row.params.truncates:
-            _truncate(weights[at : at + 1], row.params)
+    if any(row.params.truncates for row in rows):
+        least = _least(weights, [row.params for row in rows])
+        weights.masked_fill_(weights < least, 0)
     return weights
 
 
-def _truncate(weights: torch.Tensor, params: SamplingParams) -> None:
-    """Take out what is less likely than the k-th, or than a share of the likeliest, whose is 1."""
-    least = params.min_p
-    if 0 < params.top_k < weights.shape[1]:
-        values, _ = _largest(weights, params.top_k)
-        least = max(least, float(values[0, -1]))
-    weights.masked_fill_(weights < least, 0)
+def _least(weights: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:
+    """The k-th weight of each row, or a share of the likeliest's, which is 1: [rows, 1]."""
+    least = torch.tensor([[each.min_p] for each in params], device=weights.device)
+    size = weights.shape[1]
+    places = [at for at, each in enumerate(params) if 0 < each.top_k < size]
+    few = [at for at in places if params[at].top_k <= FEW]
+    if few:
+        values, _ = _largest(_of(weights, few), max(params[at].top_k for at in few))
+        last = [[params[at].top_k - 1] for at in few]
+        kth = values.gather(1, torch.tensor(last, device=weights.device))
+        least[few] = torch.maximum(least[few], kth)
+    for at in set(places) - set(few):
+        kth = weights[at].kthvalue(size + 1 - params[at].top_k).values
+        least[at] = torch.maximum(least[at], kth)
+    return least
 
 
 def _points(rows: Sequence[Row], device: torch.device) -> torch.Tensor:

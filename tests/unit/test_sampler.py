@@ -5,9 +5,11 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from specialists.engine.core import Row, SamplingParams
-from specialists.engine.sampler import sample
+from specialists.engine.sampler import _least, _wide_nucleus, sample
 
 
 def row(seed=0, **params):
@@ -153,3 +155,32 @@ def test_a_nucleus_of_any_width_is_the_smallest_set_that_reaches_top_p(top_p):
         # Sums in single precision may put the border one token further.
         slack = own >= own[kept].min() - 1e-2
         assert bool((kept | slack)[drawn].all())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 1e-38, 1e-30, 0.1, 0.11, 0.25, 0.5, 1.0]), min_size=1).map(
+        lambda few: [1.0, *few] * 5
+    )
+    | st.lists(st.floats(0, 1, width=32), max_size=60).map(lambda some: [1.0, *some]),
+    st.floats(0.01, 1, exclude_max=True),
+)
+def test_a_wide_nucleus_is_the_fewest_tokens_that_reach_the_mass(values, share):
+    weights = torch.tensor(values)
+    mass = weights.sum() * share
+    kept = _wide_nucleus(weights, mass)
+    order = weights.double().argsort(descending=True, stable=True)
+    before = weights.double()[order].cumsum(0) - weights.double()[order]
+    wanted = order[(before < mass.double()) | (torch.arange(len(order)) == 0)]
+    assert sorted(kept[kept > 0].tolist()) == sorted(weights[wanted][weights[wanted] > 0].tolist())
+    assert torch.equal(kept[kept > 0], weights[kept > 0])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 200, 256, 257, 2999])
+def test_as_many_tokens_are_kept_as_are_asked_for(top_k):
+    logits = torch.randn(3, 3000, generator=torch.Generator().manual_seed(1))
+    others = SamplingParams(1, top_k=7), SamplingParams(1, min_p=0.5)
+    params = [SamplingParams(1, top_k=top_k), *others]
+    weights = logits.sub(logits.amax(1, keepdim=True)).exp()
+    kept = (weights >= _least(weights, params)).sum(1).tolist()
+    assert kept == [top_k, 7, int((weights[2] >= 0.5).sum())]
