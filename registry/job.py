@@ -155,7 +155,7 @@ class Job:
         validation: the blob of the rows that it is judged by, if they were given.
         status: how far it is.
         created: when it was asked for.
-        began: when it was first trained.
+        began: when somebody last began to train it, or to go on.
         ended: when it was done, whatever the end.
         expected: when it may be done.
         checkpoint: the blob from which it goes on.

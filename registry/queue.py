@@ -43,6 +43,14 @@ class Queue:
             found = connection.scalar(select(jobs.c.seq).where(self._free()).limit(1))
             return found is not None and self._count_held(connection) < most
 
+    def is_others_turn(self, job: Job, most: int = 1) -> bool:
+        """Whether another owner's job would be taken before one that is held, were it let go of."""
+        with self._database.read() as connection:
+            if self._count_held(connection) < most:
+                return False
+            waiting = self._waiting(connection, job)
+            return bool(self._fairest(connection, waiting, job).owner != job.owner)
+
     def counts(self) -> dict[Status, int]:
         """Jobs by how far they are, whoever asked for them."""
         statement = select(jobs.c.status, func.count()).where(jobs.c.base == self._base)
@@ -63,7 +71,7 @@ class Queue:
                     continue
                 again = row.attempts > 0 or row.checkpoint is not None
                 values = {"holder": holder, "until": _later(), "attempts": row.attempts + 1}
-                move(connection, row.seq, Status.VALIDATING, **values, began=row.began or now())
+                move(connection, row.seq, Status.VALIDATING, **values, began=now())
                 said = "The training goes on." if again else "Validating training file."
                 tell(connection, row.seq, "info", said)
                 return to_job(connection.execute(_numbered(row.seq)).one())
@@ -192,19 +200,33 @@ class Queue:
             return mine
         if self._count_held(connection) >= most:
             return None
-        columns = jobs.c.seq, jobs.c.owner, jobs.c.attempts
-        waiting = connection.execute(select(*columns).where(self._free())).all()
+        waiting = self._waiting(connection)
         if not waiting:
             return None
-        holding = Counter(connection.scalars(select(jobs.c.owner).where(self._held_by_somebody())))
+        chosen = self._fairest(connection, waiting)
+        return connection.execute(_numbered(chosen.seq)).one()
+
+    def _waiting(self, connection: Connection, released: Job | None = None) -> Sequence[Any]:
+        """Jobs that nobody holds, or would not once one is let go of."""
+        free = self._free() if released is None else or_(self._free(), jobs.c.seq == released.seq)
+        return connection.execute(select(jobs.c.seq, jobs.c.owner).where(free)).all()
+
+    def _fairest(
+        self, connection: Connection, waiting: Sequence[Any], released: Job | None = None
+    ) -> Any:
+        """Of some jobs the oldest one of the owner who holds least, or got one longest ago."""
+        held = select(jobs.c.owner).where(self._held_by_somebody())
+        holding = Counter(connection.scalars(held))
+        if released is not None:
+            holding[released.owner] -= 1
         latest = select(jobs.c.owner, func.max(jobs.c.began)).group_by(jobs.c.owner)
         served = {row[0]: row[1] for row in connection.execute(latest)}
-        never = datetime.min
-        chosen = min(
+        return min(
             waiting,
-            key=lambda row: (holding[row.owner], served.get(row.owner) or never, row.seq),
-        )
-        return connection.execute(_numbered(chosen.seq)).one()
+            key=lambda row: (
+                holding[row.owner], served.get(row.owner) or datetime.min, row.seq,
+            ),
+        )  # fmt: skip
 
 
 def _numbered(seq: int) -> Any:

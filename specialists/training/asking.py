@@ -54,7 +54,7 @@ class Asking:
 
         def report(doing: str, done: int, of: int) -> None:
             nonlocal told
-            if self.pulse.lost.is_set():
+            if self.pulse.ends():
                 raise TrainingStopped(f"{doing} was stopped after {done} of {of}")
             if done == of or time.monotonic() - told > SECONDS_BETWEEN:
                 told = time.monotonic()

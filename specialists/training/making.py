@@ -132,7 +132,7 @@ class Making:
             parent=self._parent(task, scratch),
             instruction=task.instruction,
             keeper=Kept(self._registry, self._job, self._holder),
-            stop=self._pulse.lost.is_set,
+            stop=self._pulse.ends,
             pause=Courtesy(),
         )
         if trained.left_out:

@@ -1,8 +1,9 @@
 """A trainer's pulse: once a second the registry hears of its job, from a thread of its own."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock, Thread
 from typing import Any
@@ -14,6 +15,8 @@ from registry.queue import Queue
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+TURN_SECONDS = 900.0
+"""For so long a job is trained before one of another owner's that waits has its turn."""
 
 News = tuple[Level, Kind, str, Mapping[str, Any]]
 
@@ -21,10 +24,20 @@ News = tuple[Level, Kind, str, Mapping[str, Any]]
 class Pulse:
     """What is told of a job, and whether it is still ours."""
 
-    def __init__(self, queue: Queue, job: Job, holder: str) -> None:
+    def __init__(self, queue: Queue, job: Job, holder: str, most: int = 1) -> None:
+        """Tell of a job.
+
+        Args:
+            queue: that is told.
+            job: whose pulse it is.
+            holder: the trainer's name.
+            most: jobs that may be under way at once.
+        """
         self._queue = queue
         self._job = job
         self._holder = holder
+        self._most = most
+        self._began = time.monotonic()
         self._lock = Lock()
         self._news: list[News] = []
         self._expected: datetime | None = None
@@ -32,6 +45,12 @@ class Pulse:
         self._ended = Event()
         self.lost = Event()
         """Set when the job is not ours any more."""
+        self.waited_for = Event()
+        """Set when it had its turn, and others wait."""
+
+    def ends(self) -> bool:
+        """Whether the job is to be let go of, at a checkpoint."""
+        return self.lost.is_set() or self.waited_for.is_set()
 
     def tell(self, message: str, level: Level = "info") -> None:
         """Add a message to the job's events."""
@@ -64,6 +83,16 @@ class Pulse:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             self._hear()
+            self._look()
+
+    def _look(self) -> None:
+        """Whether somebody else has waited for long enough."""
+        if self.waited_for.is_set() or time.monotonic() - self._began < TURN_SECONDS:
+            return
+        with suppress(StorageError):
+            if self._queue.is_others_turn(self._job, self._most):
+                self.tell("Others wait: the training goes on when they have had their turn.")
+                self.waited_for.set()
 
     def _hear(self) -> None:
         if self.lost.is_set():

@@ -71,7 +71,7 @@ class Trainer:
         if job is None:
             return False
         queue = self._registry.queue
-        pulse = Pulse(queue, job, self._holder)
+        pulse = Pulse(queue, job, self._holder, self._most)
         try:
             with pulse.beating(), tempfile.TemporaryDirectory() as scratch:
                 seen = self._registry.seen_by(job.owner, job.actor, job.quota)

@@ -347,3 +347,22 @@ def test_askers_and_trainers_in_any_order():
 def test_a_task_that_an_earlier_release_noted_is_read():
     noted = '{"model": "auto", "training_file": "file-1", "description": "Greets."}'
     assert Task.model_validate_json(noted).card == {"description": "Greets."}
+
+
+def test_it_is_others_turn_where_one_of_theirs_would_be_taken_now(registry):
+    ada, bob = registry.seen_by("ada"), registry.seen_by("bob")
+    ask(ada, "ada/coach")
+    held = registry.queue.take("me")
+    ask(ada, "ada/coach")
+    assert not registry.queue.is_others_turn(held)
+    ask(bob, "bob/coach")
+    assert registry.queue.is_others_turn(held)
+    # Where there is room for another trainer nobody has to make any.
+    assert not registry.queue.is_others_turn(held, most=2)
+    registry.queue.release(held, "me")
+    bobs = registry.queue.take("me")
+    assert bobs.owner == "bob"
+    ask(bob, "bob/coach")
+    assert registry.queue.is_others_turn(bobs)
+    registry.queue.release(bobs, "me")
+    assert registry.queue.take("me").id == held.id

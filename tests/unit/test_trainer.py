@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import homes
 import pytest
@@ -335,6 +336,25 @@ def test_a_job_that_was_paused_goes_on_where_it_was(registry, made, monkeypatch,
         registry.files(registry.get(name).digest).weights for name in ("ada/fox", "ada/twin")
     ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_long_job_lets_others_have_their_turn(registry, made, monkeypatch):
+    long, bob = ask(registry, lines(40)), registry.seen_by("bob")
+    short = []
+    with monkeypatch.context() as patched:
+        patched.setattr(pulse, "TURN_SECONDS", 0.0)
+        bobs = partial(ask, bob, lines(9), name="bob/fox")
+        Interrupting(patched, registry, long, 3, lambda: short.append(bobs()))
+        assert made.work()
+    [short] = short
+    assert registry.jobs.get(long.id).status == bob.jobs.get(short.id).status == Status.QUEUED
+    assert any(message.startswith("Others wait") for message in told(registry, long))
+    assert made.work()
+    assert bob.jobs.get(short.id).status == Status.SUCCEEDED
+    assert made.work()
+    assert registry.jobs.get(long.id).status == Status.SUCCEEDED
+    steps = [event.data["step"] for event in events(registry, long) if event.kind == "metrics"]
+    assert steps == list(range(1, 11))
 
 
 def test_a_job_that_was_cancelled_leaves_nothing(registry, made, monkeypatch):
