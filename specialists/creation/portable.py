@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import time
 
 from pypdf import PdfReader
 
@@ -13,11 +14,19 @@ from specialists.creation.material import Material, together
 logging.getLogger("pypdf").setLevel(logging.ERROR)
 
 
+READ_SECONDS = 300.0
+"""Of a processor's time, that a document may take: a small one may name a page a million times."""
+
+
 def read_pdf(content: bytes, source: str, voice: str) -> Material:
     """The text of the pages, if they have any and are not locked."""
+    texts: list[str] = []
+    ends = time.thread_time() + READ_SECONDS
     try:
-        reader = PdfReader(io.BytesIO(content))
-        texts = [page.extract_text() for page in reader.pages]
+        for page in PdfReader(io.BytesIO(content)).pages:
+            if time.thread_time() > ends:
+                raise ValueError(f"{READ_SECONDS:g} s do for {len(texts)} pages; send it in parts")
+            texts.append(page.extract_text())
     # What a damaged document raises, its reader does not promise.
     except Exception as error:
         raise ValueError(f"cannot be read as PDF: {error}") from error

@@ -32,6 +32,7 @@ from specialists.creation.material import MOST_WORDS, Exchange, Material, Passag
 from specialists.creation.persona import PERSONA, completed
 from specialists.creation.readers import READERS, read_material
 from specialists.errors import TrainingDataError
+from specialists.training import gathering
 from specialists.training import teacher as teachers
 from specialists.training.data import rows_of
 from specialists.training.teacher import Address, Notebook, Teacher
@@ -218,6 +219,12 @@ def test_pdf_is_read_page_by_page(found):
         ),
         ("", "Two percent of the weight of the flour, no less.", "book.pdf, page 2"),
     ]
+
+
+def test_a_pdf_of_pages_without_end_is_given_up(found, monkeypatch):
+    monkeypatch.setattr(portable, "READ_SECONDS", 0.0)
+    [unused] = found("book.pdf", pdf(["A line."], ["Another."])).unused
+    assert "send it in parts" in unused
 
 
 POST = "My new book on crackers and flatbreads is out in May."
@@ -763,6 +770,18 @@ def test_the_server_makes_a_specialist_of_files(by_server):
     assert answers["How much salt?"] == "Two percent of the weight of the flour."
     told = [event.message for event in registry.jobs.events(job.id, 100)[0]]
     assert "tool.exe: files of that kind are not read" in told
+
+
+def test_a_job_is_cancelled_while_files_are_read(by_server, monkeypatch):
+    registry, asked = by_server
+
+    def cancelled(_paths, _voice, report):
+        registry.jobs.cancel(registry.jobs.list(1)[0][0].id)
+        while True:
+            report("Reading", 1, 2)
+
+    monkeypatch.setattr(gathering, "read_material", cancelled)
+    assert asked(BREAD_AND_MORE).status == Status.CANCELLED
 
 
 def test_the_server_has_a_teacher_ask_about_files(by_server, reader):
