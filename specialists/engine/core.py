@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
+from typing import TYPE_CHECKING
 
 from specialists.engine.grammar import Grammar
-from specialists.engine.shape import Shape
 from specialists.engine.text_stream import TextStream
 from specialists.errors import EngineError
+
+if TYPE_CHECKING:
+    # It needs torch, and routers do without.
+    from specialists.engine.shape import Shape
 
 
 class FinishReason(StrEnum):
@@ -50,18 +54,11 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
 
-    def shape(self, prompt_length: int) -> Shape | None:
-        """What changes the logits of a row whose prompt is so long; None if nothing does."""
+    @property
+    def shapes(self) -> bool:
+        """Whether logits are changed before a token is drawn."""
         penalties = self.frequency_penalty or self.presence_penalty
-        if not penalties and self.repetition_penalty == 1 and not self.logit_bias:
-            return None
-        return Shape(
-            prompt_length,
-            repetition=self.repetition_penalty,
-            frequency=self.frequency_penalty,
-            presence=self.presence_penalty,
-            biases=self.logit_bias,
-        )
+        return bool(penalties or self.repetition_penalty != 1 or self.logit_bias)
 
     @property
     def truncates(self) -> bool:
@@ -121,7 +118,7 @@ class Row:
         tenant: whose request it is; nobody else shares what was computed for it.
         keys: of its complete pages, as far as they were needed.
         cached: tokens of the prompt that did not have to be computed.
-        shape: what changes its logits before its grammar does; None if nothing.
+        shape: what changes its logits before its grammar does, from its first step on.
         emit: called from the engine's thread with every emission.
     """
 
@@ -141,11 +138,7 @@ class Row:
     tenant: str | None = None
     keys: list[bytes] = field(default_factory=list)
     cached: int = 0
-    shape: Shape | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin to count tokens, where these are to be counted."""
-        self.shape = self.params.shape(self.prompt_length)
+    shape: "Shape | None" = None
 
     @property
     def generated(self) -> int:

@@ -8,8 +8,6 @@ REPLACED = "\ufffd"
 """What stands for bytes that are no character, or none yet."""
 CHARACTER_BYTES = 4
 """UTF-8 takes no more for one."""
-CONTEXT = 8
-"""Tokens before new ones that decide how these are written, such as whether a space begins them."""
 
 
 class Detokenizer(Protocol):
@@ -42,7 +40,8 @@ class BytesDetokenizer:
 class PiecesDetokenizer:
     """Of tokens that are pieces of text, some of them single bytes, as SentencePiece has them.
 
-    New ones are decoded behind the last few before them (as text-generation-inference does it).
+    New ones are decoded behind those of the text before them, which says how they are written, such
+    as whether a space begins them.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], unshown: Collection[int]) -> None:
@@ -61,7 +60,7 @@ class PiecesDetokenizer:
         # A character that is not complete after so many bytes never will be.
         if text.endswith(REPLACED) and len(self._new) < CHARACTER_BYTES:
             return ""
-        self._before, self._new = [*self._before, *self._new][-CONTEXT:], []
+        self._before, self._new = self._new, []
         return text
 
     def rest(self) -> str:

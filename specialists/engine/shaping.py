@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from specialists.engine.core import Row
+from specialists.engine.shape import Shape
 
 
 def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
@@ -13,16 +14,29 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     Rows that ask for nothing keep theirs. The argument keeps its own where a row wants to be told
     of them.
     """
-    asked = [at for at, row in enumerate(rows) if row.shape or row.grammar]
+    asked = [at for at, row in enumerate(rows) if row.params.shapes or row.grammar]
     if not asked:
         return logits
     if logits.is_inference() or any(row.params.logprobs is not None for row in rows):
         logits = logits.clone()
     for at in asked:
-        if (shape := rows[at].shape) is not None:
-            shape.apply(logits[at], rows[at].tokens)
+        if rows[at].params.shapes:
+            _shape(rows[at]).apply(logits[at], rows[at].tokens)
         _hold_to_grammar(logits[at], rows[at])
     return logits
+
+
+def _shape(row: Row) -> Shape:
+    """What a row's parameters do, which counts its tokens from the first time on."""
+    params = row.params
+    row.shape = row.shape or Shape(
+        row.prompt_length,
+        repetition=params.repetition_penalty,
+        frequency=params.frequency_penalty,
+        presence=params.presence_penalty,
+        biases=params.logit_bias,
+    )
+    return row.shape
 
 
 def _hold_to_grammar(logits: torch.Tensor, row: Row) -> None:

@@ -6,6 +6,8 @@ import gguf
 import pytest
 import torch
 from engines import engine, make_adapter, run, sequence
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import PeftModel
 from tiny import tiny_base
 from transformers import AutoModelForCausalLM
@@ -108,6 +110,29 @@ def test_pieces_stream_what_the_tokenizer_decodes(tmp_path, text):
     stream = tokenizer.stream(())
     shown = "".join(stream.push(token) for token in tokens) + stream.flush()
     assert shown == tokenizer.decode(tokens)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text('aé🎈 "}', max_size=20), st.data())
+def test_pieces_stream_text_however_it_is_cut_into_bytes(pieces, text, data):
+    """Each character as its own token or as bytes, such as nobody's tokenizer would write it."""
+    tokenizer, vocabulary = pieces
+    tokens = []
+    for character in text:
+        whole = vocabulary.get(character.replace(" ", "▁"))
+        split = [vocabulary[f"<0x{byte:02X}>"] for byte in character.encode()]
+        tokens += split if whole is None or data.draw(st.booleans()) else [whole]
+    stream = tokenizer.stream(())
+    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    assert shown == tokenizer.decode(tokens)
+    assert "\ufffd" not in shown
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pieces")
+    tokenizer = Tokenizer.from_folder(tiny_base(folder, pieces=True).folder)
+    return tokenizer, json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
 
 
 def test_pieces_on_their_own_are_text_and_bytes(tmp_path):
