@@ -221,12 +221,11 @@ class Queue:
             holding[released.owner] -= 1
         latest = select(jobs.c.owner, func.max(jobs.c.began)).group_by(jobs.c.owner)
         served = {row[0]: row[1] for row in connection.execute(latest)}
-        return min(
-            waiting,
-            key=lambda row: (
-                holding[row.owner], served.get(row.owner) or datetime.min, row.seq,
-            ),
-        )  # fmt: skip
+
+        def share(row: Row[Any]) -> tuple[int, datetime, int]:
+            return holding[row.owner], served.get(row.owner) or datetime.min, row.seq
+
+        return min(waiting, key=share)
 
 
 def _numbered(seq: int) -> Any:

@@ -111,6 +111,7 @@ class Service:
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
         self.spelling = Pool("spelling", SPELLING_THREADS)
+        self._pools = [each for each in vars(self).values() if isinstance(each, Pool)]
         self.uploads = Gate(UPLOADS)
         self.typing = Gate(TYPING)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
@@ -157,10 +158,7 @@ class Service:
             self._telling.cancel()
         await self.tell_outcomes()
         await self.writing.run(self.follower.stop)
-        for pool in (
-            self.routing, self.reading, self.writing, self.embedding, self.maintenance,
-            self.spelling,
-        ):  # fmt: skip
+        for pool in self._pools:
             pool.close()
 
     async def answer_ids(self) -> AnswerIds:
