@@ -18,6 +18,7 @@ from deploy.remote_engine import RemoteEngine
 from deploy.replica import replica_name, settled
 from deploy.settings import Settings
 from deploy.telemetry import observe
+from registry.leftovers import forget_leftovers
 from registry.private import private_folder
 from registry.registry import Registry
 from router.api.access import ANY, AccessRules
@@ -37,7 +38,9 @@ class RouterReplica:
         settings = settings.with_secrets
         observe(settings, replica_name())
         # Uploads lie here while they are read: not in a shared folder, nor in one in memory.
-        tempfile.tempdir = str(private_folder(settings.home / "incoming"))
+        incoming = private_folder(settings.home / "incoming")
+        forget_leftovers(incoming, "*")
+        tempfile.tempdir = str(incoming)
         base = locate_base(settings.base, settings.home)
         self._registry = open_registry(settings, base)
         self._service = _service(settings, self._registry, base, engine)

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from registry.leftovers import DRAFT, forget_leftovers
 from specialists.errors import BaseUnavailable
 from specialists.generation_config import write_generation_defaults
 
@@ -86,7 +87,8 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
 
 def _prepare_embedded(target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
+    forget_leftovers(target.parent, f"{DRAFT}*")
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=target.parent))
     try:
         _unpack(_embedded_gguf(progress), draft, progress)
         _publish(draft, target)

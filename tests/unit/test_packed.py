@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_base
 
+from registry.leftovers import DRAFT
 from specialists.engine.native import network, packed
 from specialists.engine.native.compile import kernels
 from specialists.engine.native.network import NativeNetwork
@@ -89,6 +90,15 @@ def test_what_nobody_used_for_long_is_removed(folder):
         os.utime(file, (time.time() - age,) * 2)
     opened(folder)
     assert (old.exists(), used.exists()) == (False, True)
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(folder):
+    left = folder / f"{DRAFT}x"
+    left.write_bytes(b"half of it")
+    os.utime(left, (0, 0))
+    opened(folder)
+    assert not left.exists()
+    assert packed_file(folder, 8).exists()
 
 
 @given(st.lists(st.integers(0, 200), max_size=5), st.integers(0, 10**6))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from registry.leftovers import DRAFT, forget_leftovers
 from specialists.base import GGUF
 from specialists.engine.llama import rotary
 from specialists.engine.lora import GROUPS
@@ -84,7 +85,8 @@ class Packed:
     def write(self, file: Path) -> None:
         """Keep it in a file, all of it or nothing."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=file.parent)
+        forget_leftovers(file.parent, f"{DRAFT}*")
+        handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=file.parent)
         try:
             with os.fdopen(handle, "wb") as opened:
                 for piece in self._pieces():
