@@ -32,7 +32,9 @@ def test_the_adapter_is_there_before_enter_is_pressed(cluster: Cluster):
     with cluster.http() as http:
         assert upload(http, "isle/lighthouse", examples=LIGHTHOUSE).status_code == 201
         before = resident(http)
-        with connect(address, proxy=None, subprotocols=["myriad"]) as socket:
+        with connect(
+            address, proxy=None, subprotocols=["myriad"], open_timeout=HANGS, close_timeout=HANGS
+        ) as socket:
             for text in ("When", "When can we climb the", "When can we climb the lighthouse"):
                 socket.send(json.dumps({"input": text}))
                 decision = json.loads(socket.recv(timeout=HANGS))

@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from patience import HANGS
 from ray.serve._private.common import (
     DeploymentHandleSource,
     DeploymentID,
@@ -51,7 +52,7 @@ def routed(replicas, *adapters, retries=()):
         router.initialize_state()
         router.update_replicas(replicas)
         calls = [request(adapter) for adapter in adapters]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS):
             chosen = await asyncio.gather(*map(router._choose_replica_for_request, calls))
         for call, replica in zip(calls, chosen, strict=True):
             router.on_request_routed(call, replica.replica_id, None)

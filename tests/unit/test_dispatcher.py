@@ -2,6 +2,8 @@
 
 import asyncio
 
+from patience import HANGS
+
 from deploy import dispatcher
 from deploy.dispatcher import Dispatcher
 from registry.errors import StorageError
@@ -43,7 +45,7 @@ def started(queue, most, monkeypatch, fails=()):
         await queue.seen.wait()
         made.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
     return holders
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import HANGS
 from tiny import tiny_base
 
 from deploy.call import Call
@@ -152,7 +153,7 @@ def visit(folder, replica, count):
         await entrance.close()
         return found
 
-    return asyncio.run(asyncio.wait_for(ask(), 60))
+    return asyncio.run(asyncio.wait_for(ask(), HANGS))
 
 
 CALL = Call(Generation("id", None, "hello"))

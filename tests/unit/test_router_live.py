@@ -33,7 +33,8 @@ def url(made):
 
 
 def live(url, **options):
-    return connect(f"{url.replace('http', 'ws')}/v1/route/live", proxy=None, **options)
+    address = f"{url.replace('http', 'ws')}/v1/route/live"
+    return connect(address, proxy=None, open_timeout=HANGS, close_timeout=HANGS, **options)
 
 
 def ask(socket, text, **fields):
