@@ -1,10 +1,9 @@
 """What the engine emits for a request, as the router takes it."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from router.engine import CallDelta, Delta
+from router.engine import CallDelta, Delta, joined
 from router.logprobs import TokenLogprob, packed
 from specialists.engine.calls import CallFormat, CallReader
 from specialists.engine.core import Choice, Emission
@@ -21,10 +20,7 @@ class Deltas:
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
         """One delta per row, in place of the emissions that arrived together."""
-        of_rows: defaultdict[int, list[Delta]] = defaultdict(list)
-        for row, emission in emissions:
-            of_rows[row].append(self._delta(row, emission))
-        merged = [Delta.joined(deltas) for deltas in of_rows.values()]
+        merged = joined(self._delta(row, emission) for row, emission in emissions)
         if not self._readers:
             return merged
         return [_read(delta, self._readers[delta.index]) for delta in merged]

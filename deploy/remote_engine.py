@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext, suppress
 from typing import Any
@@ -15,7 +14,7 @@ from deploy.call import Call
 from deploy.errors import EngineLost
 from deploy.hop import Hop
 from router import tracing
-from router.engine import Delta, Generation, Usage
+from router.engine import Delta, Generation, Usage, joined
 from router.errors import DeadlinePassed, Overloaded, Unavailable
 from specialists.engine.places import Places
 
@@ -160,14 +159,14 @@ def _sooner_if_nobody_has(call: Call, limit: asyncio.Timeout) -> Iterator[None]:
 
 async def _at_once(items: AsyncIterator[Delta | Usage]) -> AsyncIterator[Delta | Usage]:
     """The same answer, none of it before the last is there: a delta for each continuation."""
-    deltas: defaultdict[int, list[Delta]] = defaultdict(list)
+    deltas: list[Delta] = []
     usages: list[Usage] = []
     async for item in items:
         if isinstance(item, Usage):
             usages.append(item)
         else:
-            deltas[item.index].append(item)
-    for each in deltas.values():
-        yield Delta.joined(each)
+            deltas.append(item)
+    for delta in joined(deltas):
+        yield delta
     for usage in usages:
         yield usage

@@ -1,6 +1,6 @@
 """What the router asks of an engine: generate from one prompt, with one adapter or none."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
 from itertools import chain
@@ -115,17 +115,23 @@ class Delta:
     finish_reason: FinishReason | None = None
     calls: tuple[CallDelta, ...] = ()
 
-    @classmethod
-    def joined(cls, deltas: Sequence["Delta"]) -> "Delta":
-        """What some of one continuation say together, in their order."""
-        return cls(
-            index=deltas[0].index,
-            text="".join(each.text for each in deltas),
-            tokens=sum(each.tokens for each in deltas),
-            logprobs=tuple(chain.from_iterable(each.logprobs for each in deltas)),
-            finish_reason=deltas[-1].finish_reason,
-            calls=tuple(chain.from_iterable(each.calls for each in deltas)),
+
+def joined(deltas: Iterable[Delta]) -> list[Delta]:
+    """One delta for each continuation, which says what these say of it, in their order."""
+    of_each: dict[int, list[Delta]] = {}
+    for delta in deltas:
+        of_each.setdefault(delta.index, []).append(delta)
+    return [
+        Delta(
+            index=index,
+            text="".join(each.text for each in some),
+            tokens=sum(each.tokens for each in some),
+            logprobs=tuple(chain.from_iterable(each.logprobs for each in some)),
+            finish_reason=some[-1].finish_reason,
+            calls=tuple(chain.from_iterable(each.calls for each in some)),
         )
+        for index, some in of_each.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

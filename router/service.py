@@ -111,7 +111,6 @@ class Service:
         self.embedding = Pool("embedding", EMBEDDING_THREADS)
         self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
         self.spelling = Pool("spelling", SPELLING_THREADS)
-        self._pools = [each for each in vars(self).values() if isinstance(each, Pool)]
         self.uploads = Gate(UPLOADS)
         self.typing = Gate(TYPING)
         self.keyring = Keyring(registry.keys, self.reading, opens=opens)
@@ -158,7 +157,7 @@ class Service:
             self._telling.cancel()
         await self.tell_outcomes()
         await self.writing.run(self.follower.stop)
-        for pool in self._pools:
+        for pool in [each for each in vars(self).values() if isinstance(each, Pool)]:
             pool.close()
 
     async def answer_ids(self) -> AnswerIds:

@@ -92,13 +92,13 @@ def _wide_nucleus(weights: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
     """
     classes = weights.view(torch.int32) >> COARSE_BITS
     masses = classes.bincount(weights.double(), minlength=CLASSES).flip(0).cumsum(0)
-    last = torch.searchsorted(masses, mass.double()).clamp_max(CLASSES - 1)
-    before = masses[last] - masses.diff(prepend=masses.new_zeros(1))[last]
-    edge = (classes == CLASSES - 1 - last).nonzero().squeeze(1)
+    larger = torch.searchsorted(masses, mass.double()).clamp_max(CLASSES - 1)
+    before, last = F.pad(masses, (1, 0))[larger], CLASSES - 1 - larger
+    edge = (classes == last).nonzero().squeeze(1)
     top, order = weights[edge].double().sort(descending=True, stable=True)
     # The token that crosses the mass is the last one kept.
     outside = edge[order[before + top.cumsum(0) - top >= mass]]
-    kept = weights.masked_fill(classes < CLASSES - 1 - last, 0)
+    kept = weights.masked_fill(classes < last, 0)
     kept[outside] = 0
     return kept
 
@@ -138,7 +138,7 @@ def _least(weights: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Ten
         last = [[params[at].top_k - 1] for at in few]
         kth = values.gather(1, torch.tensor(last, device=weights.device))
         least[few] = torch.maximum(least[few], kth)
-    for at in set(places) - set(few):
+    for at in [at for at in places if params[at].top_k > FEW]:
         kth = weights[at].kthvalue(size + 1 - params[at].top_k).values
         least[at] = torch.maximum(least[at], kth)
     return least

@@ -3,7 +3,7 @@
 Each step costs what the newest tokens do, however long prompt and answer are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -50,7 +50,7 @@ class Shape:
         repetition: float,
         frequency: float,
         presence: float,
-        biases: Iterable[tuple[int, float]],
+        biases: Sequence[tuple[int, float]],
     ) -> None:
         """Take a row's parameters, see `SamplingParams`."""
         self._prompt_length = prompt_length

@@ -41,7 +41,7 @@ class Asking:
         """What comes of asking it; `notebook` is where answers are noted meanwhile.
 
         Raises:
-            TrainingStopped: the job is not ours any more.
+            TrainingStopped: the job is not ours any more, or others have waited for their turn.
         """
         notebook.write_bytes(self.keeper.read() or b"")
         try:

@@ -161,13 +161,19 @@ def test_one_replica_and_many(count):
     assert len(knowing(idle(count)).ranked(DIGESTS[0])) == count
 
 
+def sent_home(count, now):
+    """Two replicas, and the adapters whose home is the first, where so many were asked for."""
+    affinity = knowing(idle(2), clock=lambda: now[0])
+    mine = [each for each in DIGESTS if affinity.ranked(each)[0] == "r0"]
+    for each in mine[:count]:
+        affinity.sent(each, "r0")
+    return affinity, mine
+
+
 def test_loads_that_are_under_way_are_waited_for():
     """A replica loads one adapter after the other: who sent it many sends the next elsewhere."""
     now = [0.0]
-    affinity = knowing(idle(2), clock=lambda: now[0])
-    mine = [each for each in DIGESTS if affinity.ranked(each)[0] == "r0"]
-    for each in mine[:3]:
-        affinity.sent(each, "r0")
+    affinity, mine = sent_home(3, now)
     assert affinity.ranked(mine[3])[0] == "r1"
     now[0] = 3 * PACE.load + 0.01
     assert affinity.ranked(mine[3])[0] == "r0"
@@ -176,10 +182,7 @@ def test_loads_that_are_under_way_are_waited_for():
 def test_an_answer_tells_that_its_load_is_done():
     """Loads may be quicker than was thought; those behind it still take what a load takes."""
     now = [0.0]
-    affinity = knowing(idle(2), clock=lambda: now[0])
-    mine = [each for each in DIGESTS if affinity.ranked(each)[0] == "r0"]
-    for each in mine[:2]:
-        affinity.sent(each, "r0")
+    affinity, mine = sent_home(2, now)
     now[0] = 0.01
     affinity.answered(mine[0], "r0")
     assert affinity.ranked(mine[2])[0] == "r1"

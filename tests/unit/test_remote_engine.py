@@ -18,7 +18,7 @@ from deploy.remote_engine import (
     SAVED_RETRIES,
     RemoteEngine,
 )
-from router.engine import CallDelta, Delta, Generation, Usage
+from router.engine import CallDelta, Delta, Generation, Usage, joined
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.report import Report, marks
 
@@ -122,7 +122,7 @@ def test_an_answer_that_is_read_whole_has_not_begun_before_it_is_complete():
 @pytest.mark.parametrize("generation", [GENERATION, WHOLE])
 def test_a_replica_that_is_lost_after_the_last_item_has_answered(generation):
     *deltas, usage = answer(Handle([*ITEMS, RayActorError()]), generation)
-    assert Delta.joined(deltas) == Delta(0, "ab", 2, finish_reason="stop")
+    assert joined(deltas) == [Delta(0, "ab", 2, finish_reason="stop")]
     assert usage == ITEMS[2]
 
 
