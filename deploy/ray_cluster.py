@@ -16,7 +16,8 @@ from specialists.machine import cores
 
 SOCKET_PATH_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 """Characters that Linux (sun_path) leaves for the folder below which Ray puts its sockets."""
-SESSIONS = ".ray"
+SESSIONS = Path(".ray") / "s"
+"""Two folders, since Ray opens the one that it is given to every user; short, for its sockets."""
 SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d+_\d+")
 KEPT_SESSIONS = 3
 """Runs whose logs are kept, so that a supervisor's restart does not erase why the last one died."""
@@ -55,7 +56,10 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
         cpus: that replicas reserve, and that they must find on however few cores.
     """
     os.environ.update(cluster_environment(home))
-    folder = private_folder(session_folder(home))
+    folder = session_folder(home)
+    private_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    adopt_sessions(folder.parent, folder)
     forget_old_sessions(folder)
     # Imported here: Ray reads its environment when it is imported.
     import ray
@@ -97,11 +101,23 @@ def session_folder(home: Path) -> Path:
     return ours / hashlib.sha256(str(home).encode()).hexdigest()[:12]
 
 
+def adopt_sessions(earlier: Path, folder: Path) -> None:
+    """Move in what older releases kept a folder higher, so that it is forgotten in its turn."""
+    for each in _sessions(earlier):
+        each.rename(folder / each.name)
+    (earlier / "session_latest").unlink(missing_ok=True)
+
+
 def forget_old_sessions(folder: Path) -> None:
     """Remove the logs of all but the last runs, and nothing that Ray did not make."""
-    sessions = [each for each in folder.iterdir() if SESSION.fullmatch(each.name)]
-    for old in sorted(each for each in sessions if not each.is_symlink())[:-KEPT_SESSIONS]:
+    for old in _sessions(folder)[:-KEPT_SESSIONS]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _sessions(folder: Path) -> list[Path]:
+    """Ray's folders of runs, the oldest first."""
+    named = (each for each in folder.iterdir() if SESSION.fullmatch(each.name))
+    return sorted(each for each in named if not each.is_symlink())
 
 
 def cluster_environment(home: Path) -> dict[str, str]:

@@ -11,8 +11,9 @@ import pytest
 from clusters import command_of, furnish
 from patience import HANGS
 
-from deploy.ray_cluster import UNASKED
+from deploy.ray_cluster import UNASKED, session_folder
 from deploy.remote_engine import ENGINE_LOST
+from registry.private import OTHERS
 
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 
@@ -27,6 +28,14 @@ def test_no_process_runs_that_nobody_asks_anything(cluster):
     scripts = {Path(word).name for each in cluster.family() for word in command_of(each)}
     assert "gcs_server" in scripts
     assert not scripts & {f"{name}.py" for name in UNASKED}
+
+
+def test_nobody_else_reaches_what_the_cluster_keeps(cluster):
+    """In a home that others may enter, too: Ray makes its own folders everybody's."""
+    sessions = session_folder(cluster.home)
+    assert (sessions / "session_latest" / "sockets").is_dir()
+    closed = [cluster.home / name for name in ("blobs", "cache", "registry.db")]
+    assert not [each for each in (sessions.parent, *closed) if each.stat().st_mode & OTHERS]
 
 
 def test_replicas_give_way_to_no_other_program(cluster):

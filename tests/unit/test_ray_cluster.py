@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import InvalidSetting
-from deploy.ray_cluster import KEPT_SESSIONS, SESSIONS, forget_old_sessions, session_folder
+from deploy.ray_cluster import (
+    KEPT_SESSIONS,
+    SESSIONS,
+    adopt_sessions,
+    forget_old_sessions,
+    session_folder,
+)
 from deploy.settings import Settings
 from deploy.up import _require_gpus
 from registry.errors import StorageError
@@ -41,9 +47,18 @@ def test_the_last_runs_keep_their_logs_and_nothing_else_is_removed(tmp_path):
     assert (tmp_path / "session_latest" / "logs").is_dir()
 
 
+def test_runs_of_older_releases_are_kept_with_the_others(tmp_path):
+    old = session(tmp_path, 1)
+    (tmp_path / "session_latest").symlink_to(old)
+    (tmp_path / "s").mkdir()
+    adopt_sessions(tmp_path, tmp_path / "s")
+    assert (tmp_path / "s" / old.name / "logs").is_dir()
+    assert [each.name for each in tmp_path.iterdir()] == ["s"]
+
+
 def test_a_folder_called_ray_in_the_home_is_not_ours():
     assert session_folder(Path("/srv/m")) == Path("/srv/m") / SESSIONS
-    assert SESSIONS != "ray"
+    assert SESSIONS.parts[0] != "ray"
 
 
 def test_a_long_home_gets_a_place_of_its_own_closed_to_others(shared):
