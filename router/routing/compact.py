@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numkong
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,19 +53,39 @@ class Compact:
 
     def some(self, places: NDArray[np.intp]) -> "Compact":
         """The rows at some places."""
-        return Compact(self.values[places], self.scales[places])
+        width = self.values.shape[1]
+        # Each as one item: numpy would copy them number by number.
+        items = self.values.view(np.dtype((np.void, width)))[:, 0]
+        values = items[places].view(np.int8).reshape(len(places), width)
+        return Compact(values, self.scales[places])
 
     def without(self, places: NDArray[np.intp]) -> "Compact":
         """The rows but those at some places."""
         return Compact(np.delete(self.values, places, axis=0), np.delete(self.scales, places))
 
     def dot(self, query: Vectors) -> Vectors:
-        """Products of the rows' first columns with a query, float32 [rows]."""
-        products: Vectors = self.values[:, : len(query)].astype(np.float32) @ query
-        return products * self.scales
+        """Products of the rows' first columns with a query, float32 [rows].
+
+        Its numbers are taken at 16 bits, as two bytes each: products of bytes are exact, and there
+        are instructions for them.
+        """
+        if not len(self):
+            return np.empty(0, dtype=np.float32)
+        halves, units = _in_bytes(query)
+        products = numkong.cdist(halves, self.values[:, : len(query)], "dot")
+        found: Vectors = (units @ np.asarray(products)).astype(np.float32) * self.scales
+        return found
 
     def floats(self, columns: int | None = None) -> Vectors:
         """The rows in single precision, or their first columns."""
         exact = self.values[:, :columns].astype(np.float32)
         exact *= self.scales[:, None]
         return exact
+
+
+def _in_bytes(query: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Upper and lower halves of a query's numbers, [2, dimensions], and the unit of each."""
+    unit = max(float(np.abs(query).max()), 1e-12) / PEAK
+    upper = np.rint(query / unit)
+    lower = np.rint((query / unit - upper) * (2 * PEAK))
+    return np.stack([upper, lower]).astype(np.int8), np.array([unit, unit / (2 * PEAK)])

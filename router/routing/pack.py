@@ -22,7 +22,8 @@ SCANNED = 4096
 CLASSES = (1, 3, 5, NEIGHBOURS)
 """Examples from which on routes are in another graph: within one they count for about as much."""
 QUARTER, SURELY = 4, 0.97
-"""A quarter of what may be asked of a graph will do if most of it could not be among the best."""
+"""Of the graph of those with fewest examples, which hardly ever score best, a quarter of what may
+be asked will do if most of it could not be among the best."""
 MOST = 4096
 """Prototypes that are found along a graph at most, where many may not be chosen."""
 HELD = SCANNED * len(CLASSES)
@@ -74,7 +75,7 @@ class Pack:
         there = [each for each in range(len(CLASSES)) if graph_file(folder, each).exists()]
         self._in_no_graph = np.flatnonzero(~np.isin(classes(self.sizes), there))
         # Those first whose routes have most examples, and so score best.
-        self._graphs = [Graph(graph_file(folder, each)) for each in reversed(there)]
+        self._graphs = {each: Graph(graph_file(folder, each)) for each in reversed(there)}
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._route = lru_cache(ROUTES)(self.columns.route)
 
@@ -189,14 +190,13 @@ class Pack:
     ) -> tuple[NDArray[np.intp], Vectors]:
         """Routes around a vector in each graph, and about what they will score.
 
-        Of a graph `asked` prototypes are looked at, or a quarter where most of these could not be
-        among the best.
+        Of a graph `asked` prototypes are looked at; see QUARTER.
         """
         query, length = Compact.of(short[None]).values[0], np.linalg.norm(short)
         found, best = _near(self._loose, short, among)
         likely = self._promised(found, best, prior)
-        for graph in self._graphs:
-            for most in (asked // QUARTER, asked):
+        for number, graph in self._graphs.items():
+            for most in (asked,) if number else (asked // QUARTER, asked):
                 near, cosines = self._along(graph, query, among, most)
                 promises = self._promised(near, cosines * length, prior)
                 together = np.append(likely, promises)

@@ -22,8 +22,13 @@ def test_rows_stay_unit_rows_and_near_what_they_were(rows, dimensions, seed):
     np.testing.assert_array_equal(found.floats(3), floats[:, :3])
     for columns in (1, dimensions):
         query = draw.normal(size=columns).astype(np.float32)
+        query /= np.linalg.norm(query)
         expected = floats[:, :columns] @ query
-        np.testing.assert_allclose(found.dot(query), expected, atol=1e-4)
+        np.testing.assert_allclose(found.dot(query), expected, atol=2e-5)
+        places = draw.integers(rows, size=2 * rows)
+        np.testing.assert_array_equal(
+            found.first(columns).some(places).floats(), floats[places, :columns]
+        )
 
 
 def test_rows_are_put_together_and_taken_out():
@@ -35,5 +40,17 @@ def test_rows_are_put_together_and_taken_out():
     np.testing.assert_array_equal(left.floats(), one.floats()[[0, 2]])
 
 
+def test_of_no_rows_there_are_no_products():
+    one = Compact.of(np.ones((1, 8), np.float32)).first(5)
+    none = one.some(np.array([], dtype=np.intp))
+    assert none.values.shape == (0, 5)
+    assert none.dot(np.ones(5, np.float32)).shape == (0,)
+
+
 def test_a_row_of_zeros_stays_one():
     assert not Compact.of(np.zeros((1, 8), np.float32)).floats().any()
+
+
+def test_a_query_of_zeros_has_no_part_in_any_row():
+    rows = Compact.of(np.ones((2, 8), np.float32))
+    np.testing.assert_array_equal(rows.dot(np.zeros(8, np.float32)), [0, 0])

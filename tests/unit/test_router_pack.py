@@ -83,7 +83,7 @@ def test_the_nearest_are_those_of_routes_in_memory(tmp_path, monkeypatch, scanne
     monkeypatch.setattr(packs, "SCANNED", scanned)
     monkeypatch.setattr("router.routing.packing.SCANNED", scanned)
     pack, recent = Pack(merge(tmp_path, [written], 1)), Recent(routes)
-    assert any(pack._graphs) == (scanned < 4096)
+    assert bool(pack._graphs) == (scanned < 4096)
     draw = np.random.default_rng(1)
     for _ in range(5):
         query = rows(draw, 1).floats()[0]
