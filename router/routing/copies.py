@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from router.routing.compact import Compact
 from router.routing.encoder import Vectors
-from router.routing.index import score
+from router.routing.index import COARSE, score
 from router.routing.route import Route
 
 SAME = 0.98
@@ -66,16 +66,28 @@ def _copied_among(
 ) -> list[NDArray[np.bool_]]:
     """Of each route which of the rows that are looked at an older one of another owner has."""
     by_age = sorted(range(len(routes)), key=lambda at: _age(routes[at]))
-    rows = Compact.together([routes[at].rows.some(looked[at]) for at in by_age]).floats()
+    rows = Compact.together([routes[at].rows.some(looked[at]) for at in by_age])
     sizes = [len(looked[at]) for at in by_age]
     owners = np.repeat([routes[at].owner for at in by_age], sizes)
+    short = rows.floats(COARSE)
+    left = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", short, short), 0))
     found, end = {}, 0
     for at, size in zip(by_age, sizes, strict=True):
-        older, others = rows[:end], owners[:end] != routes[at].owner
-        mine, end = rows[end : end + size], end + size
-        # Mostly all are others', and need not be put together.
-        found[at] = _copied(mine, older if others.all() else older[others])
+        mine, older = slice(end, end + size), slice(end)
+        # What two rows have in common at most, by their first coordinates: hardly ever enough.
+        most = short[mine] @ short[older].T + np.outer(left[mine], left[older])
+        close = (most >= COPIED) & (owners[older] != routes[at].owner)
+        found[at] = close.any(axis=1)
+        for row in map(int, np.flatnonzero(found[at])):
+            found[at][row] = _is_copy(rows, end + row, np.flatnonzero(close[row]))
+        end += size
     return [found[at] for at in range(len(routes))]
+
+
+def _is_copy(rows: Compact, row: int, others: NDArray[np.intp]) -> bool:
+    """Whether one row asks the same as one of some others, by all of their coordinates."""
+    exact = rows.some(np.array([row])).floats()[0]
+    return bool(rows.some(others).dot(exact).max() >= COPIED)
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:
