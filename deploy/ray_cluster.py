@@ -59,7 +59,7 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
     folder = session_folder(home)
     private_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    adopt_sessions(folder.parent, folder)
+    adopt_sessions(folder)
     forget_old_sessions(folder)
     # Imported here: Ray reads its environment when it is imported.
     import ray
@@ -101,11 +101,11 @@ def session_folder(home: Path) -> Path:
     return ours / hashlib.sha256(str(home).encode()).hexdigest()[:12]
 
 
-def adopt_sessions(earlier: Path, folder: Path) -> None:
+def adopt_sessions(folder: Path) -> None:
     """Move in what older releases kept a folder higher, so that it is forgotten in its turn."""
-    for each in _sessions(earlier):
+    for each in _sessions(folder.parent):
         each.rename(folder / each.name)
-    (earlier / "session_latest").unlink(missing_ok=True)
+    (folder.parent / "session_latest").unlink(missing_ok=True)
 
 
 def forget_old_sessions(folder: Path) -> None:

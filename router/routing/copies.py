@@ -79,15 +79,10 @@ def _copied_among(
         close = (most >= COPIED) & (owners[older] != routes[at].owner)
         found[at] = close.any(axis=1)
         for row in map(int, np.flatnonzero(found[at])):
-            found[at][row] = _is_copy(rows, end + row, np.flatnonzero(close[row]))
+            one, others = np.array([end + row]), np.flatnonzero(close[row])
+            found[at][row] = _copied(rows.some(one).floats(), rows.some(others).floats())[0]
         end += size
     return [found[at] for at in range(len(routes))]
-
-
-def _is_copy(rows: Compact, row: int, others: NDArray[np.intp]) -> bool:
-    """Whether one row asks the same as one of some others, by all of their coordinates."""
-    exact = rows.some(np.array([row])).floats()[0]
-    return bool(rows.some(others).dot(exact).max() >= COPIED)
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:

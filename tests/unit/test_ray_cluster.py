@@ -51,7 +51,7 @@ def test_runs_of_older_releases_are_kept_with_the_others(tmp_path):
     old = session(tmp_path, 1)
     (tmp_path / "session_latest").symlink_to(old)
     (tmp_path / "s").mkdir()
-    adopt_sessions(tmp_path, tmp_path / "s")
+    adopt_sessions(tmp_path / "s")
     assert (tmp_path / "s" / old.name / "logs").is_dir()
     assert [each.name for each in tmp_path.iterdir()] == ["s"]
 
