@@ -84,10 +84,9 @@ def prepare(settings: Settings, console: Console) -> Base:
         if settings.engine.kind == "vllm":
             installed(settings.engine.vllm.interpreter)
         if settings.engine.wants_kernels:
-            tell("Compiling the engine's kernels", 0, 1)
             # Where there are none torch computes; the engine and `doctor` say so.
             with suppress(NoKernels):
-                kernels()
+                kernels(lambda: tell("Compiling the engine's kernels", 0, 1))
         return base
 
 

@@ -188,14 +188,17 @@ def _looked_up_once() -> Iterator[None]:
     """
     import gguf
 
-    asked = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    from specialists.gguf_file import GGUFFile
+
+    quick = {"GGUFReader": GGUFFile, "get_tensor_name_map": gguf.get_tensor_name_map}
+    plain = {name: getattr(gguf, name) for name in quick}
     try:
-        for name, plain in asked.items():
-            setattr(gguf, name, cache(plain))
+        for name, made in quick.items():
+            setattr(gguf, name, cache(made))
         yield
     finally:
-        for name, plain in asked.items():
-            setattr(gguf, name, plain)
+        for name, made in plain.items():
+            setattr(gguf, name, made)
 
 
 def _split_digits(tokenizer: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import gguf
+import numpy as np
 import pytest
 import torch
 from engines import engine, make_adapter, run, sequence
@@ -16,6 +17,7 @@ from specialists import hardware
 from specialists.base import _looked_up_once
 from specialists.engine.engine import EngineOptions
 from specialists.engine.text import Tokenizer
+from specialists.gguf_file import GGUFFile
 
 CPU = torch.device("cpu")
 LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}
@@ -158,6 +160,24 @@ def test_bytes_that_are_no_text_end_no_answer(tmp_path):
     tokens += tokenizer.encode("fox")
     shown = "".join(stream.push(token) for token in tokens) + stream.flush()
     assert shown.endswith("\ufffd fox")
+
+
+def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
+    file = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_token_list(["fox", "jumps", "ø"])
+    writer.add_tensor("token_embd.weight", np.arange(96, dtype=np.float32).reshape(3, 32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    plain, quick = gguf.GGUFReader(file), GGUFFile(file)
+    assert quick.fields.keys() == plain.fields.keys()
+    for name, field in plain.fields.items():
+        assert quick.fields[name].contents() == field.contents()
+    for ours, theirs in zip(quick.tensors, plain.tensors, strict=True):
+        assert (ours.name, ours.tensor_type) == (theirs.name, theirs.tensor_type)
+        np.testing.assert_array_equal(ours.data, theirs.data)
 
 
 def test_what_is_remembered_of_a_gguf_file_is_forgotten_afterwards():

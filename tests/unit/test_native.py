@@ -21,6 +21,7 @@ from specialists.base import GGUF
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
 from specialists.engine.lora import GroupLora, Layout, Pair, read_pairs
+from specialists.engine.native import compile as compiling
 from specialists.engine.native import library
 from specialists.engine.native.adapter import NativeAdapter, Plan
 from specialists.engine.native.checkpoint import Checkpoint
@@ -329,6 +330,16 @@ def test_a_shape_that_the_kernels_do_not_compute_is_left_to_torch(tmp_path):
     assert isinstance(open_network(made.folder, "auto", CPU, 1), TorchNetwork)
     with pytest.raises(BaseUnavailable, match="60"):
         open_network(made.folder, "int8", CPU, 1)
+
+
+def test_who_waits_for_the_compiler_is_told_so_and_nobody_else(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(compiling, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(compiling, "_compile", lambda _, target: target.touch())
+    (tmp_path / "kernels").mkdir()
+    for _ in range(2):
+        compiling.kernels(lambda: told.append("compiling"))
+    assert told == ["compiling"]
 
 
 def test_a_machine_without_a_compiler_is_served_by_torch(base, monkeypatch):

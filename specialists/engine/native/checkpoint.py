@@ -93,9 +93,9 @@ class Checkpoint:
         path = self.folder / GGUF
         if not path.is_file():
             return {}
-        from gguf import GGUFReader
+        from specialists.gguf_file import GGUFFile
 
-        return {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+        return {tensor.name: tensor for tensor in GGUFFile(path).tensors}
 
 
 def _gguf_name(name: str) -> str:

@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,11 @@ NEEDED = ("avx2", "fma", "f16c")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def kernels() -> Path:
+def kernels(begins: Callable[[], object] = lambda: None) -> Path:
     """The library for this processor; the first call compiles it, into the user's cache folder.
+
+    Args:
+        begins: called before it is compiled, which takes a while.
 
     Raises:
         NoKernels: the processor lacks instructions, or there is no compiler that can do it.
@@ -32,6 +36,7 @@ def kernels() -> Path:
     found = compiler()
     target = user_cache_path("myriad") / "kernels" / f"step-{_key(found)}.so"
     if not target.is_file():
+        begins()
         try:
             _compile(found, target)
         except OSError as error:
