@@ -5,10 +5,11 @@
 // alike: 32 integers in [-127, 127] of one scale, as in llama.cpp's Q8_1.
 #pragma once
 
+#include "dots.h"
 #include "stripes.h"
 
-constexpr int BLOCK = 32;
 constexpr int SCALES = 2 * LANES * sizeof(Half);  // bytes before the weights of a block
+constexpr int TILE_VECTORS = 2, TILE_ROWS = 4;    // as many sums as registers hold beside the rest
 
 struct Linear {
   int32_t outs, ins, bits;
@@ -64,30 +65,15 @@ inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Qua
     if (row == 0)
       for (int s = 0; s < VECTORS * Vector::STRIPES; ++s)
         prefetch(stripe + s * next, linear.block_bytes(), VECTORS * step);  // of the tile after it
-    typename Vector::template Sums<BITS> sums[ROWS][VECTORS];
-    const auto add = [&](const auto& weights, int at) {
-      for (int r = 0; r < ROWS; ++r) {
-        const auto inputs = Vector::inputs(values + size_t(r) * ins + at);
-        for (int v = 0; v < VECTORS; ++v) sums[r][v].add(weights[v], inputs);
-      }
-    };
-    for (int g = 0; g < BITS; ++g) {
-      typename Vector::Bytes weights[VECTORS], high[VECTORS];
-      for (int v = 0; v < VECTORS; ++v) {
-        weights[v] = Vector::weights(stripe + v * step + SCALES + g * 4 * LANES, next);
-        if constexpr (BITS == 4)
-          high[v] = Vector::high(weights[v]), weights[v] = Vector::low(weights[v]);
-      }
-      add(weights, 4 * g);
-      if constexpr (BITS == 4) add(high, BLOCK / 2 + 4 * g);
-    }
+    typename Vector::Integers sums[ROWS][VECTORS];
+    dots<Vector, BITS>({stripe + SCALES, step, next}, values, ins, sums);
     for (int v = 0; v < VECTORS; ++v) {
       const auto d = Vector::halves(stripe + v * step, next);
       const auto m = Vector::halves(stripe + v * step + SCALES / 2, next);
       for (int r = 0; r < ROWS; ++r) {
         const size_t at = size_t(row + r) * blocks + b;
         const auto scaled = d * Vector::all(x.scales[at]);
-        out[r][v] = Vector::add_product(Vector::floats(sums[r][v].sum()), scaled, out[r][v]);
+        out[r][v] = Vector::add_product(Vector::floats(sums[r][v]), scaled, out[r][v]);
         out[r][v] = Vector::add_product(m, Vector::all(x.sums[at]), out[r][v]);
       }
     }
@@ -115,15 +101,15 @@ int multiply_stripes(const Linear& linear, const Quantised& x, int rows, int beg
                      Write&& write) {
   constexpr int WIDTH = VECTORS * Vector::STRIPES * LANES;
   for (; begin + WIDTH <= end; begin += WIDTH)
-    multiply_rows<Vector, BITS, VECTORS, Vector::TILE_ROWS>(linear, x, 0, rows, begin, write);
+    multiply_rows<Vector, BITS, VECTORS, TILE_ROWS>(linear, x, 0, rows, begin, write);
   return begin;
 }
 
 template <int BITS, class Write>
 void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
               Write&& write) {
-  begin = multiply_stripes<Wide, BITS, Wide::TILE_VECTORS>(linear, x, rows, begin, end, write);
-  multiply_stripes<Narrow, BITS, Narrow::TILE_VECTORS>(linear, x, rows, begin, filled(end), write);
+  begin = multiply_stripes<Wide, BITS, TILE_VECTORS>(linear, x, rows, begin, end, write);
+  multiply_stripes<Narrow, BITS, 1>(linear, x, rows, begin, filled(end), write);
 }
 
 // Calls `write(row, out, outputs)` for every row and every stripe of outputs in [begin, end).
