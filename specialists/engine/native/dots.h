@@ -19,6 +19,10 @@ struct Weights {
 };
 
 #ifdef DOT_BYTES
+// What `dots` takes off each weight.
+template <int BITS>
+constexpr int OFFSET = 0;
+
 template <class Vector, int BITS, int ROWS, int VECTORS>
 inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
                  typename Vector::Integers (&sums)[ROWS][VECTORS]) {
@@ -40,42 +44,68 @@ inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
   }
 }
 #else
-// Without VNNI products are added in 16 bits: 8 times 2 · 15 · 127 stays below 2^15. Weights of 8 bits
-// are therefore read twice, the lower half of their bits and the HIGHER.
-template <class Vector, int BITS, bool HIGHER, int ROWS, int VECTORS>
-inline void add_half(const Weights& weights, const int8_t* inputs, size_t ins,
-                     __m256i (&sums)[ROWS][VECTORS]) {
+template <int BITS>
+constexpr int OFFSET = BITS == 8 ? 128 : 0;
+
+// Or compilers multiply ahead of adding, more than registers hold: twice the time.
+inline void settle(__m256i& sum) { asm("" : "+x"(sum)); }
+
+// Without VNNI products are added in 16 bits: 8 times 2 · 15 · 127 stays below 2^15.
+template <class Vector, int ROWS, int VECTORS>
+inline void dots_of_nibbles(const Weights& weights, const int8_t* inputs, size_t ins,
+                            __m256i (&sums)[ROWS][VECTORS]) {
   __m256i words[ROWS][VECTORS] = {};
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    const int g = BITS == 4 ? i / 2 : i;
-    const bool high = BITS == 4 ? i % 2 : HIGHER;
+    const int g = i / 2, high = i % 2;
     __m256i some[VECTORS];
     for (int v = 0; v < VECTORS; ++v) {
       const __m256i both = weights.group<Vector>(v, g);
       some[v] = high ? Vector::high(both) : Vector::low(both);
     }
-    const int8_t* from = inputs + 4 * g + (BITS == 4 && high ? BLOCK / 2 : 0);
     for (int r = 0; r < ROWS; ++r) {
-      const __m256i four = Vector::inputs(from + r * ins);
+      const __m256i four = Vector::inputs(inputs + r * ins + high * BLOCK / 2 + 4 * g);
       for (int v = 0; v < VECTORS; ++v) {
         words[r][v] = _mm256_add_epi16(words[r][v], _mm256_maddubs_epi16(some[v], four));
-        // Or compilers multiply ahead of adding, more than registers hold: twice the time.
-        asm("" : "+x"(words[r][v]));
+        settle(words[r][v]);
       }
     }
   }
   for (int r = 0; r < ROWS; ++r)
+    for (int v = 0; v < VECTORS; ++v)
+      sums[r][v] = _mm256_madd_epi16(words[r][v], _mm256_set1_epi16(1));
+}
+
+// Two products of bytes fit 16 bits where one of them has a sign: 2 · 128 · 127 stays below 2^15.
+// Weights of 8 bits are therefore taken as signed ones, OFFSET lower, and inputs get their signs.
+template <class Vector, int ROWS, int VECTORS>
+inline void dots_of_bytes(const Weights& weights, const int8_t* inputs, size_t ins,
+                          __m256i (&sums)[ROWS][VECTORS]) {
+  for (auto& row : sums) std::fill(row, row + VECTORS, _mm256_setzero_si256());
+#pragma GCC unroll 8
+  for (int g = 0; g < 8; ++g) {
+    __m256i some[VECTORS], sizes[VECTORS];
     for (int v = 0; v < VECTORS; ++v) {
-      const __m256i wide = _mm256_madd_epi16(words[r][v], _mm256_set1_epi16(HIGHER ? 16 : 1));
-      sums[r][v] = HIGHER ? _mm256_add_epi32(sums[r][v], wide) : wide;
+      some[v] = weights.group<Vector>(v, g) ^ _mm256_set1_epi8(char(OFFSET<8>));
+      sizes[v] = _mm256_abs_epi8(some[v]);
     }
+    for (int r = 0; r < ROWS; ++r) {
+      const __m256i four = Vector::inputs(inputs + r * ins + 4 * g);
+      for (int v = 0; v < VECTORS; ++v) {
+        const __m256i pairs = _mm256_maddubs_epi16(sizes[v], _mm256_sign_epi8(four, some[v]));
+        sums[r][v] = _mm256_add_epi32(sums[r][v], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        settle(sums[r][v]);
+      }
+    }
+  }
 }
 
 template <class Vector, int BITS, int ROWS, int VECTORS>
 inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
                  __m256i (&sums)[ROWS][VECTORS]) {
-  add_half<Vector, BITS, false>(weights, inputs, ins, sums);
-  if constexpr (BITS == 8) add_half<Vector, BITS, true>(weights, inputs, ins, sums);
+  if constexpr (BITS == 4)
+    dots_of_nibbles<Vector>(weights, inputs, ins, sums);
+  else
+    dots_of_bytes<Vector>(weights, inputs, ins, sums);
 }
 #endif

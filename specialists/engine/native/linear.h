@@ -69,7 +69,8 @@ inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Qua
     dots<Vector, BITS>({stripe + SCALES, step, next}, values, ins, sums);
     for (int v = 0; v < VECTORS; ++v) {
       const auto d = Vector::halves(stripe + v * step, next);
-      const auto m = Vector::halves(stripe + v * step + SCALES / 2, next);
+      auto m = Vector::halves(stripe + v * step + SCALES / 2, next);
+      if constexpr (OFFSET<BITS> != 0) m = Vector::add_product(d, Vector::all(OFFSET<BITS>), m);
       for (int r = 0; r < ROWS; ++r) {
         const size_t at = size_t(row + r) * blocks + b;
         const auto scaled = d * Vector::all(x.scales[at]);
