@@ -109,7 +109,9 @@ int multiply_stripes(const Linear& linear, const Quantised& x, int rows, int beg
 template <int BITS, class Write>
 void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
               Write&& write) {
-  begin = multiply_stripes<Wide, BITS, TILE_VECTORS>(linear, x, rows, begin, end, write);
+  // A single row waits for its weights, which come soonest in the order in which they lie.
+  if (rows > 1 || Wide::STRIPES > 1)
+    begin = multiply_stripes<Wide, BITS, TILE_VECTORS>(linear, x, rows, begin, end, write);
   multiply_stripes<Narrow, BITS, 1>(linear, x, rows, begin, filled(end), write);
 }
 
