@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numkong
 import numpy as np
@@ -10,6 +11,27 @@ from numpy.typing import NDArray
 from router.routing.encoder import Vectors
 
 PEAK = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Halves:
+    """A vector's numbers at 16 bits, as two bytes each.
+
+    Attributes:
+        values: int8 [2, dimensions], the upper and the lower bytes.
+        units: float64 [2], what these are multiplied by.
+    """
+
+    values: NDArray[np.int8]
+    units: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vector: Vectors) -> Self:
+        """The nearest to a float vector."""
+        unit = max(float(np.abs(vector).max()), 1e-12) / PEAK
+        upper = np.rint(vector / unit)
+        lower = np.rint((vector / unit - upper) * (2 * PEAK))
+        return cls(np.stack([upper, lower]).astype(np.int8), np.array([unit, unit / (2 * PEAK)]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,17 +85,15 @@ class Compact:
         """The rows but those at some places."""
         return Compact(np.delete(self.values, places, axis=0), np.delete(self.scales, places))
 
-    def dot(self, query: Vectors) -> Vectors:
-        """Products of the rows' first columns with a query, float32 [rows].
+    def dot(self, query: Halves) -> Vectors:
+        """Products of the rows with as many of a query's first numbers, float32 [rows].
 
-        Its numbers are taken at 16 bits, as two bytes each: products of bytes are exact, and there
-        are instructions for them.
+        Products of bytes are exact, and there are instructions for them.
         """
         if not len(self):
             return np.empty(0, dtype=np.float32)
-        halves, units = _in_bytes(query)
-        products = numkong.cdist(halves, self.values[:, : len(query)], "dot")
-        found: Vectors = (units @ np.asarray(products)).astype(np.float32) * self.scales
+        products = numkong.cdist(query.values[:, : self.values.shape[1]], self.values, "dot")
+        found: Vectors = (query.units @ np.asarray(products)).astype(np.float32) * self.scales
         return found
 
     def floats(self, columns: int | None = None) -> Vectors:
@@ -81,11 +101,3 @@ class Compact:
         exact = self.values[:, :columns].astype(np.float32)
         exact *= self.scales[:, None]
         return exact
-
-
-def _in_bytes(query: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Upper and lower halves of a query's numbers, [2, dimensions], and the unit of each."""
-    unit = max(float(np.abs(query).max()), 1e-12) / PEAK
-    upper = np.rint(query / unit)
-    lower = np.rint((query / unit - upper) * (2 * PEAK))
-    return np.stack([upper, lower]).astype(np.int8), np.array([unit, unit / (2 * PEAK)])

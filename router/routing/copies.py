@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.routing.compact import Compact
+from router.routing.compact import Compact, Halves
 from router.routing.encoder import Vectors
 from router.routing.index import COARSE, score
 from router.routing.route import Route
@@ -28,61 +28,61 @@ class Found:
     rows: Compact
 
 
-def without_copies(
-    found: Sequence[tuple[Route, float]], query: Vectors, prior: float
-) -> list[Found]:
-    """The routes, nearest first, without the examples that an older one of another owner has.
+class Originals:
+    """Some routes by their own examples: without those that an older one of another owner has."""
 
-    A route that has no others is left out.
+    def __init__(self, found: Sequence[Found], query: Vectors, prior: float) -> None:
+        """Take the routes.
 
-    Args:
-        found: routes and their scores.
-        query: the request's unit vector.
-        prior: what any text scores.
-    """
-    if len({route.owner for route, _ in found}) < 2:
-        return [Found(route, near, route.rows) for route, near in found]
-    looked = [_nearest(route.rows, query) for route, _ in found]
-    copied = _copied_among([route for route, _ in found], looked)
-    scored = []
-    for (route, near), places, gone in zip(found, looked, copied, strict=True):
+        Args:
+            found: what may fit.
+            query: the request's unit vector.
+            prior: what any text scores.
+        """
+        self._query, self._prior = query, prior
+        by_age = sorted(found, key=lambda each: _age(each.route))
+        halves = Halves.of(query)
+        self._looked = {each.route: _nearest(each.rows, halves) for each in by_age}
+        sizes = [len(places) for places in self._looked.values()]
+        self._ends = dict(zip(self._looked, map(int, np.cumsum(sizes)), strict=True))
+        self._owners = np.repeat([route.owner for route in self._looked], sizes)
+        self._rows = Compact.together([each.rows.some(self._looked[each.route]) for each in by_age])
+        self._short = self._rows.floats(COARSE)
+        shares = np.einsum("ij,ij->i", self._short, self._short)
+        self._left = np.sqrt(np.maximum(1 - shares, 0))
+
+    def of(self, found: Found) -> Found | None:
+        """One of the routes, by its own examples alone; None where it has none."""
+        gone = self._copied(found.route)
         if not gone.any():
-            scored.append(Found(route, near, route.rows))
-            continue
-        kept = route.rows.without(places[gone])
-        if len(kept):
-            scored.append(Found(route, score(kept.floats(), query, prior), kept))
-    return sorted(scored, key=lambda each: (-each.near, each.route.specialist))
+            return found
+        kept = found.rows.without(self._looked[found.route][gone])
+        if not len(kept):
+            return None
+        near = score(kept.floats(), self._query, self._prior)
+        return Found(found.route, near, kept)
+
+    def _copied(self, route: Route) -> NDArray[np.bool_]:
+        """Which of a route's rows that are looked at an older one of another owner has."""
+        end = self._ends[route]
+        start = end - len(self._looked[route])
+        mine, older = slice(start, end), slice(start)
+        # What two rows have in common at most, by their first coordinates: hardly ever enough.
+        most = self._short[mine] @ self._short[older].T
+        most += np.outer(self._left[mine], self._left[older])
+        close = (most >= COPIED) & (self._owners[older] != route.owner)
+        copied: NDArray[np.bool_] = close.any(axis=1)
+        for row in map(int, np.flatnonzero(copied)):
+            one, others = np.array([start + row]), np.flatnonzero(close[row])
+            pair = self._rows.some(one).floats(), self._rows.some(others).floats()
+            copied[row] = _copied(*pair)[0]
+        return copied
 
 
-def _nearest(rows: Compact, query: Vectors) -> NDArray[np.intp]:
+def _nearest(rows: Compact, query: Halves) -> NDArray[np.intp]:
     if len(rows) <= NEAREST:
         return np.arange(len(rows))
     return np.argsort(-rows.dot(query))[:NEAREST]
-
-
-def _copied_among(
-    routes: Sequence[Route], looked: Sequence[NDArray[np.intp]]
-) -> list[NDArray[np.bool_]]:
-    """Of each route which of the rows that are looked at an older one of another owner has."""
-    by_age = sorted(range(len(routes)), key=lambda at: _age(routes[at]))
-    rows = Compact.together([routes[at].rows.some(looked[at]) for at in by_age])
-    sizes = [len(looked[at]) for at in by_age]
-    owners = np.repeat([routes[at].owner for at in by_age], sizes)
-    short = rows.floats(COARSE)
-    left = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", short, short), 0))
-    found, end = {}, 0
-    for at, size in zip(by_age, sizes, strict=True):
-        mine, older = slice(end, end + size), slice(end)
-        # What two rows have in common at most, by their first coordinates: hardly ever enough.
-        most = short[mine] @ short[older].T + np.outer(left[mine], left[older])
-        close = (most >= COPIED) & (owners[older] != routes[at].owner)
-        found[at] = close.any(axis=1)
-        for row in map(int, np.flatnonzero(found[at])):
-            one, others = np.array([end + row]), np.flatnonzero(close[row])
-            found[at][row] = _copied(rows.some(one).floats(), rows.some(others).floats())[0]
-        end += size
-    return [found[at] for at in range(len(routes))]
 
 
 def originals(route: Route, others: Sequence[Route]) -> Vectors:

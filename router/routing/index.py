@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from router.routing.compact import Compact
+from router.routing.compact import Compact, Halves
 from router.routing.encoder import Vectors
 
 NEIGHBOURS = 8
@@ -115,10 +115,11 @@ def nearest_groups(
     short, most = np.ascontiguousarray(query[:COARSE]), max(FOUND * count, LEAST)
     some = groups.near(short, prior, among, most)
     some = some[: _afforded(groups.sizes[some], COARSE_ROWS, LEAST)]
+    halves = Halves.of(query)
     if groups.sizes[some].sum() > EXACT_ROWS:
-        some = best_of(some, _scores(groups, query, some, prior, COARSE), len(some))
+        some = best_of(some, _scores(groups, halves, some, prior, COARSE), len(some))
         some = some[: _afforded(groups.sizes[some], EXACT_ROWS, count + count // 2)]
-    scores = _scores(groups, query, some, prior)
+    scores = _scores(groups, halves, some, prior)
     order = np.lexsort((some, -scores))
     return [(int(some[at]), float(scores[at])) for at in order[:count]]
 
@@ -130,13 +131,13 @@ def _afforded(sizes: NDArray[np.intp], rows: int, least: int) -> int:
 
 def _scores(
     groups: Groups,
-    query: Vectors,
+    query: Halves,
     some: NDArray[np.intp],
     prior: float | None,
     columns: int | None = None,
 ) -> Vectors:
     """Scores of some groups, by their first columns or by all, float32 [groups]."""
-    cosines = groups.rows(some, columns).dot(query[:columns])
+    cosines = groups.rows(some, columns).dot(query)
     sizes = groups.sizes[some]
     starts = np.cumsum(sizes) - sizes
     places = np.arange(sizes.max())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.routing.columns import Columns
-from router.routing.compact import Compact
+from router.routing.compact import Compact, Halves
 from router.routing.encoder import Vectors
 from router.routing.filters import TAG
 from router.routing.graph import Graph
@@ -45,7 +45,7 @@ class Prototypes:
         self._rows = Compact.held(columns.prototypes[spans(begins, counts)])
         self._starts = np.cumsum(counts) - counts
 
-    def near(self, short: Vectors, among: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Vectors]:
+    def near(self, short: Halves, among: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Vectors]:
         """The routes that are among some, and how near the nearest prototype of each is."""
         best = np.maximum.reduceat(self._rows.dot(short), self._starts)
         here = among[self._numbers]
@@ -233,7 +233,8 @@ def _near(
     parts: Iterable[Prototypes], short: Vectors, among: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], Vectors]:
     """The routes of all parts that are among some, and how near each one's nearest prototype is."""
-    numbers, best = zip(*(part.near(short, among) for part in parts), strict=True)
+    halves = Halves.of(short)
+    numbers, best = zip(*(part.near(halves, among) for part in parts), strict=True)
     return np.concatenate(numbers), np.concatenate(best)
 
 

@@ -1,12 +1,12 @@
 """The rule by which `auto` finds a specialist."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from router.routing.chores import is_chore
-from router.routing.copies import Found, without_copies
+from router.routing.copies import Found, Originals
 from router.routing.decision import Candidate, Decision, Evidence, Rule, base_answers
 from router.routing.duel import RIVALS, decided, votes
 from router.routing.encoder import Encoder, Vectors
@@ -26,6 +26,8 @@ POOL = 16
 """Specialists whose examples are nearest, among which the probes decide."""
 SURE = 8.0
 """Log-odds by which one must be ahead of others not to be compared with them once more."""
+LEADING = 5
+"""Specialists whose examples are looked through for copies, at least."""
 TIED = 3
 """Digits of log-odds that tell two specialists apart."""
 ASKED_FOR = 0.02
@@ -77,7 +79,7 @@ class Policy:
     """
 
     threshold: float = 0.38
-    candidates: int = 5
+    candidates: int = LEADING
     preferred: frozenset[str] = NOTHING
     warm: Warm = lambda _: False
 
@@ -175,13 +177,7 @@ class Policy:
 
     def _compare(self, snapshot: Snapshot, encoder: Encoder, text: str) -> Comparison:
         vector = encoder.encode([text])[0]
-        general = snapshot.near_general(vector)
-        nearest = snapshot.nearest(vector, POOL, general)
-        found = without_copies(nearest, vector, general)
-        odds = sorted(
-            ((_odds(snapshot, each, vector, general), each) for each in found), key=_likeliest_first
-        )
-        odds, rule = self._first(_after_duel(odds, vector))
+        odds, rule = self._first(_after_duel(_around(snapshot, vector), vector))
         likely = probabilities([each for each, _ in odds])
         some = list(zip(odds, likely, strict=True))[: self.candidates]
         candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
@@ -238,8 +234,47 @@ def _with_reason(decision: Decision) -> Decision:
     return replace(decision, reason=reason)
 
 
-def _odds(snapshot: Snapshot, found: Found, vector: Vectors, general: float) -> float:
-    return log_odds(snapshot.probe(found.route), vector, found.near, general, len(found.rows))
+def _around(snapshot: Snapshot, vector: Vectors) -> list[tuple[float, Found]]:
+    """The routes whose examples are nearest to a request, with their odds, likeliest first."""
+    general = snapshot.near_general(vector)
+    nearest = snapshot.nearest(vector, POOL, general)
+    found = [Found(route, near, route.rows) for route, near in nearest]
+
+    def odds(one: Found) -> float:
+        probe = snapshot.probe(one.route)
+        return log_odds(probe, vector, one.near, general, len(one.rows))
+
+    return _ranked(found, odds, lambda: Originals(found, vector, general))
+
+
+def _ranked(
+    found: Sequence[Found], odds: Callable[[Found], float], originals: Callable[[], Originals]
+) -> list[tuple[float, Found]]:
+    """Routes with their odds, likeliest first; those that matter by their own examples alone.
+
+    Looking for copies takes longer than all the rest, and hardly ever makes anybody likelier.
+    """
+    pairs = {each.route: (odds(each), each) for each in found}
+    ranked = sorted(pairs.values(), key=_likeliest_first)
+    if len({each.route.owner for each in found}) < 2:
+        return ranked
+    by_own, looked = originals(), set[Route]()
+    while new := [each for each in _leading(ranked) if each.route not in looked]:
+        looked.update(each.route for each in new)
+        for each in new:
+            own = by_own.of(each)
+            if own is None:
+                del pairs[each.route]
+            elif own is not each:
+                pairs[each.route] = (odds(own), own)
+        ranked = sorted(pairs.values(), key=_likeliest_first)
+    return ranked
+
+
+def _leading(ranked: Sequence[tuple[float, Found]]) -> list[Found]:
+    """The first ones, and all that are not much less likely than the best."""
+    sure = ranked[0][0] - SURE
+    return [found for at, (odds, found) in enumerate(ranked) if at < LEADING or odds > sure]
 
 
 def _likeliest_first(pair: tuple[float, Found]) -> tuple[float, str]:

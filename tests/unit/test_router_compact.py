@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.routing.compact import PEAK, Compact
+from router.routing.compact import PEAK, Compact, Halves
 
 
 @given(st.integers(1, 40), st.integers(1, 900), st.integers(0, 2**32 - 1))
@@ -26,7 +26,11 @@ def test_rows_stay_unit_rows_and_near_what_they_were(rows, dimensions, seed):
         expected = floats[:, :columns] @ query
         # Each number of the query is off by half of its lower byte's unit at most.
         off = np.abs(query).max() / (2 * PEAK) ** 2 * np.abs(floats[:, :columns]).sum(axis=1)
-        assert (np.abs(found.dot(query) - expected) <= off + 1e-6).all()
+        products = found.first(columns).dot(Halves.of(query))
+        assert (np.abs(products - expected) <= off + 1e-6).all()
+        more = np.abs(query).max() * draw.uniform(-1, 1, 3).astype(np.float32)
+        longer = Halves.of(np.append(query, more))
+        np.testing.assert_array_equal(found.first(columns).dot(longer), products)
         places = draw.integers(rows, size=2 * rows)
         np.testing.assert_array_equal(
             found.first(columns).some(places).floats(), floats[places, :columns]
@@ -46,7 +50,7 @@ def test_of_no_rows_there_are_no_products():
     one = Compact.of(np.ones((1, 8), np.float32)).first(5)
     none = one.some(np.array([], dtype=np.intp))
     assert none.values.shape == (0, 5)
-    assert none.dot(np.ones(5, np.float32)).shape == (0,)
+    assert none.dot(Halves.of(np.ones(5, np.float32))).shape == (0,)
 
 
 def test_a_row_of_zeros_stays_one():
@@ -55,4 +59,4 @@ def test_a_row_of_zeros_stays_one():
 
 def test_a_query_of_zeros_has_no_part_in_any_row():
     rows = Compact.of(np.ones((2, 8), np.float32))
-    np.testing.assert_array_equal(rows.dot(np.zeros(8, np.float32)), [0, 0])
+    np.testing.assert_array_equal(rows.dot(Halves.of(np.zeros(8, np.float32))), [0, 0])
