@@ -173,8 +173,7 @@ class Catalogue:
 
     def generation(self) -> int:
         """The number of the last change; 0 before the first. Cheap enough to ask all the time."""
-        with self._database.read() as connection:
-            return connection.scalar(queries.last_change()) or 0
+        return self._database.glance(queries.LAST_CHANGE) or 0
 
     def stamp(self) -> str:
         """What `bears` knows this registry by later, as long as it holds all it holds now."""

@@ -31,6 +31,8 @@ from registry.tables import (
 from registry.view import View, Visibility
 
 PROD = "prod"
+LAST_CHANGE = str(select(func.max(changes.c.seq)))
+"""The number of the last change, null before the first; for `Database.glance`."""
 _VERSION = [column for column in versions.c if column.name not in ("nbytes", "purged", "traits")]
 _VERSION.append(specialists.c.visibility)
 _NEAREST_CANDIDATES = 100
@@ -273,11 +275,6 @@ def changes_after(seq: int, view: View) -> Select[Any]:
         .outerjoin(versions, and_(versions.c.id == aliases.c.version, versions.c.base == view.base))
     )
     return _with_trial(found).where(changes.c.seq > seq).order_by(changes.c.seq)
-
-
-def last_change() -> Select[Any]:
-    """The number of the last change, null before the first."""
-    return select(func.max(changes.c.seq))
 
 
 def candidates(reference: Reference, view: View) -> list[Select[Any]]:

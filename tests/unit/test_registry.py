@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 from old_release import rewind
@@ -596,7 +597,7 @@ def test_the_frequent_questions_are_answered_from_an_index(registry):
     from registry import queries
 
     statements = [
-        queries.last_change(),
+        sqlalchemy.text(queries.LAST_CHANGE),
         queries.live_heads(View("tiny")).where(queries.aliases.c.specialist > "a").limit(5),
         queries.changes_after(7, View("tiny")).limit(5),
         *(queries.one(parse_reference("ada/coach"), view) for view in VIEWS),
@@ -607,6 +608,14 @@ def test_the_frequent_questions_are_answered_from_an_index(registry):
             text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text)]
             assert not [step for step in plan if "SCAN" in step or "TEMP" in step], (text, plan)
+
+
+def test_a_glance_that_fails_is_a_storage_error_and_the_next_one_is_answered(registry):
+    for _ in range(20):
+        with pytest.raises(StorageError, match="failed: "):
+            registry._database.glance("SELECT nothing FROM nowhere")
+    register(registry, "ada/coach")
+    assert registry.generation() == 1
 
 
 @pytest.mark.sqlite
