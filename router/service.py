@@ -22,7 +22,7 @@ from router.hints import Hints
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
 from router.outcomes import Outcomes
-from router.pool import Pool
+from router.pools import Pools
 from router.quotas import Quotas
 from router.resolver import Resolver
 from router.routing.batching import Batched
@@ -36,14 +36,6 @@ logger = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
 TELL_SECONDS = 1.0
-ROUTING_THREADS = 16
-"""They mostly wait for a text to be read, which is done for all of them at once."""
-READING_THREADS = 4
-WRITING_THREADS = 2
-EMBEDDING_THREADS = 1
-MAINTENANCE_THREADS = 1
-SPELLING_THREADS = 1
-"""An answer with a million log probabilities takes seconds to be spelt out as JSON."""
 ALONE = "router"
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
@@ -104,16 +96,10 @@ class Service:
         self.teachers = teachers
         self.limits = limits or Limits()
         self.created = int(time.time())
-        # Apart from each other: slow uploads must not hold up routing, nor either a look-up.
-        self.routing = Pool("routing", ROUTING_THREADS)
-        self.reading = Pool("reading", READING_THREADS)
-        self.writing = Pool("writing", WRITING_THREADS)
-        self.embedding = Pool("embedding", EMBEDDING_THREADS)
-        self.maintenance = Pool("maintenance", MAINTENANCE_THREADS)
-        self.spelling = Pool("spelling", SPELLING_THREADS)
+        self.pools = Pools()
         self.uploads = Gate(UPLOADS)
         self.typing = Gate(TYPING)
-        self.keyring = Keyring(registry.keys, self.reading, opens=opens)
+        self.keyring = Keyring(registry.keys, self.pools.reading, opens=opens)
         self.quotas = Quotas(replicas)
         self.outcomes = Outcomes()
         self._peers = peers
@@ -123,7 +109,7 @@ class Service:
         view = routing_view(encoder, cache)
         self.follower = Follower(registry, view, interval, cache)
         own = sampling or Sampling()
-        self.defaults = Defaults(registry, own, self.reading, self.follower.decided)
+        self.defaults = Defaults(registry, own, self.pools.reading, self.follower.decided)
         batched = Batched(view)
         self.explainer = Explainer(registry, batched)
         self.resolver = Resolver(
@@ -132,8 +118,8 @@ class Service:
             batched,
             replace(policy or Policy(), warm=engine.resident),
             base,
-            routing=self.routing,
-            reading=self.reading,
+            routing=self.pools.routing,
+            reading=self.pools.reading,
         )
 
     async def start(self, patience: float = 0.0) -> None:
@@ -149,16 +135,15 @@ class Service:
         await self.answer_ids()
         self.follower.start()
         self._telling = asyncio.create_task(self._tell())
-        await self.reading.run(self.follower.wait, patience)
+        await self.pools.reading.run(self.follower.wait, patience)
 
     async def stop(self) -> None:
         """Stop following the registry, and tell it the last news."""
         if self._telling is not None:
             self._telling.cancel()
         await self.tell_outcomes()
-        await self.writing.run(self.follower.stop)
-        for pool in [each for each in vars(self).values() if isinstance(each, Pool)]:
-            pool.close()
+        await self.pools.writing.run(self.follower.stop)
+        self.pools.close()
 
     async def answer_ids(self) -> AnswerIds:
         """What makes the ids of answers.
@@ -167,7 +152,7 @@ class Service:
             StorageError: the registry cannot be read, and never was.
         """
         if self._answer_ids is None:
-            self._answer_ids = AnswerIds(await self.reading.run(self.registry.trials.secret))
+            self._answer_ids = AnswerIds(await self.pools.reading.run(self.registry.trials.secret))
         return self._answer_ids
 
     async def tell_outcomes(self) -> None:
@@ -176,7 +161,7 @@ class Service:
         if not counted:
             return
         try:
-            verdicts = await self.writing.run(self.registry.trials.note, counted)
+            verdicts = await self.pools.writing.run(self.registry.trials.note, counted)
         except StorageError as error:
             logger.warning("the outcomes of %d versions are lost: %s", len(counted), error)
             return
@@ -205,7 +190,7 @@ class Service:
         if self.follower.snapshot is None:
             return
         try:
-            await self.writing.run(self.follower.refresh)
+            await self.pools.writing.run(self.follower.refresh)
         except Exception as error:
             # What was written stands, whatever becomes of the routes.
             logger.warning("routes are brought up to date later: %r", error)
@@ -232,7 +217,7 @@ class Service:
     async def _job_counts(self) -> Mapping[str, int] | None:
         """Fine-tuning jobs by how far they are; None when the registry does not say."""
         try:
-            found = await self.reading.run(self.registry.queue.counts)
+            found = await self.pools.reading.run(self.registry.queue.counts)
         except StorageError as error:
             logger.warning("the registry does not count its jobs: %s", error)
             return None

@@ -19,7 +19,7 @@ routes = APIRouter(prefix="/v1/specialists/{owner}/{name}/aliases", tags=["speci
 @routes.get("")
 async def list_aliases(service: Served, owner: str, name: str, caller: Reader) -> dict[str, Any]:
     """What each alias of a specialist points to."""
-    found = await service.reading.run(service.seen_by(caller).aliases.of, f"{owner}/{name}")
+    found = await service.pools.reading.run(service.seen_by(caller).aliases.of, f"{owner}/{name}")
     return {"object": "list", "data": [shown(each) for each in found]}
 
 
@@ -29,7 +29,7 @@ async def history(
 ) -> dict[str, Any]:
     """Where an alias has pointed, the latest first, and why."""
     aliases = service.seen_by(caller).aliases
-    found = await service.reading.run(aliases.history, f"{owner}/{name}", alias)
+    found = await service.pools.reading.run(aliases.history, f"{owner}/{name}", alias)
     return {"object": "list", "data": [move(each) for each in found]}
 
 
@@ -40,7 +40,7 @@ async def point(
     """Point an alias to a version, protect it, put gates before it."""
     body = parse(await read_json(request), AliasRequest)
     aliases = service.seen_by(caller).aliases
-    done = await service.writing.run(_pointed, aliases, f"{owner}/{name}", alias, body)
+    done = await service.pools.writing.run(_pointed, aliases, f"{owner}/{name}", alias, body)
     await service.refresh()
     return done
 
@@ -53,7 +53,7 @@ async def roll_back(
     body = parse(await read_json(request), RollbackRequest)
     aliases = service.seen_by(caller).aliases
     work = partial(aliases.roll_back, expected=body.expected, reason=body.reason)
-    done = await service.writing.run(work, f"{owner}/{name}", alias)
+    done = await service.pools.writing.run(work, f"{owner}/{name}", alias)
     await service.refresh()
     return shown(done)
 
@@ -71,7 +71,7 @@ async def remove(
     """Take an alias away."""
     aliases = service.seen_by(caller).aliases
     work = partial(aliases.remove, expected=expected, reason=reason)
-    await service.writing.run(work, f"{owner}/{name}", alias)
+    await service.pools.writing.run(work, f"{owner}/{name}", alias)
     await service.refresh()
     return {"alias": alias, "object": "alias", "deleted": True}
 

@@ -21,14 +21,14 @@ async def list_entries(
 ) -> dict[str, Any]:
     """The last changes, of one specialist or of all, the latest at the end."""
     registry = service.seen_by(caller)
-    found = await service.reading.run(registry.audit_log, limit, specialist)
+    found = await service.pools.reading.run(registry.audit_log, limit, specialist)
     return {"object": "list", "data": [shown(entry) for entry in found]}
 
 
 @routes.get("/verify")
 async def verify(service: Served, caller: Admin, head: str | None = None) -> dict[str, Any]:
     """Whether no entry was changed or taken out; `head` is a digest that was the last once."""
-    return await service.reading.run(_verified, service.seen_by(caller), head)
+    return await service.pools.reading.run(_verified, service.seen_by(caller), head)
 
 
 def _verified(registry: Registry, head: str | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ async def show(
 ) -> dict[str, Any]:
     """The version that is tried, its share, and how it fares; a share of 0 when none is."""
     registry = service.seen_by(caller)
-    return await service.reading.run(_shown, registry, f"{owner}/{name}", alias)
+    return await service.pools.reading.run(_shown, registry, f"{owner}/{name}", alias)
 
 
 @routes.put("", openapi_extra=json_body(CanaryRequest))
@@ -36,7 +36,7 @@ async def try_out(
     version = reference(f"{owner}/{name}", body.version)
     guard = Guard(body.margin, body.least)
     try_out = partial(service.seen_by(caller).aliases.try_out, alias=body.alias)
-    done = await service.writing.run(try_out, version, body.share, guard)
+    done = await service.pools.writing.run(try_out, version, body.share, guard)
     await service.refresh()
     return tried(done)
 

@@ -39,7 +39,7 @@ async def upload(service: Served, request: Request, caller: Writer) -> dict[str,
         form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
         try:
             part, purpose = _file(form), str(form["purpose"])
-            return shown(await service.writing.run(_keep, files, part, purpose))
+            return shown(await service.pools.writing.run(_keep, files, part, purpose))
         finally:
             await form.close()
 
@@ -59,29 +59,29 @@ async def list_files(
     def some() -> tuple[Any, bool]:
         return files.list(limit, after, purpose, oldest_first=oldest_first)
 
-    found, more = await service.reading.run(some)
+    found, more = await service.pools.reading.run(some)
     return page([shown(file) for file in found], more=more)
 
 
 @routes.get("/{identity}")
 async def show(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """What is known of a file."""
-    return shown(await service.reading.run(service.seen_by(caller).data.get, identity))
+    return shown(await service.pools.reading.run(service.seen_by(caller).data.get, identity))
 
 
 @routes.get("/{identity}/content")
 async def download(service: Served, identity: str, caller: Writer) -> FileResponse:
     """A file as it was sent."""
     files = service.seen_by(caller).data
-    file = await service.reading.run(files.get, identity)
-    path = await service.reading.run(files.path, identity)
+    file = await service.pools.reading.run(files.get, identity)
+    path = await service.pools.reading.run(files.path, identity)
     return FileResponse(path, media_type="application/octet-stream", filename=file.name)
 
 
 @routes.delete("/{identity}")
 async def remove(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """Forget a file; a training that is under way goes on with it."""
-    await service.writing.run(service.seen_by(caller).data.remove, identity)
+    await service.pools.writing.run(service.seen_by(caller).data.remove, identity)
     return {"id": identity, "object": "file", "deleted": True}
 
 

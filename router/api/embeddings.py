@@ -42,7 +42,7 @@ async def _read(service: Service, caller: Caller, texts: list[str]) -> tuple[Vec
     vectors, tokens = [], 0
     for start in range(0, len(texts), TOGETHER):
         some = texts[start : start + TOGETHER]
-        found, read = await service.embedding.run(_encode, service.encoder, some)
+        found, read = await service.pools.embedding.run(_encode, service.encoder, some)
         service.quotas.used(caller, read)
         vectors.append(found)
         tokens += read

@@ -26,8 +26,10 @@ async def rate(service: Served, request: Request, caller: Asker) -> dict[str, An
     rated = {"id": body.id, "object": "feedback", "rating": body.rating}
     trials, said = service.seen_by(caller).trials, (body.rating, body.correction)
     if answered.digest is None:
-        await service.writing.run(trials.rate_base, body.id, *said)
+        await service.pools.writing.run(trials.rate_base, body.id, *said)
         return rated | {"specialist": None, "version": None}
-    specialist, version = await service.writing.run(trials.rate, body.id, answered.digest, *said)
+    specialist, version = await service.pools.writing.run(
+        trials.rate, body.id, answered.digest, *said
+    )
     await service.refresh()
     return rated | {"specialist": specialist, "version": version}

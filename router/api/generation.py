@@ -221,7 +221,7 @@ async def _written(
         return to_json(writer.body(choices, usage))
 
     if any(choice.logprobs for choice in choices):
-        return await service.spelling.run(written)
+        return await service.pools.spelling.run(written)
     return written()
 
 

@@ -44,7 +44,7 @@ routes = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"])
 async def create(service: Served, request: Request, caller: Writer) -> dict[str, Any]:
     """Have a specialist trained; once it is, `fine_tuned_model` answers."""
     body = parse(await read_json(request), JobRequest)
-    return shown(await service.writing.run(_create, service, caller, body))
+    return shown(await service.pools.writing.run(_create, service, caller, body))
 
 
 @routes.get("")
@@ -57,32 +57,32 @@ async def list_jobs(
 ) -> dict[str, Any]:
     """A page of your jobs, the latest first; `metadata[key]=value` chooses among them."""
     jobs, wanted = service.seen_by(caller).jobs, wanted_metadata(request)
-    found, more = await service.reading.run(jobs.list, limit, after, wanted)
+    found, more = await service.pools.reading.run(jobs.list, limit, after, wanted)
     return page([shown(job) for job in found], more=more)
 
 
 @routes.get("/{identity}")
 async def show(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """How far a job is."""
-    return shown(await service.reading.run(service.seen_by(caller).jobs.get, identity))
+    return shown(await service.pools.reading.run(service.seen_by(caller).jobs.get, identity))
 
 
 @routes.post("/{identity}/cancel")
 async def cancel(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """End a job; what it has learnt so far is lost."""
-    return shown(await service.writing.run(service.seen_by(caller).jobs.cancel, identity))
+    return shown(await service.pools.writing.run(service.seen_by(caller).jobs.cancel, identity))
 
 
 @routes.post("/{identity}/pause")
 async def pause(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """Let a job wait."""
-    return shown(await service.writing.run(service.seen_by(caller).jobs.pause, identity))
+    return shown(await service.pools.writing.run(service.seen_by(caller).jobs.pause, identity))
 
 
 @routes.post("/{identity}/resume")
 async def resume(service: Served, identity: str, caller: Writer) -> dict[str, Any]:
     """Let a paused job go on from where it is."""
-    return shown(await service.writing.run(service.seen_by(caller).jobs.resume, identity))
+    return shown(await service.pools.writing.run(service.seen_by(caller).jobs.resume, identity))
 
 
 @routes.get("/{identity}/events")
@@ -95,7 +95,7 @@ async def events(
 ) -> dict[str, Any]:
     """What there is to tell of a job, the latest first."""
     jobs = service.seen_by(caller).jobs
-    found, more = await service.reading.run(jobs.events, identity, limit, after)
+    found, more = await service.pools.reading.run(jobs.events, identity, limit, after)
     return page([event(told) for told in found], more=more)
 
 
@@ -104,7 +104,7 @@ async def checkpoints(
     service: Served, identity: str, caller: Writer, limit: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> dict[str, Any]:
     """The versions that a job left."""
-    job = await service.reading.run(service.seen_by(caller).jobs.get, identity)
+    job = await service.pools.reading.run(service.seen_by(caller).jobs.get, identity)
     found = [checkpoint(job, each) for each in job.outcome.get("checkpoints", [])]
     return page(found[:limit], more=len(found) > limit)
 

@@ -22,7 +22,7 @@ async def create(service: Served, request: Request, caller: Admin) -> JSONRespon
     body = parse(await read_json(request), KeyRequest)
     keys = service.seen_by(caller).keys
     quota = Quota(**body.quota.model_dump())
-    made, text = await service.writing.run(
+    made, text = await service.pools.writing.run(
         keys.create, body.name, body.scopes, body.owner, body.expiry, quota
     )
     return JSONResponse(shown(made) | {"key": text}, 201, {"Cache-Control": "no-store"})
@@ -31,11 +31,11 @@ async def create(service: Served, request: Request, caller: Admin) -> JSONRespon
 @routes.get("")
 async def list_keys(service: Served, caller: Admin) -> dict[str, Any]:
     """The keys, the latest first, revoked and expired ones too."""
-    found = await service.reading.run(service.seen_by(caller).keys.list)
+    found = await service.pools.reading.run(service.seen_by(caller).keys.list)
     return {"object": "list", "data": [shown(key) for key in found]}
 
 
 @routes.delete("/{identity}")
 async def revoke(service: Served, identity: str, caller: Admin) -> dict[str, Any]:
     """Refuse a key from now on, on every replica within seconds."""
-    return shown(await service.writing.run(service.seen_by(caller).keys.revoke, identity))
+    return shown(await service.pools.writing.run(service.seen_by(caller).keys.revoke, identity))

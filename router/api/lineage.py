@@ -18,7 +18,7 @@ async def of_specialist(
 ) -> dict[str, Any]:
     """What a version comes from and what stands on it; `version` is `:alias` or `@2`, say."""
     reference = parse_reference(f"{owner}/{name}{version or ''}")
-    return lineage(await service.reading.run(service.seen_by(caller).lineage.of, reference))
+    return lineage(await service.pools.reading.run(service.seen_by(caller).lineage.of, reference))
 
 
 @routes.get("/v1/lineage")
@@ -27,4 +27,4 @@ async def standing_on(
 ) -> dict[str, Any]:
     """All versions made from a base, parent, teacher, dataset or job, directly or not."""
     found = service.seen_by(caller).lineage
-    return lineage(await service.reading.run(found.standing_on, relation, subject))
+    return lineage(await service.pools.reading.run(found.standing_on, relation, subject))

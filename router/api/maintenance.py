@@ -24,14 +24,14 @@ routes = APIRouter(prefix="/v1/registry", tags=["operations"])
 @routes.get("/backup")
 async def backup(service: Served, caller: Admin) -> StreamingResponse:
     """All that is registered in one tar file, private examples too."""
-    packed = await service.maintenance.run(_packed, service.seen_by(caller))
+    packed = await service.pools.maintenance.run(_packed, service.seen_by(caller))
     return tar_download(packed, "registry.tar")
 
 
 @routes.post("/verify")
 async def verify(service: Served, caller: Admin) -> dict[str, Any]:
     """Read everything again: database, digests, lists, files."""
-    found = await service.maintenance.run(_problems, service.seen_by(caller))
+    found = await service.pools.maintenance.run(_problems, service.seen_by(caller))
     return {"object": "verification", "ok": not found, "problems": found}
 
 
@@ -40,7 +40,7 @@ async def gc(service: Served, request: Request, caller: Admin) -> dict[str, Any]
     """Give up what was retired long ago, and remove files that nobody needs."""
     body = parse(await read_json(request), GcRequest)
     collect = service.seen_by(caller).collect
-    found = await service.maintenance.run(collect, timedelta(days=body.days))
+    found = await service.pools.maintenance.run(collect, timedelta(days=body.days))
     return {"object": "collection", **asdict(found)}
 
 

@@ -18,7 +18,7 @@ routes = APIRouter(tags=["models"])
 @routes.get("/v1/models")
 async def list_models(service: Served, caller: Asker) -> dict[str, Any]:
     """`auto`, the base and the newest specialists; GET /v1/specialists lists them all."""
-    versions = await service.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
+    versions = await service.pools.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
     data = [_built_in(name, service.created) for name in (AUTO, service.base)]
     data += [_specialist(version.id, version) for version in versions]
     return {"object": "list", "data": data}
@@ -29,7 +29,7 @@ async def retrieve_model(service: Served, reference: str, caller: Asker) -> dict
     """One model: `auto`, the base, or a specialist by any reference to it."""
     if reference in (AUTO, service.base):
         return _built_in(reference, service.created)
-    version = await service.reading.run(service.resolver.version, reference, caller.owner)
+    version = await service.pools.reading.run(service.resolver.version, reference, caller.owner)
     return _specialist(reference, version)
 
 

@@ -78,7 +78,7 @@ async def list_items(
 async def forget_response(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
     """Forget a kept answer, and what it was to."""
     await _kept(service, caller, identity)
-    await service.writing.run(service.seen_by(caller).conversations.remove, identity)
+    await service.pools.writing.run(service.seen_by(caller).conversations.remove, identity)
     return {"id": identity, "object": "response", "deleted": True}
 
 
@@ -94,7 +94,7 @@ async def _kept(service: Service, caller: Caller, identity: str) -> Conversation
     Raises:
         UnknownObject: there is none of the caller's.
     """
-    found = await service.reading.run(service.seen_by(caller).conversations.get, identity)
+    found = await service.pools.reading.run(service.seen_by(caller).conversations.get, identity)
     if RESPONSE not in found.answer:
         raise UnknownObject("response", identity)
     return found

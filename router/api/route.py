@@ -37,6 +37,6 @@ async def shown(
     generation = decision.generation if caller.owner is None else None
     found = routing(decision) | {"generation": generation}
     if explain:
-        nearest = await service.embedding.run(service.explainer.nearest, decision)
+        nearest = await service.pools.embedding.run(service.explainer.nearest, decision)
         found["examples"] = [asdict(example) for example in nearest]
     return found

@@ -48,10 +48,12 @@ async def register(
     registry = service.seen_by(caller)
     with service.uploads.entered("uploads"):
         async with uploaded(request, service.limits) as upload:
-            registered = await service.writing.run(upload.register, registry, alias, visibility)
+            registered = await service.pools.writing.run(
+                upload.register, registry, alias, visibility
+            )
     await service.refresh()
     version, created, warnings = registered
-    aliases = await service.reading.run(registry.aliases.pointing, version.digest)
+    aliases = await service.pools.reading.run(registry.aliases.pointing, version.digest)
     told = {"aliases": aliases, "warnings": warnings}
     return JSONResponse(specialist(version) | told, 201 if created else 200)
 
@@ -70,20 +72,20 @@ async def list_specialists(
     """A page of specialists. `search` is another name for `q`, and `after` for `cursor`."""
     registry, tagged = service.seen_by(caller), tag or None
     text, begin = q or search or None, cursor or after or None
-    return listed(await service.reading.run(registry.search, text, tagged, begin, limit))
+    return listed(await service.pools.reading.run(registry.search, text, tagged, begin, limit))
 
 
 @routes.get("/{owner}/{name}")
 async def show(service: Served, owner: str, name: str, caller: Reader) -> dict[str, Any]:
     """A specialist with its versions and aliases: its newest version if none is in service."""
-    return await service.reading.run(_details, service.seen_by(caller), f"{owner}/{name}")
+    return await service.pools.reading.run(_details, service.seen_by(caller), f"{owner}/{name}")
 
 
 @routes.delete("/{owner}/{name}")
 async def retire(service: Served, owner: str, name: str, caller: Deployer) -> dict[str, Any]:
     """Retire a specialist: it is no longer found, listed or routed to."""
     identity = f"{owner}/{name}"
-    await service.writing.run(service.seen_by(caller).retire, identity)
+    await service.pools.writing.run(service.seen_by(caller).retire, identity)
     await service.refresh()
     return {"id": identity, "object": "specialist", "deleted": True}
 
@@ -93,9 +95,9 @@ async def restore(service: Served, owner: str, name: str, caller: Deployer) -> d
     """Bring a retired specialist back as it was."""
     identity = f"{owner}/{name}"
     registry = service.seen_by(caller)
-    await service.writing.run(registry.restore, identity)
+    await service.pools.writing.run(registry.restore, identity)
     await service.refresh()
-    return await service.reading.run(_details, registry, identity)
+    return await service.pools.reading.run(_details, registry, identity)
 
 
 @routes.put("/{owner}/{name}/visibility", openapi_extra=json_body(VisibilityRequest))
@@ -105,7 +107,7 @@ async def show_to(
     """Say who finds a specialist besides its owner."""
     body = parse(await read_json(request), VisibilityRequest)
     identity = f"{owner}/{name}"
-    await service.writing.run(service.seen_by(caller).show_to, identity, body.visibility)
+    await service.pools.writing.run(service.seen_by(caller).show_to, identity, body.visibility)
     await service.refresh()
     return {"id": identity, "object": "specialist", "visibility": body.visibility}
 

@@ -51,7 +51,7 @@ async def list_kept(
     """A page of your answers that were asked for with `store`."""
     kept = service.seen_by(caller).conversations
     wanted, latest_first = wanted_metadata(request), order == "desc"
-    found, more = await service.reading.run(
+    found, more = await service.pools.reading.run(
         lambda: kept.list(limit, after, model, wanted, kind=CHATS, latest_first=latest_first)
     )
     return page([completion(each) for each in found], more=more)
@@ -61,7 +61,7 @@ async def list_kept(
 async def show(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
     """A kept answer."""
     kept = service.seen_by(caller).conversations
-    return completion(await service.reading.run(kept.get, identity))
+    return completion(await service.pools.reading.run(kept.get, identity))
 
 
 @routes.get("/{identity}/messages")
@@ -75,7 +75,7 @@ async def list_messages(
 ) -> dict[str, Any]:
     """A page of what a kept answer was to."""
     kept = service.seen_by(caller).conversations
-    found = messages(await service.reading.run(kept.get, identity))
+    found = messages(await service.pools.reading.run(kept.get, identity))
     return page_of(found, limit, after, order)
 
 
@@ -86,13 +86,13 @@ async def describe(
     """Put other labels on a kept answer."""
     body = parse(await read_json(request), DescribeRequest)
     kept = service.seen_by(caller).conversations
-    return completion(await service.writing.run(kept.describe, identity, body.metadata))
+    return completion(await service.pools.writing.run(kept.describe, identity, body.metadata))
 
 
 @routes.delete("/{identity}")
 async def forget(service: Served, identity: str, caller: Asker) -> dict[str, Any]:
     """Forget a kept answer, and what it was to."""
-    await service.writing.run(service.seen_by(caller).conversations.remove, identity)
+    await service.pools.writing.run(service.seen_by(caller).conversations.remove, identity)
     return {"id": identity, "object": "chat.completion.deleted", "deleted": True}
 
 
@@ -123,7 +123,7 @@ async def list_of_base(service: Served, caller: Writer, asked: Chosen) -> dict[s
         )
         return _learnable(found, more=more, redact=asked.redact)
 
-    return await service.reading.run(read)
+    return await service.pools.reading.run(read)
 
 
 @conversations.get("/specialists/{owner}/{name}/conversations")
@@ -148,7 +148,7 @@ async def list_given(
         )
         return _learnable(found, more=more, redact=asked.redact)
 
-    return await service.reading.run(read)
+    return await service.pools.reading.run(read)
 
 
 def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> dict[str, Any]:
@@ -205,6 +205,6 @@ async def kept(
 
 async def _keep(service: Service, caller: Caller, conversation: Conversation) -> None:
     try:
-        await service.writing.run(service.seen_by(caller).conversations.keep, conversation)
+        await service.pools.writing.run(service.seen_by(caller).conversations.keep, conversation)
     except StorageError as error:
         logger.warning("the conversation %s is not kept: %s", conversation.id, error)

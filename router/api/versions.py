@@ -27,7 +27,7 @@ async def release(
     """Let a quarantined version be served; promote it then."""
     reference = parse_reference(f"{owner}/{name}@{number}")
     registry = service.seen_by(caller)
-    return specialist(await service.writing.run(registry.release, reference))
+    return specialist(await service.pools.writing.run(registry.release, reference))
 
 
 @routes.post("/scores", openapi_extra=json_body(ScoresRequest))
@@ -38,8 +38,8 @@ async def score(
     body = parse(await read_json(request), ScoresRequest)
     reference = parse_reference(f"{owner}/{name}@{number}")
     registry = service.seen_by(caller)
-    version = await service.writing.run(registry.score, reference, body.scores)
-    found = await service.reading.run(registry.scores, version)
+    version = await service.pools.writing.run(registry.score, reference, body.scores)
+    found = await service.pools.reading.run(registry.scores, version)
     return {"id": version.id, "version": version.number, "evaluation": scored(found)}
 
 
@@ -49,7 +49,7 @@ async def export(
 ) -> StreamingResponse:
     """A version of yours as one file: card, private examples, config and weights."""
     reference = parse_reference(f"{owner}/{name}@{number}")
-    packed = await service.reading.run(_packed, service.seen_by(caller), reference)
+    packed = await service.pools.reading.run(_packed, service.seen_by(caller), reference)
     return tar_download(packed, f"{owner}-{name}-{number}.tar")
 
 

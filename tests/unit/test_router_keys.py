@@ -97,7 +97,7 @@ def test_with_one_everything_needs_one(client, url, key):
 
 
 def test_where_anybody_could_come_nothing_is_open_without_a_key(made):
-    made.keyring = keyring.Keyring(made.registry.keys, made.reading, opens=False)
+    made.keyring = keyring.Keyring(made.registry.keys, made.pools.reading, opens=False)
     with served(made) as url, http_client(url) as nobody:
         assert code(chat(nobody)) == (401, "invalid_api_key")
 

@@ -1,0 +1,30 @@
+"""The threads of a service, apart by what they do: slow uploads must not hold up routing."""
+
+from router.pool import Pool
+
+
+class Pools:
+    """One for each purpose; to be closed.
+
+    Attributes:
+        routing: decides. Its threads mostly wait for a text to be read, which is done for all of
+            them at once.
+        reading: asks the registry.
+        writing: changes it.
+        embedding: reads texts for their vectors.
+        maintenance: looks through the whole registry.
+        spelling: writes JSON: an answer with a million log probabilities takes seconds.
+    """
+
+    def __init__(self) -> None:
+        self.routing = Pool("routing", 16)
+        self.reading = Pool("reading", 4)
+        self.writing = Pool("writing", 2)
+        self.embedding = Pool("embedding", 1)
+        self.maintenance = Pool("maintenance", 1)
+        self.spelling = Pool("spelling", 1)
+
+    def close(self) -> None:
+        """Take no more work; what was begun goes on to its end."""
+        for each in vars(self).values():
+            each.close()
