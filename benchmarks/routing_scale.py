@@ -1,11 +1,11 @@
 """Does routing stay right, quick and small when a million others are registered?
 
-The labels of a folder (see benchmarks.routing) become specialists with all their examples, among
-very many unrelated ones of one to five examples each. Theirs are vectors between those of real
-texts: of general requests whose beginnings and ends were crossed. All are packed as a replica packs
-them, and everything is measured in a process of its own: decisions with the encoder on texts that
-were never read before, also while specialists are registered; what the graph finds beside exact
-search; memory.
+The labels of a folder (see benchmarks.routing) become specialists with all their examples, each of
+an owner of its own, among very many unrelated ones of one to five examples each. The vectors of
+these lie between those of real texts: of general requests whose beginnings and ends were crossed.
+All are packed as a replica packs them, and everything is measured in a process of its own:
+decisions with the encoder on texts that were never read before, also while specialists are
+registered; what the graph finds beside exact search; memory.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -244,14 +244,18 @@ def run(data: Path, sizes: Sequence[int]) -> Iterator[tuple[int, Measured]]:
     """Every size's figures, the smallest first."""
     loaded = load(data, [], 0, None)
     made = cards(loaded.settings["full"])
-    labels = {card.id: label for label, card in made.items()}
     test = Random(0).sample(loaded.test, min(SAMPLED, len(loaded.test)))
     encoder = routing_view(open_encoder(2))
     texts = crossed(READ)
     parts = [texts[at : at + 256] for at in range(0, READ, 256)]
     pool = np.concatenate([encoder.encode(p) for p in track(parts, "Reading", console=console)])
+    theirs = [
+        replace(route, specialist=f"owner-{number}/label")
+        for number, route in enumerate(routes_of(made, encoder))
+    ]
+    labels = {route.specialist: label for route, label in zip(theirs, made, strict=True)}
     with tempfile.TemporaryDirectory(prefix="myriad-scale-") as folder:
-        packs, have = [Pack(write(Path(folder), routes_of(made, encoder)))], 0
+        packs, have = [Pack(write(Path(folder), theirs))], 0
         for count in sorted(sizes):
             packs = grow(Path(folder), packs, pool, have, count)
             have = count
