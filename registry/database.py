@@ -85,11 +85,12 @@ class Database:
             StorageError: the database cannot be read.
         """
         engine = self._backend.engine
-        with _translated(self._backend.name), closing(engine.raw_connection()) as connection:
+        with _translated(self._backend.name):
             try:
-                cursor = connection.cursor()
-                cursor.execute(statement)
-                row = cursor.fetchone()
+                with closing(engine.raw_connection()) as connection:
+                    cursor = connection.cursor()
+                    cursor.execute(statement)
+                    row = cursor.fetchone()
             except engine.dialect.loaded_dbapi.Error as error:
                 raise SQLAlchemyError(str(error)) from error
         return row[0] if row else None

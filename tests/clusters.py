@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import psutil
 from openai import OpenAI
 from patience import HANGS
 
+PORTS = 20_000, 32_768
+"""Below those that Linux gives, above those that Ray takes."""
 LOG_BYTES = 50_000
 """Of each file that a process of the shared cluster logs to."""
 
@@ -77,9 +80,12 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody is given who asks for any: such a port could be another's when it is used."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

@@ -618,6 +618,17 @@ def test_a_glance_that_fails_is_a_storage_error_and_the_next_one_is_answered(reg
     assert registry.generation() == 1
 
 
+def test_a_database_that_refuses_a_glance_is_a_storage_error(registry, monkeypatch):
+    engine = registry._database._backend.engine
+
+    def refuse():
+        raise engine.dialect.loaded_dbapi.OperationalError("nobody listens")
+
+    monkeypatch.setattr(engine, "raw_connection", refuse)
+    with pytest.raises(StorageError, match="nobody listens"):
+        registry.generation()
+
+
 @pytest.mark.sqlite
 def test_versions_of_an_older_release_have_the_traits_of_their_cards(tmp_path):
     registry = Registry.open(tmp_path, BASE)
