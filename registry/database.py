@@ -85,14 +85,14 @@ class Database:
             StorageError: the database cannot be read.
         """
         engine = self._backend.engine
-        with _translated(self._backend.name):
-            try:
-                with closing(engine.raw_connection()) as connection:
-                    cursor = connection.cursor()
-                    cursor.execute(statement)
-                    row = cursor.fetchone()
-            except engine.dialect.loaded_dbapi.Error as error:
-                raise SQLAlchemyError(str(error)) from error
+        failure = engine.dialect.loaded_dbapi.Error
+        with (
+            _translated(self._backend.name, failure),
+            closing(engine.raw_connection()) as pooled,
+        ):
+            cursor = pooled.cursor()
+            cursor.execute(statement)
+            row = cursor.fetchone()
         return row[0] if row else None
 
     @contextmanager
@@ -127,10 +127,12 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def _translated(name: str, *more: type[Exception]) -> Iterator[None]:
+    """Say what went wrong as a `StorageError`; `more` errors than those of all databases."""
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error, OSError, *more)
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except errors as error:
         reason = getattr(error, "orig", None) or error
         raise StorageError(
             f"The registry's database {name} failed: {reason}. Nothing was changed; check that "

@@ -252,7 +252,8 @@ def _ranked(
 ) -> list[tuple[float, Found]]:
     """Routes with their odds, likeliest first; those that matter by their own examples alone.
 
-    Looking for copies takes longer than all the rest, and hardly ever makes anybody likelier.
+    Looking for copies takes longer than all odds together, and of those far behind it tells nothing
+    that would be heard.
     """
     pairs = {each.route: (odds(each), each) for each in found}
     ranked = sorted(pairs.values(), key=_likeliest_first)
