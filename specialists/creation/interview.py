@@ -5,7 +5,6 @@ in the creator's own words, is the answer (instruction backtranslation, Li et al
 https://arxiv.org/abs/2308.06259).
 """
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from registry.persona import Persona
 from specialists.creation.material import Exchange, Passage, visible
 from specialists.errors import BudgetSpent, TeacherFailed
+from specialists.together import together
 from specialists.training.distillation import listed
 from specialists.training.teacher import Teacher
 
@@ -93,15 +93,15 @@ class Interviewer:
         async def one(passage: Passage) -> list[Exchange]:
             nonlocal done
             try:
-                return await self._one(passage, rejected)
+                found = await self._one(passage, rejected)
             except (BudgetSpent, TeacherFailed) as error:
                 failed.append(str(error))
-                return []
-            finally:
-                done += 1
-                report("Asking about the material", done, len(passages))
+                found = []
+            done += 1
+            report("Asking about the material", done, len(passages))
+            return found
 
-        answered = await asyncio.gather(*map(one, passages))
+        answered = await together(map(one, passages))
         found = [exchange for exchanges in answered for exchange in exchanges]
         silent = [each for each, got in zip(passages, answered, strict=True) if not got]
         if failed and not found:

@@ -1,12 +1,11 @@
 """Answers of several models behind OpenAI's API to the same held-out requests, compared."""
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from specialists.errors import TeacherFailed, TrainingDataError
+from specialists.errors import TrainingDataError
+from specialists.together import together
 from specialists.training.data import Row
 from specialists.training.metrics import Estimate, mean, scored
 from specialists.training.teacher import Teacher
@@ -80,7 +79,7 @@ async def _answers(
         return answer.text
 
     asked = [one(teacher, row) for teacher in models.values() for row in rows]
-    texts = iter(await _gathered(asked))
+    texts = iter(await together(asked))
     return {name: [next(texts) for _ in rows] for name in models}
 
 
@@ -102,7 +101,7 @@ async def _wins(
     found = {}
     for other in others:
         pairs = zip(rows, answers[first], answers[other], strict=True)
-        found[other] = mean(await _gathered([one(*each) for each in pairs]))
+        found[other] = mean(await together(one(*each) for each in pairs))
     return found
 
 
@@ -115,13 +114,3 @@ async def _preferred(judge: Teacher, row: Row, first: str, second: str) -> float
     said = await judge.ask([{"role": "user", "content": prompt}], temperature=0.0, max_tokens=4)
     word = re.search(r"\b(A|B|TIE)\b", said.text.upper())
     return {"A": FIRST, "B": SECOND}.get(word[1] if word else "TIE", NEITHER)
-
-
-async def _gathered(asked: Sequence[Any]) -> list[Any]:
-    """All results; the first failure ends the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in asked]
-    except* TeacherFailed as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]

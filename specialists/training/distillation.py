@@ -1,6 +1,5 @@
 """Distillation: a teacher writes requests and answers them, and what is good of that is kept."""
 
-import asyncio
 import json
 import re
 from collections import Counter
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from specialists.errors import BudgetSpent, TeacherFailed, TrainingDataError
+from specialists.together import together
 from specialists.training.teacher import Answer, Teacher
 
 AT_A_TIME = 20
@@ -144,17 +144,21 @@ async def _answers(
 
     async def one(request: str) -> tuple[Answer | None, str]:
         nonlocal done
-        try:
-            return await _judged(teacher, wanted, request)
-        except BudgetSpent:
-            return None, "budget"
-        except TeacherFailed:
-            return None, "no answer"
-        finally:
-            done += 1
-            report("Asking the teacher", done, len(requests))
+        found = await _found(teacher, wanted, request)
+        done += 1
+        report("Asking the teacher", done, len(requests))
+        return found
 
-    return list(await asyncio.gather(*map(one, requests)))
+    return await together(map(one, requests))
+
+
+async def _found(teacher: Teacher, wanted: Wanted, request: str) -> tuple[Answer | None, str]:
+    try:
+        return await _judged(teacher, wanted, request)
+    except BudgetSpent:
+        return None, "budget"
+    except TeacherFailed:
+        return None, "no answer"
 
 
 async def _judged(teacher: Teacher, wanted: Wanted, request: str) -> tuple[Answer, str]:

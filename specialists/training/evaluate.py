@@ -21,6 +21,7 @@ from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.hardware import fastest_device
+from specialists.together import together
 from specialists.training.data import Row
 from specialists.training.documents import Document
 from specialists.training.encoding import Example, encode_all, examples_of
@@ -160,7 +161,7 @@ async def _answers(
             return text
 
         asked = ((name, row) for name in names for row in rows)
-        texts = iter(await asyncio.gather(*(answered(*pair) for pair in asked)))
+        texts = iter(await together(answered(*pair) for pair in asked))
         wanted = [tokenizer.said(row.answer) for row in rows]
         return wanted, {name: [next(texts) for _ in rows] for name in names}
     finally:

@@ -15,7 +15,7 @@ from web import serve
 from registry.base import BaseSpec
 from registry.job import Distillation, Status, Task
 from registry.registry import Registry
-from specialists.errors import TeacherFailed, TrainingDataError
+from specialists.errors import TeacherFailed, TrainingDataError, TrainingStopped
 from specialists.training import teacher as teachers
 from specialists.training.distillation import Wanted, distil
 from specialists.training.teacher import Address, Notebook, Teacher
@@ -197,6 +197,20 @@ def test_a_slow_teacher_is_asked_again(run, scripted):
     scripted.app.post("/v1/chat/completions")(chat)
     found = run(Wanted(None, 1, judged=False), ["the sky"], seconds=0.5)
     assert pairs(found) == [("the sky", "blue")]
+
+
+def test_nobody_asks_on_when_the_job_was_stopped(url, tmp_path):
+    def stopped(*_):
+        raise TrainingStopped("by its owner")
+
+    async def asking():
+        async with Teacher(url, "large", Notebook(tmp_path / "answers.jsonl")) as teacher:
+            requests = [f"thing {n}" for n in range(30)]
+            with pytest.raises(TrainingStopped):
+                await distil(teacher, Wanted(None, 30, judged=False), requests, stopped)
+            return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(asking()) == set()
 
 
 def test_a_teacher_that_thinks_of_nothing_new_is_asked_no_more(run, scripted):
