@@ -9,9 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import httpx
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from specialists.errors import BudgetSpent, TeacherFailed
 
@@ -22,6 +24,8 @@ LONGEST_WAIT_SECONDS = 60.0
 AT_ONCE = 8
 MOST_BYTES = 8 * 1024 * 1024
 """Of one answer; what is longer is none."""
+LONGEST_REFUSAL = 500
+"""Characters of a teacher's own words that are passed on."""
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 """Statuses after which the same question may be answered."""
 
@@ -62,6 +66,34 @@ class Address:
     def teacher(self, notebook: Path, budget: int) -> "Teacher":
         """Who answers there, within a budget, and is asked nothing that stands in the notebook."""
         return Teacher(self.url, self.model, Notebook(notebook), key=self.key, budget=budget)
+
+
+class _Message(BaseModel):
+    content: str
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    total_tokens: NonNegativeInt | None = None
+
+
+class _Completion(BaseModel):
+    """What of OpenAI's response is looked at."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+class _Error(BaseModel):
+    message: str
+
+
+class _Refusal(BaseModel):
+    error: _Error
 
 
 class Notebook:
@@ -126,7 +158,7 @@ class Teacher:
             notebook: what was answered before.
             key: what is sent as the API key.
             budget: tokens of prompts and answers, those in the notebook among them; None for any.
-            seconds: for one answer.
+            seconds: that one answer may take, from the question to its last byte.
             transport: for tests.
         """
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -137,6 +169,7 @@ class Teacher:
             transport=transport,
         )
         self.model = model
+        self._seconds = seconds
         self._notebook = notebook
         self._budget = budget
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -178,22 +211,36 @@ class Teacher:
                 await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
                 wait *= 2
             try:
-                response = await self._http.post("chat/completions", json=body)
+                response, content = await self._posted(body)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 said = f"{type(error).__name__}: {error}"
+                continue
+            except TimeoutError:
+                said = f"nothing whole in {self._seconds:g} seconds"
                 continue
             if response.status_code in AGAIN:
                 said = f"status {response.status_code}"
                 wait = max(wait, _retry_after(response))
                 continue
             if not response.is_success:
-                raise TeacherFailed(f"{self.model} refused: {_refusal(response)}")
-            answer = _read(response)
+                raise TeacherFailed(f"{self.model} refused: {_refusal(response, content)}")
+            answer = _read(content)
             if answer is not None:
                 return answer
             said = "an answer that is none of OpenAI's"
         message = f"{self.model} did not answer in {TRIES} tries; the last time: {said}"
         raise TeacherFailed(message)
+
+    async def _posted(self, body: dict[str, Any]) -> tuple[httpx.Response, bytes]:
+        """A response and its content, which is cut where it is longer than any answer may be."""
+        posted = self._http.stream("POST", "chat/completions", json=body)
+        async with asyncio.timeout(self._seconds), posted as response:
+            content = bytearray()
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > MOST_BYTES:
+                    break
+            return response, bytes(content)
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -203,24 +250,21 @@ def _retry_after(response: httpx.Response) -> float:
         return 0.0
 
 
-def _refusal(response: httpx.Response) -> str:
+def _refusal(response: httpx.Response, content: bytes) -> str:
     try:
-        return f"{response.status_code}, {response.json()['error']['message']}"
-    except (ValueError, KeyError, TypeError):
+        message = _Refusal.model_validate_json(content).error.message
+    except ValidationError:
         return str(response.status_code)
+    return f"{response.status_code}, {shorten(message, LONGEST_REFUSAL)}"
 
 
-def _read(response: httpx.Response) -> Answer | None:
+def _read(content: bytes) -> Answer | None:
     """The answer in a response; None for one of another form."""
-    if len(response.content) > MOST_BYTES:
-        return None
     try:
-        body = response.json()
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-        tokens = int((body.get("usage") or {}).get("total_tokens") or len(text) // 3)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        completion = _Completion.model_validate_json(content)
+    except ValidationError:
         return None
-    if not isinstance(text, str):
-        return None
-    return Answer(text, choice.get("finish_reason") == "stop", tokens)
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    text = choice.message.content
+    tokens = usage.total_tokens or len(text) // 3
+    return Answer(text, choice.finish_reason == "stop", tokens)

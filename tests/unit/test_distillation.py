@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from cli_world import live, myriad
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from tiny import tiny_base
 from web import serve
 
@@ -162,6 +162,11 @@ def test_a_budget_of_nothing_buys_nothing(run, scripted):
         lambda: JSONResponse({"choices": []}),
         lambda: JSONResponse({"choices": [{"message": {"content": None}}]}),
         lambda: JSONResponse([1]),
+        lambda: said("blue", tokens=-10_000),
+        lambda: PlainTextResponse(said("blue").body.replace(b"10", b"1e400")),
+        lambda: PlainTextResponse(said("blue").body.replace(b"blue", b"\\ud800")),
+        lambda: PlainTextResponse("[" * 100_000),
+        lambda: PlainTextResponse(" " * (teachers.MOST_BYTES + 1) + "{}"),
     ],
 )
 def test_faults_are_outlasted(run, scripted, fault):
@@ -178,20 +183,32 @@ def test_a_teacher_that_never_answers_is_given_up(run, scripted):
     assert len(scripted.asked) == teachers.TRIES
 
 
-def test_a_refusal_is_not_asked_again_and_told(run, scripted):
-    scripted.think = lambda _known: JSONResponse({"error": {"message": "no such model"}}, 404)
-    with pytest.raises(TeacherFailed, match="refused: 404, no such model"):
+def test_a_refusal_is_not_asked_again_and_told_in_short(run, scripted):
+    message = "no such model, " + "but others " * 1000
+    scripted.think = lambda _known: JSONResponse({"error": {"message": message}}, 404)
+    with pytest.raises(TeacherFailed, match="refused: 404, no such model") as refused:
         run(Wanted(BRIEF, 1))
+    assert len(str(refused.value)) < 600
     assert len(scripted.asked) == 1
 
 
-def test_a_slow_teacher_is_asked_again(run, scripted):
-    slow = iter([True])
+async def silent():
+    await asyncio.Event().wait()
+    yield b""
 
-    async def chat(request: Request):
-        if next(slow, False):
-            await asyncio.sleep(1)
-        return said("blue")
+
+async def endless():
+    while True:
+        yield b" "
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("slow", [silent, endless])
+def test_a_slow_teacher_is_asked_again(run, scripted, slow):
+    slowly = iter([StreamingResponse(slow())])
+
+    async def chat():
+        return next(slowly, None) or said("blue")
 
     scripted.app.router.routes.clear()
     scripted.app.post("/v1/chat/completions")(chat)
