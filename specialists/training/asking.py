@@ -15,7 +15,8 @@ from specialists.training.teacher import Address, Teacher
 
 SECONDS_BETWEEN = 10.0
 """From one look at how far it is to the next: what a killed trainer asks again."""
-
+LOOK_SECONDS = 0.5
+"""From one look at whether the job is to be let go of to the next."""
 
 Found = TypeVar("Found")
 Work = Callable[[Teacher, Report], Awaitable[Found]]
@@ -54,12 +55,23 @@ class Asking:
 
         def report(doing: str, done: int, of: int) -> None:
             nonlocal told
-            if self.pulse.ends():
-                raise TrainingStopped(f"{doing} was stopped after {done} of {of}")
             if done == of or time.monotonic() - told > SECONDS_BETWEEN:
                 told = time.monotonic()
                 self.pulse.tell(f"{doing} {done}/{of}, {teacher.spent:,} tokens")
                 self.keeper.write(notebook.read_bytes())
 
         async with self.address.teacher(notebook, self.budget) as teacher:
-            return await work(teacher, report)
+            return await self._unless_stopped(work(teacher, report))
+
+    async def _unless_stopped(self, work: Awaitable[Found]) -> Found:
+        """What comes of the work, which a teacher that says nothing may keep waiting for long."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not working.done():
+                if self.pulse.ends():
+                    raise TrainingStopped("the teacher is asked no more")
+                await asyncio.wait([working], timeout=LOOK_SECONDS)
+            return working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)

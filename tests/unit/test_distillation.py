@@ -392,6 +392,20 @@ def test_a_job_that_was_paused_asks_nothing_twice(asked_for, scripted):
     assert len(again) <= teachers.AT_ONCE
 
 
+def test_a_job_that_was_cancelled_waits_for_no_teacher(asked_for, scripted):
+    registry, ask, work = asked_for
+    job = ask(WISH)
+
+    def cancelled(_known):
+        registry.jobs.cancel(job.id)
+        return StreamingResponse(silent())
+
+    scripted.think = cancelled
+    assert work()
+    assert registry.jobs.get(job.id).status == Status.CANCELLED
+    assert len(scripted.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("wish", "code", "said"),
     [
