@@ -68,7 +68,8 @@ async def _compared(
 ) -> "Compared":
     from deploy.settings import read_settings, revealed
     from specialists.training.comparison import compare
-    from specialists.training.teacher import Notebook, Teacher
+    from specialists.training.notebook import Notebook
+    from specialists.training.teacher import Teacher
 
     (url, key), (judge_url, judge_model) = server, judge
     async with AsyncExitStack() as stack:

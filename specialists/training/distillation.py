@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from specialists.errors import BudgetSpent, TeacherFailed, TrainingDataError
 from specialists.together import together
-from specialists.training.teacher import Answer, Teacher
+from specialists.training.notebook import Answer
+from specialists.training.teacher import Teacher
 
 AT_A_TIME = 20
 """Requests that a teacher is asked to think of at once."""
@@ -109,8 +110,9 @@ async def distil(
                 raise
             stopped = str(error)
     chosen = asked[: wanted.count]
-    found = await _answers(teacher, wanted, chosen, report)
-    return _distilled(teacher, chosen, found, stopped)
+    failed: list[str] = []
+    found = await _answers(teacher, wanted, chosen, report, failed)
+    return _distilled(teacher, chosen, found, stopped, failed)
 
 
 async def _think(
@@ -137,28 +139,29 @@ async def _think(
 
 
 async def _answers(
-    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Report
+    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Report, failed: list[str]
 ) -> list[tuple[Answer | None, str]]:
-    """Each request's answer, and why it is left out: empty where it is not."""
+    """Each request's answer, and why it is left out: empty where it is not.
+
+    What failures say is added to `failed`.
+    """
     done = 0
 
     async def one(request: str) -> tuple[Answer | None, str]:
         nonlocal done
-        found = await _found(teacher, wanted, request)
+        found: tuple[Answer | None, str]
+        try:
+            found = await _judged(teacher, wanted, request)
+        except BudgetSpent:
+            found = None, "budget"
+        except TeacherFailed as error:
+            failed.append(str(error))
+            found = None, "no answer"
         done += 1
         report("Asking the teacher", done, len(requests))
         return found
 
     return await together(map(one, requests))
-
-
-async def _found(teacher: Teacher, wanted: Wanted, request: str) -> tuple[Answer | None, str]:
-    try:
-        return await _judged(teacher, wanted, request)
-    except BudgetSpent:
-        return None, "budget"
-    except TeacherFailed:
-        return None, "no answer"
 
 
 async def _judged(teacher: Teacher, wanted: Wanted, request: str) -> tuple[Answer, str]:
@@ -190,24 +193,33 @@ def _distilled(
     requests: Sequence[str],
     found: Iterable[tuple[Answer | None, str]],
     stopped: str | None,
+    failed: Sequence[str],
 ) -> Distilled:
     rows: list[str] = []
     rejected: Counter[str] = Counter()
     for request, (answer, reason) in zip(requests, found, strict=True):
         if reason or answer is None:
             rejected[reason] += 1
-            continue
-        turns = [("user", request), ("assistant", answer.text.strip())]
-        messages = [{"role": role, "content": content} for role, content in turns]
-        rows.append(json.dumps({"messages": messages}, ensure_ascii=False))
+        else:
+            rows.append(_row(request, answer))
     unasked = rejected.pop("budget", 0)
     if unasked:
         stopped = f"the budget was spent before {unasked} of {len(requests)} requests were answered"
+    elif failed:
+        stopped = f"{len(failed)} of {len(requests)} requests were not answered: {failed[0]}"
+    if not rows and failed:
+        raise TeacherFailed(failed[0])
     if not rows:
         why = stopped or ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         raise TrainingDataError(f"nothing was learnt from the teacher: {why or 'no requests'}")
     content = "".join(f"{row}\n" for row in rows).encode()
     return Distilled(content, len(rows), dict(rejected), teacher.spent, stopped)
+
+
+def _row(request: str, answer: Answer) -> str:
+    turns = [("user", request), ("assistant", answer.text.strip())]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return json.dumps({"messages": messages}, ensure_ascii=False)
 
 
 def listed(text: str) -> list[str]:

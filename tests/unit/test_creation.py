@@ -35,7 +35,8 @@ from specialists.errors import TrainingDataError
 from specialists.training import gathering
 from specialists.training import teacher as teachers
 from specialists.training.data import rows_of
-from specialists.training.teacher import Address, Notebook, Teacher
+from specialists.training.notebook import Notebook
+from specialists.training.teacher import Address, Teacher
 from specialists.training.trainer import Trainer
 
 VOICE = "Mara Quill"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from contextlib import contextmanager
 
 import pytest
@@ -18,7 +19,8 @@ from registry.registry import Registry
 from specialists.errors import TeacherFailed, TrainingDataError, TrainingStopped
 from specialists.training import teacher as teachers
 from specialists.training.distillation import Wanted, distil
-from specialists.training.teacher import Address, Notebook, Teacher
+from specialists.training.notebook import Notebook
+from specialists.training.teacher import Address, Teacher
 from specialists.training.trainer import Trainer
 
 BRIEF = "Answer with the colour of what is asked about."
@@ -73,7 +75,7 @@ def url(scripted, monkeypatch):
 
 @pytest.fixture
 def run(url, tmp_path):
-    def ran(wanted, requests=(), budget=100_000, **options):
+    def ran(wanted, requests=(), budget=100_000, url=url, **options):
         async def asking():
             notebook = Notebook(tmp_path / "answers.jsonl")
             async with Teacher(url, "large", notebook, budget=budget, **options) as teacher:
@@ -176,11 +178,42 @@ def test_faults_are_outlasted(run, scripted, fault):
     assert len(scripted.asked) == 3
 
 
-def test_a_teacher_that_never_answers_is_given_up(run, scripted):
+def test_a_teacher_that_never_answers_is_given_up(run, scripted, monkeypatch):
+    monkeypatch.setattr(teachers, "PATIENCE_SECONDS", 0.0)
     scripted.answer = lambda _request: PlainTextResponse("<html>", 502)
-    with pytest.raises(TrainingDataError, match="nothing was learnt from the teacher: 1 no answer"):
-        run(Wanted(None, 1), ["the sky"])
-    assert len(scripted.asked) == teachers.TRIES
+    requests = [f"thing {number}" for number in range(40)]
+    with pytest.raises(TeacherFailed, match=r"large did not answer in 5 tries.*status 502"):
+        run(Wanted(None, 40), requests)
+    # Those at once; nobody else waits for it.
+    assert len(scripted.asked) <= teachers.TRIES * teachers.AT_ONCE
+
+
+def test_nobody_is_waited_for_where_nobody_is(run):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        with pytest.raises(TeacherFailed, match=r"did not answer in 5 tries.*ConnectError"):
+            run(Wanted(None, 1), ["the sky"], url=url)
+
+
+def test_a_teacher_that_is_away_for_a_moment_costs_no_request(run, scripted):
+    away = iter(range(teachers.AT_ONCE * (teachers.TRIES + 1)))
+    answer = scripted.answer
+    scripted.answer = lambda request: (
+        answer(request) if next(away, None) is None else PlainTextResponse("<html>", 503)
+    )
+    found = run(Wanted(None, 20, judged=False), [f"thing {number}" for number in range(20)])
+    assert (found.kept, found.stopped) == (20, None)
+
+
+def test_a_request_that_the_teacher_alone_fails_on_is_left_out(run, scripted):
+    answer = scripted.answer
+    scripted.answer = lambda request: (
+        PlainTextResponse("<html>", 500) if request == "thing 3" else answer(request)
+    )
+    found = run(Wanted(None, 20, judged=False), [f"thing {number}" for number in range(20)])
+    assert (found.kept, found.rejected) == (19, {"no answer": 1})
+    assert re.match("1 of 20 requests were not answered: large did not answer in", found.stopped)
 
 
 def test_a_refusal_is_not_asked_again_and_told_in_short(run, scripted):
