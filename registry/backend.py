@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from registry.reach import Reach
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -17,9 +19,11 @@ class Backend:
         name: for people; it shows no password.
         alone: holds others off that would make or change tables.
         reading: execution options of connections that only read.
+        reach: whether it answers.
     """
 
     engine: Engine
     name: str
     alone: Callable[[], AbstractContextManager[None]]
     reading: Mapping[str, Any] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)

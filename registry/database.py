@@ -73,7 +73,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view. Fetch at once and leave: writers may wait for it."""
-        with _translated(self._backend.name), self._backend.engine.connect() as connection:
+        with self._connected() as connection:
             connection.execution_options(**self._backend.reading)
             with connection.begin():
                 yield connection
@@ -88,6 +88,7 @@ class Database:
         failure = engine.dialect.loaded_dbapi.Error
         with (
             _translated(self._backend.name, failure),
+            self._backend.reach.looking(),
             closing(engine.raw_connection()) as pooled,
         ):
             cursor = pooled.cursor()
@@ -98,9 +99,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """All or nothing, durable when left; other writers wait."""
-        with _translated(self._backend.name), self._backend.engine.connect() as connection:
+        with self._backend.reach.writing(), self._connected() as connection:
             connection.execution_options(registry_writes=True, registry_actor=self._actor)
             with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with _translated(self._backend.name):
+            self._backend.reach.demand()
+            with self._backend.engine.connect() as connection:
                 yield connection
 
     def close(self) -> None:

@@ -1,20 +1,29 @@
 """PostgreSQL: a server's database, opened from several machines at once."""
 
+import time
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import psycopg
+from psycopg.abc import PQGen
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from registry.backend import Backend
 from registry.errors import StorageError
+from registry.reach import Reach
 
 _DRIVER = "postgresql+psycopg"
 _CONNECT_SECONDS = 5
 _WAIT = "30s"
+_LOOK_SECONDS = 0.1
+"""From one look at whether a server is thought away to the next."""
 _LOCK = 0x6D79726961642D31
 """Its writers' advisory lock: 'myriad-1', as a number."""
+
+Found = TypeVar("Found")
 
 
 def postgres_backend(url: str) -> Backend:
@@ -39,11 +48,59 @@ def postgres_backend(url: str) -> Backend:
         hide_parameters=True,
         pool_pre_ping=True,
     )
+    reach = Reach()
+    event.listen(engine, "do_connect", partial(_connect, reach))
     event.listen(engine, "connect", _require_unicode)
     event.listen(engine, "begin", _begin)
     reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     # Who makes tables writes, and writers wait for each other.
-    return Backend(engine, f"{parsed.host or 'localhost'}/{parsed.database}", nullcontext, reading)
+    name = f"{parsed.host or 'localhost'}/{parsed.database}"
+    return Backend(engine, name, nullcontext, reading, reach)
+
+
+class _Heard(psycopg.Connection[Any]):
+    """A connection that is given up where its server says nothing for long."""
+
+    reach: Reach
+
+    def wait(
+        self, gen: PQGen[Found], interval: float = _LOOK_SECONDS, timeout: float | None = None
+    ) -> Found:
+        """As psycopg's, which waits for ever for a server that is not gone."""
+        return super().wait(self._heard(gen), interval, timeout)
+
+    def _heard(self, asked: PQGen[Found]) -> PQGen[Found]:
+        heard = time.monotonic()
+        try:
+            wanted = next(asked)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.reach.patience:
+                    self._give_up()
+                wanted = asked.send(ready)
+        except StopIteration as done:
+            found: Found = done.value
+            return found
+
+    def _give_up(self) -> None:
+        self.reach.lost()
+        self.close()
+        raise psycopg.OperationalError("its server says nothing")
+
+
+def _connect(
+    reach: Reach, _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
+) -> _Heard:
+    reach.demand()
+    try:
+        made = _Heard.connect(*args, **options)
+    except psycopg.errors.ConnectionTimeout:
+        reach.lost()
+        raise
+    made.reach = reach
+    return made
 
 
 def _require_unicode(connection: Any, _record: object) -> None:

@@ -67,6 +67,7 @@ class Follower:
         self._shelf = _shelf(registry, encoder, cache)
         self._interval = interval
         self._tidy_from = 0.0
+        self._complain_from: dict[type[Exception], float] = {}
         self._snapshot: Snapshot | None = None
         self._reading = Reading(0, 0)
         self._ready = threading.Event()
@@ -161,11 +162,20 @@ class Follower:
             try:
                 self.refresh()
                 self._tidy_in_time()
-            except StorageError as error:
-                logger.warning("the registry cannot be read, trying again: %s", error)
-            except Exception:
-                logger.exception("the snapshot could not be brought up to date, trying again")
+                self._complain_from.clear()
+            except Exception as error:
+                self._complain(error)
             self._stopping.wait(self._interval)
+
+    def _complain(self, error: Exception) -> None:
+        """Log an error, but not at every look: what is away may be so for hours."""
+        if time.monotonic() < self._complain_from.get(type(error), 0.0):
+            return
+        self._complain_from[type(error)] = time.monotonic() + RETRY
+        if isinstance(error, StorageError):
+            logger.warning("the registry cannot be read, trying again: %s", error)
+        else:
+            logger.error("the snapshot could not be brought up to date", exc_info=error)
 
     def _tidy_in_time(self) -> None:
         """Tidy, but after a failure not before a while has passed: routing needs none of it."""

@@ -168,8 +168,8 @@ def replicas(url):
 
 
 @contextmanager
-def without(database):
-    """It is killed, and started again."""
+def killed(database):
+    """It is started again at the end."""
     database.kill()
     try:
         yield
@@ -197,28 +197,30 @@ def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url):
     assert ask(url, 3) is not None
 
 
+@pytest.mark.parametrize("lost", [killed, postgres.Server.frozen])
 def test_answers_go_on_without_the_database_and_writes_are_refused_until_it_is_back(
-    nodes, url, database
+    nodes, url, database, lost
 ):
+    cold, late = f"acme/cold-{lost.__name__}", f"acme/late-{lost.__name__}"
     # Routers and engines that were lost before are replaced: of these nobody asked anything yet.
     until(lambda: len(replicas(url)) == 4)
     with httpx.Client(base_url=url, trust_env=False, timeout=HANGS) as http:
-        assert upload(http, "acme/cold").status_code == 201
-        until(lambda: known_to_every_router(http, "acme/cold"))
-        with without(database):
+        assert upload(http, cold).status_code == 201
+        until(lambda: known_to_every_router(http, cold))
+        with lost(database):
             for _ in range(4):
                 assert ask(url, 0) is not None
             # Its adapter is in no engine's memory yet.
-            assert ask(url, "acme/cold") is not None
+            assert ask(url, cold) is not None
             chosen = http.post("/v1/route", json={"input": "They offered 58k, I hoped for 65k."})
             assert chosen.json()["specialist"] == "demo/salary-coach"
-            refused = upload(http, "acme/late")
+            refused = upload(http, late)
             assert (refused.status_code, refused.json()["error"]["code"]) == (
                 503,
                 "storage_unavailable",
             )
-        until(lambda: upload(http, "acme/late").status_code in (200, 201))
-        until(lambda: known_to_every_router(http, "acme/late"))
+        until(lambda: upload(http, late).status_code in (200, 201))
+        until(lambda: known_to_every_router(http, late))
 
 
 def known_to_every_router(http, name):

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import postgres
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "unit"))
 from tiny_adapter import BASE, card, config, weights  # noqa: E402
 
-from registry import archive  # noqa: E402
+from registry import archive, reach  # noqa: E402
 from registry.collection import collect  # noqa: E402
 from registry.database import REVISION, Database  # noqa: E402
 from registry.errors import StorageError  # noqa: E402
@@ -136,6 +136,32 @@ def test_what_cannot_be_reached_is_named_without_its_password(tmp_path):
         with pytest.raises(StorageError) as caught:
             Location(tmp_path, url).open()
         assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(reach, "HURRY_SECONDS", 0.5)
+    monkeypatch.setattr(reach, "PATIENCE_SECONDS", 1.0)
+    one = text("SELECT 1")
+    with postgres.controlled() as server, closing(Database.connect(server.url)) as database:
+        with ExitStack() as lost:
+
+            def interrupted():
+                with database.read() as connection:
+                    lost.enter_context(server.frozen())
+                    connection.execute(one)
+
+            with pytest.raises(StorageError, match="says nothing"):
+                interrupted()
+            # Who comes now is not kept waiting, unless they look whether it is back.
+            for asked in (database.read, database.write):
+                with pytest.raises(StorageError, match="says nothing"), asked():
+                    pass
+            with pytest.raises(StorageError, match="timeout"):
+                database.glance("SELECT 1")
+        assert database.glance("SELECT 1") == 1
+        for asked in (database.read, database.write):
+            with asked() as connection:
+                assert connection.scalar(one) == 1
 
 
 def test_the_commands_use_it(location):
