@@ -1,7 +1,7 @@
 """One hop from a router to an engine replica: a socket on one machine, else a call of an actor."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -47,18 +47,28 @@ class Hop:
 
     @asynccontextmanager
     async def _nearby(self, call: Call) -> AsyncIterator[Pipe | None]:
-        """A way to the replica that answers soonest; None where Serve alone knows one."""
+        """A way to the replica that answers soonest; None where Serve alone knows one.
+
+        Raises:
+            EngineLost: it says nothing.
+        """
         affinity = Affinity.latest
         if affinity is None or not self._engines.names():
             yield None
             return
         adapter = call.generation.adapter
         ranked = affinity.ranked(adapter, lambda name: self._rows(affinity, name), call.tried)
-        async with self._engines.entered(ranked[0]) if ranked else nullcontext() as pipe:
-            if pipe is not None:
-                call.replica, call.choices = ranked[0], len(ranked)
-                if adapter is not None:
-                    affinity.sent(adapter, ranked[0])
+        if not ranked:
+            yield None
+            return
+        best = min(ranked, key=self._engines.is_silent)
+        async with self._engines.entered(best) as pipe:
+            if pipe is not None or self._engines.is_silent(best):
+                call.replica, call.choices = best, len(ranked)
+            if pipe is None and call.replica:
+                raise EngineLost
+            if pipe is not None and adapter is not None:
+                affinity.sent(adapter, best)
             yield pipe
 
     def _rows(self, affinity: Affinity, name: str) -> int | None:

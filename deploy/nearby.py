@@ -19,6 +19,10 @@ from registry.private import private_folder
 ROUTERS, ENGINES = "routers", "engines"
 TOLD_SECONDS = 1.0
 """For so long it is believed what a replica said of others' visits."""
+GREETING_SECONDS = 2.0
+"""That a replica has to say that it takes a request; one that hangs says nothing."""
+SILENT_SECONDS = 10.0
+"""For so long one that said nothing is asked last."""
 
 
 class _Told(NamedTuple):
@@ -40,11 +44,16 @@ class Nearby:
         self._folder = folder
         self._ongoing: Counter[str] = Counter()
         self._others: dict[str, _Told] = {}
+        self._silent_until: dict[str, float] = {}
 
     def names(self) -> list[str]:
         """Those that take requests, or did before they were killed; the least busy first."""
         there = (socket.name for socket in self._sockets().glob(OPEN))
-        return sorted(there, key=lambda name: self._ongoing[name])
+        return sorted(there, key=lambda name: (self.is_silent(name), self._ongoing[name]))
+
+    def is_silent(self, name: str) -> bool:
+        """Whether one said nothing lately when it was to greet who came."""
+        return time.monotonic() < self._silent_until.get(name, 0.0)
 
     def visits(self, name: str) -> int | None:
         """How many there are at one, from here and from others; None if it told of none lately."""
@@ -55,12 +64,12 @@ class Nearby:
 
     @asynccontextmanager
     async def entered(self, name: str) -> AsyncIterator[Pipe | None]:
-        """A way to one that has said that it takes a request; None if it is not here."""
+        """A way to one that has said that it takes a request; None if it is not here, or silent."""
         self._ongoing[name] += 1
         pipe = None
         try:
             pipe = await _connected(self._sockets() / name)
-            visits = None if pipe is None else await pipe.receive()
+            visits = None if pipe is None else await self._greeted(name, pipe)
             if visits is not None:
                 others = max(visits - self._ongoing[name], 0)
                 self._others[name] = _Told(time.monotonic(), others)
@@ -69,6 +78,17 @@ class Nearby:
             self._ongoing[name] -= 1
             if pipe is not None:
                 pipe.close()
+
+    async def _greeted(self, name: str, pipe: Pipe) -> int | None:
+        """How many visits one says that it has; None where it says nothing."""
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                visits: int | None = await pipe.receive()
+        except TimeoutError:
+            self._silent_until[name] = time.monotonic() + SILENT_SECONDS
+            return None
+        self._silent_until.pop(name, None)
+        return visits
 
     def _sockets(self) -> Path:
         if self._folder is None:

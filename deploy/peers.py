@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from deploy.broadcast import broadcast
 
 
 class Peers:
@@ -16,10 +15,4 @@ class Peers:
 
     async def expositions(self) -> Mapping[str, bytes]:
         """See `router.service.Peers`."""
-        try:
-            answers = await self._handle.broadcast("exposition").results_async(
-                return_exceptions=True
-            )
-        except (RayError, RayServeException):
-            return {}
-        return dict(each for each in answers if isinstance(each, tuple))
+        return dict(await broadcast(self._handle, "exposition"))

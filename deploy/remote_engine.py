@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from deploy.affinity import Affinity
+from deploy.broadcast import broadcast
 from deploy.call import Call
 from deploy.errors import EngineLost
 from deploy.hop import Hop
@@ -105,21 +106,11 @@ class RemoteEngine:
 
     async def ready(self) -> bool:
         """Whether any replica can answer; one that cannot is being replaced."""
-        return any(not isinstance(each, BaseException) for each in await self._all("check_health"))
+        return bool(await broadcast(self._handle, "check_health"))
 
     async def stats(self) -> dict[str, dict[str, float]]:
         """See `Engine.stats`; of each replica that answers."""
-        found = [each for each in await self._all("stats") if isinstance(each, tuple)]
-        return dict(sorted(found))
-
-    async def _all(self, method: str, *arguments: object) -> list[Any]:
-        """What every running replica answers, an exception in the place of what one cannot."""
-        try:
-            response = self._handle.broadcast(method, *arguments)
-            answers: list[Any] = await response.results_async(return_exceptions=True)
-        except (RayError, RayServeException):
-            return []
-        return answers
+        return dict(sorted(await broadcast(self._handle, "stats")))
 
     async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
         async with aclosing(self._hop.items(call)) as items:

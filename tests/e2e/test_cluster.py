@@ -106,6 +106,19 @@ def test_every_router_replica_learns_of_a_registration(second, client):
     assert "acme/ferries" not in {model.id for model in client.models.list()}
 
 
+def test_an_engine_that_hangs_takes_nothing_else_out_of_service(second):
+    hangs = second.named("ServeReplica:myriad:engine")[0]
+    hangs.suspend()
+    try:
+        with second.http() as http:
+            # Whichever router is asked.
+            assert {http.get("/readyz").status_code for _ in range(6)} == {200}
+        assert engines(second) == 1
+    finally:
+        hangs.resume()
+    until(lambda: engines(second) == 2)
+
+
 def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(second):
     """Engines are killed four times, one after the other, while twelve clients ask 60 requests."""
     answered, kills, done = threading.Semaphore(0), itertools.count(1), 0

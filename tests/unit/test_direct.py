@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from deploy import nearby
 from deploy.direct import ABNORMAL, Direct, directly
 from deploy.entrance import Entrance
 from deploy.nearby import ROUTERS, Nearby
@@ -207,6 +208,25 @@ def test_who_waits_to_be_let_in_may_leave(tmp_path):
             await asyncio.gather(asking, return_exceptions=True)
             assert routers._ongoing["r0"] == 0
             assert routers.visits("r0") is None
+
+    asyncio.run(scenario())
+
+
+def test_another_router_answers_for_one_that_hangs(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(nearby, "GREETING_SECONDS", 0.05)
+
+    async def scenario():
+        router = Router()
+        async with machine(router) as (front, long_way, _):
+            with socket.socket(socket.AF_UNIX) as hanging:
+                hanging.bind(str(tmp_path / "a-hanging"))
+                hanging.listen()
+                # The other one is busier.
+                front._routers._ongoing["r0"] = 1
+                for _ in range(3):
+                    assert await Client().ask(front) == [*TOLD, PART, LAST]
+                assert front._routers.names() == ["r0", "a-hanging"]
+        assert (len(router.scopes), len(long_way.scopes)) == (3, 0)
 
     asyncio.run(scenario())
 

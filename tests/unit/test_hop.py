@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from deploy import nearby
 from deploy.affinity import Affinity
 from deploy.call import Call
 from deploy.entrance import Entrance
@@ -216,6 +217,26 @@ def test_for_one_that_was_killed_serve_knows_another(machine, affinity, tmp_path
             call = Call(GENERATION)
             assert await answer(hop, call) == BY_SERVE
             assert call.replica == ""
+
+    asyncio.run(scenario())
+
+
+def test_one_that_hangs_is_lost_and_asked_last(machine, affinity, tmp_path, monkeypatch):
+    monkeypatch.setattr(nearby, "GREETING_SECONDS", 0.05)
+
+    async def scenario():
+        engine = Engine(*ITEMS)
+        async with machine(engine) as hop:
+            with socket.socket(socket.AF_UNIX) as hanging:
+                hanging.bind(str(tmp_path / "hanging"))
+                hanging.listen()
+                holds(affinity, "hanging", e0=None)
+                call = Call(replace(GENERATION, adapter=DIGEST))
+                with pytest.raises(EngineLost):
+                    await answer(hop, call)
+                assert (call.replica, call.choices) == ("hanging", 2)
+                assert await answer(hop, Call(call.generation)) == ITEMS
+        assert len(engine.calls) == 1
 
     asyncio.run(scenario())
 

@@ -3,12 +3,14 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+import deploy.broadcast
 from deploy.affinity import Affinity
 from deploy.remote_engine import (
     ENGINE_LOST,
@@ -49,13 +51,24 @@ class Response:
         self.cancelled = True
 
 
+HANGS = object()
+
+
 class Answers:
+    """What replicas give to a broadcast, errors and nothing at all among it."""
+
     def __init__(self, answers):
         self.answers = answers
 
-    async def results_async(self, return_exceptions):
-        assert return_exceptions
-        return self.answers
+    async def _fetch_replica_results_async(self):
+        return [SimpleNamespace(get_async=partial(self.given, each)) for each in self.answers]
+
+    async def given(self, answer):
+        if answer is HANGS:
+            await asyncio.Event().wait()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class Handle:
@@ -304,10 +317,15 @@ def test_a_client_that_leaves_cancels_the_work_at_once():
     assert asyncio.run(leave())
 
 
+@pytest.fixture
+def _in_time(monkeypatch):
+    monkeypatch.setattr(deploy.broadcast, "SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("_in_time")
 def test_figures_are_those_of_all_replicas_that_answer():
-    two = Handle(
-        answers=[("b", {"running": 2, "pages": 10}), ("a", {"running": 1}), RayActorError()]
-    )
+    said = [("b", {"running": 2, "pages": 10}), ("a", {"running": 1})]
+    two = Handle(answers=[HANGS, *said, RayActorError()])
     found = asyncio.run(remote(two).stats())
     assert found == {"a": {"running": 1}, "b": {"running": 2, "pages": 10}}
     assert list(found) == ["a", "b"]
@@ -319,11 +337,14 @@ def test_figures_are_those_of_all_replicas_that_answer():
     [
         ([None], True),
         ([RayActorError(), None], True),
+        ([HANGS, None], True),
         ([RayActorError()], False),
+        ([HANGS], False),
         ([], False),
         (RayServeException("x"), False),
     ],
 )
+@pytest.mark.usefixtures("_in_time")
 def test_it_is_ready_while_any_replica_can_answer(answers, ready):
     assert asyncio.run(remote(Handle(answers=answers)).ready()) == ready
 
