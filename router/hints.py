@@ -16,6 +16,8 @@ LIKELY = 0.1
 AGAIN = 30.0
 """Seconds after which a hint is given once more."""
 KNOWN = 1000
+AT_ONCE = 16
+"""Hints on their way; where the engine takes none they are not to pile up."""
 
 
 class Hints:
@@ -40,7 +42,7 @@ class Hints:
     def _give(self, digests: Sequence[str], *, evicts: bool) -> None:
         now = time.monotonic()
         new = [each for each in digests if now - self._given.get(each, -AGAIN) >= AGAIN]
-        if not new:
+        if not new or len(self._giving) >= AT_ONCE:
             return
         for digest in new:
             self._given[digest] = now

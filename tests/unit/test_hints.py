@@ -59,6 +59,16 @@ def test_an_engine_that_takes_no_hints_costs_nothing(caplog):
     assert "takes no hints" in caplog.text
 
 
+def test_hints_do_not_pile_up_where_the_engine_takes_none(monkeypatch):
+    monkeypatch.setattr(hints, "AGAIN", 0.0)
+
+    def work(made):
+        for _ in range(100):
+            made.answerer(decision(0.9))
+
+    assert len(told(work)) == hints.AT_ONCE
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tiny_base(tmp_path_factory.mktemp("base"))
