@@ -12,7 +12,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    HttpUrl,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -224,12 +226,17 @@ class TraceSettings(BaseModel):
     )
 
 
+def _of_http(url: str) -> str:
+    TypeAdapter(HttpUrl).validate_python(url)
+    return url
+
+
 class TeacherSettings(BaseModel):
     """A model behind OpenAI's API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str
+    url: Annotated[str, AfterValidator(_of_http)]
     model: str
     key: SecretStr | None = None
     license: str | None = None

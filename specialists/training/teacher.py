@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from specialists.errors import BudgetSpent, TeacherFailed
 from specialists.training.completion import refusal_in, said_in
@@ -82,12 +83,12 @@ class Teacher:
             key: what is sent as the API key.
             budget: tokens of prompts and answers, those in the notebook among them; None for any.
             seconds: that one answer may take, from the question to its last byte.
+
+        Raises:
+            TeacherFailed: there can be nobody at such a URL, or nobody has such a key.
         """
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
         self._http = httpx.AsyncClient(
-            base_url=url.rstrip("/") + "/",
-            headers=headers,
-            timeout=httpx.Timeout(seconds, connect=10.0),
+            base_url=_base(url), headers=_headers(key), timeout=httpx.Timeout(seconds, connect=10.0)
         )
         self.model = model
         self._seconds = seconds
@@ -175,6 +176,24 @@ class Teacher:
                 if len(content) > MOST_BYTES:
                     break
             return response, bytes(content)
+
+
+def _base(url: str) -> str:
+    try:
+        TypeAdapter(HttpUrl).validate_python(url)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        message = f"{url!r} is no teacher's address, write it like https://host/v1: {why}"
+        raise TeacherFailed(message) from None
+    return url.rstrip("/") + "/"
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    if not key.isascii() or not key.isprintable():
+        raise TeacherFailed("the key for the teacher is none: it is of ASCII, in one line")
+    return {"authorization": f"Bearer {key}"}
 
 
 def _retry_after(response: httpx.Response) -> float:

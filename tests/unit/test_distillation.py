@@ -196,6 +196,22 @@ def test_nobody_is_waited_for_where_nobody_is(run):
             run(Wanted(None, 1), ["the sky"], url=url)
 
 
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://host/v1", "http://[::1", "http://ho st/v1", "http://host:99999/v1"]
+)
+def test_an_address_that_can_be_nobodys_is_refused(run, url):
+    with pytest.raises(TeacherFailed, match="write it like https://host/v1"):
+        run(Wanted(None, 1), ["the sky"], url=url)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(run, scripted, key):
+    with pytest.raises(TeacherFailed, match="the key for the teacher is none") as refused:
+        run(Wanted(None, 1), ["the sky"], key=key)
+    assert key not in str(refused.value)
+    assert scripted.asked == []
+
+
 def test_a_teacher_that_is_away_for_a_moment_costs_no_request(run, scripted):
     away = iter(range(teachers.AT_ONCE * (teachers.TRIES + 1)))
     answer = scripted.answer

@@ -63,6 +63,9 @@ def test_teachers_are_named_and_their_keys_are_nobodys_business(monkeypatch):
     with pytest.raises(InvalidSetting, match="MYRIAD_TEACHERS__LARGE__MODEL") as refusal:
         read_settings()
     assert "s3cret" not in str(refusal.value)
+    monkeypatch.setenv("MYRIAD_TEACHERS", '{"large": {"url": "host/v1", "model": "m"}}')
+    with pytest.raises(InvalidSetting, match="MYRIAD_TEACHERS__LARGE__URL"):
+        read_settings()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
