@@ -10,7 +10,9 @@ class Pools:
         routing: decides. Its threads mostly wait for a text to be read, which is done for all of
             them at once.
         reading: asks the registry.
-        writing: changes it.
+        writing: changes it, in moments.
+        uploading: checks and stores what was uploaded, which takes as long as its files are large.
+        refreshing: brings routes up to date, which takes as long as new examples are many.
         embedding: reads texts for their vectors.
         maintenance: looks through the whole registry.
         spelling: writes JSON: an answer with a million log probabilities takes seconds.
@@ -20,6 +22,8 @@ class Pools:
         self.routing = Pool("routing", 16)
         self.reading = Pool("reading", 4)
         self.writing = Pool("writing", 2)
+        self.uploading = Pool("uploading", 2)
+        self.refreshing = Pool("refreshing", 1)
         self.embedding = Pool("embedding", 1)
         self.maintenance = Pool("maintenance", 1)
         self.spelling = Pool("spelling", 1)

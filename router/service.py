@@ -190,7 +190,7 @@ class Service:
         if self.follower.snapshot is None:
             return
         try:
-            await self.pools.writing.run(self.follower.refresh)
+            await self.pools.refreshing.run(self.follower.refresh)
         except Exception as error:
             # What was written stands, whatever becomes of the routes.
             logger.warning("routes are brought up to date later: %r", error)

@@ -39,7 +39,7 @@ async def upload(service: Served, request: Request, caller: Writer) -> dict[str,
         form = await read_form(request, MAX_DATA_BYTES + FORM_BYTES, "the file")
         try:
             part, purpose = _file(form), str(form["purpose"])
-            return shown(await service.pools.writing.run(_keep, files, part, purpose))
+            return shown(await service.pools.uploading.run(_keep, files, part, purpose))
         finally:
             await form.close()
 

@@ -48,7 +48,7 @@ async def register(
     registry = service.seen_by(caller)
     with service.uploads.entered("uploads"):
         async with uploaded(request, service.limits) as upload:
-            registered = await service.pools.writing.run(
+            registered = await service.pools.uploading.run(
                 upload.register, registry, alias, visibility
             )
     await service.refresh()

@@ -2,12 +2,15 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Event, Semaphore
 from types import SimpleNamespace
 
 import openai
 import pytest
 import tiny_adapter
+from patience import HANGS
 from served import BASE, http_client, register, served, service
 
 from registry import archive
@@ -19,6 +22,8 @@ from registry.scopes import Scope
 from registry.view import Visibility
 from router import keyring, quotas
 from router.api.app import create_app
+from router.api.upload import Upload
+from router.routing.follower import Follower
 
 OPEN = {"/healthz", "/readyz"}
 FILES = {
@@ -189,6 +194,35 @@ def test_anothers_private_specialist_is_nowhere(client, made, key):
     eve = client(key("eve", Scope.INFER))
     assert chat(eve, "bob/secret").status_code == 200
     assert "bob/secret" not in eve.get("/v1/models").text
+
+
+def test_a_key_is_revoked_at_once_while_uploads_and_new_routes_take_long(client, key, monkeypatch):
+    admin, may, begun = client(key(None, Scope.ADMIN)), Event(), Semaphore(0)
+
+    def slowly(work):
+        def worked(*args):
+            begun.release()
+            assert may.wait(HANGS)
+            return work(*args)
+
+        return worked
+
+    gone = admin.post("/v1/keys", json={"name": "app", "scopes": ["infer"], "owner": "ada"}).json()
+    monkeypatch.setattr(Upload, "register", slowly(Upload.register))
+    monkeypatch.setattr(Follower, "refresh", slowly(Follower.refresh))
+    card = tiny_adapter.card("ada/late").model_dump_json(exclude_none=True)
+    with ThreadPoolExecutor(5) as clients:
+        alias = clients.submit(
+            admin.put, "/v1/specialists/ada/french/aliases/calm", json={"version": 1}
+        )
+        uploads = [
+            clients.submit(admin.post, "/v1/specialists", files=FILES, data={"card": card})
+            for _ in range(2)
+        ]
+        assert all(begun.acquire(timeout=HANGS) for _ in range(3))
+        assert admin.delete(f"/v1/keys/{gone['id']}").json()["revoked"] > 0
+        may.set()
+        assert all(each.result().is_success for each in (alias, *uploads))
 
 
 def test_an_admin_makes_and_revokes_keys(client, key):
