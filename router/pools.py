@@ -9,7 +9,8 @@ class Pools:
     Attributes:
         routing: decides. Its threads mostly wait for a text to be read, which is done for all of
             them at once.
-        reading: asks the registry.
+        reading: asks the registry, in moments: whose key it is, who has a name.
+        exporting: reads what is large: bundles, files, kept conversations, the whole audit log.
         writing: changes it, in moments.
         uploading: checks and stores what was uploaded, which takes as long as its files are large.
         refreshing: brings routes up to date, which takes as long as new examples are many.
@@ -21,6 +22,7 @@ class Pools:
     def __init__(self) -> None:
         self.routing = Pool("routing", 16)
         self.reading = Pool("reading", 4)
+        self.exporting = Pool("exporting", 2)
         self.writing = Pool("writing", 2)
         self.uploading = Pool("uploading", 2)
         self.refreshing = Pool("refreshing", 1)

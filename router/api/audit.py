@@ -28,7 +28,7 @@ async def list_entries(
 @routes.get("/verify")
 async def verify(service: Served, caller: Admin, head: str | None = None) -> dict[str, Any]:
     """Whether no entry was changed or taken out; `head` is a digest that was the last once."""
-    return await service.pools.reading.run(_verified, service.seen_by(caller), head)
+    return await service.pools.exporting.run(_verified, service.seen_by(caller), head)
 
 
 def _verified(registry: Registry, head: str | None) -> dict[str, Any]:

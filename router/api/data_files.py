@@ -74,7 +74,7 @@ async def download(service: Served, identity: str, caller: Writer) -> FileRespon
     """A file as it was sent."""
     files = service.seen_by(caller).data
     file = await service.pools.reading.run(files.get, identity)
-    path = await service.pools.reading.run(files.path, identity)
+    path = await service.pools.exporting.run(files.path, identity)
     return FileResponse(path, media_type="application/octet-stream", filename=file.name)
 
 

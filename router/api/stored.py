@@ -51,7 +51,7 @@ async def list_kept(
     """A page of your answers that were asked for with `store`."""
     kept = service.seen_by(caller).conversations
     wanted, latest_first = wanted_metadata(request), order == "desc"
-    found, more = await service.pools.reading.run(
+    found, more = await service.pools.exporting.run(
         lambda: kept.list(limit, after, model, wanted, kind=CHATS, latest_first=latest_first)
     )
     return page([completion(each) for each in found], more=more)
@@ -123,7 +123,7 @@ async def list_of_base(service: Served, caller: Writer, asked: Chosen) -> dict[s
         )
         return _learnable(found, more=more, redact=asked.redact)
 
-    return await service.pools.reading.run(read)
+    return await service.pools.exporting.run(read)
 
 
 @conversations.get("/specialists/{owner}/{name}/conversations")
@@ -148,7 +148,7 @@ async def list_given(
         )
         return _learnable(found, more=more, redact=asked.redact)
 
-    return await service.pools.reading.run(read)
+    return await service.pools.exporting.run(read)
 
 
 def _learnable(found: Sequence[Conversation], *, more: bool, redact: bool) -> dict[str, Any]:

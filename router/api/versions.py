@@ -49,7 +49,7 @@ async def export(
 ) -> StreamingResponse:
     """A version of yours as one file: card, private examples, config and weights."""
     reference = parse_reference(f"{owner}/{name}@{number}")
-    packed = await service.pools.reading.run(_packed, service.seen_by(caller), reference)
+    packed = await service.pools.exporting.run(_packed, service.seen_by(caller), reference)
     return tar_download(packed, f"{owner}-{name}-{number}.tar")
 
 

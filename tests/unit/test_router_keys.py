@@ -14,6 +14,7 @@ from patience import HANGS
 from served import BASE, http_client, register, served, service
 
 from registry import archive
+from registry.conversations import Conversations
 from registry.errors import StorageError
 from registry.keys import Keys
 from registry.quota import Quota
@@ -196,20 +197,43 @@ def test_anothers_private_specialist_is_nowhere(client, made, key):
     assert "bob/secret" not in eve.get("/v1/models").text
 
 
-def test_a_key_is_revoked_at_once_while_uploads_and_new_routes_take_long(client, key, monkeypatch):
-    admin, may, begun = client(key(None, Scope.ADMIN)), Event(), Semaphore(0)
+@pytest.fixture
+def slowly():
+    """Makes work wait until it `may` go on; `begun` counts what waits."""
+    may, begun = Event(), Semaphore(0)
 
-    def slowly(work):
-        def worked(*args):
+    def waiting(work):
+        def worked(*args, **options):
             begun.release()
             assert may.wait(HANGS)
-            return work(*args)
+            return work(*args, **options)
 
         return worked
 
+    yield SimpleNamespace(of=waiting, may=may, begun=begun)
+    may.set()
+
+
+def test_keys_are_looked_up_while_what_is_read_is_large(client, key, monkeypatch, slowly):
+    admin = client(key(None, Scope.ADMIN))
+    monkeypatch.setattr(Registry, "pack", slowly.of(Registry.pack))
+    monkeypatch.setattr(Conversations, "list", slowly.of(Conversations.list))
+    bundle, chats = "/v1/specialists/ada/french/versions/1/bundle", "/v1/chat/completions"
+    with ThreadPoolExecutor(8) as clients:
+        asked = [clients.submit(admin.get, path) for path in (bundle, chats) * 4]
+        assert all(slowly.begun.acquire(timeout=HANGS) for _ in range(2))
+        assert chat(admin).status_code == 200
+        slowly.may.set()
+        assert all(each.result().is_success for each in asked)
+
+
+def test_a_key_is_revoked_at_once_while_uploads_and_new_routes_take_long(
+    client, key, monkeypatch, slowly
+):
+    admin = client(key(None, Scope.ADMIN))
     gone = admin.post("/v1/keys", json={"name": "app", "scopes": ["infer"], "owner": "ada"}).json()
-    monkeypatch.setattr(Upload, "register", slowly(Upload.register))
-    monkeypatch.setattr(Follower, "refresh", slowly(Follower.refresh))
+    monkeypatch.setattr(Upload, "register", slowly.of(Upload.register))
+    monkeypatch.setattr(Follower, "refresh", slowly.of(Follower.refresh))
     card = tiny_adapter.card("ada/late").model_dump_json(exclude_none=True)
     with ThreadPoolExecutor(5) as clients:
         alias = clients.submit(
@@ -219,9 +243,9 @@ def test_a_key_is_revoked_at_once_while_uploads_and_new_routes_take_long(client,
             clients.submit(admin.post, "/v1/specialists", files=FILES, data={"card": card})
             for _ in range(2)
         ]
-        assert all(begun.acquire(timeout=HANGS) for _ in range(3))
+        assert all(slowly.begun.acquire(timeout=HANGS) for _ in range(3))
         assert admin.delete(f"/v1/keys/{gone['id']}").json()["revoked"] > 0
-        may.set()
+        slowly.may.set()
         assert all(each.result().is_success for each in (alias, *uploads))
 
 
