@@ -10,12 +10,13 @@ class Pools:
         routing: decides. Its threads mostly wait for a text to be read, which is done for all of
             them at once.
         reading: asks the registry, in moments: whose key it is, who has a name.
-        exporting: reads what is large: bundles, files, kept conversations, the whole audit log.
+        exporting: reads what is large: bundles, files, kept conversations, the tree of all
+            specialists, the whole audit log.
         writing: changes it, in moments.
         uploading: checks and stores what was uploaded, which takes as long as its files are large.
         refreshing: brings routes up to date, which takes as long as new examples are many.
         embedding: reads texts for their vectors.
-        maintenance: looks through the whole registry.
+        maintenance: looks through the whole registry, for its operator.
         spelling: writes JSON: an answer with a million log probabilities takes seconds.
     """
 

@@ -25,7 +25,7 @@ async def tree(
     `domain` shows one only; `limit` says how many specialists a niche lists.
     """
     seen = service.resolver.seen_by(caller.owner)
-    return await service.pools.maintenance.run(_tree, seen, domain, limit)
+    return await service.pools.exporting.run(_tree, seen, domain, limit)
 
 
 def _tree(snapshot: Snapshot, domain: str | None, limit: int) -> dict[str, Any]:
