@@ -63,9 +63,10 @@ class Hop:
             return
         best = min(ranked, key=self._engines.is_silent)
         async with self._engines.entered(best) as pipe:
-            if pipe is not None or self._engines.is_silent(best):
+            silent = self._engines.is_silent(best)
+            if pipe is not None or silent:
                 call.replica, call.choices = best, len(ranked)
-            if pipe is None and call.replica:
+            if silent:
                 raise EngineLost
             if pipe is not None and adapter is not None:
                 affinity.sent(adapter, best)

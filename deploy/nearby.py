@@ -69,7 +69,7 @@ class Nearby:
         pipe = None
         try:
             pipe = await _connected(self._sockets() / name)
-            visits = None if pipe is None else await self._greeted(name, pipe)
+            visits = await self._greeted(name, pipe)
             if visits is not None:
                 others = max(visits - self._ongoing[name], 0)
                 self._others[name] = _Told(time.monotonic(), others)
@@ -79,15 +79,16 @@ class Nearby:
             if pipe is not None:
                 pipe.close()
 
-    async def _greeted(self, name: str, pipe: Pipe) -> int | None:
-        """How many visits one says that it has; None where it says nothing."""
+    async def _greeted(self, name: str, pipe: Pipe | None) -> int | None:
+        """How many visits one says that it has; None where it is not here, or says nothing."""
+        visits: int | None = None
         try:
             async with asyncio.timeout(GREETING_SECONDS):
-                visits: int | None = await pipe.receive()
+                visits = None if pipe is None else await pipe.receive()
         except TimeoutError:
             self._silent_until[name] = time.monotonic() + SILENT_SECONDS
-            return None
-        self._silent_until.pop(name, None)
+        else:
+            self._silent_until.pop(name, None)
         return visits
 
     def _sockets(self) -> Path:

@@ -104,16 +104,16 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._backend.engine.dispose()
+
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         with _translated(self._backend.name):
             self._backend.reach.demand()
             with self._backend.engine.connect() as connection:
                 yield connection
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._backend.engine.dispose()
 
     def _upgrade(self) -> None:
         with self.read() as connection:

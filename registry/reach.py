@@ -59,11 +59,12 @@ class Reach:
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
+        before = getattr(self._thread, "does", None)
         self._thread.does = what
         try:
             yield
         finally:
-            self._thread.does = None
+            self._thread.does = before
 
     def _does(self, what: str) -> bool:
         return getattr(self._thread, "does", None) == what

@@ -236,6 +236,9 @@ def test_one_that_hangs_is_lost_and_asked_last(machine, affinity, tmp_path, monk
                     await answer(hop, call)
                 assert (call.replica, call.choices) == ("hanging", 2)
                 assert await answer(hop, Call(call.generation)) == ITEMS
+            # It was killed meanwhile, and Serve may know of another that is no more here.
+            affinity.update({"hanging": None})
+            assert await answer(hop, Call(call.generation)) == BY_SERVE
         assert len(engine.calls) == 1
 
     asyncio.run(scenario())
