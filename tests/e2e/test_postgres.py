@@ -139,11 +139,11 @@ def test_what_cannot_be_reached_is_named_without_its_password(tmp_path):
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(reach, "HURRY_SECONDS", 0.5)
-    monkeypatch.setattr(reach, "PATIENCE_SECONDS", 1.0)
     one = text("SELECT 1")
     with postgres.controlled() as server, closing(Database.connect(server.url)) as database:
-        with ExitStack() as lost:
+        with ExitStack() as lost, monkeypatch.context() as patch:
+            patch.setattr(reach, "HURRY_SECONDS", 0.5)
+            patch.setattr(reach, "PATIENCE_SECONDS", 1.0)
 
             def interrupted():
                 with database.read() as connection:

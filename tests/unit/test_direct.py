@@ -5,6 +5,7 @@ import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from patience import HANGS
 
 from deploy import nearby
 from deploy.direct import ABNORMAL, Direct, directly
@@ -221,7 +222,10 @@ def test_another_router_answers_for_one_that_hangs(machine, tmp_path, monkeypatc
             with socket.socket(socket.AF_UNIX) as hanging:
                 hanging.bind(str(tmp_path / "a-hanging"))
                 hanging.listen()
-                # The other one is busier.
+                async with front._routers.entered("a-hanging") as pipe:
+                    assert pipe is None
+                monkeypatch.setattr(nearby, "GREETING_SECONDS", HANGS)
+                # Though the other one is busier.
                 front._routers._ongoing["r0"] = 1
                 for _ in range(3):
                     assert await Client().ask(front) == [*TOLD, PART, LAST]

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from patience import HANGS
 
 from deploy import nearby
 from deploy.affinity import Affinity
@@ -235,6 +236,7 @@ def test_one_that_hangs_is_lost_and_asked_last(machine, affinity, tmp_path, monk
                 with pytest.raises(EngineLost):
                     await answer(hop, call)
                 assert (call.replica, call.choices) == ("hanging", 2)
+                monkeypatch.setattr(nearby, "GREETING_SECONDS", HANGS)
                 assert await answer(hop, Call(call.generation)) == ITEMS
             # It was killed meanwhile, and Serve may know of another that is no more here.
             affinity.update({"hanging": None})
