@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Teacher:
         self._budget = budget
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._is_there = False
-        self._answered_at = time.monotonic()
+        self._answered_at = -math.inf
         self._gone: str | None = None
 
     async def __aenter__(self) -> "Teacher":
@@ -132,22 +133,25 @@ class Teacher:
             return answer
 
     async def _answered(self, body: dict[str, Any]) -> Answer:
-        asked_at, wait, tries = time.monotonic(), FIRST_WAIT_SECONDS, 0
+        wait, tries, failed_at = FIRST_WAIT_SECONDS, 0, math.inf
         while not isinstance(found := await self._tried(body), Answer):
-            tries += 1
+            tries, failed_at = tries + 1, min(failed_at, time.monotonic())
             if tries >= TRIES:
-                self._give_up(asked_at, f"{tries} tries; the last time: {found.said}")
+                self._give_up(failed_at, f"{tries} tries; the last time: {found.said}")
             await asyncio.sleep(min(max(wait, found.rest), LONGEST_WAIT_SECONDS))
             wait *= 2
         self._answered_at = time.monotonic()
         return found
 
-    def _give_up(self, asked_at: float, tried: str) -> None:
-        """Give up a question, or the teacher, unless it may merely be away for a moment."""
+    def _give_up(self, failed_at: float, tried: str) -> None:
+        """Give up a question that failed first at that time, or the teacher.
+
+        Neither where it may merely be away: nobody was answered since, and that is not long ago.
+        """
         message = f"{self.model} did not answer in {tried}"
-        if self._answered_at > asked_at:
+        if self._answered_at > failed_at:
             raise TeacherFailed(message)
-        if not self._is_there or time.monotonic() - self._answered_at > PATIENCE_SECONDS:
+        if not self._is_there or time.monotonic() - failed_at > PATIENCE_SECONDS:
             self._gone = message
             raise TeacherFailed(message)
 
