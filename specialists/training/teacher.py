@@ -97,7 +97,8 @@ class Teacher:
         self._budget = budget
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._is_there = False
-        self._answered_at = -math.inf
+        # When that was asked what was answered, of the latest.
+        self._answered_from = -math.inf
         self._gone: str | None = None
 
     async def __aenter__(self) -> "Teacher":
@@ -140,22 +141,23 @@ class Teacher:
                 self._give_up(failed_at, f"{tries} tries; the last time: {found.said}")
             await asyncio.sleep(min(max(wait, found.rest), LONGEST_WAIT_SECONDS))
             wait *= 2
-        self._answered_at = time.monotonic()
         return found
 
     def _give_up(self, failed_at: float, tried: str) -> None:
         """Give up a question that failed first at that time, or the teacher.
 
-        Neither where it may merely be away: nobody was answered since, and that is not long ago.
+        Neither where it may merely be away: nothing that was asked since was answered, and that is
+        not long ago.
         """
         message = f"{self.model} did not answer in {tried}"
-        if self._answered_at > failed_at:
+        if self._answered_from > failed_at:
             raise TeacherFailed(message)
         if not self._is_there or time.monotonic() - failed_at > PATIENCE_SECONDS:
             self._gone = message
             raise TeacherFailed(message)
 
     async def _tried(self, body: dict[str, Any]) -> Answer | _Fault:
+        asked_at = time.monotonic()
         try:
             response, content = await self._posted(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -168,7 +170,11 @@ class Teacher:
         if not response.is_success:
             said = f"{response.status_code}, {refusal_in(content)}".removesuffix(", ")
             raise TeacherFailed(f"{self.model} refused: {said}")
-        return said_in(content) or _Fault("an answer that is none of OpenAI's")
+        answer = said_in(content)
+        if answer is None:
+            return _Fault("an answer that is none of OpenAI's")
+        self._answered_from = max(self._answered_from, asked_at)
+        return answer
 
     async def _posted(self, body: dict[str, Any]) -> tuple[httpx.Response, bytes]:
         """A response and its content, which is cut where it is longer than any answer may be."""
