@@ -67,9 +67,10 @@ class _Heard(psycopg.Connection[Any]):
         self, gen: PQGen[Found], interval: float = _LOOK_SECONDS, timeout: float | None = None
     ) -> Found:
         """As psycopg's, which waits for ever for a server that is not gone."""
-        return super().wait(self._heard(gen), interval, timeout)
+        return super().wait(self._while_heard(gen), interval, timeout)
 
-    def _heard(self, asked: PQGen[Found]) -> PQGen[Found]:
+    def _while_heard(self, asked: PQGen[Found]) -> PQGen[Found]:
+        """The same steps, for as long as the server says something now and then."""
         heard = time.monotonic()
         try:
             wanted = next(asked)

@@ -20,7 +20,7 @@ from specialists.training.notebook import Answer, Notebook
 TRIES = 5
 """At least, before a question is given up."""
 PATIENCE_SECONDS = 120.0
-"""For so long a teacher that is there may answer nobody before it is asked no more."""
+"""From a question's first failure: for so long a teacher that is there may answer nobody."""
 FIRST_WAIT_SECONDS = 0.5
 """After a failure; twice as long after each further one."""
 LONGEST_WAIT_SECONDS = 60.0
