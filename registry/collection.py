@@ -27,6 +27,8 @@ RETENTION_DAYS = 30.0
 """For so long a retired specialist can be restored, where nothing else is said."""
 GRACE = timedelta(hours=1)
 """For so long files stay that nothing names: for requests and for registrations on their way."""
+HELD_SECONDS = 0.5
+"""For so long registrations wait in one go: a store elsewhere takes its time for each file."""
 _AT_ONCE = 200
 Report = Callable[[int, int], None]
 """Told of parts of the store that are done, and of how many there are."""
@@ -97,16 +99,29 @@ def _remove(database: Database, store: Blobs, grace: timedelta, report: Report) 
         for some in _batches(old):
             with database.read() as connection:
                 useless = _useless(connection, some, grace)
-            if not useless:
-                continue
-            with database.write() as connection:
-                for blob in _useless(connection, useless, grace):
-                    # Somebody may have put it again meanwhile.
-                    if _is_old(store.again(blob), grace):
-                        store.remove(blob)
-                        files, nbytes = files + 1, nbytes + blob.nbytes
+            while useless:
+                useless, gone = _remove_a_while(database, store, useless, grace)
+                files, nbytes = files + len(gone), nbytes + sum(blob.nbytes for blob in gone)
     report(len(shards), len(shards))
     return files, nbytes
+
+
+def _remove_a_while(
+    database: Database, store: Blobs, blobs: Sequence[Stored], grace: timedelta
+) -> tuple[list[Stored], list[Stored]]:
+    """Remove of these what may go, for a moment; returns what is left of it, and what went."""
+    gone = []
+    with database.write() as connection:
+        ends = time.monotonic() + HELD_SECONDS
+        left = iter(_useless(connection, blobs, grace))
+        for blob in left:
+            # Somebody may have put it again meanwhile.
+            if _is_old(store.again(blob), grace):
+                store.remove(blob)
+                gone.append(blob)
+            if time.monotonic() >= ends:
+                break
+        return list(left), gone
 
 
 def _useless(connection: Connection, blobs: Sequence[Stored], grace: timedelta) -> list[Stored]:

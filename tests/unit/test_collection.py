@@ -10,9 +10,10 @@ from old_release import rewind
 from test_registry import blobs, register
 from tiny_adapter import BASE, card, config, weights
 
-from registry import archive
+from registry import archive, collection
 from registry.blobs import BlobStore
 from registry.collection import Collected, collect
+from registry.database import Database
 from registry.errors import Conflict, StorageError, UnknownSpecialist
 from registry.leases import leased
 from registry.reference import parse_reference
@@ -115,6 +116,23 @@ def test_registrations_and_collections_at_once_lose_nothing(registry, home):
         stop.set()
         collector.join()
     assert list(archive.problems(home)) == []
+
+
+def test_who_registers_waits_for_few_files_to_be_removed(registry, home, monkeypatch):
+    version, _ = register(registry)
+    for number in range(3):
+        (version.files.weights.parent / f".incoming-{number}").touch()
+    writes = []
+    write = Database.write
+    monkeypatch.setattr(Database, "write", lambda it: writes.append(it) or write(it))
+    assert collect(home, grace=NONE).files == 3
+    assert len(writes) == 2
+    for number in range(3):
+        (version.files.weights.parent / f".incoming-{number}").touch()
+    monkeypatch.setattr(collection, "HELD_SECONDS", 0.0)
+    assert collect(home, grace=NONE).files == 3
+    assert len(writes) == 2 + 1 + 3
+    assert registry.files(version.digest) == version.files
 
 
 @pytest.mark.sqlite
