@@ -17,6 +17,7 @@
     ├── UnsupportedBase       the base model's folder is missing or of another architecture
     ├── BaseChanged           a base's name stands for other weights than before
     └── StorageError          the disk or the database failed; nothing was registered
+        └── StoreFailed       the files' store cannot be asked at the moment
 
 Every error survives pickling, because they travel between the cluster's processes.
 """
@@ -166,3 +167,7 @@ class BaseChanged(RegistryError):
 
 class StorageError(RegistryError):
     """The registry's own files could not be read or written."""
+
+
+class StoreFailed(StorageError):
+    """The files' store cannot be asked at the moment: it fails, refuses, or says nothing."""

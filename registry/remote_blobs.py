@@ -5,17 +5,15 @@ Engines read files; so what is read is fetched first, hashed, and kept for the n
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import fsspec
 
 from registry.blobs import BlobStore, Stored, place
 from registry.content import Buffer
 from registry.copies import MOST_BYTES, Copies
 from registry.errors import StorageError
+from registry.remote_files import RemoteFiles
 
 YOUNG_SECONDS = 600.0
 """A blob found there that is younger is not written again to be young."""
@@ -30,28 +28,22 @@ class RemoteBlobStore:
         Raises:
             StorageError: nothing installed reaches such a URL.
         """
+        self._far = RemoteFiles(url)
         self._cache = cache
         self._copies = Copies(cache, self.has, most)
-        self._url = url
-        with _translated(url):
-            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-        self._root = root.rstrip("/")
 
     def put(self, data: Buffer) -> str:
         """See `Blobs.put`; it is in the store when this returns."""
         digest = self._cache.put(data)
-        with _translated(self._url):
-            written = self._written(self._key(digest))
-            if written is None or time.time() - written > YOUNG_SECONDS:
-                self._make_folder(digest)
-                self._files.put_file(str(self._cache.path(digest)), self._key(digest))
+        written = self._far.written(place(digest))
+        if written is None or time.time() - written > YOUNG_SECONDS:
+            self._far.put(self._cache.path(digest), place(digest))
         self._copies.added(len(data))
         return digest
 
     def has(self, digest: str) -> bool:
         """See `Blobs.has`."""
-        with _translated(self._url):
-            return self._written(self._key(digest)) is not None
+        return self._far.written(place(digest)) is not None
 
     def path(self, digest: str) -> Path:
         """See `Blobs.path`."""
@@ -70,74 +62,24 @@ class RemoteBlobStore:
 
     def shards(self) -> list[str]:
         """See `Blobs.shards`."""
-        with _translated(self._url):
-            if not self._files.exists(self._root):
-                return []
-            found = self._files.ls(self._root, detail=True, refresh=True)
-            return sorted(each["name"].rpartition("/")[2] for each in found if _is_folder(each))
+        return self._far.folders()
 
     def stored(self, shard: str) -> list[Stored]:
         """See `Blobs.stored`."""
-        with _translated(self._url):
-            found = self._files.ls(f"{self._root}/{shard}", detail=True, refresh=True)
-            return [
-                Stored(shard, each["name"].rpartition("/")[2], each["size"], self._time(each))
-                for each in found
-                if not _is_folder(each)
-            ]
+        return [Stored(shard, *file) for file in self._far.files(shard)]
 
     def again(self, blob: Stored) -> Stored | None:
         """See `Blobs.again`."""
-        key = f"{self._root}/{blob.place}"
-        with _translated(self._url):
-            written = self._written(key)
-            return None if written is None else Stored(blob.shard, blob.name, blob.nbytes, written)
+        written = self._far.written(blob.place)
+        return None if written is None else replace(blob, written=written)
 
     def remove(self, blob: Stored) -> None:
         """See `Blobs.remove`; its copy here goes too."""
-        with _translated(self._url):
-            self._files.rm_file(f"{self._root}/{blob.place}")
+        self._far.remove(blob.place)
         self._cache.path(blob.name).unlink(missing_ok=True)
 
-    def _key(self, digest: str) -> str:
-        return f"{self._root}/{place(digest)}"
-
-    def _make_folder(self, digest: str) -> None:
-        """Object stores have none, and would make a bucket of that name."""
-        if "file" in self._files.protocol:
-            self._files.makedirs(self._key(digest).rpartition("/")[0], exist_ok=True)
-
     def _fetch(self, digest: str) -> None:
-        with _translated(self._url), self._cache.draft(digest) as draft:
-            self._files.get_file(self._key(digest), str(draft))
+        with self._cache.draft(digest) as draft:
+            self._far.get(place(digest), draft)
             nbytes = draft.stat().st_size
         self._copies.added(nbytes)
-
-    def _written(self, key: str) -> float | None:
-        """When a blob was written, in Unix seconds; None if it is not there."""
-        try:
-            return self._time(self._files.info(key, refresh=True))
-        except FileNotFoundError:
-            return None
-
-    def _time(self, entry: dict[str, Any]) -> float:
-        if isinstance(entry.get("mtime"), int | float):
-            return float(entry["mtime"])
-        moment = entry.get("LastModified") or self._files.modified(entry["name"])
-        return float(moment.timestamp())
-
-
-def _is_folder(entry: dict[str, Any]) -> bool:
-    return bool(entry["type"] == "directory")
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Whatever a store's own library raises is a failure of storage; each has its own errors."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except Exception as error:
-        shown = url.partition("?")[0].rpartition("@")[2]
-        raise StorageError(f"The files' store {shown} failed: {error!r}.") from error

@@ -1,5 +1,6 @@
 """Files in an S3 store, and the registry in PostgreSQL: two machines share one registry."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import postgres
 import pytest
 from clusters import free_port
 from patience import HANGS
+from s3fs import S3FileSystem
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "unit"))
@@ -19,7 +21,7 @@ from tiny_adapter import BASE, card, config, weights  # noqa: E402
 
 from registry import archive  # noqa: E402
 from registry.collection import collect  # noqa: E402
-from registry.errors import StorageError  # noqa: E402
+from registry.errors import StorageError, StoreFailed  # noqa: E402
 from registry.location import Location  # noqa: E402
 from registry.registry import Registry  # noqa: E402
 
@@ -32,8 +34,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def bucket(monkeypatch, tmp_path) -> Iterator[str]:
-    """The URL of a place in an S3 store on this machine."""
+def server(monkeypatch, tmp_path) -> "Iterator[subprocess.Popen[bytes]]":
+    """An S3 store on this machine."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     for name, value in {
@@ -43,6 +45,8 @@ def bucket(monkeypatch, tmp_path) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    # It keeps what it once made for a URL, and with it the address of another test's server.
+    S3FileSystem.clear_instance_cache()
     with (tmp_path / "moto.log").open("wb") as log:
         server = subprocess.Popen(
             [str(MOTO), "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
@@ -53,10 +57,16 @@ def bucket(monkeypatch, tmp_path) -> Iterator[str]:
                 base_url=endpoint, transport=transport, trust_env=False, timeout=HANGS
             ) as http:
                 http.put("/models").raise_for_status()
-            yield "s3://models/adapters"
+            yield server
         finally:
             server.kill()
             server.wait()
+
+
+@pytest.fixture
+def bucket(server) -> str:
+    """The URL of a place there."""
+    return "s3://models/adapters"
 
 
 def test_two_machines_share_a_registry(bucket, tmp_path):
@@ -81,3 +91,22 @@ def test_two_machines_share_a_registry(bucket, tmp_path):
             with pytest.raises(StorageError, match="files' store"):
                 none.register(card("ada/x"), config(), weights(seed=2))
             assert none.live() == []
+
+
+def test_one_that_says_nothing_holds_up_what_is_here_for_a_moment(server, bucket, tmp_path):
+    one, other = (Location(tmp_path / name, files=bucket) for name in ("one", "other"))
+    with closing(Registry.open(one, BASE)) as registry:
+        here, _ = registry.register(card(), config(), weights())
+        far = other.blobs()
+        server.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreFailed, match="says nothing"):
+            far.verified(here.digest)
+        with pytest.raises(StoreFailed, match="says nothing"):
+            registry.register(card("ada/late"), config(), weights(seed=1))
+        # Others write meanwhile, and read what they have read before.
+        registry.retire("ada/coach")
+        registry.restore("ada/coach")
+        assert registry.files(here.digest) == here.files
+        server.send_signal(signal.SIGCONT)
+        assert far.verified(here.digest).exists()
+        registry.register(card("ada/late"), config(), weights(seed=1))

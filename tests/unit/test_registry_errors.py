@@ -22,6 +22,7 @@ EVERY = [
     errors.UnsupportedBase("bad"),
     errors.BaseChanged("tiny", "sha256:a", "sha256:b"),
     errors.StorageError("disk full"),
+    errors.StoreFailed("it says nothing"),
 ]
 
 

@@ -56,7 +56,7 @@ def test_what_is_damaged_here_is_fetched_again_and_what_is_damaged_there_is_refu
 
 
 def test_what_is_not_there_is_named_and_so_is_a_store_that_fails(url, tmp_path):
-    with pytest.raises(StorageError, match="FileNotFound"):
+    with pytest.raises(StorageError, match="is not in the files' store"):
         machine(url, tmp_path / "one").verified(digest_bytes(b"never"))
     for bad in ("nothing://x", "s4://bucket"):
         with pytest.raises(StorageError, match="files' store"):

@@ -52,6 +52,7 @@ REGISTRY = {
     registry_errors.UnsupportedBase: (registry_errors.UnsupportedBase("m"), 500),
     registry_errors.BaseChanged: (registry_errors.BaseChanged("m", "a", "b"), 500),
     registry_errors.StorageError: (registry_errors.StorageError("/secret/path"), 503),
+    registry_errors.StoreFailed: (registry_errors.StoreFailed("s3://secret"), 503),
 }
 
 
