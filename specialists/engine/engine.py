@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from registry.errors import StorageError
 from specialists.engine.batching import by_adapter
 from specialists.engine.core import Choice, Emission, FinishReason, Row, Run, emitted
 from specialists.engine.grammar import Grammars
@@ -220,7 +221,8 @@ class Engine:
         return progress.crowded_out
 
     def _refuse_adapter(self, digest: str, error: BaseException) -> None:
-        logger.error("adapter %s could not be loaded", digest, exc_info=error)
+        trace = None if isinstance(error, StorageError) else error
+        logger.error("adapter %s could not be loaded: %s", digest, error, exc_info=trace)
         for row in [row for row in self._scheduler.waiting if row.adapter == digest]:
             self._fail(row, AdapterUnavailable(f"adapter {digest} could not be loaded"))
 

@@ -1,6 +1,7 @@
 """Rows of jobs that bring none: a teacher's answers, or what is made of what somebody wrote."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry.card import Teacher as Taught
-from registry.errors import Lost
+from registry.errors import Lost, StorageError
 from registry.job import Creation, Distillation, Job
 from registry.registry import Registry
 from specialists.creation import creation
@@ -22,6 +23,8 @@ from specialists.training.asking import Asking
 from specialists.training.distillation import Distilled, Report, Wanted, distil
 from specialists.training.pulse import Pulse
 from specialists.training.teacher import Address, Teacher
+
+logger = logging.getLogger(__name__)
 
 ANSWERS = "answers.jsonl"
 Make = Callable[[creation.Asking | None, Report], Coroutine[Any, Any, Created]]
@@ -40,10 +43,14 @@ class Kept:
         return self.registry.queue.kept(self.job)
 
     def write(self, checkpoint: bytes) -> None:
-        """Keep one in its place."""
+        """Keep one in its place, if that can be done now."""
         # Whose the job is, is asked elsewhere.
         with suppress(Lost):
-            self.registry.queue.keep(self.job, self.holder, checkpoint)
+            try:
+                self.registry.queue.keep(self.job, self.holder, checkpoint)
+            except StorageError as error:
+                # Nothing is lost by it as long as this trainer goes on.
+                logger.warning("a checkpoint of %s is not kept: %s", self.job.id, error)
 
 
 @dataclass(frozen=True, slots=True)

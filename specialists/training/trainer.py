@@ -15,6 +15,7 @@ from registry.errors import (
     NotOwned,
     QuotaExceeded,
     StorageError,
+    StoreFailed,
     UnknownObject,
     UnknownSpecialist,
 )
@@ -81,6 +82,11 @@ class Trainer:
             queue.succeed(job, self._holder, outcome)
         except (TrainingStopped, Lost):
             queue.release(job, self._holder)
+        except StoreFailed:
+            # Not the job's fault: it is tried again as often as it takes.
+            with suppress(StorageError):
+                queue.release(job, self._holder)
+            raise
         except StorageError:
             raise
         except Exception as error:

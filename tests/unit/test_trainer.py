@@ -10,8 +10,9 @@ import homes
 import pytest
 from tiny import tiny_base
 
+from registry import queue
 from registry.base import BaseSpec
-from registry.errors import StorageError
+from registry.errors import StorageError, StoreFailed
 from registry.job import Status, Task
 from registry.quota import Quota
 from registry.reference import parse_id
@@ -440,3 +441,40 @@ def test_a_registry_that_fails_for_a_moment_costs_nothing(registry, made, monkey
     assert registry.jobs.get(job.id).status == Status.SUCCEEDED
     steps = [event.data["step"] for event in events(registry, job) if event.kind == "metrics"]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_checkpoint_that_cannot_be_kept_costs_nothing(registry, made, monkeypatch, caplog):
+    def full(self, data):
+        raise StoreFailed("The files' store says nothing.")
+
+    job = ask(registry, lines(24))
+    blobs = registry.queue._blobs
+    put, registered = type(blobs).put, making.Making._register
+
+    def store_is_back(self, *what):
+        monkeypatch.setattr(type(blobs), "put", put)
+        return registered(self, *what)
+
+    monkeypatch.setattr(finetune, "SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(type(blobs), "put", full)
+    monkeypatch.setattr(making.Making, "_register", store_is_back)
+    made.work()
+    assert registry.jobs.get(job.id).status == Status.SUCCEEDED
+    assert "is not kept: The files' store says nothing" in caplog.text
+
+
+def test_a_job_waits_for_the_files_store_as_long_as_it_is_away(registry, base, monkeypatch):
+    job = ask(registry, lines(24))
+    read = type(registry.queue).content
+
+    def fails(self, blob):
+        raise StoreFailed("The files' store says nothing.")
+
+    monkeypatch.setattr(type(registry.queue), "content", fails)
+    for attempt in range(2 * queue.MOST_ATTEMPTS):
+        with pytest.raises(StoreFailed):
+            Trainer(registry, base, f"trainer {attempt}").work()
+        assert registry.jobs.get(job.id).status == Status.QUEUED
+    monkeypatch.setattr(type(registry.queue), "content", read)
+    assert Trainer(registry, base, "one more").work()
+    assert registry.jobs.get(job.id).status == Status.SUCCEEDED
