@@ -1,12 +1,12 @@
 """A store of files that fsspec reaches (S3, GCS, Azure, …); one that says nothing is given up."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import fsspec
@@ -14,6 +14,8 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.callbacks import Callback
 
 from registry.errors import StorageError, StoreFailed
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
 """For so long a store may say nothing to anybody here."""
@@ -26,10 +28,13 @@ class RemoteFiles:
     """Files by their keys below a URL. For any thread.
 
     Libraries try again for minutes where a store is silent. Here who waits gives up after
-    PATIENCE_SECONDS, and from then on one at a time finds out whether it is back, while all others
-    are refused at once. What fsspec asks synchronously (a folder, SFTP) takes as long as it takes.
+    PATIENCE_SECONDS, and then all are refused at once until it is found to be back. What fsspec
+    asks synchronously (a folder, SFTP) takes as long as it takes.
 
     Every method raises StoreFailed where the store cannot be asked.
+
+    Attributes:
+        is_away: whether it says nothing.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,8 +48,8 @@ class RemoteFiles:
             self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self._heard = time.monotonic()
-        self._is_away = False
-        self._looking = Lock()
+        self.is_away = False
+        self._looks: asyncio.Task[None] | None = None
 
     def written(self, key: str) -> float | None:
         """When a file was written, in Unix seconds; None if it is not there."""
@@ -112,22 +117,10 @@ class RemoteFiles:
     def _ask(self, what: str, *arguments: Any, **options: Any) -> Any:
         if not isinstance(self._files, AsyncFileSystem):
             return getattr(self._files, what)(*arguments, **options)
-        ask = partial(getattr(self._files, f"_{what}"), *arguments, **options)
-        with self._turn():
-            return sync(self._files.loop, self._answered, ask, options.get("callback"))
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Go on unless the store is away and somebody else finds out whether it is back."""
-        if not self._is_away:
-            yield
-        elif self._looking.acquire(blocking=False):
-            try:
-                yield
-            finally:
-                self._looking.release()
-        else:
+        if self.is_away:
             raise self._silent()
+        ask = partial(getattr(self._files, f"_{what}"), *arguments, **options)
+        return sync(self._files.loop, self._answered, ask, options.get("callback"))
 
     async def _answered(
         self, ask: Callable[[], Awaitable[Any]], transfer: "_Transfer | None"
@@ -139,16 +132,35 @@ class RemoteFiles:
             while not (await asyncio.wait({answer}, timeout=_LOOK_SECONDS))[0]:
                 patience = PATIENCE_SECONDS + (transfer.longest if transfer else 0.0)
                 if time.monotonic() - max(began, self._heard) > patience:
-                    self._is_away = True
+                    self._lose()
                     raise self._silent()
         finally:
             answer.cancel()
         self._hear()
         return answer.result()
 
+    def _lose(self) -> None:
+        if not self.is_away:
+            logger.warning("%s", self._silent())
+            self.is_away = True
+            self._looks = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        """Ask again and again, until there is an answer, whatever it is."""
+        while self.is_away:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await asyncio.wait_for(self._files._info(self._root), PATIENCE_SECONDS)
+            except TimeoutError:
+                continue
+            except Exception as error:
+                logger.debug("the files' store %s answers: %r", self._shown, error)
+            self._hear()
+        logger.warning("The files' store %s is back.", self._shown)
+
     def _hear(self) -> None:
         self._heard = time.monotonic()
-        self._is_away = False
+        self.is_away = False
 
     def _silent(self) -> StoreFailed:
         return StoreFailed(f"The files' store {self._shown} says nothing.")

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import httpx
 import postgres
 import pytest
 from clusters import free_port
-from patience import HANGS
+from patience import HANGS, until
 from s3fs import S3FileSystem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,5 +108,11 @@ def test_one_that_says_nothing_holds_up_what_is_here_for_a_moment(server, bucket
         registry.restore("ada/coach")
         assert registry.files(here.digest) == here.files
         server.send_signal(signal.SIGCONT)
-        assert far.verified(here.digest).exists()
-        registry.register(card("ada/late"), config(), weights(seed=1))
+        until(lambda: succeeds(far.verified, here.digest))
+        until(lambda: succeeds(registry.register, card("ada/late"), config(), weights(seed=1)))
+
+
+def succeeds(do, *what):
+    with suppress(StoreFailed):
+        do(*what)
+        return True
