@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import tarfile
 import threading
+from contextlib import closing
 
 import homes
 import pytest
@@ -101,7 +102,7 @@ def test_damage_is_found_and_not_backed_up(home, tmp_path):
     assert list(problems(home)) == []
     blob(home).write_bytes(b"other")
     blob(home, 1).unlink()
-    with sqlite3.connect(home / "registry.db") as connection:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("UPDATE versions SET card = '{}' WHERE number = 2")
     connection.close()
     found = list(problems(home))

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from cli_world import myriad
@@ -76,7 +77,7 @@ COLUMNS = {
 def test_any_change_to_it_is_found(home, seq, column):
     saved = (home / "registry.db").read_bytes()
     head = audit_log(home, 1)[0].digest
-    with sqlite3.connect(home / "registry.db") as connection:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         if column is None:
             connection.execute("DELETE FROM audit WHERE seq = ?", (seq,))
         else:
@@ -100,7 +101,7 @@ def audit_details(connection, seq):
 @pytest.mark.sqlite
 def test_an_end_that_was_cut_off_is_found_by_who_kept_the_last_digest(home):
     head = audit_log(home, 1)[0].digest
-    with sqlite3.connect(home / "registry.db") as connection:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("DELETE FROM audit WHERE seq > 9")
     connection.close()
     assert list(audit_problems(home)) == []
@@ -116,7 +117,7 @@ def test_the_commands(home, monkeypatch):
     verified = json.loads(myriad("audit", "verify", "--json").out)
     assert verified == {"ok": True, "problems": [], "head": listed[0]["digest"]}
     assert "All 11 entries are whole" in myriad("audit", "verify").out
-    with sqlite3.connect(home / "registry.db") as connection:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("UPDATE audit SET specialist = 'eve/x' WHERE seq = 3")
     connection.close()
     broken = myriad("audit", "verify")

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -52,7 +53,7 @@ def test_a_migration_that_fails_leaves_no_tables(tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         Database.open(file)
     monkeypatch.undo()
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
     connection.close()
     Database.open(file).close()

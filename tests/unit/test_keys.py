@@ -1,6 +1,7 @@
 """API keys: what is kept of them, and for how long they hold."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,7 +94,7 @@ def test_who_did_it_is_in_the_audit_log(registry, home):
     ]  # fmt: skip
     assert entries[0].details["key"] == made.id
     assert text not in str(entries)
-    with sqlite3.connect(home / "registry.db") as connection:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         (kept,) = connection.execute("SELECT hash FROM keys").fetchone()
     connection.close()
     assert kept not in str(entries)

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
@@ -403,7 +404,7 @@ def test_a_name_is_found_whoever_owns_it(registry):
 @pytest.mark.sqlite
 def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(registry, home):
     version, _ = register(registry, tags=["work"])
-    with sqlite3.connect(home / "registry.db") as database:
+    with closing(sqlite3.connect(home / "registry.db")) as database, database:
         database.execute('UPDATE versions SET card = \'{"colour": "red"}\'')
     database.close()
     [found] = registry.search(None, None, None, 10).data

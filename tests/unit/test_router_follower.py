@@ -3,6 +3,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_stopping_before_starting_is_no_error(registry: Registry):
 
 def damage(home: Path, digest: str) -> None:
     """A card that an older release accepted and this one does not understand."""
-    with sqlite3.connect(home / "registry.db") as database:
+    with closing(sqlite3.connect(home / "registry.db")) as database, database:
         stored = '{"id": "ada/old", "description": "", "colour": "red"}'
         database.execute("UPDATE versions SET card = ? WHERE digest = ?", (stored, digest))
     database.close()
