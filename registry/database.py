@@ -54,7 +54,7 @@ class Database:
         try:
             with _translated(backend.name), backend.alone():
                 database._upgrade()
-        except StorageError:
+        except Exception:
             database.close()
             raise
         return database

@@ -83,7 +83,8 @@ def test_a_backup_is_made_beside_a_writer(home, tmp_path):
     registry.register(card("eve/later"), config(), weights(seed=20))
     registry.close()
     restore(tmp_path / "saved.tar", tmp_path / "other")
-    assert Registry.open(tmp_path / "other", BASE).count() == 1
+    with closing(Registry.open(tmp_path / "other", BASE)) as restored:
+        assert restored.count() == 1
 
 
 def test_a_home_with_a_registry_is_not_overwritten(home, tmp_path):

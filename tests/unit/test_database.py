@@ -55,7 +55,6 @@ def test_a_migration_that_fails_leaves_no_tables(tmp_path, monkeypatch):
     monkeypatch.undo()
     with closing(sqlite3.connect(file)) as connection, connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
-    connection.close()
     Database.open(file).close()
 
 
