@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.backlog import Backlog
+from deploy.nearby import SILENT_SECONDS
 from specialists.engine.report import Report, mark
 
 NEAR = 8
@@ -62,6 +63,7 @@ class Affinity:
         self._sent: OrderedDict[tuple[int, str], float] = OrderedDict()
         self._backlogs: defaultdict[str, Backlog] = defaultdict(Backlog)
         self._pace = _pace([])
+        self._silent: dict[str, float] = {}
 
     def update(self, reports: Mapping[str, Report | None]) -> None:
         """Take in which replicas there are, and what each said last; None has said nothing yet.
@@ -73,6 +75,8 @@ class Affinity:
             self._pace = _pace([report for report in reports.values() if report is not None])
             if self._names != list(self._reports):
                 self._names = list(self._reports)
+                for gone in self._silent.keys() - reports.keys():
+                    del self._silent[gone]
                 self._hashes = np.array([_hashed(name) for name in self._names], np.uint64)
 
     def sent(self, adapter: str, replica: str) -> None:
@@ -91,6 +95,11 @@ class Affinity:
         with self._lock:
             if (backlog := self._backlogs.get(replica)) is not None:
                 backlog.answered(mark(adapter), self._clock(), self._pace.load)
+
+    def silent(self, replica: str) -> None:
+        """A replica said nothing when it was asked: for a while it comes last."""
+        with self._lock:
+            self._silent[replica] = self._clock() + SILENT_SECONDS
 
     def holds(self, adapter: str) -> bool:
         """Whether a replica reports an adapter as resident."""
@@ -116,11 +125,12 @@ class Affinity:
         Args:
             adapter: a version's digest; None is the bare base, which is at home everywhere.
             rows: how many rows a replica has, where that is known later than from its report.
-            tried: replicas that come last.
+            tried: replicas that come last, as silent ones do.
         """
         with self._lock:
-            best = self._ranked(adapter, rows)
-        return sorted(best, key=lambda name: name in tried)
+            best, now = self._ranked(adapter, rows), self._clock()
+            last = {*tried, *(name for name, until in self._silent.items() if until > now)}
+        return sorted(best, key=last.__contains__)
 
     def _ranked(self, adapter: str | None, rows: Callable[[str], int | None]) -> list[str]:
         key = random.getrandbits(64) if adapter is None else mark(adapter)

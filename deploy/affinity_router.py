@@ -3,8 +3,10 @@
 What is called with a `Call`, or with an adapter's digest, first goes where that is best.
 """
 
+import asyncio
 from typing import Any
 
+from ray.exceptions import ActorUnavailableError
 from ray.serve.request_router import (
     PendingRequest,
     ReplicaID,
@@ -14,6 +16,7 @@ from ray.serve.request_router import (
 
 from deploy.affinity import Affinity
 from deploy.call import Call
+from deploy.nearby import GREETING_SECONDS
 from specialists.engine.report import Report
 
 REPORT_SECONDS = 1.0
@@ -38,6 +41,15 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         """Do without a replica before the controller has noticed."""
         super().on_replica_actor_died(replica_id)
         self._see()
+
+    def on_replica_actor_unavailable(self, replica_id: ReplicaID) -> None:
+        """Ask one last that says nothing."""
+        super().on_replica_actor_unavailable(replica_id)
+        self._affinity.silent(replica_id.unique_id)
+
+    def create_replica_wrapper(self, replica_info: Any) -> RunningReplica:
+        """What requests are sent by to a replica."""
+        return Impatiently(replica_info)
 
     async def choose_replicas(
         self,
@@ -95,6 +107,27 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         told = self._replica_queue_len_cache.get(replica.replica_id)
         visits = self._affinity.visits(replica.replica_id.unique_id)
         return None if told is None else told + visits
+
+
+class Impatiently(RunningReplica):  # type: ignore[misc]
+    """A replica that has to say soon whether it takes a request; Serve waits until it is replaced.
+
+    Who has taken nothing in time is given up, and another is asked.
+    """
+
+    def try_send_request(self, pr: PendingRequest, with_rejection: bool) -> Any:
+        """Send a request; what comes back tells first whether it is taken."""
+        result = super().try_send_request(pr, with_rejection)
+        taken = result.get_rejection_response
+
+        async def soon() -> Any:
+            try:
+                return await asyncio.wait_for(taken(), GREETING_SECONDS)
+            except TimeoutError:
+                raise ActorUnavailableError("it says nothing", None) from None
+
+        result.get_rejection_response = soon
+        return result
 
 
 def _first(request: PendingRequest | None) -> Call | str | None:

@@ -61,12 +61,13 @@ class Hop:
         if not ranked:
             yield None
             return
-        best = min(ranked, key=self._engines.is_silent)
+        best = ranked[0]
         async with self._engines.entered(best) as pipe:
             silent = self._engines.is_silent(best)
             if pipe is not None or silent:
                 call.replica, call.choices = best, len(ranked)
             if silent:
+                affinity.silent(best)
                 raise EngineLost
             if pipe is not None and adapter is not None:
                 affinity.sent(adapter, best)

@@ -6,7 +6,8 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import openai
 import psutil
@@ -17,6 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_api import BASE, ENDLESS, HARBOUR, upload
 
 from deploy.demos import EXAMPLES
+from deploy.entrance import OPEN
+from deploy.nearby import ENGINES
 
 MESSAGES = [{"role": "user", "content": "Say hello to everybody, one after the other."}]
 SPECIALISTS = sorted(f"demo/{each.name}" for each in EXAMPLES.iterdir() if each.is_dir())
@@ -117,6 +120,32 @@ def test_an_engine_that_hangs_takes_nothing_else_out_of_service(second):
     finally:
         hangs.resume()
     until(lambda: engines(second) == 2)
+
+
+def test_an_engine_of_another_machine_that_hangs_fails_nobody(second):
+    """Serve alone reaches it there, and would wait for a minute or two until it is replaced."""
+    hangs = second.named("ServeReplica:myriad:engine")[0]
+    with second.openai().with_options(max_retries=0) as client, out_of_reach(hangs):
+        hangs.suspend()
+        try:
+            for specialist in SPECIALISTS:
+                client.chat.completions.create(model=specialist, messages=MESSAGES, max_tokens=2)
+        finally:
+            hangs.resume()
+
+
+@contextmanager
+def out_of_reach(engine):
+    """Have the engines' sockets where nobody looks for them, as on another machine."""
+    bound = (Path(each.laddr) for each in engine.net_connections("unix") if each.laddr)
+    [folder] = {path.parent for path in bound if path.parent.name == ENGINES}
+    sockets = list(folder.glob(OPEN))
+    away = [socket.rename(folder / f".away-{socket.name}") for socket in sockets]
+    try:
+        yield
+    finally:
+        for there, here in zip(away, sockets, strict=True):
+            there.rename(here)
 
 
 def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(second):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.affinity import NEAR, SENT_SECONDS, Affinity
+from deploy.nearby import SILENT_SECONDS
 from specialists.engine.report import MARKS, Report, mark, marks
 
 PACE = Report(capacity=8, step=0.02, row=0.001, load=0.2, answer=50.0)
@@ -59,6 +60,22 @@ def test_where_it_is_resident_comes_before_its_home():
     assert knowing(holding).ranked(DIGESTS[0])[0] == other
     assert knowing(holding).ranked(DIGESTS[0], tried={other})[0] == home
     assert knowing(holding).ranked(DIGESTS[0], tried={other})[-1] == other
+
+
+def test_one_that_said_nothing_comes_last_for_a_while():
+    now = [0.0]
+    affinity = Affinity(lambda: now[0])
+    holding = {"a": Report(resident=marks(DIGESTS[:1])), "b": None}
+    affinity.update(holding)
+    affinity.silent("a")
+    now[0] = SILENT_SECONDS - 1
+    assert affinity.ranked(DIGESTS[0]) == ["b", "a"]
+    now[0] = SILENT_SECONDS
+    assert affinity.ranked(DIGESTS[0]) == ["a", "b"]
+    affinity.silent("a")
+    affinity.update({"b": None})
+    affinity.update(holding)
+    assert affinity.ranked(DIGESTS[0]) == ["a", "b"]
 
 
 def test_a_hot_adapter_spreads_when_a_load_is_quicker_and_comes_home_when_it_cools():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from patience import HANGS
+from ray.exceptions import ActorUnavailableError
 from ray.serve._private.common import (
     DeploymentHandleSource,
     DeploymentID,
@@ -12,8 +13,10 @@ from ray.serve._private.common import (
     RequestMetadata,
 )
 from ray.serve._private.request_router.common import PendingRequest
+from ray.serve.request_router import RunningReplica
 
-from deploy.affinity_router import AffinityRouter
+from deploy import affinity_router
+from deploy.affinity_router import AffinityRouter, Impatiently
 from deploy.call import Call
 from router.engine import Generation
 from specialists.engine.report import Report, marks
@@ -100,6 +103,43 @@ def test_a_replica_that_died_is_not_chosen_again():
     router, _, _ = routed([Replica("a"), Replica("b")], None)
     router.on_replica_actor_died(ReplicaID("a", ENGINE))
     assert router._affinity.ranked(DIGESTS[0]) == ["b"]
+
+
+def test_one_that_does_not_say_whether_it_takes_a_call_is_given_up(monkeypatch):
+    class Sent:
+        """A request at a replica that hangs, or not."""
+
+        left = False
+
+        async def get_rejection_response(self):
+            try:
+                return await answer()
+            except asyncio.CancelledError:
+                self.left = True
+                raise
+
+    async def takes():
+        return "taken"
+
+    async def hangs():
+        await asyncio.Event().wait()
+
+    sent, answer = Sent(), takes
+    monkeypatch.setattr(RunningReplica, "try_send_request", lambda *_: sent)
+    replica = Impatiently.__new__(Impatiently)
+    assert asyncio.run(replica.try_send_request(None, True).get_rejection_response()) == "taken"
+    monkeypatch.setattr(affinity_router, "GREETING_SECONDS", 0.01)
+    sent, answer = Sent(), hangs
+    with pytest.raises(ActorUnavailableError, match="it says nothing"):
+        asyncio.run(replica.try_send_request(None, True).get_rejection_response())
+    assert sent.left
+
+
+def test_one_that_says_nothing_is_chosen_last():
+    router, _, _ = routed([Replica("a", resident=DIGESTS[:1]), Replica("b")], None)
+    assert router._affinity.ranked(DIGESTS[0]) == ["a", "b"]
+    router.on_replica_actor_unavailable(ReplicaID("a", ENGINE))
+    assert router._affinity.ranked(DIGESTS[0]) == ["b", "a"]
 
 
 @pytest.mark.parametrize("count", [1, 40])
