@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from itertools import takewhile
 
 import typer
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 when it failed, 2 when it was misused, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _print_in_any_encoding()
     try:
         return int(app(words, prog_name="myriad", standalone_mode=False) or 0)
     except typer.TyperException as error:
@@ -33,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read from the words, because these may be what could not be parsed.
     Output("--json" in takewhile(lambda word: word != "--", words)).error(message)
     return code
+
+
+def _print_in_any_encoding() -> None:
+    """Not every terminal has all letters: one without some of them shows question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _with_hint(error: typer.TyperException) -> str:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,20 @@ SPECIALISTS = (
     *("export", "import"),
     *("promote", "rollback", "canary", "gate", "score", "aliases"),
 )
+
+
+def test_a_terminal_without_some_letters_is_written_to_all_the_same(tmp_path):
+    turns = [{"role": "user", "content": "Grüße"}, {"role": "assistant", "content": "→ 你好"}]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": turns}) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "data", "check", str(rows), "--json"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Gr??e" in str(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_the_commands_are_those_that_were_promised():
