@@ -1,4 +1,7 @@
-PYTHON ?= python3
+# PyTorch, as the locks name it, is built for these; the first of them that is here is taken.
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$each -c "$(SUITABLE)" 2>/dev/null && echo $$each && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -60,7 +63,8 @@ LOCKED := --quiet --no-deps --require-hashes --requirement
 # but only pip knows of indexes in pip's settings. Where these offer torch's CPU build it is taken;
 # else the one that brings CUDA's libraries on Linux.
 $(STAMP): pyproject.toml $(wildcard $(LOCKS)/*.txt)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(or $(PYTHON),false) -c "$(SUITABLE)" \
+	  || { echo "Python 3.11 to 3.14 is needed; say which: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Installing into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install $(LOCKED) $(LOCKS)/installer.txt

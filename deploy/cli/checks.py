@@ -29,7 +29,8 @@ from specialists.errors import BaseUnavailable, NoKernels, NoVllm
 from specialists.machine import memory
 
 GIB = 1 << 30
-PYTHON = (3, 11)
+OLDEST, NEWEST = (3, 11), (3, 14)
+"""Versions of Python that all of `deploy/locks` is built for."""
 PACKAGES = ("ray", "torch", "transformers", "peft")
 MEMORY_NEEDED, MEMORY_LEAST = 3 * GIB, 2 * GIB
 DISK_NEEDED, DISK_LEAST = 2 * GIB, GIB // 2
@@ -70,11 +71,11 @@ def all_checks(settings: Settings, client: Client) -> Iterator[Check]:
 
 
 def check_python(version: tuple[int, ...]) -> Check:
-    """Python is new enough."""
+    """Python is one that all packages are built for."""
     found = ".".join(map(str, version))
-    if version >= PYTHON:
+    if OLDEST <= version[:2] <= NEWEST:
         return Check("python", "ok", found)
-    return Check("python", "fail", found, "install Python 3.11 or newer")
+    return Check("python", "fail", found, "install Python 3.11 to 3.14")
 
 
 def requirements() -> list[Requirement]:

@@ -1,13 +1,18 @@
 """What `make setup` installs is what pyproject.toml asks for, with all that this needs in turn."""
 
+import os
 import re
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name as canonical
+
+from deploy.cli import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "deploy" / "locks"
@@ -84,3 +89,33 @@ def test_what_the_locked_packages_require_is_locked_too_and_installed():
 def test_both_builds_of_torch_are_of_one_version():
     builds = [version(entries(LOCKS / name)["torch"]) for name in ("torch.txt", "torch-cpu.txt")]
     assert len({build.split("+")[0] for build in builds}) == 1
+
+
+def test_the_versions_of_python_are_the_same_wherever_they_are_named():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = SpecifierSet(project["requires-python"])
+    oldest, newest = (".".join(map(str, each)) for each in (checks.OLDEST, checks.NEWEST))
+    for minor in range(9, 20):
+        version = f"3.{minor}"
+        fits = checks.OLDEST <= (3, minor) <= checks.NEWEST
+        assert asked.contains(version) == fits
+        assert (f"python{version} " in (ROOT / "Makefile").read_text().replace(";", " ")) == fits
+    assert f"needs Python {oldest} to {newest}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("there", [["python3"], ["python3.14"], ["python3.12", "python3.11"], []])
+def test_make_takes_the_first_python_that_is_suitable(tmp_path, there):
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
+        script = tmp_path / name
+        script.write_text(f"#!/bin/sh\nexit {int(name not in there)}\n")
+        script.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--dry-run", "--what-if=pyproject.toml", "setup"],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [checked, *_] = done.stdout.splitlines()
+    assert checked.startswith(f"{[*there, 'false'][0]} -c ")
