@@ -214,9 +214,12 @@ def preference(
     adapter: AdapterFiles,
     pairs: Sequence[Pair],
     data: str,
+    report: Progress = silent,
     before: AdapterFiles | None = None,
 ) -> Score:
     """Of how many pairs an adapter finds the preferred answer the likelier, token by token.
+
+    `report` is told after some pairs.
 
     Raises:
         TrainingDataError: no pair fits the base's context.
@@ -227,11 +230,14 @@ def preference(
     if not examples:
         raise TrainingDataError(TOO_LONG)
     adapters = _named(adapter, before)
-    shares = {name: mean(_preferred(llama, examples)) for name, llama in _each(network, adapters)}
+    shares = {
+        name: mean(_preferred(llama, examples, f"Comparing answers as {_article(name)}", report))
+        for name, llama in _each(network, adapters)
+    }
     return _score(PREFERENCE, shares, len(examples), data)
 
 
-def _preferred(llama: Any, pairs: Sequence[Example]) -> list[float]:
+def _preferred(llama: Any, pairs: Sequence[Example], doing: str, report: Progress) -> list[float]:
     """Of each pair 1 where its preferred answer is the likelier per token, else 0."""
     found: list[float] = []
     for group in groups(pairs):
@@ -239,6 +245,7 @@ def _preferred(llama: Any, pairs: Sequence[Example]) -> list[float]:
         sums = zip(surprises(llama, group).tolist(), counts, strict=True)
         each = [total / count for total, count in sums]
         found += [float(own < other) for own, other in zip(each[::2], each[1::2], strict=True)]
+        report(doing, len(found), len(pairs))
     return found
 
 
@@ -258,12 +265,19 @@ def _adapted(network: Any, files: AdapterFiles) -> Iterator[Any]:
 
 @torch.inference_mode()
 def divergence(
-    base: Base, adapter: AdapterFiles, rows: Sequence[Text], instruction: str, data: str
+    base: Base,
+    adapter: AdapterFiles,
+    rows: Sequence[Text],
+    instruction: str,
+    data: str,
+    report: Progress = silent,
 ) -> Score:
     """How far an adapter is from the base that is told an instruction, and the bare base is.
 
     The mean Kullback-Leibler divergence, in nats, of what is predicted without the instruction from
     what the base predicts with it, over the tokens of the answers.
+
+    `report` is told after some rows.
 
     Raises:
         TrainingDataError: no row fits the base's context.
@@ -280,6 +294,7 @@ def divergence(
             own += _by_example(objective(adapted, group)[0], group)
             with adapted.disable_adapter():
                 bare += _by_example(objective(adapted, group)[0], group)
+            report("Comparing with the instructed base", len(own), len(examples))
     tokens = _counts(examples)
     found, before = ratio(own, tokens), ratio(bare, tokens)
     ends = found.value, found.low, found.high

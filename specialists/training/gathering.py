@@ -18,7 +18,7 @@ from specialists.creation.card import fields_of, persona_of, title
 from specialists.creation.creation import Created
 from specialists.creation.material import Material
 from specialists.creation.readers import read_material
-from specialists.errors import TeacherFailed, TrainingStopped
+from specialists.errors import TeacherFailed
 from specialists.training.asking import Asking
 from specialists.training.distillation import Distilled, Report, Wanted, distil
 from specialists.training.pulse import Pulse
@@ -108,7 +108,7 @@ class Gathering:
         said = self.job.task.card
         known = said.get("persona") or {}
         voice = known.get("name") or title(self.job.specialist)
-        material = read_material(self._files(asked, scratch), voice, self._going_on)
+        material = read_material(self._files(asked, scratch), voice, self.pulse.go_on)
         for unused in material.unused:
             self.pulse.tell(unused, "warn")
         given = persona_of(material, known)
@@ -118,10 +118,6 @@ class Gathering:
         rows = self.registry.data.add("rows.jsonl", found.rows)
         card = _card(found, material, said)
         return self.registry.queue.goes_on_with(self.job, self.holder, rows, teacher, card)
-
-    def _going_on(self, doing: str, done: int, of: int) -> None:
-        if self.pulse.lost.is_set():
-            raise TrainingStopped(f"{doing} was stopped after {done} of {of}")
 
     def _made(self, asked: Creation, make: Make, notebook: Path) -> tuple[Created, Taught | None]:
         """The rows, and who thought of questions if anybody did."""

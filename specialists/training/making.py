@@ -78,6 +78,8 @@ class Making:
         trained = self._train(split, recipe, scratch)
         before = self._in_service()
         scores = self._scores(split, trained, before)
+        # Judging takes a while, in which somebody may have changed their mind.
+        self._pulse.require()
         version = self._register(split, trained, scores, before)
         model = self._promote(version, scores)
         return {
@@ -175,14 +177,15 @@ class Making:
         files = AdapterFiles.in_folder(trained.folder)
         earlier = self._registry.files(before.digest) if before and before.kind == "lora" else None
         data = self._job.validation or f"{self._job.training} (held out)"
+        told = self._pulse.go_on
         pairs = [each for each in split.held if isinstance(each, Pair)]
         if pairs:
-            return [preference(self._base, files, pairs, data, before=earlier)]
+            return [preference(self._base, files, pairs, data, told, before=earlier)]
         rows = [each for each in split.held if not isinstance(each, Pair)]
-        scores = evaluate(self._base, files, rows, data, before=earlier)
-        told = self._job.task.instruction
-        if told is not None:
-            scores.append(divergence(self._base, files, rows, told, data))
+        scores = evaluate(self._base, files, rows, data, told, before=earlier)
+        instruction = self._job.task.instruction
+        if instruction is not None:
+            scores.append(divergence(self._base, files, rows, instruction, data, told))
         return scores
 
     def _register(

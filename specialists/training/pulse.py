@@ -11,10 +11,13 @@ from typing import Any
 from registry.errors import Lost, StorageError
 from registry.job import Job, Kind, Level, Status
 from registry.queue import Queue
+from specialists.errors import TrainingStopped
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+TOLD_SECONDS = 10.0
+"""From one word on how far something is to the next."""
 TURN_SECONDS = 900.0
 """For so long a job is trained before one of another owner's that waits has its turn."""
 
@@ -37,7 +40,8 @@ class Pulse:
         self._job = job
         self._holder = holder
         self._most = most
-        self._began = time.monotonic()
+        self._began = self._since = self._told = time.monotonic()
+        self._doing = ""
         self._lock = Lock()
         self._news: list[News] = []
         self._expected: datetime | None = None
@@ -61,12 +65,41 @@ class Pulse:
         """Add figures to the job's events, and say how long the rest may take."""
         with self._lock:
             self._news.append(("info", "metrics", message, figures))
-            later = datetime.now(UTC) + timedelta(seconds=seconds_left)
-            self._expected = later.replace(tzinfo=None)
+            self._expect(seconds_left)
+
+    def go_on(self, doing: str, done: int, of: int) -> None:
+        """Tell now and then how far something is.
+
+        Raises:
+            TrainingStopped: the job is not ours any more.
+        """
+        if self.lost.is_set():
+            raise TrainingStopped(f"{doing} was stopped after {done} of {of}")
+        now = time.monotonic()
+        if doing != self._doing:
+            self._doing, self._since = doing, now
+        if now - self._told >= TOLD_SECONDS:
+            self._told = now
+            self.tell(f"{doing}: {done} of {of}")
+            self._expect((now - self._since) / done * (of - done))
+
+    def require(self) -> None:
+        """Go on only if the job is still ours at this moment.
+
+        Raises:
+            TrainingStopped: it is not.
+        """
+        self._hear()
+        if self.lost.is_set():
+            raise TrainingStopped("the job is not ours any more")
 
     def is_running(self) -> None:
         """Say that the training itself has begun."""
         self._status = Status.RUNNING
+
+    def _expect(self, seconds_left: float) -> None:
+        later = datetime.now(UTC) + timedelta(seconds=seconds_left)
+        self._expected = later.replace(tzinfo=None)
 
     @contextmanager
     def beating(self) -> Iterator[None]:

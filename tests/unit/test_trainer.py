@@ -8,6 +8,7 @@ from functools import partial
 
 import homes
 import pytest
+from patience import HANGS
 from tiny import tiny_base
 
 from registry import queue
@@ -366,6 +367,47 @@ def test_a_job_that_was_cancelled_leaves_nothing(registry, made, monkeypatch):
     assert registry.jobs.get(job.id).status == Status.CANCELLED
     assert registry.live() == []
     assert not made.work()
+
+
+@pytest.mark.parametrize("when", ["while it is judged", "after that"])
+def test_a_job_that_is_cancelled_while_its_result_is_judged_leaves_nothing(
+    registry, made, monkeypatch, when
+):
+    job, asked = ask(registry, lines(40)), []
+    judge = making.evaluate
+
+    def cancel(pulse):
+        registry.jobs.cancel(job.id)
+        assert pulse.lost.wait(HANGS)
+
+    def cancelled(*words, **more):
+        [tell] = [each for each in words if getattr(each, "__name__", "") == "go_on"]
+
+        def told(*step):
+            if when == "while it is judged" and not asked:
+                cancel(tell.__self__)
+            asked.append(step)
+            tell(*step)
+
+        scores = judge(*(told if each is tell else each for each in words), **more)
+        registry.jobs.cancel(job.id)
+        return scores
+
+    monkeypatch.setattr(making, "evaluate", cancelled)
+    assert made.work()
+    assert registry.jobs.get(job.id).status == Status.CANCELLED
+    assert registry.live() == []
+    assert (len(asked) == 1) == (when == "while it is judged")
+    assert not made.work()
+
+
+def test_it_is_told_how_far_the_judging_is(registry, made, monkeypatch):
+    monkeypatch.setattr(pulse, "TOLD_SECONDS", 0.0)
+    job = ask(registry, lines(40))
+    made.work()
+    assert [each for each in told(registry, job) if each.startswith("Answering")] == [
+        f"Answering held-out rows: {number} of 8" for number in range(1, 9)
+    ]
 
 
 def test_a_trainer_that_dies_is_followed_by_another(registry, made, monkeypatch, base):
