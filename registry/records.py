@@ -129,10 +129,10 @@ def release(connection: Connection, version: Row[Any]) -> None:
     audit.note(connection, audit.RELEASED, version.specialist, version=version.number)
 
 
-def retired(connection: Connection, specialist: str) -> bool:
-    """Whether a specialist is retired; one that never was is not."""
+def retired(connection: Connection, specialist: str) -> datetime | None:
+    """Since when a specialist is retired; None for one that is not, or never was."""
     statement = select(specialists.c.retired).where(specialists.c.id == specialist)
-    return connection.scalar(statement) is not None
+    return connection.scalar(statement)
 
 
 def _known(connection: Connection, manifest: Manifest) -> Row[Any, Any, Any] | None:
@@ -151,7 +151,7 @@ def _mark(connection: Connection, specialist: str, when: datetime | None) -> Non
 
 
 def _begin_anew(connection: Connection, specialist: str) -> None:
-    if not retired(connection, specialist):
+    if retired(connection, specialist) is None:
         return
     names = select(aliases.c.alias).where(aliases.c.specialist == specialist)
     for alias in connection.scalars(names).all():

@@ -1,7 +1,7 @@
 """The registry: what may be done with specialists, and by whom."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,7 @@ from registry.blobs import Blobs, ensure
 from registry.card import Card, Evaluation
 from registry.catalogue import Catalogue
 from registry.checking import CHECKERS
+from registry.clock import aware
 from registry.collection import Collected, collect_from
 from registry.content import Buffer
 from registry.conversations import Conversations
@@ -221,6 +222,18 @@ class Registry(Catalogue):
             lookup.require(connection, reference, self._view)
             records.retire(connection, reference.id)
 
+    def retired(self, specialist: str) -> datetime | None:
+        """Since when a specialist is retired; None for one that is not, or never was.
+
+        Raises:
+            InvalidReference: the text is no id.
+            NotOwned: it is another owner's, if it is there.
+        """
+        reference = parse_id(specialist)
+        self._view.require_own(reference)
+        with self._database.read() as connection:
+            return aware(records.retired(connection, reference.id))
+
     def restore(self, specialist: str) -> None:
         """Bring a retired specialist back as it was, its aliases, gates and all.
 
@@ -234,7 +247,7 @@ class Registry(Catalogue):
         reference = parse_id(specialist)
         self._view.require_own(reference)
         with self._database.write() as connection:
-            if records.retired(connection, reference.id):
+            if records.retired(connection, reference.id) is not None:
                 records.restore(connection, reference.id, self._quota)
             lookup.require(connection, reference, self._view)
 

@@ -71,6 +71,7 @@ class Making:
             TrainingStopped: the job is not ours any more.
             RegistryError: the result cannot be registered.
         """
+        self._require_wanted()
         gathering = Gathering(self._registry, self._job, self._holder, self._pulse, self._teachers)
         self._job = gathering.gathered(scratch)
         split = self._split()
@@ -78,8 +79,7 @@ class Making:
         trained = self._train(split, recipe, scratch)
         before = self._in_service()
         scores = self._scores(split, trained, before)
-        # Judging takes a while, in which somebody may have changed their mind.
-        self._pulse.require()
+        self._require_wanted()
         version = self._register(split, trained, scores, before)
         model = self._promote(version, scores)
         return {
@@ -92,6 +92,22 @@ class Making:
             "evaluation": [asdict(score) for score in scores],
             "checkpoints": [_checkpoint(version, trained)],
         }
+
+    def _require_wanted(self) -> None:
+        """Go on only if nobody has changed their mind.
+
+        Raises:
+            Conflict: the specialist was retired since the job was asked for.
+            TrainingStopped: the job is not ours any more.
+        """
+        self._pulse.require()
+        retired = self._registry.retired(self._job.specialist)
+        if retired is not None and retired > self._job.created:
+            message = (
+                f"'{self._job.specialist}' was retired after this job was asked for, and stays so: "
+                "restore it, or ask for another job."
+            )
+            raise Conflict(message, "retired")
 
     def _split(self) -> Split:
         job = self._job

@@ -401,6 +401,33 @@ def test_a_job_that_is_cancelled_while_its_result_is_judged_leaves_nothing(
     assert not made.work()
 
 
+@pytest.mark.parametrize("when", ["before it is taken", "while it is judged"])
+def test_what_is_retired_after_a_job_was_asked_for_stays_so(registry, made, monkeypatch, when):
+    ask(registry, lines(40))
+    made.work()
+    job, judge = ask(registry, lines(30)), making.evaluate
+
+    def retired(*words, **more):
+        registry.retire("ada/fox")
+        return judge(*words, **more)
+
+    if when == "before it is taken":
+        registry.retire("ada/fox")
+    else:
+        monkeypatch.setattr(making, "evaluate", retired)
+    assert made.work()
+    failed = registry.jobs.get(job.id)
+    assert (failed.status, failed.error["code"]) == (Status.FAILED, "retired")
+    assert "restore it, or ask for another job" in failed.error["message"]
+    assert registry.live() == []
+    assert (when == "while it is judged") == ("Fine-tuning job started" in told(registry, job))
+    monkeypatch.setattr(making, "evaluate", judge)
+    again = ask(registry, lines(30))
+    made.work()
+    assert registry.jobs.get(again.id).status == Status.SUCCEEDED
+    assert [each.id for each in registry.live()] == ["ada/fox"]
+
+
 def test_it_is_told_how_far_the_judging_is(registry, made, monkeypatch):
     monkeypatch.setattr(pulse, "TOLD_SECONDS", 0.0)
     job = ask(registry, lines(40))
