@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Select, func, select, text
 from registry import audit, copying, listing
 from registry.blobs import Blobs, sync_folder
 from registry.database import DATABASE, Database
-from registry.errors import StorageError
+from registry.errors import StorageError, StoreFailed
 from registry.leases import leased
 from registry.location import Location
 from registry.manifest import Manifest, digest
@@ -112,7 +112,7 @@ def problems(place: Path | Location, report: Report = lambda *_: None) -> Iterat
     """All that is wrong with a registry, in sentences.
 
     Raises:
-        StorageError: its database cannot be read.
+        StorageError: its database cannot be read, or its files' store not be asked.
     """
     location = Location.of(place)
     with closing(location.known()) as database:
@@ -131,6 +131,9 @@ def check(database: Database, store: Blobs, report: Report = lambda *_: None) ->
         report(done, len(names))
         try:
             store.verified(name)
+        except StoreFailed:
+            # Of a store that cannot be asked nothing is known to be wrong.
+            raise
         except StorageError as error:
             yield error.message
     report(len(names), len(names))

@@ -1,6 +1,7 @@
 """Blobs at a URL: what is put there is there, what is read from there is what was put."""
 
 import os
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -11,10 +12,11 @@ from registry import archive, copies
 from registry.blobs import BlobStore
 from registry.collection import collect
 from registry.digests import digest_bytes
-from registry.errors import StorageError
+from registry.errors import StorageError, StoreFailed
 from registry.location import Location
 from registry.registry import Registry
 from registry.remote_blobs import RemoteBlobStore
+from registry.remote_files import RemoteFiles
 
 NONE = timedelta(0)
 
@@ -83,6 +85,20 @@ def test_a_registry_keeps_its_files_there(url, tmp_path):
     new = Registry.open(Location(tmp_path / "new", files=f"{url}2"), BASE)
     assert new.files(version.digest).weights.read_bytes() == weights()
     new.close()
+
+
+def test_files_that_cannot_be_asked_for_are_not_said_to_be_wrong(url, tmp_path, monkeypatch):
+    location = Location(tmp_path / "home", files=url)
+    with closing(Registry.open(location, BASE)) as registry:
+        version, _ = registry.register(card(), config(), weights())
+        version.files.weights.write_bytes(b"damaged")
+
+    def away(self, key, file):
+        raise StoreFailed("The files' store says nothing.")
+
+    monkeypatch.setattr(RemoteFiles, "get", away)
+    with pytest.raises(StoreFailed, match="says nothing"):
+        list(archive.problems(location))
 
 
 def test_a_machine_that_reads_ever_more_keeps_what_it_read_last(url, tmp_path, monkeypatch):
