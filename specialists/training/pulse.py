@@ -80,8 +80,8 @@ class Pulse:
             self._doing, self._since = doing, now
         if now - self._told >= TOLD_SECONDS:
             self._told = now
-            self.tell(f"{doing}: {done} of {of}")
-            self._expect((now - self._since) / done * (of - done))
+            self.tell(f"{doing} {done}/{of}")
+            self._expect((now - self._since) / max(done, 1) * (of - done))
 
     def require(self) -> None:
         """Go on only if the job is still ours at this moment.

@@ -433,7 +433,7 @@ def test_it_is_told_how_far_the_judging_is(registry, made, monkeypatch):
     job = ask(registry, lines(40))
     made.work()
     assert [each for each in told(registry, job) if each.startswith("Answering")] == [
-        f"Answering held-out rows: {number} of 8" for number in range(1, 9)
+        f"Answering held-out rows {number}/8" for number in range(1, 9)
     ]
 
 
