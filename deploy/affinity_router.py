@@ -49,7 +49,7 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
 
     def create_replica_wrapper(self, replica_info: Any) -> RunningReplica:
         """What requests are sent by to a replica."""
-        return Impatiently(replica_info)
+        return PromptReplica(replica_info)
 
     async def choose_replicas(
         self,
@@ -109,7 +109,7 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         return None if told is None else told + visits
 
 
-class Impatiently(RunningReplica):  # type: ignore[misc]
+class PromptReplica(RunningReplica):  # type: ignore[misc]
     """A replica that has to say soon whether it takes a request; Serve waits until it is replaced.
 
     Who has taken nothing in time is given up, and another is asked.

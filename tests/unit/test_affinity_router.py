@@ -16,7 +16,7 @@ from ray.serve._private.request_router.common import PendingRequest
 from ray.serve.request_router import RunningReplica
 
 from deploy import affinity_router
-from deploy.affinity_router import AffinityRouter, Impatiently
+from deploy.affinity_router import AffinityRouter, PromptReplica
 from deploy.call import Call
 from router.engine import Generation
 from specialists.engine.report import Report, marks
@@ -126,7 +126,7 @@ def test_one_that_does_not_say_whether_it_takes_a_call_is_given_up(monkeypatch):
 
     sent, answer = Sent(), takes
     monkeypatch.setattr(RunningReplica, "try_send_request", lambda *_: sent)
-    replica = Impatiently.__new__(Impatiently)
+    replica = PromptReplica.__new__(PromptReplica)
     assert asyncio.run(replica.try_send_request(None, True).get_rejection_response()) == "taken"
     monkeypatch.setattr(affinity_router, "GREETING_SECONDS", 0.01)
     sent, answer = Sent(), hangs
