@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "unit"))
 from tiny_adapter import BASE, card, config, weights  # noqa: E402
 
-from registry import archive  # noqa: E402
+from registry import archive, remote_files  # noqa: E402
 from registry.collection import collect  # noqa: E402
 from registry.errors import StorageError, StoreFailed  # noqa: E402
 from registry.location import Location  # noqa: E402
@@ -93,16 +93,21 @@ def test_two_machines_share_a_registry(bucket, tmp_path):
             assert none.live() == []
 
 
-def test_one_that_says_nothing_holds_up_what_is_here_for_a_moment(server, bucket, tmp_path):
+def test_one_that_says_nothing_holds_up_what_is_here_for_a_moment(
+    server, bucket, tmp_path, monkeypatch
+):
     one, other = (Location(tmp_path / name, files=bucket) for name in ("one", "other"))
     with closing(Registry.open(one, BASE)) as registry:
         here, _ = registry.register(card(), config(), weights())
         far = other.blobs()
         server.send_signal(signal.SIGSTOP)
-        with pytest.raises(StoreFailed, match="says nothing"):
-            far.verified(here.digest)
-        with pytest.raises(StoreFailed, match="says nothing"):
-            registry.register(card("ada/late"), config(), weights(seed=1))
+        with monkeypatch.context() as patched:
+            # Nobody who would answer is hurried by it.
+            patched.setattr(remote_files, "PATIENCE_SECONDS", 1.0)
+            with pytest.raises(StoreFailed, match="says nothing"):
+                far.verified(here.digest)
+            with pytest.raises(StoreFailed, match="says nothing"):
+                registry.register(card("ada/late"), config(), weights(seed=1))
         # Others write meanwhile, and read what they have read before.
         registry.retire("ada/coach")
         registry.restore("ada/coach")
