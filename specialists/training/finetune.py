@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from specialists.base import Base
+from specialists.base import Base, silent
+from specialists.base import Progress as Told
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
@@ -100,6 +101,7 @@ def finetune(
     keeper: Keeper | None = None,
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], None] | None = None,
+    measured: Told = silent,
 ) -> Trained:
     """Train an adapter on the assistant's turns of chats, or on others, and write it to `folder`.
 
@@ -117,6 +119,7 @@ def finetune(
         keeper: of its checkpoints; a run that it knows is gone on with.
         stop: asked after each step whether to end here, with a checkpoint.
         pause: called before each layer is computed; it may take its time.
+        measured: told after some validation rows; what it raises ends the run without a checkpoint.
 
     Raises:
         TrainingDataError: no row is short enough.
@@ -132,7 +135,7 @@ def finetune(
     network = with_adapter(base, recipe, parent)
     if pause is not None:
         between_layers(network, pause)
-    run = _Run(network, with_leads(network, examples), with_leads(network, held), recipe)
+    run = _Run(network, with_leads(network, examples), with_leads(network, held), recipe, measured)
     keeper = keeper or Forgetful()
     run.go_on_from(keeper.read())
     started = time.monotonic()
@@ -181,13 +184,19 @@ class _Run:
     """A network in training, and how far it is."""
 
     def __init__(
-        self, network: Any, examples: list[Example], held: list[Example], recipe: Recipe
+        self,
+        network: Any,
+        examples: list[Example],
+        held: list[Example],
+        recipe: Recipe,
+        measured: Told,
     ) -> None:
         self.network = network.train()
         self.examples = examples
         self._order: list[Example] = []
         self._held = held
         self._recipe = recipe
+        self._measured = measured
         self._named = {
             name: weight for name, weight in network.named_parameters() if weight.requires_grad
         }
@@ -268,9 +277,11 @@ class _Run:
     @torch.no_grad()
     def _validate(self) -> float:
         self.network.eval()
-        beta = self._recipe.beta
-        parts = (objective(self.network, group, beta)[0] for group in groups(self._held))
-        total = sum(losses.sum().item() for losses in parts)
+        total, done = 0.0, 0
+        for group in groups(self._held):
+            total += objective(self.network, group, self._recipe.beta)[0].sum().item()
+            done += len(group)
+            self._measured("Measuring by held-out rows", done, len(self._held))
         self.network.train()
         loss = total / sum(example.lessons for example in self._held)
         self.now.validation.append(loss)

@@ -152,6 +152,7 @@ class Making:
             keeper=Kept(self._registry, self._job, self._holder),
             stop=self._pulse.ends,
             pause=Courtesy(),
+            measured=self._pulse.go_on,
         )
         if trained.left_out:
             message = f"{trained.left_out} rows were left out: over {recipe.max_tokens} tokens."

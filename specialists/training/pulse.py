@@ -81,7 +81,7 @@ class Pulse:
         if now - self._told >= TOLD_SECONDS:
             self._told = now
             self.tell(f"{doing} {done}/{of}")
-            self._expect((now - self._since) / max(done, 1) * (of - done))
+            self._expect((now - self._since) / max(done, 1) * (of - done), at_least=True)
 
     def require(self) -> None:
         """Go on only if the job is still ours at this moment.
@@ -97,9 +97,11 @@ class Pulse:
         """Say that the training itself has begun."""
         self._status = Status.RUNNING
 
-    def _expect(self, seconds_left: float) -> None:
-        later = datetime.now(UTC) + timedelta(seconds=seconds_left)
-        self._expected = later.replace(tzinfo=None)
+    def _expect(self, seconds_left: float, *, at_least: bool = False) -> None:
+        """When the job may be done; a part of it alone says no more than how long it takes."""
+        then = (datetime.now(UTC) + timedelta(seconds=seconds_left)).replace(tzinfo=None)
+        known = self._expected if at_least else None
+        self._expected = then if known is None else max(known, then)
 
     @contextmanager
     def beating(self) -> Iterator[None]:

@@ -401,6 +401,30 @@ def test_a_job_that_is_cancelled_while_its_result_is_judged_leaves_nothing(
     assert not made.work()
 
 
+@pytest.mark.parametrize("change", ["cancel", "pause"])
+def test_a_job_is_let_go_of_while_it_is_measured(registry, made, monkeypatch, change):
+    job, seen = ask(registry, lines(40), validation=lines(20, asked="a {0} {1}")), []
+    go_on = pulse.Pulse.go_on
+
+    def changed(self, doing, done, of):
+        seen.append((doing, of))
+        getattr(registry.jobs, change)(job.id)
+        assert self.lost.wait(HANGS)
+        go_on(self, doing, done, of)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pulse.Pulse, "go_on", changed)
+        assert made.work()
+    assert seen == [("Measuring by held-out rows", 20)]
+    assert registry.live() == []
+    if change == "cancel":
+        assert registry.jobs.get(job.id).status == Status.CANCELLED
+    else:
+        registry.jobs.resume(job.id)
+        assert made.work()
+        assert registry.jobs.get(job.id).status == Status.SUCCEEDED
+
+
 @pytest.mark.parametrize("when", ["before it is taken", "while it is judged"])
 def test_what_is_retired_after_a_job_was_asked_for_stays_so(registry, made, monkeypatch, when):
     ask(registry, lines(40))
