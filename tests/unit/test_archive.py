@@ -105,7 +105,6 @@ def test_damage_is_found_and_not_backed_up(home, tmp_path):
     blob(home, 1).unlink()
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("UPDATE versions SET card = '{}' WHERE number = 2")
-    connection.close()
     found = list(problems(home))
     assert len(found) == 4
     assert "ada/coach is listed otherwise than it is." in found

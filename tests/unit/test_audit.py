@@ -103,7 +103,6 @@ def test_an_end_that_was_cut_off_is_found_by_who_kept_the_last_digest(home):
     head = audit_log(home, 1)[0].digest
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("DELETE FROM audit WHERE seq > 9")
-    connection.close()
     assert list(audit_problems(home)) == []
     assert "cut off" in next(audit_problems(home, head))
 
@@ -119,7 +118,6 @@ def test_the_commands(home, monkeypatch):
     assert "All 11 entries are whole" in myriad("audit", "verify").out
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         connection.execute("UPDATE audit SET specialist = 'eve/x' WHERE seq = 3")
-    connection.close()
     broken = myriad("audit", "verify")
     assert (broken.code, "Entry 3 of the audit log" in broken.out) == (1, True)
     assert any("Entry 3" in each for each in problems(home))

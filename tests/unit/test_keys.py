@@ -96,7 +96,6 @@ def test_who_did_it_is_in_the_audit_log(registry, home):
     assert text not in str(entries)
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
         (kept,) = connection.execute("SELECT hash FROM keys").fetchone()
-    connection.close()
     assert kept not in str(entries)
 
 

@@ -406,7 +406,6 @@ def test_a_stored_card_of_another_release_is_shown_bare_and_can_be_retired(regis
     version, _ = register(registry, tags=["work"])
     with closing(sqlite3.connect(home / "registry.db")) as database, database:
         database.execute('UPDATE versions SET card = \'{"colour": "red"}\'')
-    database.close()
     [found] = registry.search(None, None, None, 10).data
     assert (found.id, found.digest, found.card.tags) == ("ada/coach", version.digest, ())
     assert found.problem == "card.id is missing; add it"

@@ -196,7 +196,6 @@ def damage(home: Path, digest: str) -> None:
     with closing(sqlite3.connect(home / "registry.db")) as database, database:
         stored = '{"id": "ada/old", "description": "", "colour": "red"}'
         database.execute("UPDATE versions SET card = ? WHERE digest = ?", (stored, digest))
-    database.close()
 
 
 def test_a_card_that_is_not_understood_costs_itself_only(registry, tmp_path, caplog):
