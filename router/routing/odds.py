@@ -1,7 +1,7 @@
 """From how near a text is to a specialist to the odds that it is one of its requests.
 
 The odds are against the base: at 0 the text is as likely meant for it. The constants were fitted
-on validation data (docs/benchmarks.md says which), once for all catalogues.
+on validation data (docs/benchmarks/routing.md says which), once for all catalogues.
 """
 
 from collections.abc import Sequence
