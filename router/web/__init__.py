@@ -1,1 +1,1 @@
-"""What a browser is shown; plain files, no script or font from elsewhere."""
+"""What a browser is shown: files as they are, without a build, and nothing from elsewhere."""

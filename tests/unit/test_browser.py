@@ -1,11 +1,11 @@
 """What a page of another origin can do in a real browser: nothing, unless it is allowed to."""
 
 import json
-import shutil
 import subprocess
 from urllib.parse import urlsplit
 
 import pytest
+from browsing import CHROMIUM, needs_chromium
 from patience import HANGS
 from served import BASE, served, service
 from starlette.applications import Starlette
@@ -15,8 +15,7 @@ from web import serve
 
 from router.api.access import AccessRules
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = needs_chromium
 
 CHAT = {"model": BASE, "messages": [{"role": "user", "content": "hi"}]}
 PAGE = """<!doctype html><title>waiting</title><script type="module">

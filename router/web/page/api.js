@@ -1,0 +1,72 @@
+/** Requests to the server that this page is from, with the visitor's key if it wants one. */
+
+import { by } from "./dom.js";
+
+const KEPT = "myriad-key";
+
+/** What the server refused, in its words. */
+export class Refused extends Error {
+  constructor(status, error) {
+    super(error?.message ?? `The server answered with status ${status}.`);
+    this.status = status;
+  }
+}
+
+export const key = () => sessionStorage.getItem(KEPT);
+
+/** The address of a path of the API, wherever this page is served. */
+export const address = (path) => new URL(path, document.baseURI);
+
+/** The answer to a request; a `body` is sent as JSON. Asks for a key once where one is missing. */
+export async function request(path, { body, signal } = {}) {
+  const answer = await sent(path, body, signal);
+  if (answer.status === 401 && (await askKey())) return refusing(await sent(path, body, signal));
+  return refusing(answer);
+}
+
+function sent(path, body, signal) {
+  const headers = key() ? { authorization: `Bearer ${key()}` } : {};
+  if (body === undefined) return fetch(address(path), { headers, signal });
+  headers["content-type"] = "application/json";
+  return fetch(address(path), { method: "POST", headers, signal, body: JSON.stringify(body) });
+}
+
+async function refusing(answer) {
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  throw new Refused(answer.status, said.error);
+}
+
+let asking = null;
+
+/** Whether the visitor gave a key; several requests that lack one ask once. */
+function askKey() {
+  asking ??= new Promise((resolve) => {
+    const dialog = by("ask-key");
+    dialog.addEventListener("close", () => resolve(keep(by("key").value.trim())), { once: true });
+    dialog.showModal();
+  }).finally(() => (asking = null));
+  return asking;
+}
+
+function keep(given) {
+  if (given) sessionStorage.setItem(KEPT, given);
+  by("key").value = "";
+  return given !== "";
+}
+
+/** The data of each event of a stream, until it says that it is done. */
+export async function* events(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const blocks = (text + piece.value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const data = block.replace(/^data: /, "");
+      if (data === "[DONE]") return;
+      yield JSON.parse(data);
+    }
+  }
+  throw new Error("The connection was lost before the answer ended.");
+}

@@ -1,0 +1,62 @@
+/** The specialists that are here, by what is searched for. */
+
+import { request } from "./api.js";
+import { by, make } from "./dom.js";
+
+const PAGE = 20;
+const STARTERS = 3;
+
+export class Catalogue {
+  #choose;
+  #search = "";
+  #cursor = null;
+
+  /** `choose` is given the specialist that somebody points at. */
+  constructor(choose) {
+    this.#choose = choose;
+    by("search").addEventListener("input", () => this.show(by("search").value.trim()));
+    by("more").addEventListener("click", () => this.#append(this.#cursor));
+  }
+
+  /** List what fits `search`; the latest search wins. Gives what is listed. */
+  async show(search = "") {
+    this.#search = search;
+    const page = await this.#page(null);
+    if (search !== this.#search) return [];
+    by("specialists").replaceChildren();
+    this.#list(page);
+    return page.data;
+  }
+
+  async #append(cursor) {
+    const searched = this.#search;
+    const page = await this.#page(cursor);
+    if (searched === this.#search) this.#list(page);
+  }
+
+  async #page(cursor) {
+    const query = new URLSearchParams({ limit: PAGE, search: this.#search });
+    if (cursor) query.set("cursor", cursor);
+    return (await request(`v1/specialists?${query}`)).json();
+  }
+
+  #list({ data, next_cursor: cursor }) {
+    this.#cursor = cursor;
+    by("more").hidden = cursor === null;
+    by("specialists").append(...data.map((found) => this.#row(found)));
+  }
+
+  #row(found) {
+    const name = make("button", { type: "button", onclick: () => this.#choose(found) }, found.id);
+    return make("li", {}, name, make("p", { title: found.description }, found.description));
+  }
+}
+
+/** Requests that cards give as examples, one of each of a few specialists. */
+export async function someExamples(specialists) {
+  const cards = specialists.slice(0, STARTERS).map(async ({ id }) => {
+    const card = await (await request(`v1/specialists/${id}`)).json();
+    return card.persona?.starters[0] ?? card.examples[0];
+  });
+  return (await Promise.all(cards)).filter(Boolean);
+}

@@ -1,0 +1,56 @@
+/** What is shown of a decision, and of a specialist. */
+
+import { make, percent } from "./dom.js";
+
+const SHOWN = 4;
+
+/** How likely each candidate is meant, and what speaks for the likeliest. */
+export function drawDecision(decision) {
+  const drawing = make("div", { className: "decision" }, make("p", {}, decision.reason));
+  if (decision.base !== null) drawing.append(bars(decision));
+  const near = (decision.examples ?? []).filter(({ specialist }) => {
+    return specialist === decision.candidates[0]?.specialist;
+  });
+  if (near.length) drawing.append(examples(near));
+  return drawing;
+}
+
+/** What a specialist's card says of it. */
+export function drawSpecialist({ id, version, description, language, license, evaluation }) {
+  const facts = [`version ${version}`, language, license].filter(Boolean).join(" · ");
+  return make(
+    "div",
+    { className: "decision" },
+    make("p", {}, make("strong", {}, id), " answers, whatever is asked."),
+    make("p", {}, description),
+    make("p", { className: "quiet" }, facts),
+    ...evaluation.slice(0, SHOWN).map(score),
+  );
+}
+
+function score({ metric, value, base_value: base }) {
+  const than = base === null ? "" : ` (the base: ${base.toPrecision(3)})`;
+  return make("p", { className: "quiet" }, `${metric.replaceAll("_", " ")} ${value.toPrecision(3)}${than}`);
+}
+
+function bars({ candidates, base, specialist }) {
+  const rows = candidates.slice(0, SHOWN).map((candidate) => {
+    return bar(candidate.specialist, candidate.score, candidate.specialist === specialist);
+  });
+  return make("ul", { className: "bars" }, ...rows, bar("none of them: the base", base, !specialist));
+}
+
+function bar(name, share, chosen) {
+  const length = make("span", { className: "length" });
+  length.style.width = `${share * 100}%`;
+  const label = make("span", { className: "label" }, name);
+  const row = make("li", {}, length, label, make("span", {}, percent(share)));
+  row.classList.toggle("chosen", chosen);
+  return row;
+}
+
+function examples(near) {
+  const heading = make("h3", {}, `Near to it, of ${near[0].specialist}`);
+  const rows = near.map(({ text }) => make("li", { title: text }, make("q", {}, text)));
+  return make("div", { className: "examples" }, heading, make("ul", {}, ...rows));
+}

@@ -1,0 +1,40 @@
+/** Decisions while somebody types, over one WebSocket that is opened when it is needed. */
+
+import { address, key } from "./api.js";
+
+export class Live {
+  #socket = null;
+  #sent = 0;
+  #told;
+
+  /** `told` is given each decision on what was sent last. */
+  constructor(told) {
+    this.#told = told;
+  }
+
+  /** Have `body` decided on; what was sent before and has no answer yet gets none. */
+  send(body) {
+    const text = JSON.stringify(body);
+    if (this.#socket === null) this.#open(text);
+    else if (this.#socket.readyState === WebSocket.OPEN) this.#put(text);
+    else this.#socket.onopen = () => this.#put(text);
+  }
+
+  #put(text) {
+    this.#sent += 1;
+    this.#socket.send(text);
+  }
+
+  #open(text) {
+    const url = address("v1/route/live");
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url, key() ? ["myriad", `myriad-key.${key()}`] : ["myriad"]);
+    [this.#socket, this.#sent] = [socket, 0];
+    socket.onopen = () => this.#put(text);
+    socket.onclose = () => (this.#socket = null);
+    socket.onmessage = ({ data }) => {
+      const answer = JSON.parse(data);
+      if (answer.number === this.#sent && !answer.error) this.#told(answer);
+    };
+  }
+}

@@ -1,0 +1,102 @@
+"""The page in a real browser: `page.py SCENARIO URL CHROMIUM [KEY]`."""
+
+import sys
+from contextlib import contextmanager
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+HANGS = 300_000
+"""Milliseconds: no slow machine is hurried."""
+MARKUP = "<img src=x onerror=alert(1)><b>and for three of them?</b>"
+
+
+@contextmanager
+def opened(url: str, chromium: str):
+    """The page, in which no script fails and nothing is refused but what a scenario waits for."""
+    expect.set_options(timeout=HANGS)
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(HANGS)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(dialog.message))
+        page.on("console", lambda told: told.type == "error" and problems.append(told.text))
+        page.goto(url)
+        yield page, problems
+        browser.close()
+
+
+def ask(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+    expect(page.locator(".asked").last).to_have_text(text)
+
+
+def chat(page: Page, problems: list[str]) -> None:
+    """On a real cluster: typed to, decided on, answered, rated, asked on, asked by name."""
+    expect(page.locator("#specialists li").first).to_be_visible()
+    page.locator("#text").press_sequentially("They offered me 58k but I was hoping for 65k.")
+    chosen = page.locator("#decision .chosen .label")
+    expect(chosen).to_have_text("demo/salary-coach")
+    expect(page.locator("#decision .examples q").first).to_be_visible()
+    page.press("#text", "Enter")
+    answer = page.locator(".answer.ended")
+    expect(answer).to_have_count(1)
+    expect(answer.locator("summary")).to_contain_text("demo/salary-coach · version 1 · ")
+    expect(answer.locator(".said")).not_to_be_empty()
+    answer.get_by_role("button", name="Good").click()
+    expect(answer.locator(".rating")).to_have_text("Thank you.")
+    ask(page, MARKUP)
+    expect(answer).to_have_count(2)
+    expect(page.locator("#messages :is(b, img)")).to_have_count(0)
+    page.fill("#search", "juniper")
+    page.get_by_role("button", name="demo/captain-juniper", exact=True).click()
+    expect(page.locator("#decision")).to_contain_text("answers, whatever is asked")
+    ask(page, "hello")
+    expect(answer).to_have_count(3)
+    expect(answer.last.locator("summary")).to_contain_text("demo/captain-juniper")
+    page.get_by_role("button", name="choose for me").click()
+    expect(page.locator("#answerer")).to_have_text("auto")
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator("#messages li")).to_have_count(0)
+    assert problems == []
+
+
+def stopped(page: Page, problems: list[str]) -> None:
+    """Beside an engine that says a word and no more: what came is kept, and remembered."""
+    ask(page, "hello there")
+    expect(page.locator(".said")).to_have_text("Word")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".answer.ended [role=alert]")).to_have_text("Stopped.")
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    ask(page, "and again")
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator("#messages li")).to_have_count(0)
+    assert problems == []
+
+
+def failing(page: Page, problems: list[str]) -> None:
+    """Beside an engine that fails: its words are shown, and what was asked is not lost."""
+    ask(page, "hello there")
+    expect(page.locator(".answer.ended [role=alert]")).not_to_be_empty()
+    expect(page.locator("#text")).to_have_value("hello there")
+
+
+def locked(page: Page, problems: list[str], key: str) -> None:
+    """Beside a server that wants a key: it asks, shows that a wrong one is none, uses the right."""
+    page.fill("#key", "mk_wrong")
+    page.press("#key", "Enter")
+    expect(page.locator("#starters")).to_contain_text("key")
+    page.reload()
+    page.fill("#key", key)
+    page.press("#key", "Enter")
+    expect(page.locator("#specialists")).to_contain_text("ada/french")
+    page.fill("#text", "translate cheese into french")
+    expect(page.locator("#decision .chosen .label")).to_have_text("ada/french")
+
+
+if __name__ == "__main__":
+    scenario, url, chromium, *more = sys.argv[1:]
+    with opened(url, chromium) as (page, problems):
+        globals()[scenario](page, problems, *more)

@@ -1,0 +1,9 @@
+"""The page in a real browser, on a real cluster."""
+
+from browsing import browse, needs_chromium, needs_driver
+
+pytestmark = [needs_chromium, needs_driver]
+
+
+def test_a_visitor_sees_who_would_answer_and_is_answered(cluster):
+    browse("chat", cluster.url)
