@@ -18,7 +18,7 @@ from router.loopback import is_loopback
 
 ANY = "*"
 EXPOSED = ("x-request-id", "x-myriad-specialist", "retry-after")
-METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 PREFLIGHT_SECONDS = 600
 SHOWN = 80
 

@@ -118,6 +118,13 @@ def test_an_allowed_origin_may_ask_first_and_read_the_answer(friendly):
     refusal(friendly.get("/v1/models", headers={"origin": "http://chat.example.org"}))
 
 
+def test_an_allowed_origin_may_use_every_verb_there_is(friendly):
+    for path, verbs in friendly.get("/openapi.json").json()["paths"].items():
+        for verb in verbs:
+            asked = {"origin": FRIEND, "access-control-request-method": verb.upper()}
+            assert friendly.options(path, headers=asked).status_code == 200, (verb, path)
+
+
 def test_an_allowed_name_is_ours(friendly):
     assert friendly.get("/v1/models", headers={"host": "Myriad.Example.Org:80"}).status_code == 200
     refusal(friendly.get("/v1/models", headers={"host": "example.org"}))
