@@ -177,7 +177,7 @@ def _ready(url: str, seconds: float) -> Text:
         ("Ready", "bold green"),
         f" in {seconds:.0f} s at ",
         (url, "bold"),
-        f" (OpenAI base URL: {url}/v1). Try: ",
+        f" (OpenAI base URL: {url}/v1). Open it in a browser, or try: ",
         ('.venv/bin/myriad chat "I was offered 62k but hoped for 70k"', "cyan"),
     )
 

@@ -83,6 +83,30 @@ def failing(page: Page, problems: list[str]) -> None:
     expect(page.locator("#text")).to_have_value("hello there")
 
 
+def breaking(page: Page, problems: list[str]) -> None:
+    """Beside an engine that fails in the middle: what came stays, with why there is no more."""
+    ask(page, "hello there")
+    expect(page.locator(".answer.ended .said")).to_have_text("Word")
+    expect(page.locator(".answer.ended [role=alert]")).not_to_be_empty()
+    expect(page.locator("#text")).to_have_value("")
+    assert problems == []
+
+
+def unreachable(page: Page, problems: list[str]) -> None:
+    """The server goes: what is asked of it meanwhile says so, and works when it is back."""
+    expect(page.locator("#specialists")).to_contain_text("ada/french")
+    page.route("**/v1/**", lambda route: route.abort())
+    page.fill("#search", "french")
+    expect(page.locator("#specialists")).to_have_text("The server cannot be reached.")
+    ask(page, "hello there")
+    expect(page.locator(".answer.ended [role=alert]")).to_have_text("The server cannot be reached.")
+    page.unroute("**/v1/**")
+    page.press("#text", "Enter")
+    expect(page.locator(".answer.ended .said").last).to_have_text("hello there")
+    page.fill("#search", "weather")
+    expect(page.locator("#specialists")).to_contain_text("bob/weather")
+
+
 def locked(page: Page, problems: list[str], key: str) -> None:
     """Beside a server that wants a key: it asks, shows that a wrong one is none, uses the right."""
     page.fill("#key", "mk_wrong")

@@ -37,6 +37,17 @@ def test_what_fails_says_why_and_loses_nothing(made):
         browse("failing", url)
 
 
+def test_an_answer_that_breaks_off_says_why(made):
+    made.engine.script = lambda _: [Delta(0, "Word", 1), Overloaded()]
+    with served(made) as url:
+        browse("breaking", url)
+
+
+def test_a_server_that_is_away_is_said_to_be(made):
+    with served(made) as url:
+        browse("unreachable", url)
+
+
 def test_a_key_is_asked_for(made):
     key = made.registry.keys.create("page", [Scope.INFER, Scope.READ], "ada")[1]
     with served(made) as url:

@@ -3,6 +3,7 @@
 import { by } from "./dom.js";
 
 const KEPT = "myriad-key";
+const LOST = "The connection was lost before the answer ended.";
 
 /** What the server refused, in its words. */
 export class Refused extends Error {
@@ -13,6 +14,15 @@ export class Refused extends Error {
 }
 
 export const key = () => sessionStorage.getItem(KEPT);
+
+/** Fetch, with what went wrong in words. */
+async function fetched(path, options) {
+  try {
+    return await fetch(address(path), options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error("The server cannot be reached.");
+  }
+}
 
 /** The address of a path of the API, wherever this page is served. */
 export const address = (path) => new URL(path, document.baseURI);
@@ -26,9 +36,9 @@ export async function request(path, { body, signal } = {}) {
 
 function sent(path, body, signal) {
   const headers = key() ? { authorization: `Bearer ${key()}` } : {};
-  if (body === undefined) return fetch(address(path), { headers, signal });
+  if (body === undefined) return fetched(path, { headers, signal });
   headers["content-type"] = "application/json";
-  return fetch(address(path), { method: "POST", headers, signal, body: JSON.stringify(body) });
+  return fetched(path, { method: "POST", headers, signal, body: JSON.stringify(body) });
 }
 
 async function refusing(answer) {
@@ -59,7 +69,7 @@ function keep(given) {
 export async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+  for (let piece = await next(reader); !piece.done; piece = await next(reader)) {
     const blocks = (text + piece.value).split("\n\n");
     text = blocks.pop();
     for (const block of blocks) {
@@ -68,5 +78,13 @@ export async function* events(answer) {
       yield JSON.parse(data);
     }
   }
-  throw new Error("The connection was lost before the answer ended.");
+  throw new Error(LOST);
+}
+
+async function next(reader) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(LOST);
+  }
 }

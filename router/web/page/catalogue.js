@@ -14,8 +14,9 @@ export class Catalogue {
   /** `choose` is given the specialist that somebody points at. */
   constructor(choose) {
     this.#choose = choose;
-    by("search").addEventListener("input", () => this.show(by("search").value.trim()));
-    by("more").addEventListener("click", () => this.#append(this.#cursor));
+    const search = () => this.show(by("search").value.trim());
+    by("search").addEventListener("input", () => search().catch(lacking));
+    by("more").addEventListener("click", () => this.#append(this.#cursor).catch(lacking));
   }
 
   /** List what fits `search`; the latest search wins. Gives what is listed. */
@@ -50,6 +51,11 @@ export class Catalogue {
     const name = make("button", { type: "button", onclick: () => this.#choose(found) }, found.id);
     return make("li", {}, name, make("p", { title: found.description }, found.description));
   }
+}
+
+function lacking(error) {
+  by("more").hidden = true;
+  by("specialists").replaceChildren(make("li", { className: "failed" }, error.message));
 }
 
 /** Requests that cards give as examples, one of each of a few specialists. */

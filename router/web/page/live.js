@@ -6,10 +6,11 @@ export class Live {
   #socket = null;
   #sent = 0;
   #told;
+  #refused;
 
-  /** `told` is given each decision on what was sent last. */
-  constructor(told) {
-    this.#told = told;
+  /** `told` is given each decision on what was sent last, `refused` why there is none. */
+  constructor(told, refused) {
+    [this.#told, this.#refused] = [told, refused];
   }
 
   /** Have `body` decided on; what was sent before and has no answer yet gets none. */
@@ -34,7 +35,8 @@ export class Live {
     socket.onclose = () => (this.#socket = null);
     socket.onmessage = ({ data }) => {
       const answer = JSON.parse(data);
-      if (answer.number === this.#sent && !answer.error) this.#told(answer);
+      if (answer.error) this.#refused(answer.error.message);
+      else if (answer.number === this.#sent) this.#told(answer);
     };
   }
 }

@@ -11,7 +11,10 @@ const AUTO = "auto";
 const PAUSE = 500; // ms without a key pressed, after which examples are worth comparing
 
 const conversation = new Conversation();
-const live = new Live((decision) => model === AUTO && tell(drawDecision(decision)));
+const live = new Live(
+  (decision) => model === AUTO && tell(drawDecision(decision)),
+  (why) => tell(make("p", { className: "failed" }, why)),
+);
 const catalogue = new Catalogue(choose);
 const text = by("text");
 let model = AUTO;
