@@ -107,6 +107,44 @@ def unreachable(page: Page, problems: list[str]) -> None:
     expect(page.locator("#specialists")).to_contain_text("bob/weather")
 
 
+def wanted(page: Page, file: str, name: str = "fox") -> None:
+    page.get_by_role("link", name="Make a specialist").click()
+    page.fill("[name=name]", name)
+    page.fill("[name=description]", "Greets.")
+    page.set_input_files("[name=files]", file)
+    page.select_option("[name=effort]", "quick")
+    page.get_by_role("button", name="Make it").click()
+
+
+def waiting(page: Page, problems: list[str], file: str) -> None:
+    """Beside no trainer: what is wanted waits, is paused, waits again, and is cancelled."""
+    wanted(page, file)
+    job = page.locator("#jobs li")
+    expect(job).to_contain_text("local/fox queued")
+    for doing, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        job.get_by_role("button", name=doing).click()
+        expect(job).to_contain_text(f"local/fox {status}")
+    expect(job.get_by_role("button")).to_have_count(0)
+    assert problems == []
+
+
+def made(page: Page, problems: list[str], good: str, bad: str) -> None:
+    """Beside a trainer: of bad rows it is said what is wrong; of good ones a specialist comes."""
+    wanted(page, bad)
+    job = page.locator("#jobs li").first
+    expect(job).to_contain_text("local/fox failed")
+    expect(job.locator(".failed")).to_contain_text("line 1")
+    wanted(page, good)
+    expect(job).to_contain_text("local/fox succeeded")
+    expect(job.locator("svg polyline")).to_have_count(1)
+    expect(job).to_contain_text("perplexity")
+    job.get_by_role("button", name="Ask local/fox").click()
+    expect(page.locator("#answerer")).to_have_text("local/fox")
+    ask(page, "hello there")
+    expect(page.locator(".answer.ended summary")).to_contain_text("local/fox · version 1")
+    assert problems == []
+
+
 def locked(page: Page, problems: list[str], key: str) -> None:
     """Beside a server that wants a key: it asks, shows that a wrong one is none, uses the right."""
     page.fill("#key", "mk_wrong")

@@ -1,17 +1,15 @@
 """`myriad jobs` and `myriad data`, against a server with a trainer on a tiny base."""
 
 import json
-import threading
-from contextlib import contextmanager
 
 import pytest
 from cli_world import live, myriad
 from test_trainer import lines
 from tiny import tiny_base
+from trainers import training
 
 from registry.base import BaseSpec
 from specialists.training import pulse
-from specialists.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -38,32 +36,13 @@ def world(server, base, monkeypatch, tmp_path):
     (tmp_path / "held.jsonl").write_bytes(lines(4, asked="of {0} {1}"))
 
 
-@contextmanager
-def training(server, base):
-    """A trainer that does what is asked for meanwhile."""
-    ended = threading.Event()
-
-    def work():
-        trainer = Trainer(server.registry, base, "me")
-        while not ended.wait(0.01):
-            trainer.work()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def create(*words: str):
     return myriad("jobs", "create", "eve/fox", "--data", "rows.jsonl", "--seed", "1", *words)
 
 
 def test_a_job_is_followed_to_its_end(server, base):
     words = ("--heldout", "held.jsonl", "--description", "Greets.", "--effort", "quick")
-    with training(server, base):
+    with training(server.registry, base):
         ran = create(*words)
     assert ran.code == 0, ran.err
     for text in ("makes eve/fox", "Training 1/", "succeeded", "eve/fox", "95% of samples"):
@@ -95,7 +74,7 @@ def test_a_job_takes_a_card(server, base, tmp_path):
 
 
 def test_for_programs_each_event_is_a_line(server, base):
-    with training(server, base):
+    with training(server.registry, base):
         ran = create("--effort", "quick", "--json")
     events = [json.loads(line) for line in ran.out.splitlines()]
     kinds = dict.fromkeys(event["event"] for event in events)
@@ -106,7 +85,7 @@ def test_for_programs_each_event_is_a_line(server, base):
 
 def test_a_job_that_fails_says_why(server, base, tmp_path):
     (tmp_path / "rows.jsonl").write_text("nonsense\n")
-    with training(server, base):
+    with training(server.registry, base):
         ran = create()
     assert ran.code == 1
     assert "is not JSON" in ran.out

@@ -2,8 +2,13 @@
 
 import pytest
 from browsing import browse, needs_chromium, needs_driver
+from cli_world import live
 from served import served, service
+from test_trainer import lines
+from tiny import tiny_base
+from trainers import training
 
+from registry.base import BaseSpec
 from registry.scopes import Scope
 from router.engine import Delta
 from router.errors import Overloaded
@@ -16,6 +21,24 @@ pytestmark = [needs_chromium, needs_driver]
 def made(tmp_path):
     with service(tmp_path / "home") as made:
         yield made
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tiny_base(tmp_path / "tiny-llama")
+
+
+@pytest.fixture
+def server(base, tmp_path):
+    with live(tmp_path / "server", BaseSpec.from_folder(base.folder, base.name)) as server:
+        yield server
+
+
+@pytest.fixture
+def rows(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(lines(40))
+    return str(file)
 
 
 def said(generation):
@@ -52,3 +75,15 @@ def test_a_key_is_asked_for(made):
     key = made.registry.keys.create("page", [Scope.INFER, Scope.READ], "ada")[1]
     with served(made) as url:
         browse("locked", url, key)
+
+
+def test_what_is_wanted_waits_and_is_called_off(server, rows):
+    browse("waiting", server.url, rows)
+
+
+def test_a_specialist_is_made_and_asked(server, base, rows, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"messages": "none"}\n')
+    with training(server.registry, base):
+        browse("made", server.url, rows, str(bad))
+    assert server.engine.generations[-1].adapter == server.registry.get("local/fox").digest

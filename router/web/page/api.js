@@ -27,7 +27,7 @@ async function fetched(path, options) {
 /** The address of a path of the API, wherever this page is served. */
 export const address = (path) => new URL(path, document.baseURI);
 
-/** The answer to a request; a `body` is sent as JSON. Asks for a key once where one is missing. */
+/** The answer to a request; a `body` is a form, or sent as JSON. Asks for a key where one is missing. */
 export async function request(path, { body, signal } = {}) {
   const answer = await sent(path, body, signal);
   if (answer.status === 401 && (await askKey())) return refusing(await sent(path, body, signal));
@@ -37,6 +37,7 @@ export async function request(path, { body, signal } = {}) {
 function sent(path, body, signal) {
   const headers = key() ? { authorization: `Bearer ${key()}` } : {};
   if (body === undefined) return fetched(path, { headers, signal });
+  if (body instanceof FormData) return fetched(path, { method: "POST", headers, signal, body });
   headers["content-type"] = "application/json";
   return fetched(path, { method: "POST", headers, signal, body: JSON.stringify(body) });
 }

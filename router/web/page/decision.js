@@ -24,13 +24,16 @@ export function drawSpecialist({ id, version, description, language, license, ev
     make("p", {}, make("strong", {}, id), " answers, whatever is asked."),
     make("p", {}, description),
     make("p", { className: "quiet" }, facts),
-    ...evaluation.slice(0, SHOWN).map(score),
+    ...scores({ evaluation }),
   );
 }
 
-function score({ metric, value, base_value: base }) {
-  const than = base === null ? "" : ` (the base: ${base.toPrecision(3)})`;
-  return make("p", { className: "quiet" }, `${metric.replaceAll("_", " ")} ${value.toPrecision(3)}${than}`);
+/** Lines of what was measured on held-out rows. */
+export function scores({ evaluation }) {
+  return evaluation.slice(0, SHOWN).map(({ metric, value, base_value: base }) => {
+    const than = base === null ? "" : ` (the base: ${base.toPrecision(3)})`;
+    return make("p", { className: "quiet" }, `${metric.replaceAll("_", " ")} ${value.toPrecision(3)}${than}`);
+  });
 }
 
 function bars({ candidates, base, specialist }) {

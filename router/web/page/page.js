@@ -1,4 +1,4 @@
-/** The page: a chat, who would answer it while it is typed, and whom there is to ask. */
+/** The page: a chat, who would answer it while it is typed, whom there is to ask, and new ones. */
 
 import { address, request } from "./api.js";
 import { Catalogue, someExamples } from "./catalogue.js";
@@ -6,8 +6,10 @@ import { Conversation } from "./conversation.js";
 import { drawDecision, drawSpecialist } from "./decision.js";
 import { by, make } from "./dom.js";
 import { Live } from "./live.js";
+import { Making } from "./making.js";
 
 const AUTO = "auto";
+const MAKING = "#make";
 const PAUSE = 500; // ms without a key pressed, after which examples are worth comparing
 
 const conversation = new Conversation();
@@ -16,23 +18,32 @@ const live = new Live(
   (why) => tell(make("p", { className: "failed" }, why)),
 );
 const catalogue = new Catalogue(choose);
+const making = new Making(tryOut);
 const text = by("text");
+const greeting = by("greeting").textContent;
 let model = AUTO;
 let pause = null;
 
 const tell = (drawing) => by("decision").replaceChildren(drawing);
 
-/** Whom to ask: a specialist, or null for whoever fits. */
-function choose(specialist) {
-  model = specialist?.id ?? AUTO;
+/** Whom to ask: a specialist, or by the name of a version of it; null for whoever fits. */
+function choose(specialist, name = specialist?.id) {
+  model = name ?? AUTO;
   by("answerer").textContent = model;
   by("auto").hidden = model === AUTO;
   if (specialist) tell(drawSpecialist(specialist));
   else typed();
   const persona = specialist?.persona;
-  if (persona?.greeting) by("greeting").textContent = persona.greeting;
+  by("greeting").textContent = persona?.greeting ?? greeting;
   if (persona?.starters.length) offer(persona.starters);
-  text.focus();
+  toChat();
+}
+
+/** Ask what has just been made, anew. */
+async function tryOut(name) {
+  fresh();
+  choose(await (await request(`v1/specialists/${name.split(":")[0]}`)).json(), name);
+  await catalogue.show(by("search").value.trim());
 }
 
 function offer(requests) {
@@ -80,7 +91,22 @@ function answering(so) {
 function fresh() {
   conversation.clear();
   by("welcome").hidden = false;
+  toChat();
+}
+
+function toChat() {
+  location.hash = "";
+  turn();
   text.focus();
+}
+
+/** The chat, or specialists in the making: what the address says. */
+function turn() {
+  const made = location.hash === MAKING;
+  by("chat").hidden = made;
+  by("make").hidden = !made;
+  if (made) making.show();
+  else making.hide();
 }
 
 function onEnter(event) {
@@ -101,7 +127,7 @@ async function begin() {
   ].join("\n");
   const models = await (await request("v1/models")).json();
   const base = models.data.find(({ id }) => id !== AUTO && !id.includes("/"));
-  if (base) by("base").textContent = `, ${base.id}`;
+  if (base) by("base").textContent = `, ${(by("base").dataset.id = base.id)}`;
   offer(await someExamples(await catalogue.show()));
 }
 
@@ -114,4 +140,6 @@ text.addEventListener("keydown", onEnter);
 by("stop").addEventListener("click", () => conversation.stop());
 by("auto").addEventListener("click", () => choose(null));
 by("fresh").addEventListener("click", fresh);
+addEventListener("hashchange", turn);
+turn();
 begin().catch((error) => by("starters").replaceChildren(error.message));

@@ -1,0 +1,29 @@
+/** The losses of a training as a picture: a line, and points for the held-out rows. */
+
+const [WIDTH, HEIGHT] = [320, 80];
+const NAMESPACE = "http://www.w3.org/2000/svg";
+
+/** Of steps as a job's events give them, from the first to the last. */
+export function drawLosses(steps) {
+  const losses = steps.flatMap(({ train_loss: train, valid_loss: held }) => [train, held ?? 0]);
+  const [most, last] = [Math.max(...losses) || 1, steps.at(-1).total_steps];
+  const at = (step, loss) => [(WIDTH * step) / last, HEIGHT * (1 - loss / most)];
+  const picture = drawn("svg", { viewBox: `-4 -4 ${WIDTH + 8} ${HEIGHT + 8}`, role: "img", class: "losses" });
+  const points = steps.map(({ step, train_loss: loss }) => at(step, loss).join(","));
+  picture.append(drawn("polyline", { points: points.join(" ") }));
+  for (const { step, valid_loss: loss } of steps) {
+    if (loss === undefined) continue;
+    const [cx, cy] = at(step, loss);
+    picture.append(drawn("circle", { cx, cy, r: 3 }));
+  }
+  const title = drawn("title", {});
+  title.textContent = `Loss, from ${steps[0].train_loss.toFixed(2)} to ${steps.at(-1).train_loss.toFixed(2)}; points: rows held out`;
+  picture.prepend(title);
+  return picture;
+}
+
+function drawn(tag, attributes) {
+  const element = document.createElementNS(NAMESPACE, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
