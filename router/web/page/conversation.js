@@ -126,6 +126,9 @@ function rating(id) {
     text.focus();
   };
   const button = (label, onclick) => make("button", { type: "button", onclick }, label);
-  place.append(button("Good", () => rate("good")), button("Should be otherwise", better));
+  place.append(
+    button("Good", () => rate("good")),
+    button("Should be otherwise", better),
+  );
   return place;
 }

@@ -8,7 +8,8 @@ export function drawLosses(steps) {
   const losses = steps.flatMap(({ train_loss: train, valid_loss: held }) => [train, held ?? 0]);
   const [most, last] = [Math.max(...losses) || 1, steps.at(-1).total_steps];
   const at = (step, loss) => [(WIDTH * step) / last, HEIGHT * (1 - loss / most)];
-  const picture = drawn("svg", { viewBox: `-4 -4 ${WIDTH + 8} ${HEIGHT + 8}`, role: "img", class: "losses" });
+  const viewBox = `-4 -4 ${WIDTH + 8} ${HEIGHT + 8}`;
+  const picture = drawn("svg", { viewBox, preserveAspectRatio: "xMinYMin", role: "img", class: "losses" });
   const points = steps.map(({ step, train_loss: loss }) => at(step, loss).join(","));
   picture.append(drawn("polyline", { points: points.join(" ") }));
   for (const { step, valid_loss: loss } of steps) {
@@ -17,7 +18,8 @@ export function drawLosses(steps) {
     picture.append(drawn("circle", { cx, cy, r: 3 }));
   }
   const title = drawn("title", {});
-  title.textContent = `Loss, from ${steps[0].train_loss.toFixed(2)} to ${steps.at(-1).train_loss.toFixed(2)}; points: rows held out`;
+  const [began, ended] = [steps[0], steps.at(-1)].map((step) => step.train_loss.toFixed(2));
+  title.textContent = `Loss, from ${began} to ${ended}; points: rows held out`;
   picture.prepend(title);
   return picture;
 }

@@ -122,7 +122,10 @@ class Job {
     if (ENDED.has(this.#status)) return;
     const path = `v1/fine_tuning/jobs/${job.id}/events?limit=1000`;
     const { data } = await (await request(path)).json();
-    const steps = data.filter(({ type }) => type === "metrics").map((event) => event.data).reverse();
+    const steps = data
+      .filter(({ type }) => type === "metrics")
+      .map((event) => event.data)
+      .reverse();
     this.#name.textContent = job.specialist;
     this.#state.textContent = [job.status.replaceAll("_", " "), left(job)].filter(Boolean).join(", ");
     this.#said.textContent = job.error?.message ?? data[0]?.message ?? "";
