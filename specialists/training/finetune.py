@@ -4,33 +4,26 @@ A run can be stopped after any step, or killed, and gone on with to the same wei
 at a step stands in its checkpoint, and which rows a step learns from follows from the seed alone.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import Any
-
-import torch
 
 from specialists.base import Base, silent
 from specialists.base import Progress as Told
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
-from specialists.training.checkpoint import Checkpoint, Forgetful, Keeper, Weights
+from specialists.training.checkpoint import Forgetful, Keeper
 from specialists.training.courtesy import between_layers
-from specialists.training.encoding import Example, encode_all, examples_of
+from specialists.training.encoding import encode_all, examples_of
+from specialists.training.learner import Learner, Step
 from specialists.training.lessons import Lesson
 from specialists.training.lora_network import save_adapter, with_adapter
-from specialists.training.objective import objective, with_leads
-from specialists.training.packing import groups
-from specialists.training.recipe import Recipe, learning_rate_share
+from specialists.training.objective import with_leads
+from specialists.training.recipe import Recipe
 
 SECONDS_BETWEEN = 30
 """From one checkpoint to the next: what a killed run does again."""
-ENOUGH_TO_CHOOSE = 10
-"""Validation rows by which it is told when training was best: of fewer, chance says that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,219 +128,63 @@ def finetune(
     network = with_adapter(base, recipe, parent)
     if pause is not None:
         between_layers(network, pause)
-    run = _Run(network, with_leads(network, examples), with_leads(network, held), recipe, measured)
+    learnt, judged = with_leads(network, examples), with_leads(network, held)
+    learner = Learner(network, learnt, judged, recipe, measured)
     keeper = keeper or Forgetful()
-    run.go_on_from(keeper.read())
+    learner.go_on_from(keeper.read())
     started = time.monotonic()
-    _steps(run, report, keeper, stop)
-    run.take_best()
-    save_adapter(run.network, base, folder)
+    _steps(learner, report, keeper, stop)
+    learner.take_best()
+    save_adapter(learner.network, base, folder)
     left_out = sum(not examples for examples in each)
-    return _trained(run, folder, len(rows) - left_out, left_out, time.monotonic() - started)
+    return _trained(learner, folder, len(rows) - left_out, left_out, time.monotonic() - started)
 
 
 def _steps(
-    run: "_Run", report: Callable[[Progress], None], keeper: Keeper, stop: Callable[[], bool]
+    learner: Learner, report: Callable[[Progress], None], keeper: Keeper, stop: Callable[[], bool]
 ) -> None:
-    started, kept, before = time.monotonic(), time.monotonic(), run.now.step
-    tokens = 0
-    while not run.done:
-        step = run.step()
+    began = kept = time.monotonic()
+    before, tokens = learner.now.step, 0
+    while not learner.done:
+        step = learner.step()
         tokens += step.tokens
         now = time.monotonic()
-        made, left = run.now.step - before, run.steps - run.now.step
-        rate, seconds_left = tokens / (now - started), (now - started) / made * left
-        report(
-            Progress(
-                run.now.step, run.steps, step.loss, step.accuracy, rate, seconds_left, step.held
-            )
-        )
+        report(_progress(learner, step, before, tokens, now - began))
         stopped = stop()
         if stopped or now - kept > SECONDS_BETWEEN:
-            keeper.write(run.checkpoint().to_bytes())
+            keeper.write(learner.checkpoint().to_bytes())
             kept = now
         if stopped:
-            raise TrainingStopped(f"stopped after step {run.now.step} of {run.steps}")
+            raise TrainingStopped(f"stopped after step {learner.now.step} of {learner.steps}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one step came to; `held` is the validation loss, where an epoch ended."""
-
-    loss: float
-    accuracy: float
-    tokens: int
-    held: float | None
-
-
-class _Run:
-    """A network in training, and how far it is."""
-
-    def __init__(
-        self,
-        network: Any,
-        examples: list[Example],
-        held: list[Example],
-        recipe: Recipe,
-        measured: Told,
-    ) -> None:
-        self.network = network.train()
-        self.examples = examples
-        self._order: list[Example] = []
-        self._held = held
-        self._recipe = recipe
-        self._measured = measured
-        self._named = {
-            name: weight for name, weight in network.named_parameters() if weight.requires_grad
-        }
-        self._optimizer = torch.optim.AdamW(
-            self._named.values(), lr=recipe.learning_rate, weight_decay=0.0
-        )
-        self.steps = recipe.steps(len(examples))
-        self.epoch_steps = recipe.steps_per_epoch(len(examples))
-        self.now = Checkpoint(_digest(examples, held, recipe))
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps were made, or the last epochs brought nothing."""
-        return self.now.step >= self.steps or self._without_gain() >= self._recipe.patience
-
-    @property
-    def best_step(self) -> int:
-        """After which step the best weights were taken."""
-        if not self.now.validation:
-            return self.now.step
-        return (self._best_epoch() + 1) * self.epoch_steps
-
-    @property
-    def validation_loss(self) -> float | None:
-        """Of the best weights; None without validation rows."""
-        return self.now.validation[self._best_epoch()] if self.now.validation else None
-
-    def _best_epoch(self) -> int:
-        """The one of the lowest validation loss, from 0; the last one where few rows say so."""
-        losses = self.now.validation
-        if len(self._held) < ENOUGH_TO_CHOOSE:
-            return len(losses) - 1
-        return min(range(len(losses)), key=losses.__getitem__)
-
-    def _without_gain(self) -> int:
-        losses = self.now.validation
-        return len(losses) - 1 - self._best_epoch() if losses else 0
-
-    def step(self) -> _Step:
-        """Learn from one batch; at the end of an epoch, look at the validation rows."""
-        batch = self._batch()
-        loss, accuracy, tokens = self._learn(batch)
-        self.now.step += 1
-        self.now.tokens += tokens
-        self.now.losses.append(loss)
-        ended = self.now.step % self.epoch_steps == 0
-        held = self._validate() if ended and self._held else None
-        return _Step(loss, accuracy, tokens, held)
-
-    def _batch(self) -> list[Example]:
-        epoch, at = divmod(self.now.step, self.epoch_steps)
-        if at == 0 or not self._order:
-            self._order = list(self.examples)
-            shuffled = Random(f"{self._recipe.seed} {epoch}")  # noqa: S311 (no secret is made)
-            shuffled.shuffle(self._order)
-        size = self._recipe.batch_size
-        return self._order[at * size : (at + 1) * size]
-
-    def _learn(self, batch: list[Example]) -> tuple[float, float, int]:
-        """Mean loss and accuracy over the lessons, and tokens in all."""
-        lessons = sum(example.lessons for example in batch)
-        loss, right, tokens = 0.0, 0, 0
-        for group in groups(batch):
-            losses, hits = objective(self.network, group, self._recipe.beta)
-            part = losses.sum()
-            torch.autograd.backward(part / lessons)
-            loss, right = loss + part.item(), right + hits
-            tokens += sum(len(part.tokens) for example in group for part in example.parts)
-        torch.nn.utils.clip_grad_norm_(self._named.values(), 1.0)
-        for weights in self._optimizer.param_groups:
-            weights["lr"] = self._recipe.learning_rate * learning_rate_share(
-                self.now.step, self.steps
-            )
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return loss / lessons, right / lessons, tokens
-
-    @torch.no_grad()
-    def _validate(self) -> float:
-        self.network.eval()
-        total, done = 0.0, 0
-        for group in groups(self._held):
-            total += objective(self.network, group, self._recipe.beta)[0].sum().item()
-            done += len(group)
-            self._measured("Measuring by held-out rows", done, len(self._held))
-        self.network.train()
-        loss = total / sum(example.lessons for example in self._held)
-        self.now.validation.append(loss)
-        if not self._without_gain():
-            self.now.best = _copied(self._named)
-        return loss
-
-    def checkpoint(self) -> Checkpoint:
-        """All that this run is now."""
-        states = {name: self._optimizer.state[weight] for name, weight in self._named.items()}
-        self.now.weights = _copied(self._named)
-        self.now.first = {name: state["exp_avg"] for name, state in states.items()}
-        self.now.second = {name: state["exp_avg_sq"] for name, state in states.items()}
-        return self.now
-
-    def go_on_from(self, content: bytes | None) -> None:
-        """Be what a checkpoint says; one of another run, or damaged, says nothing."""
-        try:
-            found = Checkpoint.from_bytes(content or b"")
-        except ValueError:
-            return
-        if found.run != self.now.run:
-            return
-        self.now = found
-        self._take(found.weights)
-        for name, weight in self._named.items():
-            self._optimizer.state[weight] = {
-                "step": torch.tensor(float(found.step)),
-                "exp_avg": found.first[name].to(weight.device),
-                "exp_avg_sq": found.second[name].to(weight.device),
-            }
-
-    def take_best(self) -> None:
-        """Put the best weights into the network, where validation says which they are."""
-        self._take(self.now.best)
-
-    @torch.no_grad()
-    def _take(self, weights: Weights) -> None:
-        for name, tensor in weights.items():
-            self._named[name].copy_(tensor)
+def _progress(learner: Learner, step: Step, before: int, tokens: int, seconds: float) -> Progress:
+    """How far it is, having read so many tokens in so many seconds since the step `before`."""
+    made, left = learner.now.step - before, learner.steps - learner.now.step
+    return Progress(
+        step=learner.now.step,
+        steps=learner.steps,
+        loss=step.loss,
+        accuracy=step.accuracy,
+        tokens_per_second=tokens / seconds,
+        seconds_left=seconds / made * left,
+        validation_loss=step.held,
+    )
 
 
-def _copied(weights: Weights) -> Weights:
-    return {name: weight.detach().clone() for name, weight in weights.items()}
-
-
-def _digest(examples: list[Example], held: list[Example], recipe: Recipe) -> str:
-    content = repr((recipe, examples, held)).encode()
-    return hashlib.sha256(content).hexdigest()
-
-
-def _trained(run: _Run, folder: Path, rows: int, left_out: int, seconds: float) -> Trained:
-    losses = run.now.losses
-    tail = losses[-max(len(losses) // 10, 1) :]
+def _trained(learner: Learner, folder: Path, rows: int, left_out: int, seconds: float) -> Trained:
+    now = learner.now
+    tail = now.losses[-max(len(now.losses) // 10, 1) :]
     return Trained(
         folder=folder,
         rows=rows,
         left_out=left_out,
-        steps=run.now.step,
-        best_step=run.best_step,
+        steps=now.step,
+        best_step=learner.best_step,
         loss=sum(tail) / len(tail),
-        validation_loss=run.validation_loss,
-        tokens=run.now.tokens,
+        validation_loss=learner.validation_loss,
+        tokens=now.tokens,
         seconds=seconds,
-        losses=losses,
-        validation={
-            epoch * run.epoch_steps: loss for epoch, loss in enumerate(run.now.validation, 1)
-        },
+        losses=now.losses,
+        validation={at * learner.epoch_steps: loss for at, loss in enumerate(now.validation, 1)},
     )

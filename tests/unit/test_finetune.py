@@ -14,7 +14,8 @@ from specialists.errors import TrainingDataError, TrainingStopped
 from specialists.training.checkpoint import Checkpoint, InFile
 from specialists.training.data import Row
 from specialists.training.encoding import encode
-from specialists.training.finetune import ENOUGH_TO_CHOOSE, finetune
+from specialists.training.finetune import finetune
+from specialists.training.learner import ENOUGH_TO_CHOOSE
 from specialists.training.recipe import MOST_EPOCHS, Recipe, recipe_for
 
 RECIPE = Recipe(rank=2, epochs=3, batch_size=2, learning_rate=1e-2)
