@@ -1,26 +1,16 @@
-"""A client of Myriad's HTTP API: what the commands ask a running server.
-
-Everything foreign that can go wrong (httpx, JSON, the server's refusals) becomes one of this
-package's errors here and nowhere else.
-"""
+"""A client of Myriad's HTTP API: what the commands ask a running server."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
-from deploy.errors import InvalidSetting, ServerRefused, ServerUnreachable
-from router.loopback import is_loopback
+from deploy.connection import CONNECT_SECONDS, Connection, Json
 
-Json = dict[str, Any]
-
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 60.0
 CHUNK_SECONDS = 600.0
 """A chat may wait in the engine's queue for its first chunk."""
 PAGE = 100
@@ -34,54 +24,8 @@ class Readiness:
     details: Json
 
 
-class Client:
-    """Talks to the server at `url`; to be closed, or used in a `with`.
-
-    Every method raises ServerUnreachable when nobody answers and ServerRefused when the server
-    answers with an error.
-    """
-
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        address = _address(url)
-        self.url = str(address).rstrip("/")
-        self.key: str | None = None
-        self._http = httpx.Client(
-            base_url=address,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            # Reading the certificates takes longer than most answers.
-            verify=address.scheme == "https",
-            # A proxy from the environment cannot reach this machine's own loopback.
-            trust_env=not is_loopback(address.host),
-            transport=transport,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def use_key(self, key: str | None) -> None:
-        """Send an API key from now on; None sends none.
-
-        Raises:
-            InvalidSetting: it is no key.
-        """
-        if key is None:
-            return
-        if not key.isascii() or not key.isprintable():
-            raise InvalidSetting("that is no API key: it begins with mk_, in one line")
-        self._http.headers["authorization"] = f"Bearer {key}"
-        self.key = key
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+class Client(Connection):
+    """Asks the server for each thing that it does."""
 
     def chat(self, messages: Sequence[Json], model: str, **sampling: Any) -> Iterator[Json]:
         """Stream an answer's chunks; the first carries `routing`, the last `usage`.
@@ -95,15 +39,7 @@ class Client:
         stream = {"stream": True, "stream_options": {"include_usage": True}}
         body = {"model": model, "messages": list(messages), **given, **stream}
         timeout = httpx.Timeout(CHUNK_SECONDS, connect=CONNECT_SECONDS)
-        with (
-            self._translated(),
-            self._http.stream(
-                "POST", "/v1/chat/completions", json=body, timeout=timeout
-            ) as response,
-        ):
-            if not response.is_success:
-                response.read()
-                raise self._refusal(response)
+        with self._stream("POST", "/v1/chat/completions", json=body, timeout=timeout) as response:
             yield from self._chunks(response)
 
     def route(
@@ -201,14 +137,7 @@ class Client:
     def export(self, specialist: str, number: int, into: Path) -> None:
         """Write a version's bundle into a file."""
         path = f"/v1/specialists/{specialist}/versions/{number}/bundle"
-        with (
-            self._translated(),
-            self._http.stream("GET", path) as response,
-            into.open("wb") as file,
-        ):
-            if not response.is_success:
-                response.read()
-                raise self._refusal(response)
+        with self._stream("GET", path) as response, into.open("wb") as file:
             for piece in response.iter_bytes():
                 file.write(piece)
 
@@ -293,96 +222,3 @@ class Client:
         if not isinstance(page.get("data"), list) or "has_more" not in page:
             raise self._misread(httpx.codes.OK)
         return page
-
-    def _object(self, method: str, path: str, **options: Any) -> Json:
-        return self._parsed(self._answer(method, path, **options))
-
-    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with self._translated():
-            response = self._http.request(method, path, **options)
-        if not response.is_success:
-            raise self._refusal(response)
-        return response
-
-    def _parsed(self, response: httpx.Response) -> Json:
-        return self._read(response.content, response.status_code)
-
-    def _read(self, content: bytes, status: int) -> Json:
-        try:
-            found = json.loads(content)
-        except ValueError:
-            raise self._misread(status) from None
-        if not isinstance(found, dict):
-            raise self._misread(status)
-        return found
-
-    def _chunks(self, response: httpx.Response) -> Iterator[Json]:
-        for data in _events(response.iter_bytes()):
-            if data == b"[DONE]":
-                return
-            chunk = self._read(data, response.status_code)
-            if "error" in chunk:
-                raise self._refused(httpx.codes.INTERNAL_SERVER_ERROR, chunk)
-            yield chunk
-        raise ServerUnreachable(f"{self.url} broke the answer off: see `myriad status`")
-
-    def _refusal(self, response: httpx.Response) -> ServerRefused:
-        return self._refused(response.status_code, self._parsed(response))
-
-    def _refused(self, status: int, body: Json) -> ServerRefused:
-        match body:
-            case {"error": {"message": str(message), **rest}}:
-                code = rest.get("code")
-                return ServerRefused(status, message, None if code is None else str(code))
-        return self._misread(status)
-
-    def _misread(self, status: int) -> ServerRefused:
-        return ServerRefused(
-            status,
-            f"{self.url} answered {status}, but not as Myriad does: is another program there? "
-            "Set MYRIAD_URL to Myriad's address",
-        )
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ServerUnreachable(
-                f"nothing answers at {self.url}: start it with `myriad up`, or set MYRIAD_URL"
-            ) from error
-        except httpx.TimeoutException as error:
-            raise ServerUnreachable(
-                f"{self.url} did not answer in time: see `myriad status`"
-            ) from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise ServerUnreachable(
-                f"the connection to {self.url} broke off ({type(error).__name__}): "
-                "see `myriad status`"
-            ) from error
-
-
-def _events(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The data of server-sent events, one line each, from a stream cut anywhere.
-
-    https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines are cut as bytes: cut as
-    text they would also end at U+2028 and the like, which JSON may hold.
-    """
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:").strip()
-
-
-def _address(url: str) -> httpx.URL:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:
-        address = httpx.URL()
-    if address.scheme not in ("http", "https") or not address.host:
-        raise InvalidSetting(
-            f"{url!r} is not a server's address: write it like http://127.0.0.1:8000"
-        )
-    return address

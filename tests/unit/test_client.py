@@ -7,7 +7,8 @@ from cli_world import adapter_folder, live
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.client import Client, _events
+from deploy.client import Client
+from deploy.connection import _events
 from deploy.errors import InvalidSetting, ServerRefused, ServerUnreachable
 from router.sampling import Sampling
 
