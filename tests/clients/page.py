@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 HANGS = 300_000
 """Milliseconds: no slow machine is hurried."""
+CORRECTION = "Ahoy, and welcome aboard!"
 MARKUP = "<img src=x onerror=alert(1)><b>and for three of them?</b>"
 
 
@@ -53,9 +54,14 @@ def chat(page: Page, problems: list[str]) -> None:
     page.fill("#search", "juniper")
     page.get_by_role("button", name="demo/captain-juniper", exact=True).click()
     expect(page.locator("#decision")).to_contain_text("answers, whatever is asked")
+    page.check("#keep")
     ask(page, "hello")
     expect(answer).to_have_count(3)
     expect(answer.last.locator("summary")).to_contain_text("demo/captain-juniper")
+    answer.last.get_by_role("button", name="Should be otherwise").click()
+    answer.last.get_by_role("textbox").fill(CORRECTION)
+    answer.last.get_by_role("button", name="Send").click()
+    expect(answer.last.locator(".rating")).to_have_text("Thank you.")
     page.get_by_role("button", name="choose for me").click()
     expect(page.locator("#answerer")).to_have_text("auto")
     page.get_by_role("button", name="New chat").click()

@@ -25,25 +25,28 @@ export class Conversation {
     this.#stopping?.abort();
   }
 
-  /** Ask `model`, show its answer as it comes, and give it; of what failed it says why. */
-  async ask(text, model) {
+  /**
+   * Ask, show the answer as it comes, and give it; of what failed it says why.
+   * `wanted` is what the API takes beside the messages, the model above all.
+   */
+  async ask(text, wanted) {
     const answer = new Answer();
-    const asked = make("li", { className: "asked" }, text);
-    by("messages").append(asked, answer.element);
+    const said = make("li", { className: "asked" }, text);
+    by("messages").append(said, answer.element);
     by("messages").scrollTo(0, by("messages").scrollHeight);
-    const said = [...this.messages, { role: "user", content: text }];
+    const messages = [...this.messages, { role: "user", content: text }];
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     try {
-      await answer.read(model, said, signal);
+      await answer.read({ ...wanted, messages }, signal);
     } catch (error) {
       answer.fail(signal.aborted ? "Stopped." : error.message);
     }
     this.#stopping = null;
     answer.end();
     // A conversation that was cleared meanwhile has no place for it.
-    if (answer.text && asked.isConnected) {
-      this.messages = [...said, { role: "assistant", content: answer.text }];
+    if (answer.text && said.isConnected) {
+      this.messages = [...messages, { role: "assistant", content: answer.text }];
     }
     return answer.text;
   }
@@ -58,8 +61,8 @@ class Answer {
   #why = make("details", {}, this.#by);
   element = make("li", { className: "answer" }, this.#why, this.#said);
 
-  async read(model, messages, signal) {
-    const body = { model, messages, stream: true, stream_options: { include_usage: true } };
+  async read(asked, signal) {
+    const body = { ...asked, stream: true, stream_options: { include_usage: true } };
     const answer = await request("v1/chat/completions", { body, signal });
     for await (const chunk of events(answer)) following(() => this.#take(chunk));
   }

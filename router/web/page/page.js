@@ -10,6 +10,7 @@ import { Making } from "./making.js";
 
 const AUTO = "auto";
 const MAKING = "#make";
+const KEPT = { store: true, metadata: { consent: "training" } };
 const PAUSE = 500; // ms without a key pressed, after which examples are worth comparing
 
 const conversation = new Conversation();
@@ -78,7 +79,7 @@ async function send() {
   text.value = "";
   by("welcome").hidden = true;
   answering(true);
-  const answered = await conversation.ask(content, model);
+  const answered = await conversation.ask(content, { model, ...(by("keep").checked && KEPT) });
   answering(false);
   if (!answered && !text.value) text.value = content;
 }
