@@ -82,7 +82,8 @@ class Answer {
   #decided(id, routing) {
     this.id = id;
     const name = routing.specialist ? `${routing.specialist} · version ${routing.version}` : "the base";
-    this.#by.textContent = routing.score === null ? name : `${name} · ${percent(routing.score)}`;
+    const likely = routing.specialist ? routing.score : routing.base;
+    this.#by.textContent = likely === null ? name : `${name} · ${percent(likely)}`;
     this.#why.append(drawDecision(routing));
   }
 
