@@ -5,9 +5,10 @@ import { drawLosses } from "./curve.js";
 import { scores } from "./decision.js";
 import { by, make } from "./dom.js";
 
+const UNAUTHORIZED = 401;
 const EVERY = 2000; // ms from one look at the jobs to the next
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
-const DOINGS = { queued: ["pause", "cancel"], paused: ["resume", "cancel"] };
+const DOINGS = { paused: ["resume", "cancel"] };
 const UNDER_WAY = ["pause", "cancel"];
 
 export class Making {
@@ -32,7 +33,8 @@ export class Making {
       await Promise.all(data.map((job) => this.#drawn(job).tell(job)));
       list(data.map((job) => this.#drawn(job).element));
     } catch (error) {
-      by("wanting").textContent = error.message;
+      list([make("li", { className: "failed" }, error.message)]);
+      if (error.status === UNAUTHORIZED) return; // Who gave no key is not asked every two seconds.
     }
     setTimeout(() => look === this.#look && this.show(), EVERY);
   }
@@ -47,16 +49,17 @@ export class Making {
   }
 
   async #create(form) {
-    const wanted = new FormData(form);
-    by("wanting").textContent = "Sending …";
+    const [send, said] = [form.querySelector("button"), by("wanting")];
+    [send.disabled, said.textContent] = [true, "Sending …"];
     try {
-      await request("v1/fine_tuning/jobs", { body: await job(wanted) });
-      by("wanting").textContent = "";
+      await request("v1/fine_tuning/jobs", { body: await job(new FormData(form)) });
+      said.textContent = "";
       form.reset();
       await this.show();
     } catch (error) {
-      by("wanting").textContent = error.message;
+      said.textContent = error.message;
     }
+    send.disabled = false;
   }
 }
 
