@@ -21,6 +21,8 @@ Nothing that was read is read again, however much space there is.
 """
 _MATERIAL = re.compile(r":\s*\n|\n\s*\n|:\s+(?=[\"'“])")
 """Between what is asked for and what it is asked of."""
+_SAID_ON = re.compile(r":[^\S\n]+(?=\S+(?:\s{1,9}\S+){7})")
+"""The same in one line, after several things that are asked for: so many words say no more how."""
 HEAD = 4000
 """Characters in which a request says what it asks for."""
 
@@ -101,12 +103,20 @@ class Plan:
 
 def split(request: str) -> tuple[list[str], str]:
     """The things that a request asks for, one after the other, and what it asks them of."""
-    found = _MATERIAL.search(request, 0, HEAD)
+    found = _border(request)
     if found is None and len(request) > HEAD:
         return [request], ""
     said, material = (request[: found.start()], request[found.end() :]) if found else (request, "")
     asked = [each.strip(" ,.;") for each in _THEN.split(said)]
     return [each for each in asked if each], material.strip()
+
+
+def _border(request: str) -> re.Match[str] | None:
+    """Where what is asked for ends, and what it is asked of begins."""
+    then = _THEN.search(request, 0, HEAD)
+    said_on = _SAID_ON.search(request, then.end(), HEAD) if then else None
+    found = filter(None, (_MATERIAL.search(request, 0, HEAD), said_on))
+    return min(found, key=lambda border: border.start(), default=None)
 
 
 def planned(request: str, choose: Callable[[str], str | None]) -> Plan | None:
@@ -121,7 +131,9 @@ def planned(request: str, choose: Callable[[str], str | None]) -> Plan | None:
         return None
     chosen: list[tuple[str, str]] = []
     for text in asked:
-        specialist = choose(text)
+        # The first is asked of the material, which may say more of who is meant than the asking.
+        first = choose(_about(text, material)) if material and not chosen else None
+        specialist = first or choose(text)
         if specialist is None:
             return None
         if chosen and chosen[-1][0] == specialist:
@@ -138,4 +150,8 @@ def _step(number: int, specialist: str, text: str, material: str) -> Step:
     if number:
         before = f"step-{number}"
         return Step(f"step-{number + 1}", specialist, (before,), f"{text}:\n{{{before}}}")
-    return Step("step-1", specialist, (), f"{text}:\n{material}" if material else text)
+    return Step("step-1", specialist, (), _about(text, material) if material else text)
+
+
+def _about(text: str, material: str) -> str:
+    return f"{text}:\n{material}"

@@ -251,6 +251,10 @@ def test_without_being_asked_nothing_is_split(made, http):
         ("summarise: 'then came spring'", ["summarise"], "'then came spring'"),
         ("tell me about the authentic thing", ["tell me about the authentic thing"], ""),
         ("do it\n\nthe text", ["do it"], "the text"),
+        ("list them, then sort: a b c d e f g h", ["list them", "sort"], "a b c d e f g h"),
+        ("list them, then sort: a then b", ["list them", "sort: a", "b"], ""),
+        ("list them: a b c d e f g h", ["list them: a b c d e f g h"], ""),
+        ("read, then do: a b c d e f g h\n\ni", ["read", "do"], "a b c d e f g h\n\ni"),
     ],
 )
 def test_what_is_asked_for_is_told_from_what_it_is_asked_of(text, asked, material):
@@ -263,6 +267,12 @@ def test_the_material_goes_to_the_first_and_the_results_to_the_others():
     assert [(step.model, step.after) for step in plan.steps] == [("a/f", ()), ("b/s", ("step-1",))]
     assert plan.steps[0].text("", {}) == "find it:\nstuff"
     assert plan.steps[1].text("", {"step-1": "found"}) == "sort it, then sign it:\nfound"
+
+
+def test_the_first_step_is_decided_on_as_it_is_asked():
+    fits = {"find it:\nstuff": "a/f", "find it": "c/x", "sort it": "b/s", "sort it:\nstuff": "c/x"}
+    plan = planned("find it then sort it:\nstuff", fits.get)
+    assert [step.model for step in plan.steps] == ["a/f", "b/s"]
 
 
 def test_only_what_stands_for_something_is_replaced():
@@ -309,7 +319,7 @@ def test_steps_stay_in_the_order_in_which_they_were_given():
     assert [step.name for step in plan.steps] == ["z", "a", "end"]
 
 
-@pytest.mark.parametrize("piece", [" ", "\n ", "and ", "and  ", "; ;", ", then", "after  ", "a: "])
+@pytest.mark.parametrize("piece", [" ", "\n ", "and ", "and  ", "; ;", ", then", "after  ", "a: ", "; a: "])
 def test_no_request_takes_long_to_split(piece):
     began = time.thread_time()
     for length in (HEAD, 100 * HEAD):
