@@ -7,6 +7,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 HANGS = 300_000
 """Milliseconds: no slow machine is hurried."""
+SEVERAL = """list the action items, then write a commit message: Mara will call the printer by Friday,
+and Tom sends the draft to Lena on Monday."""
 CORRECTION = "Ahoy, and welcome aboard!"
 MARKUP = "<img src=x onerror=alert(1)><b>and for three of them?</b>"
 
@@ -54,12 +56,18 @@ def chat(page: Page, problems: list[str]) -> None:
     expect(answer).to_have_count(3)
     expect(answer.last.locator("summary")).to_contain_text("the base · ")
     expect(page.locator("#messages :is(b, img)")).to_have_count(0)
+    page.check("#compose")
+    ask(page, SEVERAL)
+    expect(answer).to_have_count(4)
+    expect(answer.last.locator("summary")).to_contain_text("demo/commit-message")
+    expect(answer.last.locator(".step").first).not_to_be_empty()
+    page.uncheck("#compose")
     page.fill("#search", "juniper")
     page.get_by_role("button", name="demo/captain-juniper", exact=True).click()
     expect(page.locator("#decision")).to_contain_text("answers, whatever is asked")
     page.check("#keep")
     ask(page, "hello")
-    expect(answer).to_have_count(4)
+    expect(answer).to_have_count(5)
     expect(answer.last.locator("summary")).to_contain_text("demo/captain-juniper")
     answer.last.get_by_role("button", name="Should be otherwise").click()
     answer.last.get_by_role("textbox").fill(CORRECTION)

@@ -1,7 +1,7 @@
 /** What was said, and who said it. */
 
 import { events, request } from "./api.js";
-import { drawDecision } from "./decision.js";
+import { drawDecision, drawSteps } from "./decision.js";
 import { by, make, percent } from "./dom.js";
 
 const NEAR = 80; // pixels from its end, within which a list is kept at it
@@ -85,6 +85,7 @@ class Answer {
     const likely = routing.specialist ? routing.score : routing.base;
     this.#by.textContent = likely === null ? name : `${name} · ${percent(likely)}`;
     this.#why.append(drawDecision(routing));
+    if (routing.steps) this.#why.append(drawSteps(routing.steps));
   }
 
   #measured(tokens) {

@@ -15,6 +15,15 @@ export function drawDecision(decision) {
   return drawing;
 }
 
+/** What came of the steps before an answer, where several worked on it. */
+export function drawSteps(steps) {
+  const rows = steps.map(({ specialist, content, error }) => {
+    const by = make("strong", {}, specialist ?? "the base");
+    return make("li", {}, by, make("p", { className: "step" }, content ?? error));
+  });
+  return make("div", {}, make("h3", {}, "Before that"), make("ol", {}, ...rows));
+}
+
 /** What a specialist's card says of it. */
 export function drawSpecialist({ id, version, description, language, license, evaluation }) {
   const facts = [`version ${version}`, language, license].filter(Boolean).join(" · ");

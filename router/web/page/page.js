@@ -11,6 +11,7 @@ import { Making } from "./making.js";
 const AUTO = "auto";
 const MAKING = "#make";
 const KEPT = { store: true, metadata: { consent: "training" } };
+const COMPOSED = { routing: { compose: true } };
 const PAUSE = 500; // ms without a key pressed, after which examples are worth comparing
 
 const conversation = new Conversation();
@@ -79,7 +80,8 @@ async function send() {
   text.value = "";
   by("welcome").hidden = true;
   answering(true);
-  const answered = await conversation.ask(content, { model, ...(by("keep").checked && KEPT) });
+  const chosen = { ...(by("keep").checked && KEPT), ...(by("compose").checked && COMPOSED) };
+  const answered = await conversation.ask(content, { model, ...chosen });
   answering(false);
   if (!answered && !text.value) text.value = content;
 }
