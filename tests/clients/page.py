@@ -7,8 +7,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 HANGS = 300_000
 """Milliseconds: no slow machine is hurried."""
-SEVERAL = """list the action items, then write a commit message: Mara will call the printer by Friday,
-and Tom sends the draft to Lena on Monday."""
+SEVERAL = (
+    "list the action items, then write a commit message: "
+    "Mara will call the printer by Friday, and Tom sends the draft to Lena on Monday."
+)
 CORRECTION = "Ahoy, and welcome aboard!"
 MARKUP = "<img src=x onerror=alert(1)><b>and for three of them?</b>"
 

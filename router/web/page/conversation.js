@@ -56,6 +56,7 @@ class Answer {
   text = "";
   #began = performance.now();
   #first = null;
+  #steps = false;
   #said = make("div", { className: "said" });
   #by = make("summary", {}, "…");
   #why = make("details", {}, this.#by);
@@ -85,12 +86,15 @@ class Answer {
     const likely = routing.specialist ? routing.score : routing.base;
     this.#by.textContent = likely === null ? name : `${name} · ${percent(likely)}`;
     this.#why.append(drawDecision(routing));
-    if (routing.steps) this.#why.append(drawSteps(routing.steps));
+    if (!routing.steps) return;
+    this.#why.append(drawSteps(routing.steps));
+    this.#steps = true;
   }
 
   #measured(tokens) {
     const [first, rest] = [this.#first - this.#began, performance.now() - this.#first];
-    const rate = tokens > 1 ? `, ${Math.round((tokens - 1) / (rest / 1000))} tokens/s` : "";
+    // The steps' tokens are counted too, and came before the first one here.
+    const rate = tokens > 1 && !this.#steps ? `, ${Math.round((tokens - 1) / (rest / 1000))} tokens/s` : "";
     const told = `first token after ${Math.round(first)} ms, ${tokens} tokens${rate}`;
     if (this.#first !== null) this.#why.append(make("p", { className: "quiet" }, told));
   }
