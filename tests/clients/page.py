@@ -21,7 +21,9 @@ def opened(url: str, chromium: str):
     expect.set_options(timeout=HANGS)
     problems: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=HANGS
+        )
         page = browser.new_page()
         page.set_default_timeout(HANGS)
         page.on("pageerror", lambda error: problems.append(str(error)))
