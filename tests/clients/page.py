@@ -172,7 +172,7 @@ def locked(page: Page, problems: list[str], key: str) -> None:
     page.press("#key", "Enter")
     expect(page.locator("#starters")).to_contain_text("key")
     page.reload()
-    page.fill("#key", key)
+    page.fill("#key", f" Bearer {key} ")
     page.press("#key", "Enter")
     expect(page.locator("#specialists")).to_contain_text("ada/french")
     page.fill("#text", "translate cheese into french")

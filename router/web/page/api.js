@@ -54,16 +54,18 @@ let asking = null;
 function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = by("ask-key");
-    dialog.addEventListener("close", () => resolve(keep(by("key").value.trim())), { once: true });
+    dialog.addEventListener("close", () => resolve(keep(by("key").value)), { once: true });
     dialog.showModal();
   }).finally(() => (asking = null));
   return asking;
 }
 
+/** Keep what was given, also where it was copied with the "Bearer" before it. */
 function keep(given) {
-  if (given) sessionStorage.setItem(KEPT, given);
+  const [found] = given.match(/[!-~]+(?=\s*$)/) ?? [];
+  if (found) sessionStorage.setItem(KEPT, found);
   by("key").value = "";
-  return given !== "";
+  return found !== undefined;
 }
 
 /** The data of each event of a stream, until it says that it is done. */
