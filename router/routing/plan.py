@@ -149,7 +149,7 @@ def planned(request: str, choose: Callable[[str], str | None]) -> Plan | None:
 def _step(number: int, specialist: str, text: str, material: str) -> Step:
     if number:
         before = f"step-{number}"
-        return Step(f"step-{number + 1}", specialist, (before,), f"{text}:\n{{{before}}}")
+        return Step(f"step-{number + 1}", specialist, (before,), _about(text, f"{{{before}}}"))
     return Step("step-1", specialist, (), _about(text, material) if material else text)
 
 

@@ -3,6 +3,7 @@
 import { by } from "./dom.js";
 
 const KEPT = "myriad-key";
+const AWAY = "The server cannot be reached.";
 const LOST = "The connection was lost before the answer ended.";
 
 /** What the server refused, in its words. */
@@ -15,12 +16,12 @@ export class Refused extends Error {
 
 export const key = () => sessionStorage.getItem(KEPT);
 
-/** Fetch, with what went wrong in words. */
-async function fetched(path, options) {
+/** What is waited for; where it fails, but by being stopped, it fails in these words. */
+async function worded(waited, words) {
   try {
-    return await fetch(address(path), options);
+    return await waited;
   } catch (error) {
-    throw error.name === "AbortError" ? error : new Error("The server cannot be reached.");
+    throw error.name === "AbortError" ? error : new Error(words);
   }
 }
 
@@ -34,12 +35,19 @@ export async function request(path, { body, signal } = {}) {
   return refusing(answer);
 }
 
+/** The object that answers a request. */
+export const object = async (path, options) => (await request(path, options)).json();
+
 function sent(path, body, signal) {
+  return worded(fetch(address(path), { ...posted(body), signal }), AWAY);
+}
+
+function posted(body) {
   const headers = key() ? { authorization: `Bearer ${key()}` } : {};
-  if (body === undefined) return fetched(path, { headers, signal });
-  if (body instanceof FormData) return fetched(path, { method: "POST", headers, signal, body });
+  if (body === undefined) return { headers };
+  if (body instanceof FormData) return { method: "POST", headers, body };
   headers["content-type"] = "application/json";
-  return fetched(path, { method: "POST", headers, signal, body: JSON.stringify(body) });
+  return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
 async function refusing(answer) {
@@ -72,7 +80,8 @@ function keep(given) {
 export async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (let piece = await next(reader); !piece.done; piece = await next(reader)) {
+  const next = () => worded(reader.read(), LOST);
+  for (let piece = await next(); !piece.done; piece = await next()) {
     const blocks = (text + piece.value).split("\n\n");
     text = blocks.pop();
     for (const block of blocks) {
@@ -82,12 +91,4 @@ export async function* events(answer) {
     }
   }
   throw new Error(LOST);
-}
-
-async function next(reader) {
-  try {
-    return await reader.read();
-  } catch (error) {
-    throw error.name === "AbortError" ? error : new Error(LOST);
-  }
 }

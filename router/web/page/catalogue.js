@@ -1,7 +1,7 @@
 /** The specialists that are here, by what is searched for. */
 
-import { request } from "./api.js";
-import { by, make } from "./dom.js";
+import { object } from "./api.js";
+import { button, by, make } from "./dom.js";
 
 const PAGE = 20;
 const STARTERS = 3;
@@ -38,7 +38,7 @@ export class Catalogue {
   async #page(cursor) {
     const query = new URLSearchParams({ limit: PAGE, search: this.#search });
     if (cursor) query.set("cursor", cursor);
-    return (await request(`v1/specialists?${query}`)).json();
+    return object(`v1/specialists?${query}`);
   }
 
   #list({ data, next_cursor: cursor }) {
@@ -48,7 +48,7 @@ export class Catalogue {
   }
 
   #row(found) {
-    const name = make("button", { type: "button", onclick: () => this.#choose(found) }, found.id);
+    const name = button(found.id, () => this.#choose(found));
     return make("li", {}, name, make("p", { title: found.description }, found.description));
   }
 }
@@ -61,7 +61,7 @@ function lacking(error) {
 /** Requests that cards give as examples, one of each of a few specialists. */
 export async function someExamples(specialists) {
   const cards = specialists.slice(0, STARTERS).map(async ({ id }) => {
-    const card = await (await request(`v1/specialists/${id}`)).json();
+    const card = await object(`v1/specialists/${id}`);
     return card.persona?.starters[0] ?? card.examples[0];
   });
   return (await Promise.all(cards)).filter(Boolean);

@@ -2,7 +2,7 @@
 
 import { events, request } from "./api.js";
 import { drawDecision, drawSteps } from "./decision.js";
-import { by, make, percent } from "./dom.js";
+import { button, by, make, percent } from "./dom.js";
 
 const NEAR = 80; // pixels from its end, within which a list is kept at it
 
@@ -131,10 +131,9 @@ function rating(id) {
   const better = () => {
     const text = make("textarea", { rows: 2, ariaLabel: "What it should have said" });
     const send = () => rate("bad", text.value.trim());
-    place.replaceChildren(text, make("button", { type: "button", onclick: send }, "Send"));
+    place.replaceChildren(text, button("Send", send));
     text.focus();
   };
-  const button = (label, onclick) => make("button", { type: "button", onclick }, label);
   place.append(
     button("Good", () => rate("good")),
     button("Should be otherwise", better),

@@ -9,6 +9,8 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+export const button = (label, onclick) => make("button", { type: "button", onclick }, label);
+
 /** A share as people read it: never 0% or 100% of what is not quite that. */
 export function percent(share) {
   if (share > 0 && share < 0.01) return "<1%";

@@ -16,8 +16,8 @@ export class Live {
   /** Have `body` decided on; what was sent before and has no answer yet gets none. */
   send(body) {
     const text = JSON.stringify(body);
-    if (this.#socket === null) this.#open(text);
-    else if (this.#socket.readyState === WebSocket.OPEN) this.#put(text);
+    this.#socket ??= this.#opened();
+    if (this.#socket.readyState === WebSocket.OPEN) this.#put(text);
     else this.#socket.onopen = () => this.#put(text);
   }
 
@@ -26,17 +26,17 @@ export class Live {
     this.#socket.send(text);
   }
 
-  #open(text) {
+  #opened() {
     const url = address("v1/route/live");
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url, key() ? ["myriad", `myriad-key.${key()}`] : ["myriad"]);
-    [this.#socket, this.#sent] = [socket, 0];
-    socket.onopen = () => this.#put(text);
+    this.#sent = 0;
     socket.onclose = () => (this.#socket = null);
     socket.onmessage = ({ data }) => {
       const answer = JSON.parse(data);
       if (answer.error) this.#refused(answer.error.message);
       else if (answer.number === this.#sent) this.#told(answer);
     };
+    return socket;
   }
 }

@@ -1,9 +1,9 @@
 /** Specialists in the making: what is wanted, how far it is, and what came of it. */
 
-import { request } from "./api.js";
+import { object, request } from "./api.js";
 import { drawLosses } from "./curve.js";
 import { scores } from "./decision.js";
-import { by, make } from "./dom.js";
+import { button, by, make } from "./dom.js";
 
 const UNAUTHORIZED = 401;
 const EVERY = 2000; // ms from one look at the jobs to the next
@@ -29,7 +29,7 @@ export class Making {
   async show() {
     const look = ++this.#look;
     try {
-      const { data } = await (await request("v1/fine_tuning/jobs?limit=10")).json();
+      const { data } = await object("v1/fine_tuning/jobs?limit=10");
       await Promise.all(data.map((job) => this.#drawn(job).tell(job)));
       list(data.map((job) => this.#drawn(job).element));
     } catch (error) {
@@ -92,7 +92,7 @@ async function sent(file, purpose) {
   const form = new FormData();
   form.append("purpose", purpose);
   form.append("file", file);
-  return (await (await request("v1/files", { body: form })).json()).id;
+  return (await object("v1/files", { body: form })).id;
 }
 
 class Job {
@@ -124,7 +124,7 @@ class Job {
   async tell(job) {
     if (ENDED.has(this.#status)) return;
     const path = `v1/fine_tuning/jobs/${job.id}/events?limit=1000`;
-    const { data } = await (await request(path)).json();
+    const { data } = await object(path);
     const steps = data
       .filter(({ type }) => type === "metrics")
       .map((event) => event.data)
@@ -161,8 +161,6 @@ class Job {
     done.catch((error) => (this.#said.textContent = error.message));
   }
 }
-
-const button = (label, onclick) => make("button", { type: "button", onclick }, label);
 
 function left({ estimated_finish: then }) {
   if (then === null) return "";

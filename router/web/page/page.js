@@ -1,10 +1,10 @@
 /** The page: a chat, who would answer it while it is typed, whom there is to ask, and new ones. */
 
-import { address, request } from "./api.js";
+import { address, object } from "./api.js";
 import { Catalogue, someExamples } from "./catalogue.js";
 import { Conversation } from "./conversation.js";
 import { drawDecision, drawSpecialist } from "./decision.js";
-import { by, make } from "./dom.js";
+import { button, by, make } from "./dom.js";
 import { Live } from "./live.js";
 import { Making } from "./making.js";
 
@@ -44,18 +44,17 @@ function choose(specialist, name = specialist?.id) {
 /** Ask what has just been made, anew. */
 async function tryOut(name) {
   fresh();
-  choose(await (await request(`v1/specialists/${name.split(":")[0]}`)).json(), name);
+  choose(await object(`v1/specialists/${name.split(":")[0]}`), name);
   await catalogue.show(by("search").value.trim());
 }
 
 function offer(requests) {
   const chips = requests.map((request) => {
-    const onclick = () => {
+    return button(request, () => {
       text.value = request;
       typed();
       text.focus();
-    };
-    return make("button", { type: "button", onclick }, request);
+    });
   });
   by("starters").replaceChildren(...chips);
 }
@@ -128,7 +127,7 @@ async function begin() {
     `    messages=[{"role": "user", "content": "Hello"}],`,
     ")",
   ].join("\n");
-  const models = await (await request("v1/models")).json();
+  const models = await object("v1/models");
   const base = models.data.find(({ id }) => id !== AUTO && !id.includes("/"));
   if (base) by("base").textContent = `, ${(by("base").dataset.id = base.id)}`;
   offer(await someExamples(await catalogue.show()));
