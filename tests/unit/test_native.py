@@ -79,8 +79,22 @@ def of_8_bits(by_rank):
     return (by_rank / steps[:, None]).round(), scale
 
 
-def rounded(x, weight, linear=torch.nn.functional.linear):
-    return linear(in_8_bits(x), weight)
+def halves_up(weight):
+    """The nearest numbers in bfloat16; of two as near, the larger one in size."""
+    return ((weight.view(torch.int32) + 0x8000) & -0x10000).view(torch.float32)
+
+
+def tiled(runs):
+    """Which of a step's tokens go through the matrix unit: those of prompts, where there is one."""
+    unit = bool(library.load(kernels()).myriad_tiles())
+    spans = [range(run.row.computed, run.row.computed + run.count) for run in runs]
+    return torch.tensor(
+        [
+            unit and at < run.row.prompt_length
+            for run, span in zip(runs, spans, strict=True)
+            for at in span
+        ]
+    )
 
 
 add = GroupLora.add
@@ -109,6 +123,14 @@ class Rounding(TorchNetwork):
         return made
 
     def forward(self, runs, slots):
+        prompts = tiled(runs)
+
+        def rounded(x, weight, linear=torch.nn.functional.linear):
+            y = linear(in_8_bits(x), weight)
+            if weight is not self._llama.head:
+                y[prompts] = linear(x[prompts].bfloat16().float(), halves_up(weight))
+            return y
+
         with (
             mock.patch("specialists.engine.llama.F.linear", rounded),
             mock.patch.object(GroupLora, "add", lambda group, x, y: add(group, in_8_bits(x), y)),
@@ -153,13 +175,13 @@ def slots_of(network, folders):
     return pool
 
 
-def row(tokens, first_page, adapter=None):
+def row(tokens, first_page, adapter=None, generated=0):
     count = pages_needed(len(tokens))
     return Row(
         id="test",
         adapter=adapter,
         tokens=list(tokens),
-        prompt_length=len(tokens),
+        prompt_length=len(tokens) - generated,
         params=SamplingParams(),
         text=None,
         emit=None,
@@ -188,11 +210,13 @@ def compute(network, rows, pool, chunk=None):
 
 
 def rows_of(lengths, adapters=(None,), seed=0):
+    """Rows of which every second one is a prompt, and of the others as much as can be generated."""
     random = Random(seed)
     made, page = [], 0
     for at, length in enumerate(lengths):
         tokens = [random.randrange(300) for _ in range(length)]
-        made.append(row(tokens, page, adapters[at * len(adapters) // len(lengths)]))
+        adapter = adapters[at * len(adapters) // len(lengths)]
+        made.append(row(tokens, page, adapter, generated=at % 2 * length * 2 // 3))
         page += pages_needed(length)
     return made
 

@@ -7,7 +7,7 @@
 
 #include "attention.h"
 #include "buffer.h"
-#include "linear.h"
+#include "products.h"
 #include "team.h"
 
 namespace {

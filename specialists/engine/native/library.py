@@ -91,7 +91,7 @@ class Step(Structure):
     """The tokens of a step."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("tokens", "table_width", "segments", "samples")),
+        *((name, c_int32) for name in ("tokens", "tiled", "table_width", "segments", "samples")),
         *((name, c_void_p) for name in ("ids", "positions", "rows", "table")),
         ("segment", POINTER(Segment)),
         ("sampled", c_void_p),
@@ -141,6 +141,8 @@ def load(file: Path) -> ctypes.CDLL:
     library.myriad_llama.restype = c_void_p
     structures = (POINTER(Shape), POINTER(Layer), POINTER(Linear), POINTER(Linear))
     library.myriad_llama.argtypes = (*structures, c_void_p, c_void_p, c_int32)
+    library.myriad_tiles.restype = c_int32
+    library.myriad_tiles.argtypes = ()
     library.myriad_step.restype = None
     library.myriad_step.argtypes = (c_void_p, POINTER(Step))
     library.myriad_pack.restype = None

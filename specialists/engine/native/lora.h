@@ -4,7 +4,7 @@
 // Matrices are therefore of 8 bits, with one scale for each rank, A's and B's in one number.
 #pragma once
 
-#include "linear.h"
+#include "products.h"
 #include "ranks.h"
 
 // Adds ranks [rank, rank + ranks) of the shrunk input to outputs [out, out + outs).

@@ -1,6 +1,7 @@
 """The network in compiled kernels: packed weights, and one call for a whole step."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from registry.files import AdapterFiles
-from specialists.engine.core import Run
+from specialists.engine.core import Row, Run
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain
 from specialists.engine.lora import GROUPS, MODULES, Layout
@@ -34,6 +35,21 @@ from specialists.engine.slots import SlotPool
 from specialists.errors import NoKernels
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens [begin, end) of a row that follow each other in a step; `line` is that of its run."""
+
+    line: int
+    row: Row
+    begin: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.end - self.begin
 
 
 def misfit(config: Any) -> str | None:
@@ -62,6 +78,7 @@ class NativeNetwork:
             threads: that a step is shared out to.
         """
         self._library = library.load(kernels)
+        self._tiles = bool(self._library.myriad_tiles())
         self._threads = threads
         self._packed = packed
         numbers = dict(packed.shape)
@@ -148,11 +165,14 @@ class NativeNetwork:
 
     def forward(self, runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> torch.Tensor:
         """Compute the runs' tokens; see `Network`."""
-        segments = list(_segments(runs, slots))
-        numbers = _numbers(runs)
+        generated, prompts = _apart(runs) if self._tiles else (_spans(runs), [])
+        spans = [*generated, *prompts]
+        segments = list(_segments(spans, slots))
+        numbers = _numbers(runs, spans)
         logits = torch.empty(len(numbers["sampled"]), self.vocabulary)
         step = library.Step(
             tokens=len(numbers["ids"]),
+            tiled=sum(span.count for span in generated),
             table_width=numbers["table"].shape[1],
             segments=len(segments),
             samples=len(logits),
@@ -187,32 +207,50 @@ def _widths(shape: library.Shape) -> dict[str, int]:
     return dict(zip(MODULES, outs, strict=True))
 
 
-def _segments(runs: Sequence[Run], slots: SlotPool[NativeAdapter]) -> Iterator[library.Segment]:
+def _spans(runs: Sequence[Run]) -> list[Span]:
+    """One for each run."""
+    begins = [run.row.computed for run in runs]
+    return [
+        Span(line, run.row, begin, begin + run.count)
+        for line, (run, begin) in enumerate(zip(runs, begins, strict=True))
+    ]
+
+
+def _apart(runs: Sequence[Run]) -> tuple[list[Span], list[Span]]:
+    """Generated tokens, and those of prompts."""
+    generated, prompts = [], []
+    for span in _spans(runs):
+        middle = min(max(span.row.prompt_length, span.begin), span.end)
+        generated.append(Span(span.line, span.row, middle, span.end))
+        prompts.append(Span(span.line, span.row, span.begin, middle))
+    return [span for span in generated if span.count], [span for span in prompts if span.count]
+
+
+def _segments(spans: Sequence[Span], slots: SlotPool[NativeAdapter]) -> Iterator[library.Segment]:
     at = 0
-    for digest, group in groupby(runs, key=lambda run: run.row.adapter):
-        count = sum(run.count for run in group)
+    for digest, group in groupby(spans, key=lambda span: span.row.adapter):
+        count = sum(span.count for span in group)
         if digest is not None:
             yield library.Segment(at, count, pointer(slots[digest]))
         at += count
 
 
-def _numbers(runs: Sequence[Run]) -> dict[str, NDArray[np.int32]]:
+def _numbers(runs: Sequence[Run], spans: Sequence[Span]) -> dict[str, NDArray[np.int32]]:
     """The arrays of a `Step`, by its fields' names."""
-    counts = [run.count for run in runs]
-    ends = np.cumsum(counts) - 1
-    spans = [range(run.row.computed, run.row.computed + run.count) for run in runs]
-    width = max(pages_needed(span.stop) for span in spans)
+    width = max(pages_needed(span.end) for span in spans)
     table = np.zeros((len(runs), width), np.int32)
     for line, run in zip(table, runs, strict=True):
         pages = run.row.pages[:width]
         line[: len(pages)] = pages
-    ids = [run.row.tokens[span.start : span.stop] for run, span in zip(runs, spans, strict=True)]
+    counts = [span.count for span in spans]
+    places = np.cumsum(counts) - 1
+    # Of a run that is in two spans the first one holds what comes later.
+    ends = {span.line: end for span, end in zip(spans[::-1], places[::-1], strict=True)}
+    ids = [span.row.tokens[span.begin : span.end] for span in spans]
     return {
         "ids": np.array([token for each in ids for token in each], np.int32),
-        "positions": np.array([at for span in spans for at in span], np.int32),
-        "rows": np.repeat(np.arange(len(runs), dtype=np.int32), counts),
+        "positions": np.array([at for s in spans for at in range(s.begin, s.end)], np.int32),
+        "rows": np.repeat(np.array([span.line for span in spans], np.int32), counts),
         "table": table,
-        "sampled": np.array(
-            [end for end, run in zip(ends, runs, strict=True) if run.samples], np.int32
-        ),
+        "sampled": np.array([ends[at] for at, run in enumerate(runs) if run.samples], np.int32),
     }

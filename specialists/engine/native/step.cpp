@@ -3,14 +3,18 @@
 // The same computation as specialists/engine/llama.py, which is the reference; here the weights are
 // packed (linear.h) and keys and values are binary16. Phases end at barriers: those that go row by
 // row are shared out by rows, the products by stripes of outputs.
+//
+// Which product a token goes through depends on what it is, never on what else is in the step: those of
+// prompts, which are many, through the matrix unit where there is one, the others through vectors.
 
 #include <cstring>
 
 #include "attention.h"
 #include "buffer.h"
-#include "linear.h"
 #include "lora.h"
+#include "products.h"
 #include "team.h"
+#include "tiles.h"
 
 namespace {
 
@@ -30,9 +34,9 @@ struct Shape {
   float eps, rope_scaling;
 };
 
-// The tokens of a step, in order of their rows and segments.
+// The tokens of a step, in order of their rows and segments; those from `tiled` on go by tiles.
 struct Step {
-  int32_t tokens, table_width, segments, samples;
+  int32_t tokens, tiled, table_width, segments, samples;
   const int32_t *ids, *positions, *rows;  // [tokens]; a row is a line of the table
   const int32_t* table;                   // [rows, table_width] numbers of pages
   const Segment* segment;                 // [segments]
@@ -77,6 +81,7 @@ class Llama {
     angles_ = angle_buffer_.need(tokens * shape_.head_dim);
     quantised_ = {value_buffer_.need(tokens * widest), scale_buffer_.need(tokens * widest / BLOCK),
                   sum_buffer_.need(tokens * widest / BLOCK)};
+    tiles_ = tile_buffer_.need(tiled_size(step.tokens - step.tiled, widest));
     ranks_ = 0;
     for (int s = 0; s < step.segments; ++s)
       for (int g = 0; g < shape_.layers * GROUPS; ++g)
@@ -88,10 +93,14 @@ class Llama {
     find_near(step);
   }
 
+  static bool follows(const Step& step, int t) {
+    return step.rows[t] == step.rows[t - 1] && step.positions[t] == step.positions[t - 1] + 1;
+  }
+
   void find_near(const Step& step) {
     near_.clear();
     for (int t = 0; t < step.tokens; ++t)
-      if (t > 0 && step.rows[t] == step.rows[t - 1] && near_.back().count < NEAR)
+      if (t > 0 && follows(step, t) && near_.back().count < NEAR)
         ++near_.back().count;
       else
         near_.push_back({t, 1});
@@ -102,7 +111,7 @@ class Llama {
     for (int t = rows.begin; t < rows.end; ++t) begin(step, t);
     for (int number = 0; number < shape_.layers; ++number) {
       const Layer& layer = layers_[number];
-      for (int t = rows.begin; t < rows.end; ++t) take(t, shape_.hidden, layer.attention_norm);
+      for (int t = rows.begin; t < rows.end; ++t) take(step, t, layer.attention_norm);
       product(step, number, QKV, member, output_, false);
       for (int t = rows.begin; t < rows.end; ++t) {
         if (t + 1 < rows.end) fetch_keys(step, layer, t + 1);
@@ -111,11 +120,11 @@ class Llama {
       team_.barrier();
       attention(step, layer, member);
       team_.barrier();
-      for (int t = rows.begin; t < rows.end; ++t) quantise_input(t, queries());
+      for (int t = rows.begin; t < rows.end; ++t) ready(step, t, queries());
       product(step, number, O, member, x_, true);
-      for (int t = rows.begin; t < rows.end; ++t) take(t, shape_.hidden, layer.mlp_norm);
+      for (int t = rows.begin; t < rows.end; ++t) take(step, t, layer.mlp_norm);
       product(step, number, GATE_UP, member, output_, false);
-      for (int t = rows.begin; t < rows.end; ++t) activate(t);
+      for (int t = rows.begin; t < rows.end; ++t) activate(step, t);
       product(step, number, DOWN, member, x_, true);
     }
     logits(step, member);
@@ -134,9 +143,10 @@ class Llama {
   }
 
   // The residual stream, normed (Zhang & Sennrich 2019), as a product's input.
-  void take(int t, int width, const float* weight) {
+  void take(const Step& step, int t, const float* weight) {
+    const int width = shape_.hidden;
     normed(x_ + size_t(t) * width, weight, width, input_ + size_t(t) * width);
-    quantise_input(t, width);
+    ready(step, t, width);
   }
 
   void normed(const float* x, const float* weight, int width, float* to) const {
@@ -151,7 +161,12 @@ class Llama {
                                              _mm256_loadu_ps(weight + i)));
   }
 
-  void quantise_input(int t, int width) { quantise(input_ + size_t(t) * width, width, t, quantised_); }
+  // A token's input, as its product and the adapters take it.
+  void ready(const Step& step, int t, int width) {
+    const float* input = input_ + size_t(t) * width;
+    if (t >= step.tiled) tile(input, width, t - step.tiled, tiles_);
+    if (t < step.tiled || ranks_ > 0) quantise(input, width, t, quantised_);
+  }
 
   // y = or += the group's linear of the input that all members have made ready, adapters included.
   void product(const Step& step, int number, Group group, int member, float* y, bool residual) {
@@ -162,10 +177,14 @@ class Llama {
       team_.barrier();
     }
     const Share outs(linear.outs, member, team_.size(), LANES);
-    multiply(linear, quantised_, step.tokens, outs.begin, outs.end, [&](int row, int out, __m256 v) {
+    const auto write = [&](int row, int out, __m256 v) {
       float* at = y + size_t(row) * linear.outs + out;
       _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
-    });
+    };
+    multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write);
+    if (step.tiled < step.tokens)
+      multiply_tiled(linear, tiles_, step.tokens - step.tiled, outs.begin, outs.end,
+                     [&](int row, int out, __m256 v) { write(step.tiled + row, out, v); });
     for (int s = 0; s < step.segments; ++s)
       expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_,
              expanding_[member].need(0), outs.begin, outs.end, y, linear.outs);
@@ -259,7 +278,7 @@ class Llama {
   }
 
   // silu(gate)·up (Shazeer 2020), as the input of the last product.
-  void activate(int t) {
+  void activate(const Step& step, int t) {
     const float* gate = output_ + size_t(t) * 2 * shape_.inner;
     float* to = input_ + size_t(t) * shape_.inner;
     const __m256 one = _mm256_set1_ps(1.0f);
@@ -268,7 +287,7 @@ class Llama {
       const __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
       _mm256_storeu_ps(to + i, _mm256_div_ps(_mm256_mul_ps(g, up), _mm256_add_ps(one, e)));
     }
-    quantise_input(t, shape_.inner);
+    ready(step, t, shape_.inner);
   }
 
   void logits(const Step& step, int member) {
@@ -276,7 +295,7 @@ class Llama {
     for (int s = rows.begin; s < rows.end; ++s) {
       float* to = input_ + size_t(s) * shape_.hidden;
       normed(x_ + size_t(step.sampled[s]) * shape_.hidden, norm_, shape_.hidden, to);
-      quantise_input(s, shape_.hidden);
+      quantise(to, shape_.hidden, s, quantised_);
     }
     team_.barrier();
     const Share outs(head_.outs, member, team_.size(), LANES);
@@ -299,6 +318,8 @@ class Llama {
   Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
       shrunk_buffer_;
   Buffer<int8_t> value_buffer_;
+  Buffer<uint16_t> tile_buffer_;
+  uint16_t* tiles_;
   float *x_, *input_, *output_, *angles_, *shrunk_;
   Quantised quantised_;
   int ranks_;
@@ -307,6 +328,8 @@ class Llama {
 }  // namespace
 
 extern "C" {
+
+int32_t myriad_tiles() { return may_tile(); }
 
 void* myriad_llama(const Shape* shape, const Layer* layers, const Linear* embedding,
                    const Linear* head, const float* norm, const float* frequencies, int threads) {

@@ -1,0 +1,110 @@
+// Products with packed weights, the inputs quantised row by row: cut into blocks as weights are, of 32
+// integers in [-127, 127] and one scale, as in llama.cpp's Q8_1.
+#pragma once
+
+#include "linear.h"
+
+constexpr int TILE_VECTORS = 2, TILE_ROWS = 4;  // as many sums as registers hold beside the rest
+
+// Rows of inputs, quantised. `sums` are of the quantised values, times their scale.
+struct Quantised {
+  int8_t* values;  // [rows, ins]
+  float* scales;   // [rows, ins / BLOCK]
+  float* sums;     // [rows, ins / BLOCK]
+};
+
+inline void quantise(const float* x, int ins, int row, const Quantised& to) {
+  const int blocks = ins / BLOCK;
+  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  for (int b = 0; b < blocks; ++b) {
+    __m256 part[4], peak = _mm256_setzero_ps();
+    for (int i = 0; i < 4; ++i) {
+      part[i] = _mm256_loadu_ps(x + b * BLOCK + i * LANES);
+      peak = _mm256_max_ps(peak, _mm256_and_ps(part[i], magnitude));
+    }
+    const float scale = largest(peak) / 127.0f;
+    const __m256 inverse = _mm256_set1_ps(scale > 0 ? 1.0f / scale : 0.0f);
+    __m256i total = _mm256_setzero_si256();
+    int8_t* out = to.values + size_t(row) * ins + b * BLOCK;
+    for (int i = 0; i < 4; ++i) {
+      const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(part[i], inverse));
+      total = _mm256_add_epi32(total, q);
+      const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i * LANES), _mm_packs_epi16(words, words));
+    }
+    to.scales[size_t(row) * blocks + b] = scale;
+    to.sums[size_t(row) * blocks + b] = scale * sum(_mm256_cvtepi32_ps(total));
+  }
+}
+
+// As many stripes as VECTORS vectors hold, for ROWS rows.
+template <class Vector, int BITS, int VECTORS, int ROWS>
+inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Quantised& x, int row,
+                          typename Vector::Floats (*out)[VECTORS]) {
+  const int blocks = linear.blocks(), ins = linear.ins;
+  const size_t next = size_t(blocks) * linear.block_bytes(), step = next * Vector::STRIPES;
+  for (int r = 0; r < ROWS; ++r) std::fill(out[r], out[r] + VECTORS, Vector::all(0));
+  for (int b = 0; b < blocks; ++b, stripe += linear.block_bytes()) {
+    const int8_t* values = x.values + size_t(row) * ins + b * BLOCK;
+    if (row == 0)
+      for (int s = 0; s < VECTORS * Vector::STRIPES; ++s)
+        prefetch(stripe + s * next, linear.block_bytes(), VECTORS * step);  // of the tile after it
+    typename Vector::Integers sums[ROWS][VECTORS];
+    dots<Vector, BITS>({stripe + SCALES, step, next}, values, ins, sums);
+    for (int v = 0; v < VECTORS; ++v) {
+      const auto d = Vector::halves(stripe + v * step, next);
+      auto m = Vector::halves(stripe + v * step + SCALES / 2, next);
+      if constexpr (OFFSET<BITS> != 0) m = Vector::add_product(d, Vector::all(OFFSET<BITS>), m);
+      for (int r = 0; r < ROWS; ++r) {
+        const size_t at = size_t(row + r) * blocks + b;
+        const auto scaled = d * Vector::all(x.scales[at]);
+        out[r][v] = Vector::add_product(Vector::floats(sums[r][v]), scaled, out[r][v]);
+        out[r][v] = Vector::add_product(m, Vector::all(x.sums[at]), out[r][v]);
+      }
+    }
+  }
+}
+
+// Calls `write(row, out, outputs)` for rows from `row` on and every stripe of a tile at `out`.
+template <class Vector, int BITS, int VECTORS, int ROWS, class Write>
+void multiply_rows(const Linear& linear, const Quantised& x, int row, int rows, int out,
+                  Write&& write) {
+  for (; rows - row >= ROWS; row += ROWS) {
+    typename Vector::Floats tile[ROWS][VECTORS];
+    multiply_tile<Vector, BITS, VECTORS, ROWS>(linear, linear.stripe(out), x, row, tile);
+    for (int r = 0; r < ROWS; ++r)
+      for (int v = 0; v < VECTORS; ++v)
+        Vector::write(tile[r][v], row + r, out + v * Vector::STRIPES * LANES, write);
+  }
+  if constexpr (ROWS > 1)
+    multiply_rows<Vector, BITS, VECTORS, ROWS / 2>(linear, x, row, rows, out, write);
+}
+
+// The same for all rows, tile by tile as long as they end before `end`; returns where the next begins.
+template <class Vector, int BITS, int VECTORS, class Write>
+int multiply_stripes(const Linear& linear, const Quantised& x, int rows, int begin, int end,
+                     Write&& write) {
+  constexpr int WIDTH = VECTORS * Vector::STRIPES * LANES;
+  for (; begin + WIDTH <= end; begin += WIDTH)
+    multiply_rows<Vector, BITS, VECTORS, TILE_ROWS>(linear, x, 0, rows, begin, write);
+  return begin;
+}
+
+template <int BITS, class Write>
+void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
+              Write&& write) {
+  // A single row waits for its weights, which come soonest in the order in which they lie.
+  if (rows > 1 || Wide::STRIPES > 1)
+    begin = multiply_stripes<Wide, BITS, TILE_VECTORS>(linear, x, rows, begin, end, write);
+  multiply_stripes<Narrow, BITS, 1>(linear, x, rows, begin, filled(end), write);
+}
+
+// Calls `write(row, out, outputs)` for every row and every stripe of outputs in [begin, end).
+template <class Write>
+void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
+              Write&& write) {
+  if (linear.bits == 4)
+    multiply<4>(linear, x, rows, begin, end, write);
+  else
+    multiply<8>(linear, x, rows, begin, end, write);
+}
