@@ -18,8 +18,9 @@
 
 namespace {
 
-constexpr int NEAR = 8;  // tokens at most that attend together
-constexpr int FEW = 4;   // items of work for each member of the team
+constexpr int NEAR = 8;    // tokens at most that attend together
+constexpr int FEW = 4;    // items of work for each member of the team
+constexpr int MANY = 64;  // tokens of prompts for each
 
 enum Group { QKV, O, GATE_UP, DOWN, GROUPS };
 
@@ -182,13 +183,27 @@ class Llama {
       _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
     };
     multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write);
-    if (step.tiled < step.tokens)
-      multiply_tiled(linear, tiles_, step.tokens - step.tiled, outs.begin, outs.end,
-                     [&](int row, int out, __m256 v) { write(step.tiled + row, out, v); });
+    if (step.tiled < step.tokens) {
+      multiply_prompts(step, linear, member, write);
+      if (ranks_ > 0) team_.barrier();
+    }
     for (int s = 0; s < step.segments; ++s)
       expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_,
              expanding_[member].need(0), outs.begin, outs.end, y, linear.outs);
     team_.barrier();
+  }
+
+  // Of many tokens each member multiplies its own, so that what it reads and writes stays near it; of
+  // few, weights are unpacked by one member each.
+  template <class Write>
+  void multiply_prompts(const Step& step, const Linear& linear, int member, Write&& write) const {
+    const int count = step.tokens - step.tiled, size = team_.size();
+    const bool many = count >= MANY * size;
+    const Share rows(count, many ? member : 0, many ? size : 1, TILED_ROWS);
+    const Share outs(linear.outs, many ? 0 : member, many ? 1 : size, LANES);
+    const int first = step.tiled + rows.begin;
+    multiply_tiled(linear, tiles_ + size_t(rows.begin) * linear.ins, rows.end - rows.begin, outs.begin,
+                   outs.end, [&](int row, int out, __m256 v) { write(first + row, out, v); });
   }
 
   static const Lora& lora(const Step& step, int s, int number, Group group) {

@@ -9,6 +9,8 @@
 #include "buffer.h"
 #include "linear.h"
 
+constexpr int TILED_ROWS = 32;  // that are multiplied together
+
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512DQ__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -157,6 +159,7 @@ template <int BITS, class Write>
 void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end,
                     Write&& write) {
   constexpr int WIDTH = 2 * SIDE;
+  static_assert(WIDTH == TILED_ROWS);
   static thread_local Buffer<uint16_t> room;
   uint16_t* weights = room.need(size_t(linear.ins) * WIDTH);
   alignas(64) float sums[WIDTH * WIDTH];
