@@ -7,6 +7,7 @@ import { button, by, make } from "./dom.js";
 
 const UNAUTHORIZED = 401;
 const EVERY = 2000; // ms from one look at the jobs to the next
+const [FEW, ALL] = [20, 1000]; // events that are asked for at once
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const DOINGS = { paused: ["resume", "cancel"] };
 const UNDER_WAY = ["pause", "cancel"];
@@ -99,6 +100,7 @@ class Job {
   #tried;
   #changed;
   #status = null;
+  #events = []; // the newest first
   #said = make("p", { className: "quiet" });
   #bar = make("progress", { hidden: true });
   #results = make("div");
@@ -123,20 +125,27 @@ class Job {
   /** Show how far it is; of what has ended nothing changes any more. */
   async tell(job) {
     if (ENDED.has(this.#status)) return;
-    const path = `v1/fine_tuning/jobs/${job.id}/events?limit=1000`;
-    const { data } = await object(path);
-    const steps = data
+    await this.#hear(job, this.#events.length ? FEW : ALL);
+    const steps = this.#events
       .filter(({ type }) => type === "metrics")
       .map((event) => event.data)
       .reverse();
     this.#name.textContent = job.specialist;
     this.#state.textContent = [job.status.replaceAll("_", " "), left(job)].filter(Boolean).join(", ");
-    this.#said.textContent = job.error?.message ?? data[0]?.message ?? "";
+    this.#said.textContent = job.error?.message ?? this.#events[0]?.message ?? "";
     this.#said.classList.toggle("failed", job.status === "failed");
     this.#progress(job, steps.at(-1));
     this.#results.replaceChildren(...(steps.length > 1 ? [drawLosses(steps)] : []), ...scores(job));
     if (job.status !== this.#status) this.#offer(job);
     this.#status = job.status;
+  }
+
+  /** Ask for the newest events; where none of them is known, for all. */
+  async #hear(job, limit) {
+    const { data } = await object(`v1/fine_tuning/jobs/${job.id}/events?limit=${limit}`);
+    const known = data.findIndex(({ id }) => id === this.#events[0]?.id);
+    if (known < 0 && data.length === limit && limit < ALL) return this.#hear(job, ALL);
+    this.#events = known < 0 ? data : [...data.slice(0, known), ...this.#events];
   }
 
   #progress(job, last) {
