@@ -8,6 +8,9 @@ SLOWDOWN = 1.6
 """Of a step, that a row may suffer from others' prompts, or from another tenant's rows."""
 NOTICED_SECONDS = 0.04
 """A shorter step is noticed by nobody who reads: 25 tokens a second are too many for that."""
+TOGETHER = 16
+"""Tokens of prompts that are read at once, every so many steps, where not even one fits a step: to
+begin may cost more than all of them."""
 LEAST_PROMPT = 64
 """Tokens of prompts that a step without readers computes however long they take: fewer cost nearly
 as much."""
@@ -113,14 +116,24 @@ class Pace:
             return None
         return SLOWDOWN * own if strict else max(SLOWDOWN * own, NOTICED_SECONDS)
 
-    def prompt_tokens(self, patience: float | None, rows: int, before: int = 0) -> int | None:
-        """Tokens of a prompt, after so many, that fit a step beside rows; None is unknown."""
+    def prompt_tokens(
+        self, patience: float | None, rows: int, before: int = 0, waited: int = TOGETHER
+    ) -> int | None:
+        """Tokens of a prompt, after so many, that fit a step beside rows; None is unknown.
+
+        Args:
+            patience: seconds that the step may take.
+            rows: that are decoding.
+            before: tokens that come before them.
+            waited: steps since the last one that read of the tenant's prompts.
+        """
         if self._reading is None or (rows and patience is None):
             return None
         if not rows:
             return max(int(self._reading.within(NOTICED_SECONDS, before)), LEAST_PROMPT)
         decoding = self._steps.seconds(rows) or 0.0
-        return max(int(self._reading.within((patience or 0.0) - decoding, before)), 1)
+        fitting = int(self._reading.within((patience or 0.0) - decoding, before))
+        return fitting if fitting > 0 else TOGETHER if waited >= TOGETHER else 0
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from specialists.engine.core import Row, Run
-from specialists.engine.pace import Pace
+from specialists.engine.pace import TOGETHER, Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool, page_keys, pages_needed
 from specialists.engine.shares import GENERATED, Shares, shared
 from specialists.engine.slots import SlotPool
@@ -39,6 +39,8 @@ class Scheduler:
         self.waiting: deque[Row] = deque()
         self.running: list[Row] = []
         self._step = 0
+        self._read: dict[str | None, int] = {}
+        """When prompts of a tenant that has some were read last."""
         self.cached = 0
         """Tokens that did not have to be computed, of all rows."""
 
@@ -76,13 +78,7 @@ class Scheduler:
         prompts = sorted(filter(_is_prompt, self.running), key=_last_served)
         kept_back = min(sum(map(_remaining, prompts)), max(self._max_tokens // PROMPT_SHARE, 1))
         runs = self._runs(self._fair(decoding), self._max_tokens - kept_back)
-        reading, left, spent = len(runs), self._max_tokens - len(runs), 0
-        for tenant, rows in self._by_share(prompts):
-            patience = self._patience(tenant, decoding)
-            most = self._pace.prompt_tokens(patience, reading, rows[0].computed)
-            added = self._runs(rows, (left if most is None else min(left, most)) - spent)
-            spent += sum(run.count for run in added)
-            runs += added
+        runs += self._prompt_runs(prompts, decoding, len(runs))
         return [run for run in runs if run.row in self.running]
 
     def computed(self, runs: list[Run]) -> None:
@@ -131,6 +127,21 @@ class Scheduler:
             return decoding
         places = self._pace.rows_beside(min(rows.values()))
         return decoding if places is None else shared(decoding, max(places, len(rows)))
+
+    def _prompt_runs(self, prompts: list[Row], decoding: list[Row], reading: int) -> list[Run]:
+        """What a step reads of prompts beside so many rows that decode."""
+        runs: list[Run] = []
+        left, spent, before, self._read = self._max_tokens - reading, 0, self._read, {}
+        for tenant, rows in self._by_share(prompts):
+            last = before.get(tenant, self._step - TOGETHER)
+            most = self._pace.prompt_tokens(
+                self._patience(tenant, decoding), reading, rows[0].computed, self._step - last
+            )
+            added = self._runs(rows, (left if most is None else min(left, most)) - spent)
+            self._read[tenant] = self._step if added else last
+            spent += sum(run.count for run in added)
+            runs += added
+        return runs
 
     def _by_share(self, prompts: list[Row]) -> list[tuple[str | None, list[Row]]]:
         """Prompts by their tenants, whoever was served least first."""

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specialists.engine.pace import LEAST_PROMPT, NOTICED_SECONDS, SLOWDOWN, Mean, Pace, Steps
+from specialists.engine.pace import (
+    LEAST_PROMPT,
+    NOTICED_SECONDS,
+    SLOWDOWN,
+    TOGETHER,
+    Mean,
+    Pace,
+    Steps,
+)
 from specialists.engine.reading import Part, Reading
 
 
@@ -76,7 +84,7 @@ def test_who_reads_has_patience_for_what_is_not_noticed_unless_it_is_strict():
     assert pace.patience(32, strict=False) == pytest.approx(SLOWDOWN * 0.1)
 
 
-def test_a_step_of_prompts_alone_is_short_and_every_step_moves_them_on():
+def test_a_step_of_prompts_alone_is_short_and_they_are_not_put_off_for_ever():
     pace = Pace()
     pace.stepped(0, [Part(1000)], 0.1)
     assert pace.prompt_tokens(None, 0) == int(NOTICED_SECONDS / 0.0001)
@@ -85,7 +93,8 @@ def test_a_step_of_prompts_alone_is_short_and_every_step_moves_them_on():
     slow.stepped(0, [Part(100)], 100.0)
     slow.stepped(1, (), 0.1)
     assert slow.prompt_tokens(None, 0) == LEAST_PROMPT
-    assert slow.prompt_tokens(0.11, 1) == 1
+    assert slow.prompt_tokens(0.11, 1, waited=TOGETHER - 1) == 0
+    assert slow.prompt_tokens(0.11, 1, waited=TOGETHER) == TOGETHER
 
 
 def read(reading, start, token, pair, parts, times=200):

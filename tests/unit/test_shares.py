@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import tiny_base
 
 from specialists.engine.engine import EngineOptions
-from specialists.engine.pace import LEAST_PROMPT, SLOWDOWN, Pace
+from specialists.engine.pace import LEAST_PROMPT, SLOWDOWN, TOGETHER, Pace
 from specialists.engine.places import Places
 from specialists.engine.reading import Part
 from specialists.engine.shares import SAVED, Shares, shared
@@ -164,6 +164,21 @@ def test_a_prompt_moves_on_even_if_steps_are_short(base):
     for _ in range(20):
         made.step()
     assert long.computed >= 63
+    made.close()
+
+
+def test_of_a_prompt_that_fits_no_step_some_is_read_now_and_then(base):
+    made = paced(engine(base, {}, FOUR), 0.01, 0.0, 0.1)
+    sequence(made, [1], max_tokens=200)
+    made.step()
+    made.step()
+    long, _ = sequence(made, list(range(100)), max_tokens=1)
+    read = []
+    for _ in range(2 * TOGETHER):
+        before = long.computed
+        made.step()
+        read.append(long.computed - before)
+    assert read == 2 * [TOGETHER, *[0] * (TOGETHER - 1)]
     made.close()
 
 
