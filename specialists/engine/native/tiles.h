@@ -64,7 +64,7 @@ inline __m512i paired(__m512 first, __m512 second) {
   return _mm512_ternarylogic_epi32(low, _mm512_srli_epi32(a, 16), b, 0xca);  // low ? a : b
 }
 
-// 1 + q / 2^BITS, where the first bit of q is bit AT: no conversion is as fast.
+// 1 + q / 2^BITS, put together of a float's bits; the first bit of q is bit AT.
 template <int BITS, int AT>
 inline __m512 fraction(__m512i q) {
   constexpr int UP = 23 - BITS - AT;  // to the first bits of a float's fraction
