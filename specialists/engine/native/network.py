@@ -209,10 +209,9 @@ def _widths(shape: library.Shape) -> dict[str, int]:
 
 def _spans(runs: Sequence[Run]) -> list[Span]:
     """One for each run."""
-    begins = [run.row.computed for run in runs]
     return [
-        Span(line, run.row, begin, begin + run.count)
-        for line, (run, begin) in enumerate(zip(runs, begins, strict=True))
+        Span(line, run.row, run.row.computed, run.row.computed + run.count)
+        for line, run in enumerate(runs)
     ]
 
 
