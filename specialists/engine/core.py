@@ -158,6 +158,11 @@ class Run:
         """Whether the step reaches the row's end, so that a new token is chosen."""
         return self.row.computed + self.count == len(self.row.tokens)
 
+    @property
+    def of_prompt(self) -> int:
+        """How many of them, the first ones, are of the row's prompt."""
+        return min(self.count, max(self.row.prompt_length - self.row.computed, 0))
+
 
 def emitted(
     text: TextStream, choice: Choice, over: FinishReason | None, *, ended: bool, cached: int

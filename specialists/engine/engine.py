@@ -230,7 +230,7 @@ class Engine:
         ends = [run.row for run in runs if run.samples]
         self._steps += 1
         self._generated += len(ends)
-        self._prompted += sum(map(_prompt_tokens, runs))
+        self._prompted += sum(run.of_prompt for run in runs)
         self._scheduler.computed(runs)
         # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
         finite = logits.sum(dim=-1).isfinite()
@@ -271,9 +271,3 @@ class Engine:
     def _fail(self, row: Row, error: EngineError) -> None:
         self._scheduler.remove(row)
         row.emit(Emission(None, "", error=error))
-
-
-def _prompt_tokens(run: Run) -> int:
-    """How many of a run's tokens are of its prompt."""
-    row = run.row
-    return min(run.count, max(row.prompt_length - row.computed, 0))

@@ -133,7 +133,9 @@ class Pace:
             return max(int(self._reading.within(NOTICED_SECONDS, before)), LEAST_PROMPT)
         decoding = self._steps.seconds(rows) or 0.0
         fitting = int(self._reading.within((patience or 0.0) - decoding, before))
-        return fitting if fitting > 0 else TOGETHER if waited >= TOGETHER else 0
+        if fitting > 0:
+            return fitting
+        return TOGETHER if waited >= TOGETHER else 0
 
     def rows_beside(self, rows: int) -> int | None:
         """Rows whose step takes no more than `SLOWDOWN` times that of so many; None is unknown."""

@@ -152,12 +152,18 @@ def test_a_long_prompt_takes_little_of_a_step_beside_who_reads(base):
     made.close()
 
 
-def test_a_prompt_moves_on_even_if_steps_are_short(base):
-    made = paced(engine(base, {}, FOUR), 0.0001, 0.0, 0.01)
+def prompted(base, start, token, length):
+    """An engine where somebody reads an answer while a prompt of that length comes, and its row."""
+    made = paced(engine(base, {}, FOUR), start, 0.0, token)
     sequence(made, [1], max_tokens=200)
     made.step()
     made.step()
-    long, _ = sequence(made, list(range(200)), max_tokens=1)
+    long, _ = sequence(made, list(range(length)), max_tokens=1)
+    return made, long
+
+
+def test_a_prompt_moves_on_even_if_steps_are_short(base):
+    made, long = prompted(base, 0.0001, 0.01, 200)
     made.step()
     # 40 ms of 10 each.
     assert long.computed in (3, 4)
@@ -168,11 +174,7 @@ def test_a_prompt_moves_on_even_if_steps_are_short(base):
 
 
 def test_of_a_prompt_that_fits_no_step_some_is_read_now_and_then(base):
-    made = paced(engine(base, {}, FOUR), 0.01, 0.0, 0.1)
-    sequence(made, [1], max_tokens=200)
-    made.step()
-    made.step()
-    long, _ = sequence(made, list(range(100)), max_tokens=1)
+    made, long = prompted(base, 0.01, 0.1, 100)
     read = []
     for _ in range(2 * TOGETHER):
         before = long.computed

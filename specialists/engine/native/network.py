@@ -218,8 +218,8 @@ def _spans(runs: Sequence[Run]) -> list[Span]:
 def _apart(runs: Sequence[Run]) -> tuple[list[Span], list[Span]]:
     """Generated tokens, and those of prompts."""
     generated, prompts = [], []
-    for span in _spans(runs):
-        middle = min(max(span.row.prompt_length, span.begin), span.end)
+    for run, span in zip(runs, _spans(runs), strict=True):
+        middle = span.begin + run.of_prompt
         generated.append(Span(span.line, span.row, middle, span.end))
         prompts.append(Span(span.line, span.row, span.begin, middle))
     return [span for span in generated if span.count], [span for span in prompts if span.count]

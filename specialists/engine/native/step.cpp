@@ -199,7 +199,7 @@ class Llama {
   void multiply_prompts(const Step& step, const Linear& linear, int member, Write&& write) const {
     const int count = step.tokens - step.tiled, size = team_.size();
     const bool many = count >= MANY * size;
-    const Share rows(count, many ? member : 0, many ? size : 1, TILED_ROWS);
+    const Share rows(count, many ? member : 0, many ? size : 1, AT_ONCE);
     const Share outs(linear.outs, many ? 0 : member, many ? 1 : size, LANES);
     const int first = step.tiled + rows.begin;
     multiply_tiled(linear, tiles_ + size_t(rows.begin) * linear.ins, rows.end - rows.begin, outs.begin,

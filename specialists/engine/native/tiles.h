@@ -9,7 +9,7 @@
 #include "buffer.h"
 #include "linear.h"
 
-constexpr int TILED_ROWS = 32;  // that are multiplied together
+constexpr int AT_ONCE = 32;  // rows, and outputs, that four tiles hold the sums of
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512DQ__)
 #include <sys/syscall.h>
@@ -22,7 +22,7 @@ inline bool may_tile() {
   return allowed;
 }
 
-constexpr int SIDE = 16;               // rows of a tile; outputs, of one of weights
+constexpr int SIDE = AT_ONCE / 2;      // rows of a tile; outputs, of one of weights
 constexpr size_t TILE = SIDE * BLOCK;  // numbers in bfloat16
 
 // A thread's tiles, from here to the end of the scope: 0 to 3 are sums, 4 and 5 inputs, 6 and 7 weights.
@@ -158,20 +158,18 @@ inline void sum_tiles(const Stripes& stripes, bool ready, uint16_t* weights, con
 template <int BITS, class Write>
 void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end,
                     Write&& write) {
-  constexpr int WIDTH = 2 * SIDE;
-  static_assert(WIDTH == TILED_ROWS);
   static thread_local Buffer<uint16_t> room;
-  uint16_t* weights = room.need(size_t(linear.ins) * WIDTH);
-  alignas(64) float sums[WIDTH * WIDTH];
+  uint16_t* weights = room.need(size_t(linear.ins) * AT_ONCE);
+  alignas(64) float sums[AT_ONCE * AT_ONCE];
   const Tiling tiling;
-  for (int out = begin; out < end; out += WIDTH) {
+  for (int out = begin; out < end; out += AT_ONCE) {
     const Stripes stripes(linear, out, end);
-    for (int row = 0; row < rows; row += WIDTH) {
+    for (int row = 0; row < rows; row += AT_ONCE) {
       const uint16_t* from = inputs + size_t(row) * linear.ins;
       sum_tiles<BITS>(stripes, row > 0, weights, from, rows - row > SIDE, sums);
-      for (int r = 0; r < std::min(WIDTH, rows - row); ++r)
-        for (int o = 0; o < std::min(WIDTH, end - out); o += LANES)
-          write(row + r, out + o, _mm256_load_ps(sums + r * WIDTH + o));
+      for (int r = 0; r < std::min(AT_ONCE, rows - row); ++r)
+        for (int o = 0; o < std::min(AT_ONCE, end - out); o += LANES)
+          write(row + r, out + o, _mm256_load_ps(sums + r * AT_ONCE + o));
     }
   }
 }
