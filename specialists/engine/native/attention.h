@@ -26,6 +26,11 @@ struct Queries {
 
   int count() const { return tokens * heads; }
   int longest() const { return length + tokens - 1; }
+
+  // Of one of them, heads first: where it lies, where its answer goes, and how much it sees.
+  const float* query(int i, int dim) const { return q + i / heads * q_stride + i % heads * dim; }
+  float* answer(int i, int dim) const { return out + i / heads * out_stride + i % heads * dim; }
+  int seen(int i) const { return length + i / heads; }
 };
 
 // Where a few of them lie.
@@ -36,9 +41,8 @@ struct Few {
 
   Few(const Queries& all, int first, int dim) {
     for (int i = 0; i < COUNT; ++i) {
-      const int token = (first + i) / all.heads, head = (first + i) % all.heads;
-      q[i] = all.q + token * all.q_stride + head * dim;
-      out[i] = all.out + token * all.out_stride + head * dim;
+      q[i] = all.query(first + i, dim);
+      out[i] = all.answer(first + i, dim);
       scores[i] = all.scores + (first + i) * all.score_stride;
     }
   }
@@ -115,9 +119,9 @@ inline void attend(const Cache& cache, const int32_t* pages, int kv_head, const 
   });
   for (int i = 0; i < queries.count(); ++i) {
     float* scores = queries.scores + i * queries.score_stride;
-    const int length = queries.length + i / queries.heads;
-    softmax(scores, length);
-    std::fill(scores + length, scores + longest, 0.0f);
+    const int seen = queries.seen(i);
+    softmax(scores, seen);
+    std::fill(scores + seen, scores + longest, 0.0f);
   }
   for (int token = 0; token < queries.tokens; ++token)
     std::fill_n(queries.out + token * queries.out_stride, queries.heads * dim, 0.0f);

@@ -14,11 +14,12 @@
 #include "lora.h"
 #include "products.h"
 #include "team.h"
+#include "tiled_attention.h"
 #include "tiles.h"
 
 namespace {
 
-constexpr int NEAR = 8;    // tokens at most that attend together
+constexpr int NEAR = 8;    // tokens at most that attend together through vectors
 constexpr int FEW = 4;    // items of work for each member of the team
 constexpr int MANY = 64;  // tokens of prompts for each
 
@@ -90,7 +91,9 @@ class Llama {
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
-    for (auto& scores : scores_) scores.need(size_t(NEAR * shared) * step.table_width * PAGE);
+    // Lines that lie a power of two apart would share a few places in the cache.
+    score_stride_ = (step.table_width + 1) / 2 * 2 * PAGE + PAGE;
+    for (auto& scores : scores_) scores.need(std::max(NEAR * shared, AT_ONCE) * score_stride_);
     find_near(step);
   }
 
@@ -101,7 +104,7 @@ class Llama {
   void find_near(const Step& step) {
     near_.clear();
     for (int t = 0; t < step.tokens; ++t)
-      if (t > 0 && follows(step, t) && near_.back().count < NEAR)
+      if (t > 0 && follows(step, t) && near_.back().count < (t < step.tiled ? NEAR : AT_ONCE))
         ++near_.back().count;
       else
         near_.push_back({t, 1});
@@ -279,16 +282,17 @@ class Llama {
     for (int item = member; item < parts * items; item += team_.size()) {
       const Near& part = near_[item / items];
       const int t = part.begin, head = item % items * together, width = queries() + 2 * keys();
-      attend(cache(layer), step.table + size_t(step.rows[t]) * step.table_width, head / shared,
-             {.tokens = part.count,
-              .heads = together,
-              .length = step.positions[t] + 1,
-              .q = output_ + size_t(t) * width + head * dim,
-              .out = input_ + size_t(t) * queries() + head * dim,
-              .scores = scores_[member].need(0),
-              .q_stride = size_t(width),
-              .out_stride = size_t(queries()),
-              .score_stride = size_t(step.table_width) * PAGE});
+      const auto way = t < step.tiled ? attend : attend_tiled;
+      way(cache(layer), step.table + size_t(step.rows[t]) * step.table_width, head / shared,
+          {.tokens = part.count,
+           .heads = together,
+           .length = step.positions[t] + 1,
+           .q = output_ + size_t(t) * width + head * dim,
+           .out = input_ + size_t(t) * queries() + head * dim,
+           .scores = scores_[member].need(0),
+           .q_stride = size_t(width),
+           .out_stride = size_t(queries()),
+           .score_stride = score_stride_});
     }
   }
 
@@ -337,6 +341,7 @@ class Llama {
   uint16_t* tiles_;
   float *x_, *input_, *output_, *angles_, *shrunk_;
   Quantised quantised_;
+  size_t score_stride_;
   int ranks_;
 };
 

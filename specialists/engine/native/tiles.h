@@ -12,6 +12,7 @@
 constexpr int AT_ONCE = 32;  // rows, and outputs, that four tiles hold the sums of
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512DQ__)
+#define MYRIAD_TILES
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,14 +45,21 @@ class Tiling {
   };
 };
 
-// Numbers that so many rows take, [rows / 16, ins / 32, 16, 32].
-inline size_t tiled_size(int rows, int ins) { return size_t((rows + SIDE - 1) / SIDE) * SIDE * ins; }
+inline int blocks_of(int count) { return (count + BLOCK - 1) / BLOCK; }
 
-// A row of inputs, put among them.
+// Numbers that so many rows take, [rows / 16, blocks of inputs, 16, 32].
+inline size_t tiled_size(int rows, int ins) { return (rows + SIDE - 1) / SIDE * TILE * blocks_of(ins); }
+
+// The first of 16 lanes.
+inline __mmask16 first_lanes(int count) { return _bzhi_u32(0xffff, std::clamp(count, 0, SIDE)); }
+
+// A row of inputs, put among them; zeros fill its last block.
 inline void tile(const float* x, int ins, int row, uint16_t* to) {
-  to += size_t(row / SIDE) * SIDE * ins + size_t(row % SIDE) * BLOCK;
+  to += row / SIDE * TILE * blocks_of(ins) + size_t(row % SIDE) * BLOCK;
   for (int i = 0; i < ins; i += BLOCK, to += TILE) {
-    const auto both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + BLOCK / 2), _mm512_loadu_ps(x + i));
+    const __m512 low = _mm512_maskz_loadu_ps(first_lanes(ins - i), x + i);
+    const __m512 high = _mm512_maskz_loadu_ps(first_lanes(ins - i - SIDE), x + i + SIDE);
+    const auto both = _mm512_cvtne2ps_pbh(high, low);
     std::memcpy(to, &both, sizeof both);
   }
 }
@@ -127,18 +135,19 @@ class Stripes {
   size_t next_[2];
 };
 
-// Sums [32, 32] of products of one or `both` tiles of 16 rows; `weights` are unpacked or `ready`.
-template <int BITS>
-inline void sum_tiles(const Stripes& stripes, bool ready, uint16_t* weights, const uint16_t* inputs,
-                      bool both, float* sums) {
+// Sums [32, 32], in lines of `stride`, of products of one or `both` tiles of 16 rows with weights
+// [blocks, 2, 16 pairs of inputs, 16 outputs, 2]; `prepare` is called before a block's are read.
+template <class Prepare>
+inline void sum_tiles(int blocks, const uint16_t* weights, const uint16_t* inputs, bool both, float* sums,
+                      size_t stride, Prepare&& prepare) {
   constexpr size_t ROW = SIDE * sizeof(float);
-  const size_t second = stripes.blocks() * TILE;
+  const size_t second = blocks * TILE;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int b = 0; b < stripes.blocks(); ++b, weights += 2 * TILE, inputs += TILE) {
-    if (!ready) stripes.unpack<BITS>(b, weights);
+  for (int b = 0; b < blocks; ++b, weights += 2 * TILE, inputs += TILE) {
+    prepare(b);
     _tile_loadd(6, weights, ROW);
     _tile_loadd(7, weights + TILE, ROW);
     _tile_stream_loadd(4, inputs, ROW);
@@ -149,10 +158,10 @@ inline void sum_tiles(const Stripes& stripes, bool ready, uint16_t* weights, con
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-  _tile_stored(0, sums, 2 * ROW);
-  _tile_stored(1, sums + SIDE, 2 * ROW);
-  _tile_stored(2, sums + 2 * SIDE * SIDE, 2 * ROW);
-  _tile_stored(3, sums + (2 * SIDE + 1) * SIDE, 2 * ROW);
+  _tile_stored(0, sums, stride * sizeof(float));
+  _tile_stored(1, sums + SIDE, stride * sizeof(float));
+  _tile_stored(2, sums + SIDE * stride, stride * sizeof(float));
+  _tile_stored(3, sums + SIDE * stride + SIDE, stride * sizeof(float));
 }
 
 template <int BITS, class Write>
@@ -166,7 +175,9 @@ void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int 
     const Stripes stripes(linear, out, end);
     for (int row = 0; row < rows; row += AT_ONCE) {
       const uint16_t* from = inputs + size_t(row) * linear.ins;
-      sum_tiles<BITS>(stripes, row > 0, weights, from, rows - row > SIDE, sums);
+      sum_tiles(stripes.blocks(), weights, from, rows - row > SIDE, sums, AT_ONCE, [&](int block) {
+        if (row == 0) stripes.unpack<BITS>(block, weights + block * 2 * TILE);
+      });
       for (int r = 0; r < std::min(AT_ONCE, rows - row); ++r)
         for (int o = 0; o < std::min(AT_ONCE, end - out); o += LANES)
           write(row + r, out + o, _mm256_load_ps(sums + r * AT_ONCE + o));
@@ -174,7 +185,7 @@ void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int 
   }
 }
 
-// As `multiply` of products.h, from tiles of inputs [rows / 16, ins / 32, 16, 32].
+// As `multiply` of products.h, from tiles of inputs.
 template <class Write>
 void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end,
                     Write&& write) {
