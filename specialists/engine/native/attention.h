@@ -52,7 +52,7 @@ struct Few {
     Sixteen totals[COUNT];
     for (int d = 0; d < dim; ++d) {
       const Sixteen all = Sixteen::halves(keys + d * PAGE);
-      for (int i = 0; i < COUNT; ++i) totals[i].add_product(q[i][d], all);
+      for (int i = 0; i < COUNT; ++i) totals[i] = fused(Sixteen::all(q[i][d]), all, totals[i]);
     }
     for (int i = 0; i < COUNT; ++i) totals[i].store(scores[i] + token);
   }
@@ -71,7 +71,10 @@ struct Few {
     for (int i = 0; i < COUNT; ++i) totals[i] = Vector::load(out[i] + d);
     for (int slot = 0; slot < slots; ++slot) {
       const Vector all = Vector::halves(values + slot * dim + d);
-      for (int i = 0; i < COUNT; ++i) totals[i].add_product(scores[i][token + slot], all);
+      for (int i = 0; i < COUNT; ++i) {
+        const Vector share = Vector::all(scores[i][token + slot]);
+        totals[i] = fused(share, all, totals[i]);
+      }
     }
     for (int i = 0; i < COUNT; ++i) totals[i].store(out[i] + d);
   }
@@ -86,20 +89,19 @@ void by_few(const Queries& all, int dim, Work&& work, int first = 0) {
 
 // scores[length] = softmax(scores); there is room for whole vectors.
 inline void softmax(float* scores, int length) {
-  const int padded = filled(length);
+  const int padded = (length + Sixteen::COUNT - 1) / Sixteen::COUNT * Sixteen::COUNT;
   std::fill(scores + length, scores + padded, -INFINITY);
-  __m256 peaks = _mm256_set1_ps(-INFINITY), totals = _mm256_setzero_ps();
-  for (int at = 0; at < padded; at += LANES)
-    peaks = _mm256_max_ps(_mm256_loadu_ps(scores + at), peaks);
-  const __m256 peak = _mm256_set1_ps(largest(peaks));
-  for (int at = 0; at < padded; at += LANES) {
-    const __m256 e = exponential(_mm256_sub_ps(_mm256_loadu_ps(scores + at), peak));
-    _mm256_storeu_ps(scores + at, e);
-    totals = _mm256_add_ps(totals, e);
+  Sixteen peaks = Sixteen::all(-INFINITY), total;
+  for (int at = 0; at < padded; at += Sixteen::COUNT) peaks = larger(Sixteen::load(scores + at), peaks);
+  const Sixteen peak = Sixteen::all(largest(peaks));
+  for (int at = 0; at < padded; at += Sixteen::COUNT) {
+    const Sixteen e = exponential(Sixteen::load(scores + at) - peak);
+    e.store(scores + at);
+    total = total + e;
   }
-  const __m256 inverse = _mm256_set1_ps(1.0f / sum(totals));
-  for (int at = 0; at < padded; at += LANES)
-    _mm256_storeu_ps(scores + at, _mm256_mul_ps(_mm256_loadu_ps(scores + at), inverse));
+  const Sixteen inverse = Sixteen::all(1.0f / sum(total));
+  for (int at = 0; at < padded; at += Sixteen::COUNT)
+    (Sixteen::load(scores + at) * inverse).store(scores + at);
 }
 
 // out = softmax(q·keys)·values, each query over as much of its row as it sees.

@@ -39,19 +39,17 @@ struct Texts {
   float* means;           // [texts, shown, hidden]
 };
 
-// x·Φ(x) (Hendrycks & Gimpel 2016); erf within 2e-7 (Abramowitz & Stegun 1964, 7.1.26).
-inline __m256 gelu(__m256 x) {
-  const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f);
-  const __m256 z = _mm256_mul_ps(x, _mm256_set1_ps(0.70710678f));
-  const __m256 size = _mm256_andnot_ps(sign, z);
-  const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(size, _mm256_set1_ps(0.3275911f), one));
-  __m256 y = _mm256_set1_ps(1.061405429f);
+// x·Φ(x) (Hendrycks & Gimpel 2016) = max(x, 0) - |x|·Φ(-|x|); erf within 2e-7 (Abramowitz & Stegun 1964,
+// 7.1.26).
+inline Sixteen gelu(Sixteen x) {
+  const Sixteen zero, one = Sixteen::all(1.0f);
+  const Sixteen size = larger(x, zero - x), z = size * Sixteen::all(0.70710678f);
+  const Sixteen t = one / fused(z, Sixteen::all(0.3275911f), one);
+  Sixteen y = Sixteen::all(1.061405429f);
   for (const float c : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f})
-    y = _mm256_fmadd_ps(y, t, _mm256_set1_ps(c));
-  const __m256 tail = exponential(_mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(size, size)));
-  const __m256 erf = _mm256_fnmadd_ps(_mm256_mul_ps(y, t), tail, one);
-  const __m256 signed_erf = _mm256_or_ps(erf, _mm256_and_ps(sign, z));
-  return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), x), _mm256_add_ps(one, signed_erf));
+    y = fused(y, t, Sixteen::all(c));
+  const Sixteen tail = y * t * exponential(zero - z * z) * Sixteen::all(0.5f);
+  return larger(x, zero) - size * tail;
 }
 
 class Bert {
@@ -74,7 +72,7 @@ class Bert {
     output_ = output_buffer_.need(tokens * std::max(3 * shape_.hidden, shape_.inner));
     quantised_ = {value_buffer_.need(tokens * widest), scale_buffer_.need(tokens * widest / BLOCK),
                   sum_buffer_.need(tokens * widest / BLOCK)};
-    for (auto& scores : scores_) scores.need(TOGETHER * (texts.longest + LANES));
+    for (auto& scores : scores_) scores.need(TOGETHER * (texts.longest + Sixteen::COUNT));
     team_.run([&](int member) { work(texts, member); });
   }
 
@@ -176,7 +174,7 @@ class Bert {
         for (int head = 0; head < shape_.heads; ++head)
           if (item++ % team_.size() == member)
             attend(texts.begins[text], texts.begins[text + 1], t, head, scores_[member].need(0),
-                   texts.longest + LANES);
+                   texts.longest + Sixteen::COUNT);
   }
 
   // One head of a few tokens, which read keys and values together, over all tokens of their text.
@@ -218,7 +216,7 @@ class Bert {
 
   void activate(int t) {
     float* x = output_ + size_t(t) * shape_.inner;
-    for (int i = 0; i < shape_.inner; i += LANES) _mm256_storeu_ps(x + i, gelu(_mm256_loadu_ps(x + i)));
+    for (int i = 0; i < shape_.inner; i += Sixteen::COUNT) gelu(Sixteen::load(x + i)).store(x + i);
     quantise_row(output_, t, shape_.inner);
   }
 

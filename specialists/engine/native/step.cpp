@@ -154,15 +154,14 @@ class Llama {
   }
 
   void normed(const float* x, const float* weight, int width, float* to) const {
-    __m256 squares = _mm256_setzero_ps();
-    for (int i = 0; i < width; i += LANES) {
-      const __m256 v = _mm256_loadu_ps(x + i);
-      squares = _mm256_fmadd_ps(v, v, squares);
+    Sixteen squares;
+    for (int i = 0; i < width; i += Sixteen::COUNT) {
+      const Sixteen v = Sixteen::load(x + i);
+      squares = fused(v, v, squares);
     }
-    const __m256 scale = _mm256_set1_ps(1.0f / std::sqrt(sum(squares) / width + shape_.eps));
-    for (int i = 0; i < width; i += LANES)
-      _mm256_storeu_ps(to + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scale),
-                                             _mm256_loadu_ps(weight + i)));
+    const Sixteen scale = Sixteen::all(1.0f / std::sqrt(sum(squares) / width + shape_.eps));
+    for (int i = 0; i < width; i += Sixteen::COUNT)
+      (Sixteen::load(x + i) * scale * Sixteen::load(weight + i)).store(to + i);
   }
 
   // A token's input, as its product and the adapters take it.
@@ -300,11 +299,10 @@ class Llama {
   void activate(const Step& step, int t) {
     const float* gate = output_ + size_t(t) * 2 * shape_.inner;
     float* to = input_ + size_t(t) * shape_.inner;
-    const __m256 one = _mm256_set1_ps(1.0f);
-    for (int i = 0; i < shape_.inner; i += LANES) {
-      const __m256 g = _mm256_loadu_ps(gate + i), up = _mm256_loadu_ps(gate + shape_.inner + i);
-      const __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
-      _mm256_storeu_ps(to + i, _mm256_div_ps(_mm256_mul_ps(g, up), _mm256_add_ps(one, e)));
+    const Sixteen one = Sixteen::all(1.0f);
+    for (int i = 0; i < shape_.inner; i += Sixteen::COUNT) {
+      const Sixteen g = Sixteen::load(gate + i), up = Sixteen::load(gate + shape_.inner + i);
+      (g * up / (one + exponential(Sixteen() - g))).store(to + i);
     }
     ready(step, t, shape_.inner);
   }
