@@ -18,7 +18,7 @@ from transformers import AutoConfig
 from registry.files import AdapterFiles
 from registry.safetensors_header import read_header
 from specialists.base import GGUF
-from specialists.engine.batch import Copied
+from specialists.engine.batch import Copied, Segments
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.llama import Llama
 from specialists.engine.lora import GroupLora, Layout, Pair, read_pairs
@@ -109,7 +109,15 @@ def in_bfloat16(queries, keys, values, attn_mask, enable_gqa=False):
     return shares.bfloat16().float() @ halves_up(values)
 
 
-add, attend = GroupLora.add, Copied.attend
+def add_in_bfloat16(group, x, y):
+    """An adapter's share, with inputs and what they are shrunk to rounded for the matrix unit."""
+    shrunk = x.bfloat16().float() @ group.shrink
+    for part in group.expands:
+        numbers, scales = of_8_bits(part.matrix)
+        y[:, part.outputs] += (shrunk[:, part.ranks] * scales).bfloat16().float() @ numbers
+
+
+add, add_all, attend = GroupLora.add, Segments.add, Copied.attend
 
 
 class Halves(KVCache):
@@ -143,6 +151,14 @@ class Rounding(TorchNetwork):
                 y[prompts] = linear(x[prompts].bfloat16().float(), halves_up(weight))
             return y
 
+        def added(segments, layer, group, x, y):
+            whole = y.clone()
+            with mock.patch.object(GroupLora, "add", add_in_bfloat16):
+                add_all(segments, layer, group, x, whole)
+            with mock.patch.object(GroupLora, "add", lambda own, x, y: add(own, in_8_bits(x), y)):
+                add_all(segments, layer, group, x, y)
+            y[prompts] = whole[prompts]
+
         def attended(attention, *stored):
             out = attend(attention, *stored)
             with mock.patch("specialists.engine.batch.F.scaled_dot_product_attention", in_bfloat16):
@@ -152,7 +168,7 @@ class Rounding(TorchNetwork):
         with (
             mock.patch("specialists.engine.llama.F.linear", rounded),
             mock.patch.object(Copied, "attend", attended),
-            mock.patch.object(GroupLora, "add", lambda group, x, y: add(group, in_8_bits(x), y)),
+            mock.patch.object(Segments, "add", added),
         ):
             return super().forward(runs, slots)
 

@@ -167,12 +167,13 @@ class NativeNetwork:
         """Compute the runs' tokens; see `Network`."""
         generated, prompts = _apart(runs) if self._tiles else (_spans(runs), [])
         spans = [*generated, *prompts]
-        segments = list(_segments(spans, slots))
+        tiled = sum(span.count for span in generated)
+        segments = [*_segments(generated, 0, slots), *_segments(prompts, tiled, slots)]
         numbers = _numbers(runs, spans)
         logits = torch.empty(len(numbers["sampled"]), self.vocabulary)
         step = library.Step(
             tokens=len(numbers["ids"]),
-            tiled=sum(span.count for span in generated),
+            tiled=tiled,
             table_width=numbers["table"].shape[1],
             segments=len(segments),
             samples=len(logits),
@@ -225,8 +226,10 @@ def _apart(runs: Sequence[Run]) -> tuple[list[Span], list[Span]]:
     return [span for span in generated if span.count], [span for span in prompts if span.count]
 
 
-def _segments(spans: Sequence[Span], slots: SlotPool[NativeAdapter]) -> Iterator[library.Segment]:
-    at = 0
+def _segments(
+    spans: Sequence[Span], at: int, slots: SlotPool[NativeAdapter]
+) -> Iterator[library.Segment]:
+    """Of spans that begin with a step's token `at`."""
     for digest, group in groupby(spans, key=lambda span: span.row.adapter):
         count = sum(span.count for span in group)
         if digest is not None:

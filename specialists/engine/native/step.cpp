@@ -13,15 +13,13 @@
 #include "buffer.h"
 #include "lora.h"
 #include "products.h"
+#include "prompts.h"
 #include "team.h"
-#include "tiled_attention.h"
-#include "tiles.h"
 
 namespace {
 
-constexpr int NEAR = 8;    // tokens at most that attend together through vectors
-constexpr int FEW = 4;    // items of work for each member of the team
-constexpr int MANY = 64;  // tokens of prompts for each
+constexpr int NEAR = 8;  // tokens at most that attend together through vectors
+constexpr int FEW = 4;   // items of work for each member of the team
 
 enum Group { QKV, O, GATE_UP, DOWN, GROUPS };
 
@@ -62,6 +60,7 @@ class Llama {
         norm_(norm),
         frequencies_(frequencies),
         team_(threads),
+        prompts_(team_),
         scores_(threads),
         expanding_(threads) {}
 
@@ -83,11 +82,12 @@ class Llama {
     angles_ = angle_buffer_.need(tokens * shape_.head_dim);
     quantised_ = {value_buffer_.need(tokens * widest), scale_buffer_.need(tokens * widest / BLOCK),
                   sum_buffer_.need(tokens * widest / BLOCK)};
-    tiles_ = tile_buffer_.need(tiled_size(step.tokens - step.tiled, widest));
-    ranks_ = 0;
-    for (int s = 0; s < step.segments; ++s)
-      for (int g = 0; g < shape_.layers * GROUPS; ++g)
-        ranks_ = std::max(ranks_, step.segment[s].adapter->groups[g].ranks);
+    const int groups = shape_.layers * GROUPS;
+    prompts_.prepare(step.tiled, step.tokens - step.tiled, widest, step.segment, step.segments, groups);
+    generated_ = 0, ranks_ = 0;
+    for (; generated_ < step.segments && step.segment[generated_].begin < step.tiled; ++generated_)
+      for (int g = 0; g < groups; ++g)
+        ranks_ = std::max(ranks_, step.segment[generated_].adapter->groups[g].ranks);
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
@@ -167,16 +167,19 @@ class Llama {
   // A token's input, as its product and the adapters take it.
   void ready(const Step& step, int t, int width) {
     const float* input = input_ + size_t(t) * width;
-    if (t >= step.tiled) tile(input, width, t - step.tiled, tiles_);
-    if (t < step.tiled || ranks_ > 0) quantise(input, width, t, quantised_);
+    if (t < step.tiled)
+      quantise(input, width, t, quantised_);
+    else
+      prompts_.ready(input, width, t);
   }
 
   // y = or += the group's linear of the input that all members have made ready, adapters included.
   void product(const Step& step, int number, Group group, int member, float* y, bool residual) {
     const Linear& linear = layers_[number].linears[group];
     team_.barrier();
-    if (ranks_ > 0) {
+    if (ranks_ > 0 || prompts_.adapted()) {
       shrink_all(step, number, group, member, linear.ins);
+      prompts_.shrink(number * GROUPS + group, member, linear.ins);
       team_.barrier();
     }
     const Share outs(linear.outs, member, team_.size(), LANES);
@@ -185,39 +188,23 @@ class Llama {
       _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
     };
     multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write);
-    if (step.tiled < step.tokens) {
-      multiply_prompts(step, linear, member, write);
-      if (ranks_ > 0) team_.barrier();
-    }
-    for (int s = 0; s < step.segments; ++s)
+    prompts_.multiply(linear, number * GROUPS + group, member, write);
+    for (int s = 0; s < generated_; ++s)
       expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_,
              expanding_[member].need(0), outs.begin, outs.end, y, linear.outs);
     team_.barrier();
-  }
-
-  // Of many tokens each member multiplies its own, so that what it reads and writes stays near it; of
-  // few, weights are unpacked by one member each.
-  template <class Write>
-  void multiply_prompts(const Step& step, const Linear& linear, int member, Write&& write) const {
-    const int count = step.tokens - step.tiled, size = team_.size();
-    const bool many = count >= MANY * size;
-    const Share rows(count, many ? member : 0, many ? size : 1, AT_ONCE);
-    const Share outs(linear.outs, many ? 0 : member, many ? 1 : size, LANES);
-    const int first = step.tiled + rows.begin;
-    multiply_tiled(linear, tiles_ + size_t(rows.begin) * linear.ins, rows.end - rows.begin, outs.begin,
-                   outs.end, [&](int row, int out, __m256 v) { write(first + row, out, v); });
   }
 
   static const Lora& lora(const Step& step, int s, int number, Group group) {
     return step.segment[s].adapter->groups[number * GROUPS + group];
   }
 
-  // All segments' ranks in one line, cut among the members.
+  // All ranks of what is generated in one line, cut among the members.
   void shrink_all(const Step& step, int number, Group group, int member, int ins) {
     int total = 0;
-    for (int s = 0; s < step.segments; ++s) total += lora(step, s, number, group).ranks;
+    for (int s = 0; s < generated_; ++s) total += lora(step, s, number, group).ranks;
     const Share mine(total, member, team_.size());
-    for (int s = 0, at = 0; s < step.segments; ++s) {
+    for (int s = 0, at = 0; s < generated_; ++s) {
       const Lora& each = lora(step, s, number, group);
       const int begin = std::max(mine.begin - at, 0), end = std::min(mine.end - at, each.ranks);
       if (begin < end) shrink(each, begin, end, step.segment[s], quantised_, ins, shrunk_, ranks_);
@@ -329,18 +316,17 @@ class Llama {
   const Linear embedding_, head_;
   const float *const norm_, *const frequencies_;
   Team team_;
+  Prompts prompts_;
   std::vector<Buffer<float>> scores_;
   std::vector<Near> near_;
   std::vector<Buffer<int16_t>> expanding_;
   Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
       shrunk_buffer_;
   Buffer<int8_t> value_buffer_;
-  Buffer<uint16_t> tile_buffer_;
-  uint16_t* tiles_;
   float *x_, *input_, *output_, *angles_, *shrunk_;
   Quantised quantised_;
   size_t score_stride_;
-  int ranks_;
+  int generated_, ranks_;  // segments that do not go by tiles, and their ranks at most
 };
 
 }  // namespace

@@ -73,13 +73,12 @@ inline void attend_together(const Unpacked& unpacked, const Queries& queries, in
   static thread_local Buffer<uint16_t> query_room, share_room;
   const int dim = unpacked.dim(), rows = std::min(AT_ONCE, queries.count() - first);
   const int blocks = blocks_of(queries.seen(first + rows - 1));
-  const auto ready = [](int) {};
   uint16_t* inputs = query_room.need(tiled_size(AT_ONCE, dim));
   uint16_t* shares = share_room.need(tiled_size(AT_ONCE, queries.score_stride));
   for (int r = 0; r < rows; ++r) tile(queries.query(first + r, dim), dim, r, inputs);
   for (int b = 0; b < blocks; ++b)
     sum_tiles(blocks_of(dim), unpacked.keys(b), inputs, rows > SIDE, queries.scores + b * BLOCK,
-              queries.score_stride, ready);
+              queries.score_stride);
   for (int r = 0; r < rows; ++r) {
     float* scores = queries.scores + r * queries.score_stride;
     const int seen = queries.seen(first + r);
@@ -89,7 +88,7 @@ inline void attend_together(const Unpacked& unpacked, const Queries& queries, in
   }
   alignas(64) float sums[AT_ONCE * AT_ONCE];
   for (int d = 0; d < dim; d += AT_ONCE) {
-    sum_tiles(blocks, unpacked.values(d / BLOCK), shares, rows > SIDE, sums, AT_ONCE, ready);
+    sum_tiles(blocks, unpacked.values(d / BLOCK), shares, rows > SIDE, sums, AT_ONCE);
     for (int r = 0; r < rows; ++r)
       std::copy_n(sums + r * AT_ONCE, std::min(AT_ONCE, dim - d), queries.answer(first + r, dim) + d);
   }
@@ -101,6 +100,4 @@ inline void attend_tiled(const Cache& cache, const int32_t* pages, int kv_head, 
   const Tiling tiling;
   for (int first = 0; first < queries.count(); first += AT_ONCE) attend_together(unpacked, queries, first);
 }
-#else
-inline void attend_tiled(const Cache&, const int32_t*, int, const Queries&) {}
 #endif

@@ -26,6 +26,9 @@ inline bool may_tile() {
 constexpr int SIDE = AT_ONCE / 2;      // rows of a tile; outputs, of one of weights
 constexpr size_t TILE = SIDE * BLOCK;  // numbers in bfloat16
 
+// What is in memory is there for the unit: GCC's instructions do not tell that they read it.
+inline void written() { asm volatile("" ::: "memory"); }
+
 // A thread's tiles, from here to the end of the scope: 0 to 3 are sums, 4 and 5 inputs, 6 and 7 weights.
 class Tiling {
  public:
@@ -33,6 +36,7 @@ class Tiling {
     Config config{.palette = 1};
     std::fill_n(config.bytes, 8, 64);
     std::fill_n(config.rows, 8, SIDE);
+    written();
     _tile_loadconfig(&config);
   }
   ~Tiling() { _tile_release(); }
@@ -135,19 +139,22 @@ class Stripes {
   size_t next_[2];
 };
 
-// Sums [32, 32], in lines of `stride`, of products of one or `both` tiles of 16 rows with weights
-// [blocks, 2, 16 pairs of inputs, 16 outputs, 2]; `prepare` is called before a block's are read.
-template <class Prepare>
-inline void sum_tiles(int blocks, const uint16_t* weights, const uint16_t* inputs, bool both, float* sums,
-                      size_t stride, Prepare&& prepare) {
-  constexpr size_t ROW = SIDE * sizeof(float);
-  const size_t second = blocks * TILE;
+inline void clear_sums() {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
+}
+
+// Adds products of one or `both` tiles of 16 rows, `second` numbers apart, to sums [32, 32]; weights are
+// [blocks, 2, 16 pairs of inputs, 16 outputs, 2], and `prepare` is called before a block's are read.
+template <class Prepare>
+inline void add_products(int blocks, const uint16_t* weights, const uint16_t* inputs, size_t second,
+                         bool both, Prepare&& prepare) {
+  constexpr size_t ROW = SIDE * sizeof(float);
   for (int b = 0; b < blocks; ++b, weights += 2 * TILE, inputs += TILE) {
     prepare(b);
+    written();
     _tile_loadd(6, weights, ROW);
     _tile_loadd(7, weights + TILE, ROW);
     _tile_stream_loadd(4, inputs, ROW);
@@ -158,14 +165,26 @@ inline void sum_tiles(int blocks, const uint16_t* weights, const uint16_t* input
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
+}
+
+// In lines of `stride`.
+inline void store_sums(float* sums, size_t stride) {
   _tile_stored(0, sums, stride * sizeof(float));
   _tile_stored(1, sums + SIDE, stride * sizeof(float));
   _tile_stored(2, sums + SIDE * stride, stride * sizeof(float));
   _tile_stored(3, sums + SIDE * stride + SIDE, stride * sizeof(float));
 }
 
-template <int BITS, class Write>
-void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end,
+// All three, of weights that are there.
+inline void sum_tiles(int blocks, const uint16_t* weights, const uint16_t* inputs, bool both, float* sums,
+                      size_t stride) {
+  clear_sums();
+  add_products(blocks, weights, inputs, blocks * TILE, both, [](int) {});
+  store_sums(sums, stride);
+}
+
+template <int BITS, class Add, class Write>
+void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end, Add&& add,
                     Write&& write) {
   static thread_local Buffer<uint16_t> room;
   uint16_t* weights = room.need(size_t(linear.ins) * AT_ONCE);
@@ -175,9 +194,13 @@ void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int 
     const Stripes stripes(linear, out, end);
     for (int row = 0; row < rows; row += AT_ONCE) {
       const uint16_t* from = inputs + size_t(row) * linear.ins;
-      sum_tiles(stripes.blocks(), weights, from, rows - row > SIDE, sums, AT_ONCE, [&](int block) {
-        if (row == 0) stripes.unpack<BITS>(block, weights + block * 2 * TILE);
-      });
+      clear_sums();
+      add_products(stripes.blocks(), weights, from, stripes.blocks() * TILE, rows - row > SIDE,
+                   [&](int block) {
+                     if (row == 0) stripes.unpack<BITS>(block, weights + block * 2 * TILE);
+                   });
+      add(row, out);
+      store_sums(sums, AT_ONCE);
       for (int r = 0; r < std::min(AT_ONCE, rows - row); ++r)
         for (int o = 0; o < std::min(AT_ONCE, end - out); o += LANES)
           write(row + r, out + o, _mm256_load_ps(sums + r * AT_ONCE + o));
@@ -185,19 +208,16 @@ void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int 
   }
 }
 
-// As `multiply` of products.h, from tiles of inputs.
-template <class Write>
-void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end,
+// As `multiply` of products.h, from tiles of inputs; `add(row, out)` may add to the sums of 32 rows and
+// outputs.
+template <class Add, class Write>
+void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int begin, int end, Add&& add,
                     Write&& write) {
   if (linear.bits == 4)
-    multiply_tiled<4>(linear, inputs, rows, begin, filled(end), write);
+    multiply_tiled<4>(linear, inputs, rows, begin, filled(end), add, write);
   else
-    multiply_tiled<8>(linear, inputs, rows, begin, filled(end), write);
+    multiply_tiled<8>(linear, inputs, rows, begin, filled(end), add, write);
 }
 #else
 inline bool may_tile() { return false; }
-inline size_t tiled_size(int, int) { return 0; }
-inline void tile(const float*, int, int, uint16_t*) {}
-template <class Write>
-void multiply_tiled(const Linear&, const uint16_t*, int, int, int, Write&&) {}
 #endif
