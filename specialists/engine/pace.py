@@ -12,8 +12,8 @@ TOGETHER = 16
 """Tokens of prompts that are read at once, every so many steps, where not even one fits a step: to
 begin may cost more than all of them."""
 LEAST_PROMPT = 64
-"""Tokens of prompts that a step without readers computes however long they take: fewer cost nearly
-as much."""
+"""Tokens of prompts that a step without readers computes however long they take, and of which it
+computes whole multiples: fewer, or a few more, cost nearly as much."""
 
 
 class Mean:
@@ -130,7 +130,8 @@ class Pace:
         if self._reading is None or (rows and patience is None):
             return None
         if not rows:
-            return max(int(self._reading.within(NOTICED_SECONDS, before)), LEAST_PROMPT)
+            fitting = self._reading.within(NOTICED_SECONDS, before)
+            return max(round(fitting / LEAST_PROMPT), 1) * LEAST_PROMPT
         decoding = self._steps.seconds(rows) or 0.0
         fitting = int(self._reading.within((patience or 0.0) - decoding, before))
         if fitting > 0:
