@@ -317,6 +317,14 @@ def test_the_number_of_threads_changes_nothing(base, bits, folders):
     assert all(torch.equal(answer, answers[0]) for answer in answers)
 
 
+def test_where_members_wait_for_their_cores_fewer_work_and_nothing_changes(base, bits, folders):
+    rows = rows_of([1, 9, 300, 2], (None, "all-r8"))
+    crowd = native(base, bits, 8 * len(os.sched_getaffinity(0)))
+    pool = slots_of(crowd, folders)
+    answers = [compute(crowd, rows, pool) for _ in range(40)]
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
 def threads():
     return {int(each.name) for each in Path("/proc/self/task").iterdir()}
 
