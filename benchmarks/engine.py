@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -198,7 +198,9 @@ def measure(ours: Ours, peers: Iterable[Opened], rounds: int) -> dict[str, float
 
 
 def _speed(seconds: Callable[[Case], float], case: Case) -> float:
+    """Of whoever has just answered in brief: what it reads is where it is when there is traffic."""
     time.sleep(SETTLED_SECONDS)
+    seconds(replace(case, answer=min(case.answer, 2)))
     return case.tokens / seconds(case)
 
 
