@@ -16,8 +16,10 @@ TOOL = {
         "name": "track",
         "parameters": {
             "type": "object",
-            # A small base may go on with digits as long as it is let.
+            # A small base may go on with digits, or with more properties, as long as it is let.
             "properties": {"number": {"type": "integer", "minimum": 1, "maximum": 9999}},
+            "required": ["number"],
+            "additionalProperties": False,
         },
     },
 }
