@@ -13,14 +13,13 @@ class Prompts {
  public:
   explicit Prompts(const Team& team) : team_(team) {}
 
-  // For `count` tokens from `first` on, with inputs of up to `widest`, and what of `segments` they are.
+  // For `count` tokens from `first` on, with inputs of up to `widest`, and their segments.
   void prepare(int first, int count, int widest, const Segment* segments, int number, int groups) {
     first_ = first, count_ = count;
     tiles_ = tile_room_.need(tiled_size(count, widest));
     segments_.clear();
     std::vector<size_t> sizes;
     for (const Segment* s = segments; s < segments + number; ++s) {
-      if (s->begin < first) continue;
       segments_.push_back({s->begin - first, s->begin - first + s->count, s->adapter, nullptr});
       sizes.push_back(segments_.back().size(groups));
     }

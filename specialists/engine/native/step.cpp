@@ -83,11 +83,12 @@ class Llama {
     quantised_ = {value_buffer_.need(tokens * widest), scale_buffer_.need(tokens * widest / BLOCK),
                   sum_buffer_.need(tokens * widest / BLOCK)};
     const int groups = shape_.layers * GROUPS;
-    prompts_.prepare(step.tiled, step.tokens - step.tiled, widest, step.segment, step.segments, groups);
     generated_ = 0, ranks_ = 0;
     for (; generated_ < step.segments && step.segment[generated_].begin < step.tiled; ++generated_)
       for (int g = 0; g < groups; ++g)
         ranks_ = std::max(ranks_, step.segment[generated_].adapter->groups[g].ranks);
+    prompts_.prepare(step.tiled, step.tokens - step.tiled, widest, step.segment + generated_,
+                     step.segments - generated_, groups);
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;

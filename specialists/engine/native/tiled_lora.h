@@ -60,10 +60,8 @@ inline void unpack_b(const Expand& part, const int8_t* matrix, int rank, int out
   };
   for (int t = 0; t < 2; ++t, out += SIDE, to += TILE) {
     const int8_t *low = stripe(out), *high = stripe(out + LANES);
-    for (int pair = 0; pair < 2 * some; ++pair) {
-      const auto both = _mm512_cvtne2ps_pbh(floats(high, pair), floats(low, pair));
-      std::memcpy(to + pair * BLOCK, &both, sizeof both);
-    }
+    for (int pair = 0; pair < 2 * some; ++pair)
+      put_rounded(floats(low, pair), floats(high, pair), to + pair * BLOCK);
     std::fill(to + 2 * some * BLOCK, to + TILE, 0);
   }
 }
@@ -96,8 +94,7 @@ inline void keep_shrunk(const TiledSegment& segment, const Lora& lora, int block
     const __mmask16 mine = row + r >= segment.begin && row + r < segment.end ? 0xffff : 0;
     const __m512 first = _mm512_maskz_mul_ps(mine, _mm512_load_ps(sums + r * AT_ONCE), low);
     const __m512 second = _mm512_maskz_mul_ps(mine, _mm512_load_ps(sums + r * AT_ONCE + SIDE), high);
-    const auto both = _mm512_cvtne2ps_pbh(second, first);
-    std::memcpy(segment.block(lora, row + r / SIDE * SIDE, block) + r % SIDE * BLOCK, &both, sizeof both);
+    put_rounded(first, second, segment.block(lora, row + r / SIDE * SIDE, block) + r % SIDE * BLOCK);
   }
 }
 

@@ -57,14 +57,19 @@ inline size_t tiled_size(int rows, int ins) { return (rows + SIDE - 1) / SIDE * 
 // The first of 16 lanes.
 inline __mmask16 first_lanes(int count) { return _bzhi_u32(0xffff, std::clamp(count, 0, SIDE)); }
 
+// 32 numbers, rounded to the nearest in bfloat16.
+inline void put_rounded(__m512 low, __m512 high, uint16_t* to) {
+  const auto both = _mm512_cvtne2ps_pbh(high, low);
+  std::memcpy(to, &both, sizeof both);
+}
+
 // A row of inputs, put among them; zeros fill its last block.
 inline void tile(const float* x, int ins, int row, uint16_t* to) {
   to += row / SIDE * TILE * blocks_of(ins) + size_t(row % SIDE) * BLOCK;
   for (int i = 0; i < ins; i += BLOCK, to += TILE) {
     const __m512 low = _mm512_maskz_loadu_ps(first_lanes(ins - i), x + i);
     const __m512 high = _mm512_maskz_loadu_ps(first_lanes(ins - i - SIDE), x + i + SIDE);
-    const auto both = _mm512_cvtne2ps_pbh(high, low);
-    std::memcpy(to, &both, sizeof both);
+    put_rounded(low, high, to);
   }
 }
 
