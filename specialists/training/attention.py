@@ -34,31 +34,35 @@ def grouped_attention(
 
     Args:
         module: of transformers.
-        query: [rows, heads, tokens, dimensions].
-        key: [rows, heads of keys, tokens, dimensions].
+        query: [1, heads, tokens, dimensions].
+        key: [1, heads of keys, tokens, dimensions].
         value: as `key`.
-        attention_mask: bool [rows, 1, tokens, tokens], whether one sees another; what is of
-            another form, or longer, goes torch's way.
+        attention_mask: bool [1, 1, tokens, tokens], whether one sees another; what is of another
+            form, or longer, or of several rows, goes torch's way.
         options: of transformers; `scaling` is what products are multiplied by.
 
     Returns:
-        [rows, tokens, heads, dimensions], and None.
+        [1, tokens, heads, dimensions], and None.
     """
-    if attention_mask is None or not _is_short(query, key, attention_mask):
+    if attention_mask is None or not _is_one_short_row(query, key, attention_mask):
         seen, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return seen, None
-    rows, heads, tokens, width = query.shape
+    _, heads, tokens, width = query.shape
     shared = key.shape[1]
-    queries = (query * options["scaling"]).reshape(rows, shared, -1, width)
-    scores = (queries @ key.transpose(2, 3)).view(rows, shared, -1, tokens, tokens)
-    weights = scores.masked_fill(~attention_mask[:, :, None], -torch.inf).softmax(-1)
-    seen = weights.view(rows, shared, -1, tokens) @ value
-    return seen.view(rows, heads, tokens, width).transpose(1, 2).contiguous(), None
+    unseen = torch.where(attention_mask[0], query.new_zeros(()), -torch.inf)
+    scores = torch.baddbmm(
+        unseen.repeat(1, heads // shared, 1),
+        query.reshape(shared, -1, width),
+        key[0].transpose(1, 2),
+        alpha=options["scaling"],
+    )
+    seen = scores.softmax(-1) @ value[0]
+    return seen.view(1, heads, tokens, width).transpose(1, 2).contiguous(), None
 
 
-def _is_short(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor) -> bool:
+def _is_one_short_row(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor) -> bool:
     is_square = query.shape[2] == key.shape[2] <= TOGETHER
-    return is_square and mask.dtype == torch.bool and mask.ndim == 4
+    return is_square and query.shape[0] == 1 and mask.dtype == torch.bool and mask.ndim == 4
 
 
 AttentionInterface.register(GROUPED, grouped_attention)

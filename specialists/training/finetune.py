@@ -19,6 +19,7 @@ from specialists.training.encoding import encode_all, examples_of
 from specialists.training.learner import Learner, Step
 from specialists.training.lessons import Lesson
 from specialists.training.lora_network import save_adapter, with_adapter
+from specialists.training.lora_product import add_by_products
 from specialists.training.objective import with_leads
 from specialists.training.recipe import Recipe
 
@@ -125,7 +126,7 @@ def finetune(
     if not examples:
         raise TrainingDataError(f"every row is longer than {limit} tokens")
     held = encode_all(validation, tokenizer, limit, instruction)
-    network = with_adapter(base, recipe, parent)
+    network = add_by_products(with_adapter(base, recipe, parent))
     if pause is not None:
         between_layers(network, pause)
     learnt, judged = with_leads(network, examples), with_leads(network, held)

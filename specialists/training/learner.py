@@ -49,7 +49,7 @@ class Learner:
             name: weight for name, weight in network.named_parameters() if weight.requires_grad
         }
         self._optimizer = torch.optim.AdamW(
-            self._named.values(), lr=recipe.learning_rate, weight_decay=0.0
+            self._named.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True
         )
         self.steps = recipe.steps(len(examples))
         self.epoch_steps = recipe.steps_per_epoch(len(examples))
@@ -157,7 +157,7 @@ class Learner:
         self._take(found.weights)
         for name, weight in self._named.items():
             self._optimizer.state[weight] = {
-                "step": torch.tensor(float(found.step)),
+                "step": torch.tensor(float(found.step), device=weight.device),
                 "exp_avg": found.first[name].to(weight.device),
                 "exp_avg_sq": found.second[name].to(weight.device),
             }

@@ -67,7 +67,7 @@ def test_what_has_no_mask_of_truths_goes_torchs_way(mask):
         assert torch.equal(mine, theirs)
 
 
-def test_what_is_long_or_has_keys_of_before_goes_torchs_way(monkeypatch):
+def test_what_is_long_or_of_two_rows_or_has_keys_of_before_goes_torchs_way(monkeypatch):
     asked = []
 
     def noted(*arguments, **options):
@@ -79,7 +79,9 @@ def test_what_is_long_or_has_keys_of_before_goes_torchs_way(monkeypatch):
     for tokens in (8, 9):
         computed(grouped_attention, drawn(tokens), tree(tokens))
     computed(grouped_attention, drawn(6, queries=2), torch.ones(1, 1, 2, 6, dtype=torch.bool))
-    assert asked == [9, 2]
+    two = [state.detach().repeat(2, 1, 1, 1).requires_grad_() for state in drawn(7)]
+    computed(grouped_attention, two, tree(7).repeat(2, 1, 1, 1))
+    assert asked == [9, 2, 7]
 
 
 def test_it_is_taken_where_it_is_the_faster_one():
