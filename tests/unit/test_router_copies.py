@@ -1,14 +1,14 @@
 """Copies are found by first coordinates, and by all where these do not tell; of who matters."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.routing import policy
 from router.routing.compact import Compact
 from router.routing.copies import COPIED, Found, Originals
 from router.routing.index import COARSE, score
-from router.routing.policy import LEADING, SURE
+from router.routing.policy import LEADING, SURE, TIED
 from router.routing.route import Route
 
 PRIOR = 0.2
@@ -50,7 +50,8 @@ def test_those_are_copies_that_are_near_to_an_older_row_of_somebody_else(seed, d
                 assert (row.tobytes() in kept) == (near < COPIED)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 16), st.floats(0, 60))
+@example(seed=0, count=13, tilt=0.0)  # two that tie, and stand in the order of their names
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 16), tilt=st.floats(0, 60))
 def test_who_is_far_behind_need_not_be_looked_through(seed, count, tilt):
     """What is ranked is as if all had been looked through, but for what hardly anybody asks."""
     draw = np.random.default_rng(seed)
@@ -75,7 +76,8 @@ def test_who_is_far_behind_need_not_be_looked_through(seed, count, tilt):
             assert own is not None
             np.testing.assert_array_equal(one.rows.values, own.rows.values)
             assert likely == odds(own)
-    assert [likely for likely, _ in ranked] == sorted((each for each, _ in ranked), reverse=True)
+    order = [round(likely, TIED) for likely, _ in ranked]
+    assert order == sorted(order, reverse=True)
     # The oldest of all has copied nobody: where all but it are copies, it is left.
     assert any(one.route is routes[0] for _, one in ranked)
     gone = {each for each, own in every.items() if own is None}
