@@ -14,6 +14,8 @@ from deploy.connection import CONNECT_SECONDS, Connection, Json
 CHUNK_SECONDS = 600.0
 """A chat may wait in the engine's queue for its first chunk."""
 PAGE = 100
+DAYS = 31
+"""Of usage, on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,20 @@ class Client(Connection):
             if not found["has_more"]:
                 return
             query["after"] = found["last_id"]
+
+    def usage(
+        self, since: int, by: Sequence[str] = (), specialist: str | None = None
+    ) -> Iterator[Json]:
+        """What your keys used, or a specialist of yours answered: a bucket for each day."""
+        whose = "organization" if specialist is None else f"specialists/{specialist}"
+        path = f"/v1/{whose}/usage" + ("/completions" if specialist is None else "")
+        query: dict[str, Any] = {"start_time": since, "limit": DAYS, "group_by[]": list(by)}
+        while True:
+            found = self._object("GET", path, params=query)
+            yield from found["data"]
+            if not found["has_more"]:
+                return
+            query["page"] = found["next_page"]
 
     def jobs(self, limit: int) -> Json:
         """The latest jobs, as a list object."""

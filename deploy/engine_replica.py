@@ -23,7 +23,7 @@ from registry.files import AdapterFiles
 from router import errors as refusals
 from router import tracing
 from router.api.connection import unless
-from router.engine import Delta, Generation, Message, Tool, ToolUse, Usage
+from router.engine import Delta, Generation, Items, Message, Tool, ToolUse, Usage
 from router.pool import Pool
 from specialists import errors
 from specialists.base import locate_base
@@ -119,7 +119,7 @@ class EngineReplica:
             # As it would travel by Serve: the router logs it with the request's id.
             await pipe.send(RuntimeError(f"the engine failed:\n{traceback.format_exc()}"))
 
-    async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+    async def _answer(self, generation: Generation) -> Items:
         self._backend.require_room(generation.n, generation.tenant)
         tokenizer = self._backend.tokenizer
         request = Request(

@@ -12,10 +12,8 @@ from deploy.call import Call
 from deploy.errors import EngineLost
 from deploy.nearby import ENGINES, Nearby
 from deploy.pipe import Pipe
-from router.engine import Delta, Usage
+from router.engine import Items, Usage
 from router.errors import Overloaded, Unavailable
-
-Items = AsyncGenerator[Delta | Usage, None]
 
 
 class Hop:

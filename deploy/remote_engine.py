@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from deploy.call import Call
 from deploy.errors import EngineLost
 from deploy.hop import Hop
 from router import tracing
-from router.engine import Delta, Generation, Usage, joined
+from router.engine import Delta, Generation, Items, Usage, joined
 from router.errors import DeadlinePassed, Overloaded, Unavailable
 from specialists.engine.places import Places
 
@@ -52,7 +52,7 @@ class RemoteEngine:
         self._of_one = places
         self._deadline = deadline
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+    async def generate(self, generation: Generation) -> Items:
         """See `Engine.generate`."""
         with self.place(generation.tenant, generation.n):
             async with aclosing(self._answer(generation)) as items:
@@ -67,7 +67,7 @@ class RemoteEngine:
         with self._places.taken(tenant, rows):
             yield
 
-    async def _answer(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+    async def _answer(self, generation: Generation) -> Items:
         """The items; until the first one there is another try at another replica.
 
         Of an answer that is read whole, the first one comes when all are there.
@@ -112,7 +112,7 @@ class RemoteEngine:
         """See `Engine.stats`; of each replica that answers."""
         return dict(sorted(await broadcast(self._handle, "stats")))
 
-    async def _items(self, call: Call, ends: float) -> AsyncGenerator[Delta | Usage, None]:
+    async def _items(self, call: Call, ends: float) -> Items:
         async with aclosing(self._hop.items(call)) as items:
             while (item := await self._next(items, call, ends)) is not None:
                 if call.choices:

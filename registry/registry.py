@@ -31,6 +31,7 @@ from registry.queue import Queue
 from registry.quota import UNLIMITED, Quota
 from registry.reference import Reference, parse_id, require_alias
 from registry.trials import Trials
+from registry.usage import Ledger
 from registry.version import Change, Head, Live, Page, Version
 from registry.view import View, Visibility
 
@@ -62,6 +63,8 @@ class Registry(Catalogue):
         """Who may use it."""
         self.trials = Trials(database, owner)
         """How answers fare."""
+        self.ledger = Ledger(database, self._view)
+        """What was used."""
         self.conversations = Conversations(database, self._view, quota)
         """What was asked to be kept."""
         self.data = DataFiles(database, blobs, owner, quota)

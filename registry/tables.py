@@ -13,6 +13,7 @@ What an alias points to stands twice: in `aliases`, and in the last of its `move
 from sqlalchemy import (
     BigInteger,
     Column,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -214,6 +215,22 @@ keys = Table(
     Column("revoked", DateTime),  # UTC
     Column("hash", line(64), nullable=False),
     Column("quota", Text, nullable=False, server_default="{}"),  # JSON
+)
+
+# How much was asked, by day.
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Date, primary_key=True),  # UTC
+    Column("model", line(256), primary_key=True),  # who answered
+    Column("key", line(16), primary_key=True),  # empty: none was needed
+    Column("owner", line(64)),  # of the key
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),  # of these
+    Column("completion_tokens", BigInteger, nullable=False),
+    Index("ix_usage_model_day", "model", "day"),
+    Index("ix_usage_owner_day", "owner", "day"),
 )
 
 # Held-out scores that came after a version was registered.

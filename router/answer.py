@@ -11,12 +11,11 @@ from router.engine import (
     Engine,
     FinishReason,
     Generation,
+    Items,
     ToolCall,
     Usage,
 )
 from router.errors import Unavailable
-
-Items = AsyncGenerator[Delta | Usage, None]
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.answer import Items, collect
-from router.engine import Delta, Message, Usage
+from router.answer import collect
+from router.engine import Delta, Items, Message, Usage
 from router.errors import INTERNAL, RouterError
 from router.routing.decision import Decision
 from router.routing.plan import Plan, Step

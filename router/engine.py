@@ -153,10 +153,14 @@ class Usage:
         return Usage(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
+Items = AsyncGenerator[Delta | Usage, None]
+"""What comes of a generation: deltas as they are made, then one `Usage`."""
+
+
 class Engine(Protocol):
     """Answers generations with the base and any registered adapter."""
 
-    def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+    def generate(self, generation: Generation) -> Items:
         """Yield deltas as they are made, then one `Usage`. Closing the iterator aborts the work.
 
         Raises:

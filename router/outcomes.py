@@ -1,13 +1,10 @@
 """How the answers of versions on trial end, until the registry is told."""
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from registry.trials import Tally
-from router.engine import Delta, Usage
+from router.engine import Items, Usage
 from router.errors import RouterError
-
-Items = AsyncGenerator[Delta | Usage, None]
 
 
 class Outcomes:

@@ -4,19 +4,17 @@ Each replica lets its share of a quota through. What was not used is kept, up to
 """
 
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from router.engine import Delta, Usage
+from router.engine import Items
 from router.errors import RateLimited
 from router.keyring import Caller
+from router.spending import Spent
 
 MINUTE = 60.0
 KNOWN = 10_000
 """Keys whose use is remembered; the one that was used longest ago is forgotten first."""
-
-Items = AsyncGenerator[Delta | Usage, None]
 
 
 @dataclass(slots=True)
@@ -88,17 +86,14 @@ class Quotas:
         first.
         """
         self.used(caller, reserved)
-        sent = spent = 0
+        spent = Spent()
         try:
             async with aclosing(items):
                 async for item in items:
-                    if isinstance(item, Usage):
-                        spent = item.prompt_tokens + item.completion_tokens
-                    else:
-                        sent += item.tokens
+                    spent.add(item)
                     yield item
         finally:
-            self.used(caller, (spent or sent or reserved) - reserved)
+            self.used(caller, (spent.tokens or reserved) - reserved)
 
     def _of(self, caller: Caller) -> list[tuple[str, Bucket, float]]:
         """What is bounded, where it is counted, and how much a request needs of it."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from router.engine import Delta, Generation, Usage
+from router.engine import Delta, Generation, Items, Usage
 from router.errors import Overloaded
 
 
@@ -70,7 +70,7 @@ class ScriptedEngine:
         self.held: set[str] = set()
         self._open = 0
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Usage, None]:
+    async def generate(self, generation: Generation) -> Items:
         """Play the script."""
         self.generations.append(generation)
         self._open += 1

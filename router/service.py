@@ -21,7 +21,7 @@ from router.gate import Gate
 from router.hints import Hints
 from router.keyring import Caller, Keyring
 from router.metrics import Metrics
-from router.outcomes import Outcomes
+from router.news import News
 from router.pools import Pools
 from router.quotas import Quotas
 from router.resolver import Resolver
@@ -35,7 +35,6 @@ from router.sampling import Sampling
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
-TELL_SECONDS = 1.0
 ALONE = "router"
 UPLOADS = 4
 """Uploads that are read at once; each may fill a file of the largest adapter's size."""
@@ -101,10 +100,9 @@ class Service:
         self.typing = Gate(TYPING)
         self.keyring = Keyring(registry.keys, self.pools.reading, opens=opens)
         self.quotas = Quotas(replicas)
-        self.outcomes = Outcomes()
+        self.news = News(registry, self.pools.writing)
         self._peers = peers
         self._answer_ids: AnswerIds | None = None
-        self._telling: asyncio.Task[None] | None = None
         self.metrics = Metrics()
         view = routing_view(encoder, cache)
         self.follower = Follower(registry, view, interval, cache)
@@ -134,14 +132,12 @@ class Service:
         await self.keyring.learn()
         await self.answer_ids()
         self.follower.start()
-        self._telling = asyncio.create_task(self._tell())
+        self.news.start()
         await self.pools.reading.run(self.follower.wait, patience)
 
     async def stop(self) -> None:
         """Stop following the registry, and tell it the last news."""
-        if self._telling is not None:
-            self._telling.cancel()
-        await self.tell_outcomes()
+        await self.news.stop()
         await self.pools.writing.run(self.follower.stop)
         self.pools.close()
 
@@ -154,24 +150,6 @@ class Service:
         if self._answer_ids is None:
             self._answer_ids = AnswerIds(await self.pools.reading.run(self.registry.trials.secret))
         return self._answer_ids
-
-    async def tell_outcomes(self) -> None:
-        """Tell the registry how answers of versions on trial ended; what cannot be told is lost."""
-        counted = self.outcomes.drain()
-        if not counted:
-            return
-        try:
-            verdicts = await self.pools.writing.run(self.registry.trials.note, counted)
-        except StorageError as error:
-            logger.warning("the outcomes of %d versions are lost: %s", len(counted), error)
-            return
-        for verdict in verdicts:
-            logger.warning("%s", verdict)
-
-    async def _tell(self) -> None:
-        while True:
-            await asyncio.sleep(TELL_SECONDS)
-            await self.tell_outcomes()
 
     def seen_by(self, caller: Caller) -> Registry:
         """The registry as a caller sees it and may change it."""

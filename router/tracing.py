@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from opentelemetry.propagate import extract, inject
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_tracer, use_span
 
-from router.answer import Items
-from router.engine import Delta, Usage
+from router.engine import Delta, Items, Usage
 from router.routing.decision import Decision
 
 TRACER = get_tracer("myriad")

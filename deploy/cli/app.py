@@ -27,6 +27,7 @@ from deploy.cli.specialists import app as specialists
 from deploy.cli.status import status
 from deploy.cli.train import train
 from deploy.cli.up import setup, up
+from deploy.cli.usage import usage
 
 app = typer.Typer(
     help="Very many specialised AIs, served from one shared Llama base.",
@@ -37,6 +38,7 @@ for command in (setup, up, login, status, doctor, chat, route, feedback, create,
     app.command()(command)
 app.command("eval")(eval_)
 app.command()(lineage)
+app.command()(usage)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
 specialists.command()(export)

@@ -24,6 +24,7 @@ from router.api import (
     route,
     specialists,
     stored,
+    usage,
     versions,
 )
 from router.api.access import Access, AccessRules
@@ -69,6 +70,7 @@ ROUTES = (
     feedback.routes,
     audit.routes,
     maintenance.routes,
+    usage.routes,
     operations.routes,
 )
 FORMS = (

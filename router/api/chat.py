@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from router.answer import Items
 from router.api.authorization import Asker
 from router.api.conversation import converse
 from router.api.generation import Ready
@@ -11,6 +10,7 @@ from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
 from router.api.stored import kept
+from router.engine import Items
 from router.wire.body import parse
 from router.wire.chat import ChatRequest
 from router.wire.chat_writer import ChatWriter

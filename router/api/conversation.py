@@ -7,7 +7,6 @@ from uuid import uuid4
 from fastapi import Request
 from starlette.responses import Response
 
-from router.answer import Items
 from router.api.connection import while_connected
 from router.api.generation import (
     Conversation,
@@ -31,7 +30,7 @@ from router.composition import (
     user,
     with_usage,
 )
-from router.engine import Generation
+from router.engine import Generation, Items
 from router.errors import Unavailable
 from router.keyring import Caller
 from router.resolver import AUTO

@@ -9,10 +9,10 @@ from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from router.answer import Items, cut_short
+from router.answer import cut_short
 from router.api.connection import while_connected
 from router.api.failures import failure
-from router.engine import Delta, Usage
+from router.engine import Delta, Items, Usage
 from router.errors import ClientGone, RouterError
 from router.wire.writer import Writer
 

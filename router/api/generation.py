@@ -11,10 +11,10 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from router import tracing
-from router.answer import Choice, Items, collect, cut_short
+from router.answer import Choice, collect, cut_short
 from router.api.connection import while_connected
 from router.api.events import EventStream
-from router.engine import Delta, Generation, Message, Usage
+from router.engine import Delta, Generation, Items, Message, Usage
 from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.metrics import Metrics
@@ -173,14 +173,16 @@ def counted(
     items: Items,
     most: int,
 ) -> Items:
-    """The same items, told of in metrics and spans, and against the caller's quota.
+    """The same items, of `most` tokens at most, told of in metrics and spans.
 
-    They are of `most` tokens at most.
+    What they come to is put down to the caller, and counts against their quota.
     """
     items = tracing.answering(items, operation, decision, service.base)
     items = measured(items, operation, service.metrics)
+    model = decision.specialist or service.base
+    items = service.news.spending.counted(caller, model, items)
     if decision.digest is not None and decision.canary is not None:
-        items = service.outcomes.watched(decision.digest, items)
+        items = service.news.outcomes.watched(decision.digest, items)
     if caller.quota.tokens_per_minute is None:
         return items
     return service.quotas.metered(caller, items, most)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from registry.conversations import Conversation
 from registry.errors import UnknownObject
-from router.answer import Choice, Items
+from router.answer import Choice
 from router.api.authorization import Asker
 from router.api.conversation import converse
 from router.api.generation import Ready
@@ -16,7 +16,7 @@ from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
 from router.api.stored import Limit, kept
-from router.engine import Usage
+from router.engine import Items, Usage
 from router.errors import InvalidRequest
 from router.keyring import Caller
 from router.service import Service

@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 from registry.conversations import Conversation
 from registry.errors import StorageError
 from registry.rating import Rating
-from router.answer import Choice, Items
+from router.answer import Choice
 from router.api.authorization import Asker, Writer
 from router.api.generation import Ready
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
-from router.engine import Usage
+from router.engine import Items, Usage
 from router.keyring import Caller
 from router.redaction import redacted_all
 from router.service import Service

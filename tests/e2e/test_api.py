@@ -200,6 +200,31 @@ def test_of_two_as_likely_the_one_in_memory_answers(cluster, client):
             assert http.delete(f"/v1/specialists/{name}").json()["deleted"]
 
 
+def test_what_is_used_adds_up_to_what_answers_say_of_themselves(cluster, client):
+    with cluster.http() as http:
+        assert upload(http, "tests/counted").status_code == 201
+    said = [
+        client.chat.completions.create(model="tests/counted", messages=LONG, max_tokens=most).usage
+        for most in (3, 5)
+    ]
+    used = client.with_options(admin_api_key="unused").admin.organization.usage
+    wanted = {"start_time": int(time.time()) - 86400, "models": ["tests/counted"]}
+    deadline, results = time.monotonic() + HANGS, []
+    while sum(result.num_model_requests for result in results) < len(said):
+        assert time.monotonic() < deadline
+        buckets = used.completions(**wanted).data
+        results = [result for bucket in buckets for result in bucket.results]
+    sums = [
+        sum(getattr(result, name) for result in results)
+        for name in ("input_tokens", "input_cached_tokens", "output_tokens")
+    ]
+    assert sums == [
+        sum(each.prompt_tokens for each in said),
+        sum(each.prompt_tokens_details.cached_tokens for each in said),
+        sum(each.completion_tokens for each in said),
+    ]
+
+
 def test_versions_are_told_apart(cluster, client):
     with cluster.http() as http:
         first = upload(http, "acme/twice", card={"id": "acme/twice", "description": "one"})

@@ -62,6 +62,7 @@ def test_the_commands_are_those_that_were_promised():
             "distill",
             "eval",
             "lineage",
+            "usage",
         ),
         *(f"specialists {verb}" for verb in SPECIALISTS),
         *(f"registry {verb}" for verb in ("backup", "restore", "verify", "gc")),

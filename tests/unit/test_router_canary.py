@@ -176,7 +176,7 @@ def test_a_version_whose_answers_fail_is_taken_back(running, client):
         for number in range(40)
     ]
     assert 5 <= statuses.count(500) < 35
-    asyncio.run(made.tell_outcomes())
+    asyncio.run(made.news.tell())
     made.follower.refresh()
     shown = client.get(f"{FRENCH}/canary").json()
     assert "Version 2 was taken back" in shown["verdict"]
@@ -194,7 +194,7 @@ def test_what_clients_do_wrong_counts_for_nothing(running, client):
         ).is_client_error
     made.engine.script = echo
     assert answered(client)[0] == 2
-    asyncio.run(made.tell_outcomes())
+    asyncio.run(made.news.tell())
     [_, tried] = client.get(f"{FRENCH}/canary").json()["trial"]
     assert tried == {"version": 2, "answered": 1, "failed": 0, "rated": 0, "bad": 0}
 
@@ -235,6 +235,6 @@ def test_news_that_cannot_be_told_are_lost_and_nothing_else(running, client, mon
         raise StorageError("away")
 
     monkeypatch.setattr(Trials, "note", fail)
-    asyncio.run(made.tell_outcomes())
+    asyncio.run(made.news.tell())
     assert "lost" in caplog.text
     assert answered(client)[0] == 2
