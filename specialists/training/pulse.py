@@ -130,10 +130,11 @@ class Pulse:
                 self.waited_for.set()
 
     def _hear(self) -> None:
-        if self.lost.is_set():
-            return
         with self._lock:
             news, self._news = self._news, []
+        # What was told while it came out that a job is paused belongs to its events too.
+        if self.lost.is_set() and not news:
+            return
         try:
             self._queue.hear(self._job, self._holder, self._status, self._expected, news)
         except Lost:

@@ -402,6 +402,27 @@ def test_a_job_that_is_cancelled_while_its_result_is_judged_leaves_nothing(
 
 
 @pytest.mark.parametrize("change", ["cancel", "pause"])
+def test_what_is_told_while_it_comes_out_that_a_job_is_let_go_of_is_kept(registry, change):
+    ask(registry, lines(10))
+    job, steps = registry.queue.take("me", 1), []
+
+    class Meanwhile:
+        """The queue, where a step ends whenever it hears of the job."""
+
+        def hear(self, *news):
+            if not told.lost.is_set():
+                steps.append({"step": len(steps)})
+                told.measure("a step", steps[-1], 0.0)
+            registry.queue.hear(*news)
+
+    told = pulse.Pulse(Meanwhile(), job, "me")
+    with told.beating():
+        getattr(registry.jobs, change)(job.id)
+        assert told.lost.wait(HANGS)
+    assert [each.data for each in events(registry, job) if each.kind == "metrics"] == steps
+
+
+@pytest.mark.parametrize("change", ["cancel", "pause"])
 def test_a_job_is_let_go_of_while_it_is_measured(registry, made, monkeypatch, change):
     job, seen = ask(registry, lines(40), validation=lines(20, asked="a {0} {1}")), []
     go_on = pulse.Pulse.go_on
