@@ -169,15 +169,8 @@ class Client(Connection):
 
     def conversations(self, specialist: str | None, asked: Mapping[str, Any]) -> Iterator[Json]:
         """What a specialist, or the base, was asked that you may learn from, the oldest first."""
-        query = dict(asked)
         whose = "base" if specialist is None else f"specialists/{specialist}"
-        path = f"/v1/{whose}/conversations"
-        while True:
-            found = self._object("GET", path, params=query)
-            yield from found["data"]
-            if not found["has_more"]:
-                return
-            query["after"] = found["last_id"]
+        return self._all(f"/v1/{whose}/conversations", asked, after="last_id")
 
     def usage(
         self, since: int, by: Sequence[str] = (), specialist: str | None = None
@@ -185,13 +178,8 @@ class Client(Connection):
         """What your keys used, or a specialist of yours answered: a bucket for each day."""
         whose = "organization" if specialist is None else f"specialists/{specialist}"
         path = f"/v1/{whose}/usage" + ("/completions" if specialist is None else "")
-        query: dict[str, Any] = {"start_time": since, "limit": DAYS, "group_by[]": list(by)}
-        while True:
-            found = self._object("GET", path, params=query)
-            yield from found["data"]
-            if not found["has_more"]:
-                return
-            query["page"] = found["next_page"]
+        asked = {"start_time": since, "limit": DAYS, "group_by[]": list(by)}
+        return self._all(path, asked, page="next_page")
 
     def jobs(self, limit: int) -> Json:
         """The latest jobs, as a list object."""
@@ -231,6 +219,16 @@ class Client(Connection):
     def metrics(self) -> str:
         """The server's metrics in Prometheus' text format."""
         return self._answer("GET", "/metrics").text
+
+    def _all(self, path: str, asked: Mapping[str, Any], **cursor: str) -> Iterator[Json]:
+        """What all pages hold; `cursor` is a parameter, and which field of a page it is."""
+        query = dict(asked)
+        while True:
+            found = self._object("GET", path, params=query)
+            yield from found["data"]
+            if not found["has_more"]:
+                return
+            query |= {name: found[field] for name, field in cursor.items()}
 
     def _page(self, query: Mapping[str, str | None], limit: int) -> Json:
         given = {name: value for name, value in query.items() if value is not None}
