@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Insert, delete, func, select
+from sqlalchemy import ColumnElement, Insert, Subquery, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from registry import lookup
@@ -21,6 +21,8 @@ from registry.tables import usage
 from registry.view import View
 
 KEPT = timedelta(days=400)
+MOST = 1000
+"""Amounts that a day is told apart into."""
 _COUNTS = (
     usage.c.requests,
     usage.c.prompt_tokens,
@@ -77,13 +79,17 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An amount of a day; None are those that it is not told apart by."""
+    """An amount of a day; None are those that it is not told apart by, or nobody in particular.
+
+    Of more than `MOST` the smallest are one line, the `rest`.
+    """
 
     day: date
     amount: Amount
     model: str | None = None
     key: str | None = None
     owner: str | None = None
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +145,42 @@ class Ledger:
         return found
 
     def _lines(self, days: Days, by: Sequence[By], *wanted: ColumnElement[bool]) -> Sequence[Line]:
-        told = [usage.c.day, *(usage.c[column] for column in by)]
-        sums = [func.sum(count).label(count.name) for count in _COUNTS]
         within = usage.c.day >= days.first, usage.c.day < days.end
-        statement = select(*told, *sums).where(*within, *wanted).group_by(*told).order_by(*told)
+        each = _with_rest(_placed(by, *within, *wanted), by)
+        told = [each.c.day, each.c.rest, *(each.c[column] for column in by)]
+        sums = {count.name: func.sum(each.c[count.name]).label(count.name) for count in _COUNTS}
+        tokens = sums["prompt_tokens"] + sums["completion_tokens"]
+        statement = select(*told, *sums.values()).group_by(*told)
+        order = each.c.day, each.c.rest, tokens.desc(), *told[2:]
         with self._database.read() as connection:
-            found = connection.execute(statement).mappings().all()
+            found = connection.execute(statement.order_by(*order)).mappings().all()
         return [
             Line(
                 day=row["day"],
-                amount=Amount(**{count.name: int(row[count.name]) for count in _COUNTS}),
+                rest=row["rest"],
+                amount=Amount(**{name: int(row[name]) for name in sums}),
                 **{column: row[column] or None for column in by},
             )
             for row in found
         ]
+
+
+def _placed(by: Sequence[By], *wanted: ColumnElement[bool]) -> Subquery:
+    """Sums of each day, and their places in it: whoever used most is first."""
+    names = [usage.c[column] for column in by]
+    sums = {count.name: func.sum(count).label(count.name) for count in _COUNTS}
+    tokens = sums["prompt_tokens"] + sums["completion_tokens"]
+    place = func.row_number().over(partition_by=usage.c.day, order_by=[tokens.desc(), *names])
+    statement = select(usage.c.day, *names, *sums.values(), place.label("place"))
+    return statement.where(*wanted).group_by(usage.c.day, *names).subquery()
+
+
+def _with_rest(placed: Subquery, by: Sequence[By]) -> Subquery:
+    """The same; those beyond the first `MOST` of a day have no names."""
+    is_told = placed.c.place <= MOST
+    names = [case((is_told, placed.c[column])).label(column) for column in by]
+    counts = [placed.c[count.name] for count in _COUNTS]
+    return select(placed.c.day, (placed.c.place > MOST).label("rest"), *names, *counts).subquery()
 
 
 def _row(account: Account, amount: Amount) -> dict[str, object]:

@@ -82,4 +82,5 @@ def _results(buckets: list[dict[str, Any]], by: By) -> Iterator[tuple[str, dict[
     for bucket in buckets:
         day = datetime.fromtimestamp(bucket["start_time"], UTC).date().isoformat()
         for result in bucket["results"]:
-            yield (day if by is By.DAY else result[by.field] or "nobody's"), result
+            nameless = "all others" if result.get("rest") else "nobody's"
+            yield (day if by is By.DAY else result[by.field] or nameless), result

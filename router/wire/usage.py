@@ -115,6 +115,7 @@ def _result(line: Line) -> dict[str, Any]:
         "input_cached_tokens": line.amount.cached_tokens,
         "output_tokens": line.amount.completion_tokens,
         **told,
+        **({"rest": True} if line.rest else {}),
     }
 
 

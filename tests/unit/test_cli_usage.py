@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from cli_world import live, myriad
 
+from registry import usage as ledger
 from registry.clock import now
 from registry.usage import Account, Amount
 
@@ -53,6 +54,15 @@ def test_sums_of_all_days_by_model_key_or_owner_the_largest_first(server):
     assert rows("--days", "41")[1] == ["ada/coach", "2", "3,000", "2", "4"]
     assert [row[0] for row in rows("--by", "key")] == ["k2", "k1", "nobody's"]
     assert [row[0] for row in rows("--by", "owner", "--days", "2")] == ["bob", "ada"]
+
+
+def test_those_that_are_not_told_apart_are_one_line(server, monkeypatch):
+    monkeypatch.setattr(ledger, "MOST", 1)
+    used(server, *((0, "ada/coach", f"k{read}", None, read) for read in (30, 1, 2)))
+    assert rows("--by", "key") == [
+        ["k30", "1", "30", "1", "2"],
+        ["all", "others", "2", "3", "2", "4"],
+    ]
 
 
 def test_of_a_specialist_day_by_day(server):

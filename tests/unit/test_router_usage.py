@@ -127,6 +127,16 @@ def test_a_specialists_owner_is_told_what_it_answered_and_no_more(client, made):
         asked("ada", "ada/nothing")
 
 
+def test_what_is_not_told_apart_says_so(client, made, monkeypatch):
+    monkeypatch.setattr(usage, "MOST", 1)
+    ada = client("ada")
+    for text in ("one two three", "one"):
+        ask(ada, "ada/french" if text == "one" else BASE, text)
+    most, rest = today(ada, made, group_by=["model"])
+    assert (most.model, most.input_tokens, most.model_extra) == (BASE, 3, {})
+    assert (rest.model, rest.input_tokens, rest.model_extra) == (None, 1, {"rest": True})
+
+
 def test_pages_follow_one_another_to_today(made, url):
     days = [NOW.date() - number * DAY for number in range(5)]
     made.registry.ledger.note({Account(day, BASE): Amount(1) for day in days})

@@ -117,6 +117,23 @@ def test_the_last_day_of_a_span_is_not_in_it(registry):
     assert [line.day for line in lines] == [days[2], days[1]]
 
 
+def test_of_very_many_the_smallest_of_a_day_are_one_amount(registry, monkeypatch):
+    monkeypatch.setattr(usage, "MOST", 2)
+    sizes = {"a": 5, "b": 9, "c": 1, "d": 2, None: 7}
+    for day in (TODAY, TODAY - DAY):
+        registry.ledger.note(
+            {Account(day, "base", key): Amount(1, size) for key, size in sizes.items()}
+        )
+    for day in (TODAY - DAY, TODAY):
+        lines = registry.ledger.used(Days(day, day + DAY), [By.KEY])
+        assert [(line.key, line.rest, line.amount) for line in lines] == [
+            ("b", False, Amount(1, 9)),
+            (None, False, Amount(1, 7)),
+            (None, True, Amount(3, 8)),
+        ]
+    assert [line.amount.requests for line in registry.ledger.used(EVER)] == [5, 5]
+
+
 def test_old_days_are_forgotten(registry):
     registry.ledger.note({Account(TODAY - KEPT, "base"): ONE})
     registry.ledger.note({Account(date(2020, 1, 1), "base"): ONE})
