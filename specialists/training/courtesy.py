@@ -14,7 +14,8 @@ from typing import Any
 
 LONG = 1.0
 """Seconds of waiting per second of computing that mean that somebody else wants the cores. Measured
-on two slow ones: up to 0.7 in a cluster that nobody asks anything, 1.6 to 2.2 beside one stream."""
+on two slow ones: mostly 0.1 to 0.6 in a cluster that nobody asks anything, 1.6 to 2.2 beside one
+stream."""
 WINDOW_SECONDS = 0.1
 """That it looks back over."""
 SHARE = 0.2
