@@ -170,7 +170,7 @@ class Client(Connection):
     def conversations(self, specialist: str | None, asked: Mapping[str, Any]) -> Iterator[Json]:
         """What a specialist, or the base, was asked that you may learn from, the oldest first."""
         whose = "base" if specialist is None else f"specialists/{specialist}"
-        return self._all(f"/v1/{whose}/conversations", asked, after="last_id")
+        return self._all(f"/v1/{whose}/conversations", asked, "after", "last_id")
 
     def usage(
         self, since: int, by: Sequence[str] = (), specialist: str | None = None
@@ -179,7 +179,7 @@ class Client(Connection):
         whose = "organization" if specialist is None else f"specialists/{specialist}"
         path = f"/v1/{whose}/usage" + ("/completions" if specialist is None else "")
         asked = {"start_time": since, "limit": DAYS, "group_by[]": list(by)}
-        return self._all(path, asked, page="next_page")
+        return self._all(path, asked, "page", "next_page")
 
     def jobs(self, limit: int) -> Json:
         """The latest jobs, as a list object."""
@@ -220,15 +220,15 @@ class Client(Connection):
         """The server's metrics in Prometheus' text format."""
         return self._answer("GET", "/metrics").text
 
-    def _all(self, path: str, asked: Mapping[str, Any], **cursor: str) -> Iterator[Json]:
-        """What all pages hold; `cursor` is a parameter, and which field of a page it is."""
+    def _all(self, path: str, asked: Mapping[str, Any], cursor: str, field: str) -> Iterator[Json]:
+        """What all pages hold; what a page has in `field` asks for the next one as `cursor`."""
         query = dict(asked)
         while True:
             found = self._object("GET", path, params=query)
             yield from found["data"]
             if not found["has_more"]:
                 return
-            query |= {name: found[field] for name, field in cursor.items()}
+            query[cursor] = found[field]
 
     def _page(self, query: Mapping[str, str | None], limit: int) -> Json:
         given = {name: value for name, value in query.items() if value is not None}
