@@ -28,6 +28,7 @@ from router.api import (
     versions,
 )
 from router.api.access import Access, AccessRules
+from router.api.address import Address
 from router.api.boundary import Boundary
 from router.api.failures import HANDLED, answer_failure
 from router.api.lenient import Lenient
@@ -111,6 +112,7 @@ def create_app(
         middleware=[
             Middleware(Boundary, metrics=service.metrics, names_requests=names_requests),
             Middleware(Access, rules=access or AccessRules()),
+            Middleware(Address),
             Middleware(Lenient),
         ],
         docs_url=None,

@@ -1,12 +1,17 @@
 """Whatever a client sends, it gets an answer or a refusal, never a server error."""
 
+import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from served import http_client, served, service
+
+from router.api.app import ROUTES
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -45,6 +50,23 @@ BODY = st.builds(
 PATH = st.sampled_from(
     ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/responses", "/v1/embeddings"]
 )
+NAMES = ["ada", "french", "prod", "base", "1", "9" * 30, str(2**63), "-1", "..", "%00", "\0", ""]
+PLACES = [
+    (
+        method,
+        re.sub(r"\{(\w+)(:path)?\}", "{}", route.path),
+        [
+            name
+            for field in route.dependant.query_params
+            for name in getattr(field.field_info.annotation, "model_fields", [field.name])
+        ],
+    )
+    for routes in ROUTES
+    for route in routes.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods)
+]
+"""Every endpoint: its method, its path with holes, and what it takes in the query."""
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +105,28 @@ def test_any_reference(client: httpx.Client, text: str):
     quoted = httpx.QueryParams({"x": text}).__str__()[2:].replace("+", "%20")
     check(client.get(f"/v1/models/{quoted}"))
     check(client.get("/v1/specialists", params={"q": text, "tag": text, "cursor": text}))
+
+
+@settings(deadline=None, max_examples=300)
+@given(place=st.sampled_from(PLACES), data=st.data())
+def test_any_address(client: httpx.Client, place: tuple[str, str, list[str]], data: st.DataObject):
+    method, path, taken = place
+    words = st.sampled_from(NAMES) | TEXT
+    filled = path.format(*(quote(data.draw(words), safe="") for _ in range(path.count("{}"))))
+    query = data.draw(st.dictionaries(st.sampled_from(taken), words)) if taken else {}
+    body = {"json": {}} if method in ("POST", "PUT") else {}
+    check(client.request(method, filled, params=query, **body))
+
+
+@pytest.mark.parametrize(
+    "address", ["/v1/files/%00", "/v1/files?after=a%00b", "/v1/files?a%00b=1", "/%00"]
+)
+def test_a_nul_in_an_address_is_refused_by_name(client: httpx.Client, address: str):
+    refused = client.get(address)
+    assert refused.status_code == 400
+    assert "must not contain NUL" in refused.json()["error"]["message"]
+    assert refused.headers["x-request-id"]
+
+
+def test_what_only_looks_like_a_nul_is_looked_for(client: httpx.Client):
+    assert client.get("/v1/files/%2500").json()["error"]["code"] == "file_not_found"
