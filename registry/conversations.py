@@ -28,6 +28,7 @@ from registry import queries
 from registry.clock import as_held, aware, now
 from registry.database import Database
 from registry.errors import UnknownObject
+from registry.paging import page
 from registry.quota import UNLIMITED, Quota
 from registry.rating import Rating
 from registry.reference import parse_id
@@ -279,14 +280,10 @@ def _with_feedback() -> Select[Any]:
 def _page(
     connection: Connection, statement: Select[Any], limit: int, metadata: Mapping[str, str]
 ) -> tuple[Sequence[Conversation], bool]:
-    found: list[Conversation] = []
-    for row in connection.execute(statement.execution_options(yield_per=100)):
-        conversation = _conversation(row)
-        if metadata.items() <= conversation.metadata.items():
-            found.append(conversation)
-        if len(found) > limit:
-            break
-    return found[:limit], len(found) > limit
+    noted = metadata.items()
+    with connection.execute(statement.execution_options(yield_per=100)) as rows:
+        every = map(_conversation, rows)
+        return page((kept for kept in every if noted <= kept.metadata.items()), limit)
 
 
 def _conversation(row: Row[Any]) -> Conversation:

@@ -15,6 +15,7 @@ from registry.content import Buffer
 from registry.database import Database
 from registry.errors import InvalidInput, QuotaExceeded, UnknownObject
 from registry.identities import new_id
+from registry.paging import page
 from registry.quota import UNLIMITED, Quota
 from registry.tables import files
 
@@ -120,8 +121,7 @@ class DataFiles:
                 wanted &= own
             order = files.c.seq if oldest_first else files.c.seq.desc()
             statement = select(files).where(wanted).order_by(order).limit(limit + 1)
-            rows = connection.execute(statement).all()
-        return [_file(row) for row in rows[:limit]], len(rows) > limit
+            return page(map(_file, connection.execute(statement).all()), limit)
 
     def remove(self, identity: str) -> None:
         """Forget a file; trainings that are under way keep its content until they are done.

@@ -15,6 +15,7 @@ from registry.database import Database
 from registry.errors import Conflict, QuotaExceeded, UnknownObject
 from registry.identities import new_id
 from registry.job import UNDER_WAY, Event, Job, Status, Task, move, tell, to_event, to_job
+from registry.paging import page
 from registry.quota import UNLIMITED, Quota
 from registry.reference import parse_id
 from registry.tables import job_events, jobs
@@ -95,14 +96,10 @@ class Jobs:
             if after is not None:
                 wanted &= jobs.c.seq < self._row(connection, after).seq
             statement = select(jobs).where(wanted).order_by(jobs.c.seq.desc())
-            found: list[Job] = []
-            for row in connection.execute(statement.execution_options(yield_per=100)):
-                job = to_job(row)
-                if (metadata or {}).items() <= job.task.metadata.items():
-                    found.append(job)
-                if len(found) > limit:
-                    break
-        return found[:limit], len(found) > limit
+            noted = (metadata or {}).items()
+            with connection.execute(statement.execution_options(yield_per=100)) as rows:
+                every = map(to_job, rows)
+                return page((job for job in every if noted <= job.task.metadata.items()), limit)
 
     def cancel(self, identity: str) -> Job:
         """End a job that has not ended.
@@ -144,8 +141,7 @@ class Jobs:
             if after is not None:
                 wanted &= job_events.c.id < _number(after)
             statement = select(job_events).where(wanted).order_by(job_events.c.id.desc())
-            rows = connection.execute(statement.limit(limit + 1)).all()
-        return [to_event(row) for row in rows[:limit]], len(rows) > limit
+            return page(map(to_event, connection.execute(statement.limit(limit + 1)).all()), limit)
 
     def _move(self, identity: str, before: Sequence[Status], after: Status) -> Job:
         with self._database.write() as connection:

@@ -59,3 +59,18 @@ def test_labels_count(registry):
             "SELECT nbytes - length(request || answer || metadata) FROM conversations"
         )
         assert set(connection.scalars(weighed)) == {0}
+
+
+def test_a_page_is_as_long_as_it_is_asked_for_and_says_whether_there_are_more(registry):
+    for number in range(4):
+        registry.conversations.keep(said(number, odd=str(number % 2)))
+    kept = registry.conversations
+    for asked, expected in (
+        ({}, ["chat-0", "chat-1", "chat-2", "chat-3"]),
+        ({"metadata": {"odd": "1"}}, ["chat-1", "chat-3"]),
+        ({"latest_first": True, "after": "chat-3"}, ["chat-2", "chat-1", "chat-0"]),
+    ):
+        for limit in range(1, 6):
+            found, more = kept.list(limit, **asked)
+            assert [each.id for each in found] == expected[:limit]
+            assert more is (limit < len(expected))

@@ -247,6 +247,7 @@ def registry_collect(home):
     return collect(home, grace=timedelta(0))
 
 
+@pytest.mark.sqlite
 def test_a_backup_holds_them(registry, home, tmp_path):
     job = ask(registry)
     registry.queue.keep(registry.queue.take("me"), "me", b"half way")
