@@ -115,10 +115,10 @@ class InvalidAdapter(InvalidInput):
 
 
 class NotOwned(RegistryError):
-    """Whoever asked may change what `owner` has, and nothing else."""
+    """Whoever asked may do that with what `owner` has, and with nothing else."""
 
     def __init__(self, specialist: str, owner: str) -> None:
-        super().__init__(f"'{specialist}' is not yours to change: use a name under '{owner}/'.")
+        super().__init__(f"'{specialist}' is not yours: your key is for names under '{owner}/'.")
         self.args = (specialist, owner)
 
 

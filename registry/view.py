@@ -26,7 +26,7 @@ class View:
     owner: str | None = None
 
     def require_own(self, reference: Reference) -> None:
-        """Let a specialist pass that may be changed here, whether or not it is there.
+        """Let a specialist pass that is the owner's, whether or not it is there.
 
         Raises:
             NotOwned: it would be somebody else's.
