@@ -27,7 +27,8 @@ from registry.leases import leased
 from registry.location import Location
 from registry.manifest import Manifest, digest
 from registry.private import make_home
-from registry.queries import made, of_training
+from registry.queries import made
+from registry.sent import sent
 from registry.tables import specialists, versions
 
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -205,7 +206,7 @@ def _named(file: Path) -> tuple[list[str], int]:
 def _blobs_of(connection: Connection) -> list[str]:
     kept = versions.c.purged.is_(None)
     config, weights = (select(each).where(kept) for each in (versions.c.config, versions.c.weights))
-    return sorted(connection.scalars(config.union(weights, *of_training())))
+    return sorted(connection.scalars(config.union(weights, *sent())))
 
 
 def _require_empty(location: Location) -> None:

@@ -20,7 +20,7 @@ from registry.blobs import Blobs, Stored
 from registry.clock import now
 from registry.database import Database
 from registry.location import Location
-from registry.queries import of_training
+from registry.sent import sent
 from registry.tables import specialists, versions
 
 RETENTION_DAYS = 30.0
@@ -138,7 +138,7 @@ def _useless(connection: Connection, blobs: Sequence[Stored], grace: timedelta) 
     for column in (versions.c.config, versions.c.weights, versions.c.digest):
         for name in connection.scalars(select(column).where(column.in_(names), needed)):
             names.pop(name, None)
-    for kept in of_training(names):
+    for kept in sent(names):
         for name in connection.scalars(kept):
             names.pop(name, None)
     return list(names.values())

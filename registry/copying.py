@@ -19,6 +19,7 @@ _NUMBERED = {
     "files": "seq",
     "jobs": "seq",
     "job_events": "id",
+    "batches": "seq",
 }
 """Tables, and their columns whose numbers PostgreSQL counts itself."""
 

@@ -20,8 +20,8 @@ from registry.quota import UNLIMITED, Quota
 from registry.tables import files
 
 PURPOSE = "fine-tune"
-PURPOSES = (PURPOSE, "user_data")
-"""For which files are sent: rows, and what rows are made of; the first is the usual one."""
+PURPOSES = (PURPOSE, "user_data", "batch")
+"""For which files are sent: rows (the usual ones), what rows are made of, and requests."""
 LONGEST_NAME = 256
 
 

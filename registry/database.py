@@ -16,7 +16,7 @@ from registry.sqlite import sqlite_backend
 
 DATABASE = "registry.db"
 """Its file in a home."""
-REVISION = "0024"
+REVISION = "0025"
 
 
 class Database:

@@ -67,7 +67,7 @@ class UnknownKey(RegistryError):
 
 
 class UnknownObject(RegistryError):
-    """There is no object of this `kind` (`file`, `job`) and id, or it is another owner's."""
+    """There is no object of this `kind` (`file`, `job`, `batch`) and id, or it is another's."""
 
     def __init__(self, kind: str, identity: str) -> None:
         super().__init__(f"There is no {kind} {identity[:64]!a}.")
@@ -142,7 +142,7 @@ class Conflict(RegistryError):
 
 
 class Lost(RegistryError):
-    """The job is no longer this holder's: it was cancelled, paused or given to another."""
+    """The job or batch is no longer this holder's: it was ended, paused or given to another."""
 
 
 class UnreadableCard(RegistryError):

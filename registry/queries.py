@@ -1,6 +1,6 @@
 """The catalogue's reads, as statements; a view confines each to what its owner may see."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +22,6 @@ from registry.tables import (
     changes,
     files,
     gates,
-    jobs,
     moves,
     protections,
     specialists,
@@ -319,23 +318,6 @@ def beginning_with(prefix: str) -> Select[Any]:
 
 def _named() -> Select[Any]:
     return select(versions.c.id, versions.c.specialist, versions.c.number)
-
-
-def of_training(names: Collection[str] | None = None) -> list[Select[Any]]:
-    """The blobs that people sent to be trained on, and those of trainings that are not done.
-
-    Args:
-        names: the blobs in question; None for all.
-    """
-    unfinished = jobs.c.ended.is_(None)
-    of_jobs = (jobs.c.training, jobs.c.validation, jobs.c.checkpoint)
-    statements = [
-        select(files.c.content),
-        *(select(column).where(unfinished, column.is_not(None)) for column in of_jobs),
-    ]
-    if names is None:
-        return statements
-    return [each.where(each.selected_columns[0].in_(names)) for each in statements]
 
 
 def trials(specialist: str) -> Select[Any]:

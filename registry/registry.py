@@ -9,6 +9,8 @@ from registry import archive, audit, bundle, licences, lookup, queries, records,
 from registry.adapter import Limits, warnings
 from registry.aliases import Aliases
 from registry.base import BaseSpec
+from registry.batch_queue import BatchQueue
+from registry.batches import Batches
 from registry.blobs import Blobs, ensure
 from registry.card import Card, Evaluation
 from registry.catalogue import Catalogue
@@ -73,6 +75,10 @@ class Registry(Catalogue):
         """Trainings that were asked for."""
         self.queue = Queue(database, blobs, base.name)
         """The same, for those who train."""
+        self.batches = Batches(database, self._view)
+        """Files of requests that were asked to be answered."""
+        self.batch_queue = BatchQueue(database, blobs, base.name)
+        """The same, for those who answer them."""
         self._base = base
         self._limits = limits
         self._quota = quota

@@ -12,6 +12,7 @@ What an alias points to stands twice: in `aliases`, and in the last of its `move
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -331,6 +332,49 @@ job_events = Table(
     Column("data", Text, nullable=False, server_default="{}"),  # JSON
     Index("ix_job_events_job_id", "job", "id"),
     sqlite_autoincrement=True,
+)
+
+# Files of requests that were asked to be answered, and how far they are.
+batches = Table(
+    "batches",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", line(40), nullable=False, unique=True),
+    Column("owner", line(64)),  # null: nobody's in particular
+    Column("actor", line(64)),  # the key that asked for it
+    Column("base", line(256), nullable=False),
+    Column("endpoint", line(64), nullable=False),
+    Column("input", line(40), nullable=False),  # a file
+    Column("content", line(71), nullable=False, index=True),  # its blob
+    Column("metadata", Text, nullable=False, server_default="{}"),  # JSON
+    Column("status", line(16), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("began", DateTime),  # UTC, when the first request was
+    Column("finishing", DateTime),  # UTC, since when only its files are missing
+    Column("cancelled", DateTime),  # UTC, when that was asked for
+    Column("ended", DateTime),  # UTC
+    Column("total", Integer, nullable=False, server_default="0"),  # requests
+    Column("completed", Integer, nullable=False, server_default="0"),  # of these
+    Column("failed", Integer, nullable=False, server_default="0"),  # of these
+    Column("problems", Text, nullable=False, server_default="[]"),  # JSON
+    Column("output", line(40)),  # a file
+    Column("failures", line(40)),  # a file
+    Column("holder", line(64)),  # who works on it
+    Column("until", DateTime),  # UTC, when the holder is given up unless it is heard of
+    Column("turn", DateTime),  # UTC, when somebody last took it
+    Index("ix_batches_owner_seq", "owner", "seq"),
+    Index("ix_batches_status_seq", "status", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Their answers, until all are there and become files.
+batch_answers = Table(
+    "batch_answers",
+    metadata,
+    Column("batch", ForeignKey(batches.c.seq), primary_key=True),
+    Column("number", Integer, primary_key=True),  # of the request's line
+    Column("failed", Boolean, nullable=False),
+    Column("answer", Text, nullable=False),  # JSON
 )
 
 # Every live specialist in the order of its id, straight from an index.
