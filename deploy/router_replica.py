@@ -23,6 +23,7 @@ from registry.private import private_folder
 from registry.registry import Registry
 from router.api.access import ANY, AccessRules
 from router.api.app import create_app
+from router.batches.worker import BatchWorker
 from router.loopback import is_loopback
 from router.service import Service
 from specialists.base import Base, locate_base
@@ -54,6 +55,8 @@ class RouterReplica:
         # The front gives every request an id and puts it on the response.
         access = _access_rules(settings)
         self._app = create_app(self._service, access=access, names_requests=False)
+        self._batches = BatchWorker(self._service, self._app)
+        self._batches.start()
         self._entrance = Entrance(directly(self._app), sockets(ROUTERS) / replica_name())
         await self._entrance.open()
         settled()
@@ -70,6 +73,8 @@ class RouterReplica:
         """Serve's hook for the end of a replica."""
         if hasattr(self, "_entrance"):
             await self._entrance.close()
+        if hasattr(self, "_batches"):
+            await self._batches.stop()
         if hasattr(self, "_dispatcher"):
             self._dispatcher.stop()
         if hasattr(self, "_service"):
@@ -102,7 +107,14 @@ def _service(settings: Settings, registry: Registry, base: Base, engine: Any) ->
         replicas=settings.router.replicas,
         peers=Peers(_own_deployment()),
         teachers=tuple(settings.teachers or ()),
+        background=_background(settings),
     )
+
+
+def _background(settings: Settings) -> int:
+    """This router's share of half of what the engines compute at once."""
+    rows = settings.engine.max_rows * settings.engine.replicas // 2
+    return max(1, rows // settings.router.replicas)
 
 
 def _own_deployment() -> Any:

@@ -71,16 +71,6 @@ class BatchQueue:
                 _change(connection, batch.seq, **values)
             return to_batch(_row(connection, batch.seq))
 
-    def reject(self, batch: Batch, holder: str, problems: Sequence[Problem]) -> None:
-        """End one whose requests cannot be answered.
-
-        Raises:
-            Lost: it is not theirs any more.
-        """
-        with self._database.write() as connection:
-            _held(connection, batch, holder)
-            _end(connection, batch.seq, Status.FAILED, problems=written(problems))
-
     def hear(self, batch: Batch, holder: str, answers: Sequence[Answer] = ()) -> Batch:
         """Take some answers from its holder, who keeps it; gives it as it is now.
 
@@ -123,16 +113,24 @@ class BatchQueue:
             return to_batch(_row(connection, batch.seq))
 
     def end(
-        self, batch: Batch, holder: str, status: Status, output: str | None, failures: str | None
+        self,
+        batch: Batch,
+        holder: str,
+        status: Status,
+        output: str | None = None,
+        failures: str | None = None,
+        problems: Sequence[Problem] = (),
     ) -> None:
         """End it with its files, which hold what was kept of it until now.
 
         Raises:
             Lost: it is not theirs any more.
         """
+        ended = {"status": status, "ended": now(), "holder": None, "until": None}
+        files = {"output": output, "failures": failures}
         with self._database.write() as connection:
             _held(connection, batch, holder)
-            _end(connection, batch.seq, status, output=output, failures=failures)
+            _change(connection, batch.seq, **ended, **files, problems=written(problems))
             connection.execute(delete(batch_answers).where(batch_answers.c.batch == batch.seq))
 
     def release(self, batch: Batch, holder: str) -> None:
@@ -174,10 +172,6 @@ def _held(connection: Connection, batch: Batch, holder: str) -> Row[Any]:
 
 def _change(connection: Connection, seq: int, **values: object) -> None:
     connection.execute(update(batches).where(batches.c.seq == seq).values(values))
-
-
-def _end(connection: Connection, seq: int, status: Status, **more: object) -> None:
-    _change(connection, seq, status=status, ended=now(), holder=None, until=None, **more)
 
 
 def _new(connection: Connection, batch: Batch, answers: Sequence[Answer]) -> list[Answer]:

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry.errors import StorageError
 from registry.keys import Key, Keys, key_id
@@ -28,12 +28,19 @@ class Caller:
         scopes: What they may do.
         key: The id of their key; None where none is needed.
         quota: How much they may do.
+        is_absent: Whether nobody waits for what is asked.
     """
 
     owner: str | None
     scopes: frozenset[Scope]
     key: str | None = None
     quota: Quota = UNLIMITED
+    is_absent: bool = False
+
+    @property
+    def tenant(self) -> str | None:
+        """With whom they share what can be computed: others of the same owner who wait as well."""
+        return f"{self.owner or ''} (absent)" if self.is_absent else self.owner
 
     def may(self, scope: Scope) -> bool:
         """Whether they may do something."""
@@ -90,16 +97,26 @@ class Keyring:
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != SCHEME or not text.strip():
             raise Unauthorized("Send an API key: 'Authorization: Bearer mk_…'.")
-        key = await self._find(text.strip())
+        key = await self._find(key_id(text.strip()))
         if key is None or not key.fits(text.strip()):
-            raise Unauthorized("This API key is not known here; ask whoever runs the server.")
-        if not key.is_valid:
-            raise Unauthorized("This API key was revoked or has expired; ask for another one.")
-        owner = None if Scope.ADMIN in key.scopes else key.owner
-        return Caller(owner, key.scopes, key.id, key.quota)
+            raise _unknown()
+        return _caller(key)
 
-    async def _find(self, text: str) -> Key | None:
-        identity = key_id(text)
+    async def absent(self, identity: str | None) -> Caller:
+        """Who asked with a key, by its id; None for somebody who needed none.
+
+        Raises:
+            Unauthorized: A key is needed, and this is none, or one that is no longer valid.
+            StorageError: The registry cannot be read.
+        """
+        if not await self.closed():
+            return replace(ANYONE, is_absent=True)
+        key = await self._find(identity)
+        if key is None:
+            raise _unknown()
+        return replace(_caller(key), is_absent=True)
+
+    async def _find(self, identity: str | None) -> Key | None:
         if identity is None:
             return None
         read, key = self._known.get(identity, (NEVER, None))
@@ -114,6 +131,17 @@ class Keyring:
         if len(self._known) >= KNOWN:
             del self._known[next(iter(self._known))]
         self._known[identity] = (time.monotonic(), key)
+
+
+def _caller(key: Key) -> Caller:
+    if not key.is_valid:
+        raise Unauthorized("This API key was revoked or has expired; ask for another one.")
+    owner = None if Scope.ADMIN in key.scopes else key.owner
+    return Caller(owner, key.scopes, key.id, key.quota)
+
+
+def _unknown() -> Unauthorized:
+    return Unauthorized("This API key is not known here; ask whoever runs the server.")
 
 
 def _away(read: float) -> AbstractContextManager[None, bool | None]:

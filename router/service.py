@@ -13,6 +13,7 @@ from registry.job import Status
 from registry.limits import Limits
 from registry.registry import Registry
 from router.answer_ids import AnswerIds
+from router.background import Background
 from router.defaults import Defaults
 from router.engine import Engine
 from router.explainer import Explainer
@@ -69,6 +70,7 @@ class Service:
         replicas: int = 1,
         peers: Peers | None = None,
         teachers: Sequence[str] = (),
+        background: int = 16,
     ) -> None:
         """Put the parts together.
 
@@ -86,6 +88,7 @@ class Service:
             replicas: How many services share the keys' quotas.
             peers: The other services, whose figures are shown too; None is nobody.
             teachers: Names of the models that jobs may learn from.
+            background: Requests of batches that are worked on at once while nobody waits.
         """
         self.registry = registry
         self.engine = engine
@@ -101,6 +104,7 @@ class Service:
         self.keyring = Keyring(registry.keys, self.pools.reading, opens=opens)
         self.quotas = Quotas(replicas)
         self.news = News(registry, self.pools.writing)
+        self.background = Background(background)
         self._peers = peers
         self._answer_ids: AnswerIds | None = None
         self.metrics = Metrics()

@@ -1,5 +1,6 @@
 """How long a test waits for what must come: only a hang ends it, never a slow machine."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -12,3 +13,11 @@ def until(holds: Callable[[], object], every: float = 0.2) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it hangs"
         time.sleep(every)
+
+
+async def comes(holds: Callable[[], object], every: float = 0.001) -> None:
+    """The same, while others in the event loop go on."""
+    deadline = time.monotonic() + HANGS
+    while not holds():
+        assert time.monotonic() < deadline, "it hangs"
+        await asyncio.sleep(every)

@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 from router.api import (
     aliases,
     audit,
+    batches,
     canary,
     catalogue,
     chat,
@@ -37,6 +38,7 @@ from router.api.schema import openapi_with
 from router.api.serving import serve
 from router.service import Service
 from router.wire.alias import AliasRequest, CanaryRequest, RollbackRequest
+from router.wire.batch import BatchRequest
 from router.wire.chat import ChatRequest
 from router.wire.completion import CompletionRequest
 from router.wire.embedding import EmbeddingRequest
@@ -67,6 +69,7 @@ ROUTES = (
     lineage.routes,
     data_files.routes,
     jobs.routes,
+    batches.routes,
     keys.routes,
     feedback.routes,
     audit.routes,
@@ -87,6 +90,7 @@ FORMS = (
     ScoresRequest,
     KeyRequest,
     JobRequest,
+    BatchRequest,
     DescribeRequest,
     GcRequest,
     FeedbackRequest,

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from registry.scopes import Scope
+from router.api.behalf import behalf_of
 from router.api.serving import Served
 from router.errors import Forbidden
 from router.keyring import Caller, Keyring
@@ -21,26 +22,35 @@ async def allowed(keyring: Keyring, authorization: str | None, scope: Scope) -> 
         Unauthorized: A key is needed, and this is none.
         Forbidden: The key is not for that.
     """
-    found = await keyring.caller(authorization)
+    return _for(await keyring.caller(authorization), scope)
+
+
+def _may(scope: Scope) -> Dependency:
+    async def caller(request: Request, service: Served) -> Caller:
+        behalf = behalf_of(request.scope)
+        if behalf is not None:
+            return _for(await service.keyring.absent(behalf.key), scope)
+        return await allowed(service.keyring, request.headers.get("authorization"), scope)
+
+    return caller
+
+
+def _for(found: Caller, scope: Scope) -> Caller:
     if not found.may(scope):
         message = f"This API key is not for that: it lacks the scope '{scope}'."
         raise Forbidden(message, code="scope_missing")
     return found
 
 
-def _may(scope: Scope) -> Dependency:
-    async def caller(request: Request, service: Served) -> Caller:
-        return await allowed(service.keyring, request.headers.get("authorization"), scope)
-
-    return caller
-
-
 async def _asker(service: Served, caller: Annotated[Caller, Depends(_may(Scope.INFER))]) -> Caller:
     service.quotas.admit(caller)
+    if not caller.is_absent:
+        service.background.asked()
     return caller
 
 
 Asker = Annotated[Caller, Depends(_asker)]
+Batcher = Annotated[Caller, Depends(_may(Scope.INFER))]
 Reader = Annotated[Caller, Depends(_may(Scope.READ))]
 Writer = Annotated[Caller, Depends(_may(Scope.WRITE))]
 Deployer = Annotated[Caller, Depends(_may(Scope.DEPLOY))]

@@ -136,7 +136,7 @@ class Composing:
             whole.adapter,
             prompt,
             sampling=sampling,
-            tenant=self._caller.owner,
+            tenant=self._caller.tenant,
             whole=True,
         )
         items, most = self._service.engine.generate(generation), sampling.max_tokens or 0

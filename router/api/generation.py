@@ -65,7 +65,7 @@ async def decide(
     """
     model, options = model or body.model, options_of(body.routing)
     # Of a burst all are decided on before the first one is asked of the engine.
-    with service.engine.place(caller.owner), tracing.deciding() as span:
+    with service.engine.place(caller.tenant), tracing.deciding() as span:
         decision = await service.resolver.resolve(model, turns, caller.owner, options)
         decision = service.resolver.staged(decision, model, sticky(body.user, turns))
         tracing.decided(span, decision, model)
@@ -131,7 +131,7 @@ async def ready(
     generation = replace(
         body.generation(head.id, decision.digest, sampling),
         whole=not body.stream,
-        tenant=caller.owner,
+        tenant=caller.tenant,
     )
     if prompt is not None:
         generation = replace(generation, prompt=prompt, continued=False)

@@ -87,7 +87,8 @@ def test_a_batch_from_its_beginning_to_its_end(registry):
 def test_one_that_cannot_be_begun_says_why(registry):
     asked = ask(registry)
     problems = [Problem("invalid_json", "That is no JSON.", 3, "body"), Problem("empty", "Empty.")]
-    registry.batch_queue.reject(registry.batch_queue.take("me"), "me", problems)
+    taken = registry.batch_queue.take("me")
+    registry.batch_queue.end(taken, "me", Status.FAILED, problems=problems)
     failed = registry.batches.get(asked.id)
     assert (failed.status, failed.problems) == (Status.FAILED, problems)
 
@@ -151,8 +152,7 @@ def test_a_holder_that_is_not_heard_of_is_given_up(registry):
         lambda: queue.hear(taken, "me", [Answer(2, False, "mine")]),
         lambda: queue.begin(taken, "me", 2),
         lambda: queue.finish(taken, "me"),
-        lambda: queue.reject(taken, "me", []),
-        lambda: queue.end(taken, "me", Status.COMPLETED, None, None),
+        lambda: queue.end(taken, "me", Status.COMPLETED),
     ):
         with pytest.raises(Lost, match="held by you"):
             word()
@@ -182,7 +182,7 @@ def test_the_requests_of_one_that_is_under_way_are_no_garbage(registry, home):
     assert collect(home, grace=timedelta(0)).files == 0
     taken = registry.batch_queue.take("me")
     assert registry.batch_queue.requests(taken).read_bytes() == ASKED
-    registry.batch_queue.end(taken, "me", Status.CANCELLED, None, None)
+    registry.batch_queue.end(taken, "me", Status.CANCELLED)
     assert collect(home, grace=timedelta(0)).files == 1
 
 
@@ -229,13 +229,9 @@ class BatchesMachine(RuleBasedStateMachine):
     def answer(self, taken, number, failed):
         self._say(taken, "hear", [Answer(number, failed, "said")])
 
-    @rule(taken=held, word=st.sampled_from(["begin", "finish", "reject", "end", "release"]))
+    @rule(taken=held, word=st.sampled_from(["begin", "finish", "end", "release"]))
     def say(self, taken, word):
-        more = {
-            "begin": (3,),
-            "reject": ([Problem("code", "why")],),
-            "end": (Status.COMPLETED, None, None),
-        }
+        more = {"begin": (3,), "end": (Status.COMPLETED,)}
         self._say(taken, word, *more.get(word, ()))
 
     @rule(taken=held)

@@ -71,7 +71,7 @@ def test_files_are_sent_listed_read_and_forgotten(client):
 
 def test_files_that_cannot_be_taken_are_refused(client, url, monkeypatch):
     create = client.files.create
-    assert refused(create, file=("a", ROWS), purpose="batch") == (400, "invalid_value", "purpose")
+    assert refused(create, file=("a", ROWS), purpose="vision") == (400, "invalid_value", "purpose")
     assert refused(create, file=("a", b""), purpose="fine-tune") == (400, "empty_file", "file")
     long = "x" * 300
     assert refused(create, file=(long, ROWS), purpose="fine-tune")[1] == "invalid_filename"

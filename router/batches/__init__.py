@@ -1,0 +1,1 @@
+"""Batches: files of requests, answered beside those that people wait for."""
