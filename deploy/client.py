@@ -138,10 +138,7 @@ class Client(Connection):
 
     def export(self, specialist: str, number: int, into: Path) -> None:
         """Write a version's bundle into a file."""
-        path = f"/v1/specialists/{specialist}/versions/{number}/bundle"
-        with self._stream("GET", path) as response, into.open("wb") as file:
-            for piece in response.iter_bytes():
-                file.write(piece)
+        self._download(f"/v1/specialists/{specialist}/versions/{number}/bundle", into)
 
     def score(self, specialist: str, number: int, scores: Sequence[Json]) -> Json:
         """Note held-out scores of a version."""
@@ -156,12 +153,32 @@ class Client(Connection):
         """Bring a retired specialist back as it was."""
         return self._object("POST", f"/v1/specialists/{specialist}/restore")
 
-    def send(self, file: Path) -> Json:
-        """Send a file of rows to learn from."""
+    def send(self, file: Path, purpose: str = "fine-tune") -> Json:
+        """Send a file: of rows to learn from, or for another purpose."""
         with file.open("rb") as content:
             sent = {"file": (file.name, content, "application/octet-stream")}
-            purpose = {"purpose": "fine-tune"}
-            return self._object("POST", "/v1/files", files=sent, data=purpose)
+            return self._object("POST", "/v1/files", files=sent, data={"purpose": purpose})
+
+    def fetch(self, file: str, into: Path) -> None:
+        """Write what a file holds into another."""
+        self._download(f"/v1/files/{file}/content", into)
+
+    def create_batch(self, file: str, endpoint: str) -> Json:
+        """Have the requests of a file answered."""
+        asked = {"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"}
+        return self._object("POST", "/v1/batches", json=asked)
+
+    def batches(self, limit: int) -> Json:
+        """The latest batches, as a list object."""
+        return self._object("GET", "/v1/batches", params={"limit": limit})
+
+    def batch(self, batch: str) -> Json:
+        """How far a batch is, and what came of it."""
+        return self._object("GET", f"/v1/batches/{batch}")
+
+    def cancel_batch(self, batch: str) -> Json:
+        """End a batch."""
+        return self._object("POST", f"/v1/batches/{batch}/cancel")
 
     def create_job(self, fields: Mapping[str, Any]) -> Json:
         """Have a specialist trained."""
@@ -219,6 +236,11 @@ class Client(Connection):
     def metrics(self) -> str:
         """The server's metrics in Prometheus' text format."""
         return self._answer("GET", "/metrics").text
+
+    def _download(self, path: str, into: Path) -> None:
+        with self._stream("GET", path) as response, into.open("wb") as file:
+            for piece in response.iter_bytes():
+                file.write(piece)
 
     def _all(self, path: str, asked: Mapping[str, Any], cursor: str, field: str) -> Iterator[Json]:
         """What all pages hold; what a page has in `field` asks for the next one as `cursor`."""

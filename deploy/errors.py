@@ -8,6 +8,7 @@ DeployError
 ├── ServerUnreachable  no Myriad answers at the URL
 ├── ServerRefused    Myriad answered with an error
 ├── JobFailed        a job that was followed did not come to its end
+├── BatchFailed      a batch that was followed did not come to its end
 └── EngineLost       a replica ended while it answered
 """
 
@@ -56,6 +57,13 @@ class JobFailed(DeployError):
 
     def __init__(self, job: str, status: str) -> None:
         super().__init__(f"{job} {status if status == 'failed' else f'was {status}'}")
+
+
+class BatchFailed(DeployError):
+    """A batch that was followed did not come to its end."""
+
+    def __init__(self, batch: str, status: str) -> None:
+        super().__init__(f"{batch} {'was ' if status == 'cancelled' else ''}{status}")
 
 
 class EngineLost(DeployError):

@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-BESIDE = 2
+BESIDE = 1
 """Requests that are worked on at once beside those that people wait for."""
 QUIET_SECONDS = 5.0
 """For so long after somebody's request others are thought to come."""
@@ -31,7 +31,7 @@ class Background:
     def room(self) -> int:
         """How many requests may be worked on at once."""
         quiet = time.monotonic() - self._asked > QUIET_SECONDS
-        return self._alone if quiet else min(BESIDE, self._alone)
+        return self._alone if quiet else BESIDE
 
     def call(self) -> None:
         """There is something to do."""

@@ -8,6 +8,7 @@ import typer
 
 from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
+from deploy.cli.batches import app as batches
 from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
 from deploy.cli.create import create
@@ -45,6 +46,7 @@ specialists.command()(export)
 specialists.command("import")(import_)
 app.add_typer(specialists, name="specialists")
 app.add_typer(jobs, name="jobs")
+app.add_typer(batches, name="batches")
 app.add_typer(data, name="data")
 app.add_typer(registry, name="registry")
 app.add_typer(audit, name="audit")

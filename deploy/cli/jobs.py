@@ -1,7 +1,6 @@
 """`myriad jobs`: have specialists trained by the server, and see how it goes."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
-from deploy.cli.output import Output, add_row, facts, table
+from deploy.cli.output import Output, add_row, facts, moment, table
 from deploy.errors import JobFailed
 from registry.effort import Effort
 from registry.method import Method
@@ -105,7 +104,7 @@ def list_(
         found = client.jobs(limit)
     grid = table("job", "makes", "status", "asked for")
     for each in found["data"]:
-        asked = _moment(each["created_at"])
+        asked = moment(each["created_at"])
         add_row(grid, each["id"], each.get("specialist"), each["status"], asked)
     Output(as_json).show(found, grid)
 
@@ -208,7 +207,7 @@ def _shown(job: dict[str, Any]) -> list[RenderableType]:
         "job": job["id"],
         "status": job["status"],
         "makes": job.get("specialist"),
-        "done about": None if expected is None else _moment(expected),
+        "done about": None if expected is None else moment(expected),
         "answers as": job.get("fine_tuned_model"),
         "trained tokens": job.get("trained_tokens"),
         "why": error.get("message"),
@@ -231,7 +230,3 @@ def _evaluation(scores: Any) -> list[RenderableType]:
 
 def _figure(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
-
-
-def _moment(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -101,6 +102,11 @@ def facts(pairs: dict[str, object]) -> Table:
         if value is not None:
             add_row(grid, name, value)
     return grid
+
+
+def moment(seconds: int) -> str:
+    """A Unix time as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def score(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """A second home beside the first, with two replicas of everything: any of them may be lost."""
 
 import itertools
+import json
 import select
 import signal
 import threading
@@ -171,6 +172,43 @@ def test_who_has_not_begun_to_read_does_not_notice_that_engines_are_killed(secon
     assert done == 40
     # What Ray says of it is in its logs: whoever reads one line of ours is not written to for ever.
     assert select.select([second.process.stdout], [], [], 0)[0] == []
+
+
+def test_a_batch_outlives_the_routers_that_work_on_it(second, tmp_path):
+    sampling = {"max_tokens": 24, "temperature": 0, "logit_bias": ENDLESS["logit_bias"]}
+    bodies = [{"model": SPECIALISTS[at % 6], "messages": MESSAGES, **sampling} for at in range(60)]
+    file = tmp_path / "asked.jsonl"
+    fixed = {"method": "POST", "url": "/v1/chat/completions"}
+    lines = [{"custom_id": str(at), **fixed, "body": body} for at, body in enumerate(bodies)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with second.openai() as client:
+        sent = client.files.create(file=file, purpose="batch")
+        batch = client.batches.create(
+            input_file_id=sent.id, endpoint=fixed["url"], completion_window="24h"
+        )
+
+        def counted():
+            try:
+                return client.batches.retrieve(batch.id).request_counts.completed
+            except openai.APIError:
+                return 0
+
+        until(lambda: counted() >= 4, 0.01)
+        for router in second.named(":router"):
+            router.kill()
+        until(lambda: counted() == 60)
+        until(lambda: client.batches.retrieve(batch.id).status == "completed")
+        done = client.batches.retrieve(batch.id)
+        answers = [
+            json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()
+        ]
+        assert [each["custom_id"] for each in answers] == [str(at) for at in range(60)]
+        told = [each["response"]["body"]["choices"][0]["message"]["content"] for each in answers]
+        for at in range(6):
+            alone = client.chat.completions.create(**bodies[at])
+            assert {told[at + turn] for turn in range(0, 60, 6)} == {
+                alone.choices[0].message.content
+            }
 
 
 def test_a_home_that_was_killed_starts_again_as_it_was(second, client, ending):

@@ -69,6 +69,7 @@ def test_the_commands_are_those_that_were_promised():
         *("audit list", "audit verify"),
         *("keys create", "keys list", "keys revoke"),
         *(f"jobs {verb}" for verb in ("create", "follow", "list", "show", *JOB_CHANGES)),
+        *(f"batches {verb}" for verb in ("create", "follow", "list", "show", "cancel")),
         *(f"data {verb}" for verb in ("check", "from-traffic")),
         "deploy render",
     }
@@ -188,6 +189,9 @@ ASKING = {
     "data from-traffic": ["a/b", "--output", "new.jsonl"],
     "eval": ["a/b", "--data", "rows.jsonl"],
     "create": ["a/b", "--from", "rows.jsonl"],
+    "batches create": ["rows.jsonl"],
+    "batches list": [],
+    **{f"batches {verb}": ["batch-x"] for verb in ("follow", "show", "cancel")},
     **{f"jobs {verb}": ["ftjob-x"] for verb in ("follow", "show", *JOB_CHANGES)},
 }
 

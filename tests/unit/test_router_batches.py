@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from contextlib import contextmanager
 
 import httpx
 import openai
 import pytest
+from batch_server import CHAT, file_of, line, working
 from patience import comes, until
 from served import BASE, service
-from web import serve
 
 from registry.batch import WINDOW, Status
 from registry.batches import MADE, PURPOSE
@@ -23,27 +22,15 @@ from router.background import Background
 from router.batches import entries, hold, turn, worker
 from router.batches.hold import Hold
 from router.batches.turn import Turn
-from router.batches.worker import BatchWorker
 from router.engine import Delta, Usage
 from router.errors import Overloaded
 from router.scripted import Hold as Pause
-
-CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
 def made(tmp_path):
     with service(tmp_path) as made:
         yield made
-
-
-def line(name, text="hello", url=CHAT, **body):
-    said = {"model": BASE, "messages": [{"role": "user", "content": text}]} | body
-    return {"custom_id": name, "method": "POST", "url": url, "body": said}
-
-
-def file_of(*lines):
-    return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
 
 
 def ask(registry, content, endpoint=CHAT, actor=None):
@@ -348,8 +335,8 @@ def test_a_batch_makes_way_for_those_who_wait(made, at_once, monkeypatch):
         made.background.asked()
         for each in pauses.pauses[:16]:
             each.release()
-        await pauses.come(18)
-        assert len(made.engine.generations) == 18
+        await pauses.come(17)
+        assert len(made.engine.generations) == 17
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
 
@@ -392,24 +379,6 @@ def test_work_that_takes_long_is_heard_of(made, at_once):
         assert taken.batch == before
 
     asyncio.run(main())
-
-
-@contextmanager
-def working(made):
-    """A server that works on batches."""
-    app = create_app(made)
-    works = BatchWorker(made, app)
-
-    async def with_worker(scope, receive, send):
-        if works._working is None:
-            works.start()
-        await app(scope, receive, send)
-        if scope["path"] == "/stop":
-            await works.stop()
-
-    with serve(with_worker) as url:
-        yield url
-        httpx.get(f"{url}/stop", trust_env=False)
 
 
 def test_openais_client_asks_for_a_batch(made, monkeypatch):
