@@ -8,13 +8,12 @@ import argparse
 import hashlib
 import io
 import random
-import statistics
 import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ import httpx
 from openai import OpenAI
 from rich.console import Console
 
+from benchmarks.chatting import after, chats, compared
 from benchmarks.cluster import Cluster, running
 from benchmarks.mixed_tasks import read_tasks
 from benchmarks.report import Row, at_least, at_most, show, write_json
 
 ROWS = 200
-CHAT_TOKENS = 64
 CHAT_SECONDS = 40.0
 ENDED = ("succeeded", "failed", "cancelled")
 TRAINER = "ray::train"
@@ -82,38 +81,6 @@ class Bench:
         return bool(found)
 
 
-@dataclass
-class Chats:
-    """What chats found."""
-
-    firsts: list[float] = field(default_factory=list)
-    gaps: list[float] = field(default_factory=list)
-
-
-def chats(bench: Bench, enough: Callable[[], bool]) -> Chats:
-    """One answer after the other, until it is enough."""
-    found = Chats()
-    while not enough():
-        began = time.perf_counter()
-        first, last, tokens = 0.0, 0.0, 0
-        stream = bench.client.chat.completions.create(
-            model=bench.base,
-            messages=[{"role": "user", "content": f"Tell me about the number {len(found.gaps)}."}],
-            temperature=0,
-            max_tokens=CHAT_TOKENS,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        for chunk in stream:
-            tokens = chunk.usage.completion_tokens if chunk.usage else tokens
-            if chunk.choices and chunk.choices[0].delta.content:
-                last = time.perf_counter()
-                first = first or last
-        found.firsts.append(first - began)
-        found.gaps.append((last - first) / max(tokens - 1, 1))
-    return found
-
-
 def quick(bench: Bench) -> Iterator[Row]:
     """One job and nothing else."""
     began = time.perf_counter()
@@ -126,25 +93,19 @@ def quick(bench: Bench) -> Iterator[Row]:
 
 def beside(bench: Bench) -> Iterator[Row]:
     """Chats before a job and while it trains."""
-    alone = chats(bench, _after(CHAT_SECONDS))
+    alone = chats(bench.client, bench.base, after(CHAT_SECONDS))
     job = bench.start(effort="thorough")
     while bench.step(job) < 2:
         time.sleep(0.5)
     before, began = bench.step(job), time.perf_counter()
-    among = chats(bench, _after(CHAT_SECONDS))
+    among = chats(bench.client, bench.base, after(CHAT_SECONDS))
     steps = (bench.step(job) - before) / (time.perf_counter() - began)
     free, began = bench.step(job), time.perf_counter()
     time.sleep(CHAT_SECONDS / 2)
     free_steps = (bench.step(job) - free) / (time.perf_counter() - began)
     bench.client.fine_tuning.jobs.cancel(job)
     bench.end(job)
-    for name, one, other in (
-        ("first token", alone.firsts, among.firsts),
-        ("gap", alone.gaps, among.gaps),
-    ):
-        yield Row(f"jobs.chats.{name} alone", 1000 * statistics.median(one), "ms")
-        ratio = statistics.median(other) / statistics.median(one)
-        yield at_most(f"jobs.chats.{name} while one trains", ratio, "times", 1.5)
+    yield from compared("jobs.chats", alone, among, "while one trains")
     yield Row("jobs.chats.training meanwhile", steps / free_steps if free_steps else 0, "share")
 
 
@@ -165,11 +126,6 @@ def kills(bench: Bench, count: int) -> Iterator[Row]:
         console.print(f"killed after {when:.0f} s: {done.status}", style="dim")
     yield Row("jobs.kills", killed, "kills")
     yield at_least("jobs.kills.same weights", same / count, "share", 1.0)
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() > until
 
 
 def main() -> None:

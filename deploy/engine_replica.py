@@ -132,6 +132,7 @@ class EngineReplica:
             # What is told of each token would be much at once: it goes as it is made.
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
+            absent=generation.absent,
         )
         calls = tokenizer.calls if generation.tool_use else None
         deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0

@@ -71,10 +71,10 @@ class RouterReplica:
 
     async def __del__(self) -> None:
         """Serve's hook for the end of a replica."""
-        if hasattr(self, "_entrance"):
-            await self._entrance.close()
         if hasattr(self, "_batches"):
             await self._batches.stop()
+        if hasattr(self, "_entrance"):
+            await self._entrance.close()
         if hasattr(self, "_dispatcher"):
             self._dispatcher.stop()
         if hasattr(self, "_service"):

@@ -76,6 +76,7 @@ class Generation:
         tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
         tenant: Whose request it is: what is computed for it is used again for nobody else.
+        absent: Whether nobody waits for the answer: it gives way to those that somebody waits for.
         whole: Whether nobody reads before all is there: one delta for each continuation will do.
     """
 
@@ -89,6 +90,7 @@ class Generation:
     tool_use: ToolUse | None = None
     logprobs: int | None = None
     tenant: str | None = None
+    absent: bool = False
     whole: bool = False
 
 

@@ -17,6 +17,7 @@ class Pools:
         refreshing: brings routes up to date, which takes as long as new examples are many.
         embedding: reads texts for their vectors.
         maintenance: looks through the whole registry, for its operator.
+        batches: reads the requests of batches, and writes their files.
         spelling: writes JSON: an answer with a million log probabilities takes seconds.
     """
 
@@ -29,6 +30,7 @@ class Pools:
         self.refreshing = Pool("refreshing", 1)
         self.embedding = Pool("embedding", 1)
         self.maintenance = Pool("maintenance", 1)
+        self.batches = Pool("batches", 1)
         self.spelling = Pool("spelling", 1)
 
     def close(self) -> None:

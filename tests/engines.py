@@ -64,6 +64,7 @@ def sequence(
     adapter: str | None = None,
     grammar: Grammar | None = None,
     tenant: str | None = None,
+    absent: bool = False,
     **params,
 ) -> tuple[Row, list[Emission]]:
     """A greedy sequence, and the list that its emissions go to."""
@@ -80,6 +81,7 @@ def sequence(
         random=Random(settings.seed),
         grammar=grammar,
         tenant=tenant,
+        absent=absent,
     )
     made.add(row)
     return row, emissions

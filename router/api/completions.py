@@ -37,7 +37,7 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
     sampling = await service.defaults.complete(body.sampling, decision)
     head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
     generations = [
-        replace(each, whole=not body.stream, tenant=caller.tenant)
+        replace(each, whole=not body.stream, tenant=caller.tenant, absent=caller.is_absent)
         for each in body.generations(head.id, decision.digest, sampling)
     ]
     most = (sampling.max_tokens or 0) * sum(each.n for each in generations)

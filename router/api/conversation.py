@@ -137,6 +137,7 @@ class Composing:
             prompt,
             sampling=sampling,
             tenant=self._caller.tenant,
+            absent=self._caller.is_absent,
             whole=True,
         )
         items, most = self._service.engine.generate(generation), sampling.max_tokens or 0

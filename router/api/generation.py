@@ -132,6 +132,7 @@ async def ready(
         body.generation(head.id, decision.digest, sampling),
         whole=not body.stream,
         tenant=caller.tenant,
+        absent=caller.is_absent,
     )
     if prompt is not None:
         generation = replace(generation, prompt=prompt, continued=False)

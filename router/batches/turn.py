@@ -59,7 +59,7 @@ class Turn:
 
     async def _begin(self) -> None:
         """Understand its requests, or end it."""
-        total, problems = await self._hold.during(self._service.pools.exporting.run(self._checked))
+        total, problems = await self._hold.during(self._service.pools.batches.run(self._checked))
         if problems:
             await self._hold.end(Status.FAILED, problems=problems)
         else:
@@ -107,7 +107,7 @@ class Turn:
 
     async def _left(self) -> AsyncGenerator[Entry, None]:
         """The requests that have no answer."""
-        run, queue = self._service.pools.exporting.run, self._service.registry.batch_queue
+        run, queue = self._service.pools.batches.run, self._service.registry.batch_queue
         answered = await run(queue.answered, self._batch)
         rest = lines(await run(queue.requests, self._batch))
         while (line := await run(next, rest, None)) is not None:
@@ -124,7 +124,7 @@ class Turn:
         await self._tell()
 
     async def _end(self, status: Status) -> None:
-        work = self._service.pools.exporting.run(keep, self._service.registry, self._batch)
+        work = self._service.pools.batches.run(keep, self._service.registry, self._batch)
         await self._hold.end(status, *await self._hold.during(work))
 
     def _checked(self) -> tuple[int, list[Problem]]:

@@ -24,6 +24,7 @@ class Request:
         grammar: what each answer must look like, at its beginning; None leaves them free.
         whole: whether nothing is wanted before all answers are complete.
         tenant: whose request it is; nobody else shares what is computed for it.
+        absent: whether nobody waits for the answers.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Request:
     grammar: Grammar | None = None
     whole: bool = False
     tenant: str | None = None
+    absent: bool = False
 
     @property
     def streams(self) -> int:

@@ -116,6 +116,7 @@ class Row:
         grammar: what the answer must look like; None leaves it free.
         served: the step that last computed some of it.
         tenant: whose request it is; nobody else shares what was computed for it.
+        absent: whether nobody waits for the answer.
         keys: of its complete pages, as far as they were needed.
         cached: tokens of the prompt that did not have to be computed.
         shape: what changes its logits before its grammar does, from its first step on.
@@ -136,6 +137,7 @@ class Row:
     pinned: bool = False
     served: int = 0
     tenant: str | None = None
+    absent: bool = False
     keys: list[bytes] = field(default_factory=list)
     cached: int = 0
     shape: "Shape | None" = None

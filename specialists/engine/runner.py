@@ -143,6 +143,7 @@ class Runner:
             random=random,
             grammar=request.grammar.copy() if request.grammar else None,
             tenant=request.tenant,
+            absent=request.absent,
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 from specialists.engine.core import Row, Run
 from specialists.engine.pace import TOGETHER, Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool, page_keys, pages_needed
-from specialists.engine.shares import GENERATED, Shares, shared
+from specialists.engine.shares import GENERATED, Shares, by_tenant, shared
 from specialists.engine.slots import SlotPool
 
 PROMPT_SHARE = 8
 """One token in so many is kept for prompts, however many rows are decoding."""
+ABSENT_STEPS = 4
+"""Of so many steps one is for rows that nobody waits for too, beside those that somebody does."""
 
 
 class Scheduler:
@@ -67,15 +69,17 @@ class Scheduler:
         Where the budget does not reach for all, the rows that were passed over longest come first,
         and prompts keep a share, so that no row waits for another's end. Prompts take so little of
         a step that who is reading an answer hardly notices them, and so do the rows of a tenant
-        with many beside those of one with few.
+        with many beside those of one with few. Rows that nobody waits for stand still in most steps
+        while somebody waits for others.
 
         Args:
             crowded_out: the adapter that finds no room, if there is one.
         """
         self._admit(crowded_out)
         self._step += 1
-        decoding = sorted((row for row in self.running if not _is_prompt(row)), key=_last_served)
-        prompts = sorted(filter(_is_prompt, self.running), key=_last_served)
+        rows = sorted(self._moving(), key=_last_served)
+        decoding = [row for row in rows if not _is_prompt(row)]
+        prompts = list(filter(_is_prompt, rows))
         kept_back = min(sum(map(_remaining, prompts)), max(self._max_tokens // PROMPT_SHARE, 1))
         runs = self._runs(self._fair(decoding), self._max_tokens - kept_back)
         runs += self._prompt_runs(prompts, decoding, len(runs))
@@ -120,6 +124,11 @@ class Scheduler:
                 budget -= count
         return runs
 
+    def _moving(self) -> list[Row]:
+        """The running rows of which the step may compute something."""
+        awaited = [row for row in self.running if not row.absent]
+        return awaited if awaited and self._step % ABSENT_STEPS else self.running
+
     def _fair(self, decoding: list[Row]) -> list[Row]:
         """Of several tenants' rows those that a step takes, so that few are not slowed by many."""
         rows = Counter(row.tenant for row in self.running)
@@ -135,7 +144,7 @@ class Scheduler:
         for tenant, rows in self._by_share(prompts):
             last = before.get(tenant, self._step - TOGETHER)
             most = self._pace.prompt_tokens(
-                self._patience(tenant, decoding), reading, rows[0].computed, self._step - last
+                self._patience(rows[0], decoding), reading, rows[0].computed, self._step - last
             )
             added = self._runs(rows, (left if most is None else min(left, most)) - spent)
             self._read[tenant] = self._step if added else last
@@ -145,18 +154,18 @@ class Scheduler:
 
     def _by_share(self, prompts: list[Row]) -> list[tuple[str | None, list[Row]]]:
         """Prompts by their tenants, whoever was served least first."""
-        tenants = sorted({row.tenant for row in prompts}, key=self._shares.served)
-        return [(each, [row for row in prompts if row.tenant == each]) for each in tenants]
+        return sorted(by_tenant(prompts).items(), key=lambda each: self._shares.rank(each[1][0]))
 
-    def _patience(self, tenant: str | None, decoding: list[Row]) -> float | None:
+    def _patience(self, prompt: Row, decoding: list[Row]) -> float | None:
         """Seconds that a step may take for a tenant's prompts, by those who read meanwhile.
 
-        Whoever was served less than this tenant is not slowed down where it could be avoided.
+        Whoever comes before this tenant is not slowed down where it could be avoided.
         """
-        own = self._shares.served(tenant)
+        own = self._shares.rank(prompt)
+        readers = by_tenant(row for row in decoding if prompt.absent or not row.absent)
         known = [
-            self._pace.patience(rows, strict=self._shares.served(reader) < own)
-            for reader, rows in Counter(row.tenant for row in decoding).items()
+            self._pace.patience(len(rows), strict=self._shares.rank(rows[0]) < own)
+            for rows in readers.values()
         ]
         return min((each for each in known if each is not None), default=None)
 
@@ -201,12 +210,21 @@ class Scheduler:
         return sum(_needed(row) - len(row.pages) for row in self.running)
 
     def _make_room(self, row: Row) -> bool:
-        """Let the youngest row of the tenant with most step back for one of a tenant with few."""
-        rows = Counter(each.tenant for each in self.running)
+        """Let another row step back for this one.
+
+        It is the youngest that nobody waits for, or else that of the tenant with most for one of a
+        tenant with few.
+        """
+        absent = [each for each in self.running if each.absent]
+        if absent and not row.absent:
+            self._step_back(absent[-1])
+            return True
+        likes = absent if row.absent else self.running
+        rows = Counter(each.tenant for each in likes)
         most = max(rows, key=rows.__getitem__, default=row.tenant)
         if rows[most] < rows[row.tenant] + 2:
             return False
-        self._step_back(next(each for each in reversed(self.running) if each.tenant == most))
+        self._step_back(next(each for each in reversed(likes) if each.tenant == most))
         return True
 
     def _underway(self) -> set[bytes]:

@@ -29,6 +29,10 @@ class Shares:
         """What was computed for a tenant, in tokens of prompts."""
         return self._served.get(tenant, 0.0)
 
+    def rank(self, row: Row) -> tuple[bool, float]:
+        """Whose rows come first, by one of them: the lower, the sooner."""
+        return row.absent, self.served(row.tenant)
+
     def count(self, tenant: Tenant, tokens: float) -> None:
         """Note what was computed for a tenant."""
         self._served[tenant] = self.served(tenant) + tokens
@@ -48,13 +52,11 @@ class Shares:
     def ordered(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Rows as they should be served: the oldest of whoever was served least, again and again.
 
-        What is counted meanwhile is heeded.
+        Those that nobody waits for come last. What is counted meanwhile is heeded.
         """
-        queues: dict[Tenant, deque[Row]] = {}
-        for row in rows:
-            queues.setdefault(row.tenant, deque()).append(row)
+        queues = {tenant: deque(some) for tenant, some in by_tenant(rows).items()}
         while queues:
-            tenant = min(queues, key=self.served)
+            tenant = min(queues, key=lambda each: self.rank(queues[each][0]))
             yield queues[tenant].popleft()
             if not queues[tenant]:
                 del queues[tenant]
@@ -62,12 +64,17 @@ class Shares:
 
 def shared(rows: Iterable[Row], places: int) -> list[Row]:
     """The first rows of each tenant, in so many places: who wants few has them, others share."""
-    queues: dict[Tenant, list[Row]] = {}
-    for row in rows:
-        queues.setdefault(row.tenant, []).append(row)
     found: list[Row] = []
-    smallest_first = sorted(queues.values(), key=len)
+    smallest_first = sorted(by_tenant(rows).values(), key=len)
     for at, queue in enumerate(smallest_first):
         share = max((places - len(found)) // (len(smallest_first) - at), 1)
         found += queue[:share]
+    return found
+
+
+def by_tenant(rows: Iterable[Row]) -> dict[Tenant, list[Row]]:
+    """Rows apart by whose they are, in their order."""
+    found: dict[Tenant, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.tenant, []).append(row)
     return found

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -317,6 +318,29 @@ def test_what_is_computed_of_a_prompt_is_its_tenants_and_its_adapters(backend, l
     assert cached(tenant="bob") == 0
     assert cached(tenant="ada", adapter="all") == 0
     assert cached(tenant="ada", adapter="all") > 100
+
+
+def test_who_waits_comes_before_what_nobody_waits_for(backend, loop):
+    over = []
+
+    async def answer(request):
+        await answered(backend, request)
+        over.append(request)
+
+    def absent(length):
+        request = asked(max_tokens=length, logit_bias=ENDLESS, tenant="batch")
+        return asyncio.create_task(answer(replace(request, absent=True)))
+
+    async def all_of_them():
+        # Of more than there are rows the first end one after the other.
+        late = [absent(length) for length in (*range(10, 90, 10), *[100] * 6)]
+        await until(lambda: backend.stats()["waiting"] > 0)
+        await answer(asked(tenant="somebody"))
+        await asyncio.gather(*late)
+
+    loop.run(all_of_them())
+    assert len(over) == 15
+    assert [each.absent for each in over].index(False) <= 4
 
 
 def test_who_leaves_frees_what_was_held(backend, loop):

@@ -75,6 +75,7 @@ class VllmOptions:
             "max_model_len": self.max_context,
             "kv_cache_memory_bytes": self.kv_bytes,
             "enable_prefix_caching": True,
+            "scheduling_policy": "priority",
             "enable_lora": True,
             "max_loras": min(self.batch_adapters, self.max_rows),
             "max_lora_rank": self.max_rank,
@@ -236,6 +237,8 @@ class VllmRunner:
             "prompt": request.prompt,
             "adapter": adapter,
             "salt": request.tenant,
+            # What has the least comes first.
+            "priority": int(request.absent),
             "params": sampling(request.params, number, room, self.tokenizer.eos),
             "grammar": request.grammar.rules if request.grammar else None,
         }

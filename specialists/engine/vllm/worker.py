@@ -60,9 +60,10 @@ class Worker:
     async def _generate(self, number: str, message: dict[str, Any]) -> None:
         prompt = tokens_input(message["prompt"], cache_salt=message["salt"])
         adapter = self._adapters[message["adapter"]] if message["adapter"] else None
+        given = {"lora_request": adapter, "priority": message["priority"]}
         try:
             params = sampling(message["params"], message["grammar"])
-            async for output in self._engine.generate(prompt, params, number, lora_request=adapter):
+            async for output in self._engine.generate(prompt, params, number, **given):
                 self._tell({"id": number, **told(output)})
         except EngineDeadError:
             raise
