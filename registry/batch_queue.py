@@ -38,6 +38,14 @@ class BatchQueue:
             found = connection.scalar(select(batches.c.seq).where(self._free()).limit(1))
             return found is not None
 
+    def counts(self) -> dict[str, int]:
+        """Batches by how far they are, whoever asked for them."""
+        counted = select(batches.c.status, func.count()).where(batches.c.base == self._base)
+        with self._database.read() as connection:
+            rows = connection.execute(counted.group_by(batches.c.status)).all()
+        found = {row[0]: row[1] for row in rows}
+        return {status: found.get(status, 0) for status in Status}
+
     def take(self, holder: str) -> Batch | None:
         """Hold the next batch: of the owner who holds least, or had a turn longest ago."""
         with self._database.write() as connection:

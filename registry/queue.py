@@ -51,12 +51,13 @@ class Queue:
             waiting = self._waiting(connection, job)
             return bool(self._fairest(connection, waiting, job).owner != job.owner)
 
-    def counts(self) -> dict[Status, int]:
+    def counts(self) -> dict[str, int]:
         """Jobs by how far they are, whoever asked for them."""
-        statement = select(jobs.c.status, func.count()).where(jobs.c.base == self._base)
+        counted = select(jobs.c.status, func.count()).where(jobs.c.base == self._base)
         with self._database.read() as connection:
-            found = connection.execute(statement.group_by(jobs.c.status))
-            return {Status(status): count for status, count in found}
+            rows = connection.execute(counted.group_by(jobs.c.status)).all()
+        found = {row[0]: row[1] for row in rows}
+        return {status: found.get(status, 0) for status in Status}
 
     def take(self, holder: str, most: int = 1000) -> Job | None:
         """Hold the next job: one of the owner who has had least of late, the oldest of theirs.

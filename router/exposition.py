@@ -7,6 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 REPLICA = "replica"
+QUEUES = {
+    "training_jobs": "Fine-tuning jobs, by status.",
+    "batches": "Batches, by status.",
+}
 TOTAL = "_total"
 TITLES = {
     "running": "Rows that are computed.",
@@ -28,17 +32,17 @@ TITLES = {
 def gathered(
     routers: Mapping[str, bytes],
     engines: Mapping[str, Mapping[str, float]],
-    jobs: Mapping[str, int] | None = None,
+    queues: Mapping[str, Mapping[str, int]] | None = None,
 ) -> bytes:
     """Every figure with the name of its replica.
 
     Args:
         routers: what each router exposes of itself, in the same format.
         engines: figures of each engine by their names; those that end in "_total" only grow.
-        jobs: fine-tuning jobs, by how far they are; None where that is not known.
+        queues: what the registry knows of, such as "jobs", by how far it is; those that are known.
     """
     registry = CollectorRegistry()
-    registry.register(_Gathered(routers, engines, jobs))
+    registry.register(_Gathered(routers, engines, queues or {}))
     return generate_latest(registry)
 
 
@@ -47,25 +51,22 @@ class _Gathered(Collector):
         self,
         routers: Mapping[str, bytes],
         engines: Mapping[str, Mapping[str, float]],
-        jobs: Mapping[str, int] | None,
+        queues: Mapping[str, Mapping[str, int]],
     ) -> None:
         self._routers = routers
         self._engines = engines
-        self._jobs = jobs
+        self._queues = queues
 
     def collect(self) -> Iterator[Metric]:
         yield _count("myriad_router_replicas", "Routers that answer.", len(self._routers))
         yield from self._of_routers()
         yield _count("myriad_engine_replicas", "Engines that answer.", len(self._engines))
         yield from self._of_engines()
-        if self._jobs is not None:
-            yield self._of_jobs(self._jobs)
-
-    def _of_jobs(self, jobs: Mapping[str, int]) -> Metric:
-        family = Metric("myriad_training_jobs", "Fine-tuning jobs, by status.", "gauge")
-        for status, count in jobs.items():
-            family.add_sample(family.name, {"status": status}, count)
-        return family
+        for name, counts in self._queues.items():
+            family = Metric(f"myriad_{name}", QUEUES[name], "gauge")
+            for status, count in counts.items():
+                family.add_sample(family.name, {"status": status}, count)
+            yield family
 
     def _of_routers(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}

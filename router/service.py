@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.errors import StorageError
-from registry.job import Status
 from registry.limits import Limits
 from registry.registry import Registry
 from router.answer_ids import AnswerIds
@@ -185,8 +184,8 @@ class Service:
         """The figures of all replicas and engines, in Prometheus' format."""
         peers = await self._peers.expositions() if self._peers is not None else {}
         routers = peers or {ALONE: self.exposition()}
-        engines, jobs = await self._engine_stats(), await self._job_counts()
-        return gathered(dict(sorted(routers.items())), engines, jobs)
+        engines, queues = await self._engine_stats(), await self._queued()
+        return gathered(dict(sorted(routers.items())), engines, queues)
 
     async def _engine_stats(self) -> Mapping[str, Mapping[str, float]]:
         """The engines' figures; none when they do not answer."""
@@ -196,14 +195,17 @@ class Service:
             logger.warning("the engine does not tell its figures: %r", error)
             return {}
 
-    async def _job_counts(self) -> Mapping[str, int] | None:
-        """Fine-tuning jobs by how far they are; None when the registry does not say."""
+    async def _queued(self) -> Mapping[str, Mapping[str, int]]:
+        """Jobs and batches by how far they are; none when the registry does not say."""
+        run, registry = self.pools.reading.run, self.registry
         try:
-            found = await self.pools.reading.run(self.registry.queue.counts)
+            return {
+                "training_jobs": await run(registry.queue.counts),
+                "batches": await run(registry.batch_queue.counts),
+            }
         except StorageError as error:
-            logger.warning("the registry does not count its jobs: %s", error)
-            return None
-        return {status: found.get(status, 0) for status in Status}
+            logger.warning("the registry does not count its jobs and batches: %s", error)
+            return {}
 
     async def _engine_ready(self) -> bool:
         try:

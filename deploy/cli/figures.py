@@ -13,7 +13,8 @@ DECISIONS = "myriad_decisions_total"
 TOKENS = "gen_ai_client_token_usage_sum"
 ROUTERS = "myriad_router_replicas"
 ENGINE = "myriad_engine_"
-JOBS = "myriad_training_jobs"
+QUEUES = {"myriad_training_jobs": "jobs", "myriad_batches": "batches"}
+"""What tells of them, and what they are called here."""
 REPLICA = "replica"
 
 
@@ -27,7 +28,7 @@ class Figures:
         answers: requests by specialist.
         routers: how many answer.
         engines: of each engine that answers its figures, by their names without prefix.
-        jobs: fine-tuning jobs by status.
+        queues: "jobs" and "batches" by status.
     """
 
     gauges: dict[str, int | None] = field(default_factory=dict)
@@ -35,7 +36,7 @@ class Figures:
     answers: dict[str, int] = field(default_factory=dict)
     routers: int = 0
     engines: dict[str, dict[str, float]] = field(default_factory=dict)
-    jobs: dict[str, int] = field(default_factory=dict)
+    queues: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, metrics: str) -> "Figures":
@@ -48,8 +49,8 @@ class Figures:
                 made.answers[specialist] = made.answers.get(specialist, 0) + int(value)
             elif name == TOKENS:
                 made.tokens[labels["gen_ai_token_type"]] += int(value)
-            elif name == JOBS:
-                made.jobs[labels["status"]] = int(value)
+            elif name in QUEUES:
+                made.queues.setdefault(QUEUES[name], {})[labels["status"]] = int(value)
             elif name.startswith(ENGINE) and REPLICA in labels:
                 own = made.engines.setdefault(labels[REPLICA], {})
                 own[name.removeprefix(ENGINE)] = value

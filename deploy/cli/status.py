@@ -13,6 +13,24 @@ from deploy.errors import ServerRefused, ServerUnreachable
 if TYPE_CHECKING:
     from deploy.client import Client
 
+QUEUED = {
+    "jobs": {
+        "running": "trained",
+        "validating_files": "begun",
+        "queued": "waiting",
+        "paused": "paused",
+        "failed": "failed",
+    },
+    "batches": {
+        "in_progress": "answered",
+        "validating": "begun",
+        "finalizing": "written",
+        "cancelling": "ended",
+        "failed": "failed",
+    },
+}
+"""What is told of jobs and batches, by their status."""
+
 
 def status(
     url: Url = None,
@@ -28,12 +46,13 @@ def status(
             watching.watch(client, output)
         found = _found(client)
     answers = found.get("answers") or {}
-    apart = ("answers", "missing", "skipped", "reading", "jobs")
+    apart = ("answers", "missing", "skipped", "reading", "jobs", "batches")
     shown = {name: value for name, value in found.items() if name not in apart}
     shown["missing"] = ", ".join(found.get("missing") or ()) or None
     if reading := found.get("reading"):
         shown["reading"] = f"{reading['done']} of {reading['of']} specialists"
-    shown["jobs"] = _jobs(found.get("jobs") or {})
+    for queue, words in QUEUED.items():
+        shown[queue] = _queued(found.get(queue) or {}, words)
     reasons = [f"{name}: {reason}" for name, reason in (found.get("skipped") or {}).items()]
     shown["cannot be routed to"] = "\n".join(reasons) or None
     grid = table("answered by", "requests")
@@ -61,11 +80,9 @@ def _found(client: "Client") -> dict[str, Any]:
         return head | {"message": str(error)}
 
 
-def _jobs(counts: dict[str, int]) -> str | None:
+def _queued(counts: dict[str, int], words: dict[str, str]) -> str | None:
     """How many have not ended, and how many failed."""
-    told = {"running": "trained", "validating_files": "begun", "queued": "waiting"}
-    told |= {"paused": "paused", "failed": "failed"}
-    parts = [f"{counts[name]} {word}" for name, word in told.items() if counts.get(name)]
+    parts = [f"{counts[name]} {word}" for name, word in words.items() if counts.get(name)]
     return ", ".join(parts) or None
 
 
@@ -73,5 +90,5 @@ def _figures(found: Figures) -> dict[str, Any]:
     counts = {f"{kind}_tokens": count for kind, count in found.tokens.items()}
     replicas = {"routers": found.routers, "engines": len(found.engines)}
     rows = {name: int(found.total(name)) for name in ("running", "waiting")}
-    rest = {"answers": found.answers, "jobs": found.jobs}
+    rest = {"answers": found.answers, **found.queues}
     return {**found.gauges, **counts, **replicas, **rows, **rest}

@@ -34,6 +34,7 @@ PANELS = {
     "Engines": ("max(myriad_engine_replicas)", "short"),
     "Answered by": ("topk(10, sum by (specialist) (rate(myriad_decisions_total[5m])))", "reqps"),
     "Fine-tuning jobs, by status": ("max by (status) (myriad_training_jobs)", "short"),
+    "Batches, by status": ("max by (status) (myriad_batches)", "short"),
     "Specialists routed to": ("max(myriad_snapshot_specialists)", "short"),
     "Specialists that cannot be routed to": ("max(myriad_snapshot_skipped)", "short"),
 }

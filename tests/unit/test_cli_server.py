@@ -8,6 +8,7 @@ import pytest
 import tiny_adapter
 from cli_world import Terminal, adapter_folder, live, myriad
 
+from registry.batch import Status
 from registry.job import Task
 from router.engine import Delta, Usage
 from router.errors import Unavailable
@@ -203,6 +204,18 @@ def test_status_of_fine_tuning(server):
     finally:
         for job in jobs:
             server.registry.jobs.cancel(job.id)
+
+
+def test_status_of_batches(server):
+    file = server.registry.data.add("asked.jsonl", b"x", "batch").id
+    asked = [server.registry.batches.create(file, "/v1/embeddings") for _ in range(3)]
+    server.registry.batches.cancel(asked[0].id)
+    assert "2 begun, 1 ended" in myriad("status").out
+    found = json.loads(myriad("status", "--json").out)["batches"]
+    assert (found["validating"], found["cancelling"], found["completed"]) == (2, 1, 0)
+    for _ in asked:
+        taken = server.registry.batch_queue.take("me")
+        server.registry.batch_queue.end(taken, "me", Status.CANCELLED)
 
 
 def test_status_of_a_server_that_is_starting(server):

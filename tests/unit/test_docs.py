@@ -23,7 +23,7 @@ from deploy.settings import (
     VllmSettings,
 )
 from router.api.app import create_app
-from router.exposition import TITLES, gathered
+from router.exposition import QUEUES, TITLES, gathered
 from router.metrics import Metrics
 
 ENGINE_FIGURES = tuple(name for name in TITLES if name != "memory_bytes")
@@ -102,7 +102,8 @@ def test_every_endpoint_is_documented(tmp_path):
 def test_every_metric_is_documented():
     own = Metrics().exposition(None)
     engines = {"e": dict.fromkeys(TITLES, 0)}
-    exposition = gathered({"r": own}, engines, {"queued": 0}).decode()
+    queues = {name: {"queued": 0} for name in QUEUES}
+    exposition = gathered({"r": own}, engines, queues).decode()
     text = (DOCS / "operations.md").read_text()
     for name in re.findall(r"^# HELP (\S+)", exposition, re.MULTILINE):
         assert f"| `{name}` |" in text

@@ -24,7 +24,7 @@ from deploy.rendering.monitoring import PANELS, RULES, dashboard
 from deploy.rendering.serve import require_known, serve_config, serve_files
 from deploy.serve_app import application
 from deploy.settings import read_settings
-from router.exposition import gathered
+from router.exposition import QUEUES, gathered
 from router.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,7 +222,8 @@ def test_a_misspelt_config_is_refused(wrong):
 
 def test_panels_and_rules_ask_for_metrics_that_there_are():
     text = (ROOT / "docs" / "operations.md").read_text()
-    exposed = gathered({"r": Metrics().exposition(None)}, {}, {"queued": 0}).decode()
+    queues = {name: {"queued": 0} for name in QUEUES}
+    exposed = gathered({"r": Metrics().exposition(None)}, {}, queues).decode()
     known = set(re.findall(r"\| `(\w+)` \|", text)) | set(re.findall(r"# TYPE (\w+)", exposed))
     asked = {expression for expression, *_ in (*PANELS.values(), *RULES.values())}
     for name in re.findall(r"\b(?:myriad|gen_ai|http)_\w+", " ".join(asked)):

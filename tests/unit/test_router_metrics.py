@@ -47,10 +47,12 @@ def test_nobody_that_answers_is_told_too():
     assert "myriad_engine_replicas 0.0" in lines_of({}, {})
 
 
-def test_jobs_are_told_by_how_far_they_are():
-    found = lines_of({}, {}, {"queued": 2, "failed": 0})
+def test_jobs_and_batches_are_told_by_how_far_they_are():
+    queues = {"training_jobs": {"queued": 2, "failed": 0}, "batches": {"in_progress": 1}}
+    found = lines_of({}, {}, queues)
     assert 'myriad_training_jobs{status="queued"} 2.0' in found
     assert 'myriad_training_jobs{status="failed"} 0.0' in found
+    assert 'myriad_batches{status="in_progress"} 1.0' in found
     assert not any("training" in line for line in lines_of({}, {}))
 
 
