@@ -21,7 +21,7 @@ class Scheduler:
 
     A row runs from its admission (adapter resident and pinned, pages for its tokens) to its
     end. When pages run out the youngest running row steps back into the waiting queue; its
-    tokens are kept and computed again.
+    tokens are kept and computed again. Those that nobody waits for do so first.
     """
 
     def __init__(
@@ -251,7 +251,8 @@ class Scheduler:
         """Give a row the pages for its next tokens; False when it had to step back."""
         missing = pages_needed(row.computed + count) - len(row.pages)
         while missing > self._pages.available:
-            victim = self.running[-1]
+            absent = [each for each in self.running if each.absent]
+            victim = (absent or self.running)[-1]
             self._step_back(victim)
             if victim is row:
                 return False

@@ -89,6 +89,21 @@ def test_who_waits_takes_their_places_and_they_come_back_to_the_same_answer(base
     made.close()
 
 
+def test_who_waits_gets_the_pages_that_they_hold(base):
+    made = engine(base, {}, replace(FOUR, kv_bytes=14 * 4096))
+    later = [absent(made, seed, max_tokens=60) for seed in (2, 3)]
+    steps(made, 30)
+    awaited = sequence(made, [1] * 20, max_tokens=120)[0]
+    steps(made, 1)
+    while awaited.generated < 120:
+        made.step()
+        made.check_integrity()
+        assert awaited in made._scheduler.running or awaited.generated == 120
+    run(made)
+    assert [row.generated for row in later] == [60, 60]
+    made.close()
+
+
 def test_they_take_nobodys_place(base):
     made = engine(base, {}, FOUR)
     awaited = [sequence(made, [seed] * 20, max_tokens=60)[0] for seed in range(4)]
