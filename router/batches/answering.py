@@ -1,6 +1,7 @@
 """Has this process's own application answer a batch's requests, as if they had come to it."""
 
 import asyncio
+from contextlib import suppress
 
 import httpx
 from pydantic_core import from_json, to_json
@@ -24,6 +25,9 @@ class Answering:
         transport = httpx.ASGITransport(OnBehalf(app, batch.actor), raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
         self._batch = batch
+        self._hurries = asyncio.Event()
+        self.waiting = 0
+        """Requests that there is no room for at the moment."""
 
     async def __aenter__(self) -> "Answering":
         return self
@@ -31,8 +35,12 @@ class Answering:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def answer(self, entry: Entry) -> Answer:
-        """What comes of a request, asked again for as long as there is no room for it."""
+    def hurry(self) -> None:
+        """Give up those that there is no room for."""
+        self._hurries.set()
+
+    async def answer(self, entry: Entry) -> Answer | None:
+        """What comes of a request, asked again until there is room; None if it is given up."""
         name = f"{self._batch.id}-{entry.number}"
         headers = {"content-type": "application/json", HEADER: name}
         path = self._batch.endpoint
@@ -40,13 +48,22 @@ class Answering:
             came = await self._client.post(path, content=entry.body, headers=headers)
             if came.status_code not in BUSY:
                 break
-            await asyncio.sleep(_wait(came))
+            await self._wait(_seconds(came))
+            if self._hurries.is_set():
+                return None
         response = {
             "status_code": came.status_code,
             "request_id": name,
             "body": from_json(came.content),
         }
         return Answer(entry.number, came.is_error, _line(entry, name, response, None))
+
+    async def _wait(self, seconds: float) -> None:
+        self.waiting += 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurries.wait()
+        self.waiting -= 1
 
 
 def expired(batch: Batch, entry: Entry) -> Answer:
@@ -69,7 +86,7 @@ def _line(entry: Entry, name: str, response: object, error: object) -> str:
     return to_json(line).decode()
 
 
-def _wait(response: httpx.Response) -> float:
-    """Seconds that it says, or a moment."""
+def _seconds(response: httpx.Response) -> float:
+    """For which it says to wait, or a moment."""
     said = response.headers.get("retry-after", "")
     return min(float(said), LONGEST_WAIT) if said.isdecimal() else WAIT_SECONDS

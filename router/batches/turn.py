@@ -72,7 +72,7 @@ class Turn:
             try:
                 while await self._fill(crew, answering, left):
                     self._answers += await crew.some(HEARD_SECONDS)
-                    await self._tell_now_and_then()
+                    await self._tell_now_and_then(answering, len(crew))
                     if self._batch.status == Status.CANCELLING:
                         break
             finally:
@@ -92,14 +92,17 @@ class Turn:
             crew.begin(answering.answer(following))
         return bool(crew)
 
-    async def _tell_now_and_then(self) -> None:
+    async def _tell_now_and_then(self, answering: Answering, underway: int) -> None:
+        """Tell, and see whether it goes on: others need not wait for one that has to wait."""
         if time.monotonic() < self._told + HEARD_SECONDS:
             return
         await self._tell()
+        is_stuck = 0 < underway == answering.waiting
+        enough = is_stuck or time.monotonic() >= self._ends
         waits = self._service.registry.batch_queue.waits
-        self._is_over = self._is_late or (
-            time.monotonic() >= self._ends and await self._service.pools.reading.run(waits)
-        )
+        if self._is_late or (enough and await self._service.pools.reading.run(waits)):
+            self._is_over = True
+            answering.hurry()
 
     async def _tell(self) -> None:
         await self._hold.tell(self._answers)

@@ -302,6 +302,29 @@ def test_others_get_their_turn(made, at_once, monkeypatch):
     assert take_turn(made).completed == 2
 
 
+def test_one_that_there_is_no_room_for_lets_others_have_their_turn(made, at_once, monkeypatch):
+    made.background = Background(2)
+    asked = ask(made.registry, file_of(*(line(str(number)) for number in range(5))))
+
+    def script(generation):
+        # There is room for the first one alone.
+        if len(made.engine.generations) > 1:
+            return [Overloaded(30.0)]
+        return [Delta(0, "hi", 1, finish_reason="stop"), Usage(1, 1)]
+
+    made.engine.script = script
+    monkeypatch.setattr(made.registry.batch_queue, "waits", lambda: True)
+
+    async def main():
+        taken = held(made)
+        await turn_of(made, taken)
+        await taken.release()
+
+    asyncio.run(main())
+    after = made.registry.batches.get(asked.id)
+    assert (after.status, after.completed, after.failed) == (Status.IN_PROGRESS, 1, 0)
+
+
 def test_what_is_not_answered_in_time_is_said_to_be_late(made, at_once, monkeypatch):
     made.background = Background(1)
     asked = ask(made.registry, file_of(*(line(str(number)) for number in range(4))))
