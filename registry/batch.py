@@ -78,6 +78,7 @@ class Batch:
         total: how many requests there are.
         completed: how many were answered.
         failed: how many were refused.
+        nbytes: of what was told of them.
         problems: why it could not be begun.
         output: the id of the file of answers, once it is there.
         failures: that of refusals, if there are any.
@@ -100,6 +101,7 @@ class Batch:
     total: int
     completed: int
     failed: int
+    nbytes: int
     problems: Sequence[Problem]
     output: str | None
     failures: str | None
@@ -130,6 +132,7 @@ def to_batch(row: Row[Any]) -> Batch:
         total=row.total,
         completed=row.completed,
         failed=row.failed,
+        nbytes=row.nbytes,
         problems=[Problem(**each) for each in json.loads(row.problems)],
         output=row.output,
         failures=row.failures,

@@ -92,9 +92,12 @@ class BatchQueue:
             new = _new(connection, batch, answers)
             if new:
                 connection.execute(insert(batch_answers), [_values(batch, each) for each in new])
-            failed = row.failed + sum(each.failed for each in new)
-            completed = row.completed + sum(not each.failed for each in new)
-            _change(connection, batch.seq, until=_later(), completed=completed, failed=failed)
+            counts = {
+                "completed": row.completed + sum(not each.failed for each in new),
+                "failed": row.failed + sum(each.failed for each in new),
+                "nbytes": row.nbytes + sum(len(each.text) for each in new),
+            }
+            _change(connection, batch.seq, until=_later(), **counts)
             return to_batch(_row(connection, batch.seq))
 
     def answers(self, batch: Batch, *, failed: bool) -> Iterator[str]:

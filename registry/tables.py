@@ -356,6 +356,7 @@ batches = Table(
     Column("total", Integer, nullable=False, server_default="0"),  # requests
     Column("completed", Integer, nullable=False, server_default="0"),  # of these
     Column("failed", Integer, nullable=False, server_default="0"),  # of these
+    Column("nbytes", BigInteger, nullable=False, server_default="0"),  # of answers
     Column("problems", Text, nullable=False, server_default="[]"),  # JSON
     Column("output", line(40)),  # a file
     Column("failures", line(40)),  # a file

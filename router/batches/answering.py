@@ -16,6 +16,11 @@ BUSY = (429, 503)
 """Statuses of requests that may be asked again."""
 WAIT_SECONDS, LONGEST_WAIT = 1.0, 60.0
 ORIGIN = "http://127.0.0.1"
+LATE, FULL = "batch_expired", "batch_too_large"
+WHY = {
+    LATE: "This request could not be executed before the completion window expired.",
+    FULL: "The answers before this one take all the bytes of a batch; make several batches of it.",
+}
 
 
 class Answering:
@@ -66,12 +71,9 @@ class Answering:
         self.waiting -= 1
 
 
-def expired(batch: Batch, entry: Entry) -> Answer:
-    """What is said of a request whose time is over."""
-    error = {
-        "code": "batch_expired",
-        "message": "This request could not be executed before the completion window expired.",
-    }
+def unanswered(batch: Batch, entry: Entry, code: str) -> Answer:
+    """What is said of a request that was not begun with; `code` is one of WHY."""
+    error = {"code": code, "message": WHY[code]}
     text = _line(entry, f"{batch.id}-{entry.number}", None, error)
     return Answer(entry.number, failed=True, text=text)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from starlette.types import ASGIApp
 
 from registry.batch import Answer, Batch, Problem, Status
-from router.batches.answering import Answering, expired
+from router.batches.answering import FULL, LATE, Answering, unanswered
 from router.batches.crew import Crew
 from router.batches.entries import Entry, checked, entry, lines
 from router.batches.hold import HEARD_SECONDS, Hold
@@ -16,6 +16,8 @@ from router.batches.results import keep
 from router.service import Service
 
 TURN_SECONDS = 30.0
+MOST_BYTES = 1 << 30
+"""Of answers: the requests that come after them are not answered."""
 _AT_ONCE = 1000
 ENDS = {Status.CANCELLING: Status.CANCELLED, Status.FINALIZING: Status.COMPLETED}
 
@@ -43,11 +45,14 @@ class Turn:
             await self._begin()
         if self._batch.status == Status.IN_PROGRESS:
             await self._go_on()
+        if self._batch.status == Status.IN_PROGRESS and self._is_late:
+            await self._give_up(LATE)
+            await self._end(Status.EXPIRED)
+        elif self._batch.status == Status.IN_PROGRESS and self._is_full:
+            await self._give_up(FULL)
+            await self._hold.finish()
         if self._batch.status in ENDS:
             await self._end(ENDS[self._batch.status])
-        elif self._batch.status == Status.IN_PROGRESS and self._is_late:
-            await self._give_up()
-            await self._end(Status.EXPIRED)
 
     @property
     def _batch(self) -> Batch:
@@ -56,6 +61,10 @@ class Turn:
     @property
     def _is_late(self) -> bool:
         return datetime.now(UTC) >= self._batch.expires
+
+    @property
+    def _is_full(self) -> bool:
+        return self._batch.nbytes >= MOST_BYTES
 
     async def _begin(self) -> None:
         """Understand its requests, or end it."""
@@ -100,7 +109,8 @@ class Turn:
         is_stuck = 0 < underway == answering.waiting
         enough = is_stuck or time.monotonic() >= self._ends
         waits = self._service.registry.batch_queue.waits
-        if self._is_late or (enough and await self._service.pools.reading.run(waits)):
+        done = self._is_late or self._is_full
+        if done or (enough and await self._service.pools.reading.run(waits)):
             self._is_over = True
             answering.hurry()
 
@@ -117,11 +127,11 @@ class Turn:
             if line[0] not in answered:
                 yield entry(*line, self._batch.endpoint)
 
-    async def _give_up(self) -> None:
-        """Say of what is not answered that it will not be."""
+    async def _give_up(self, code: str) -> None:
+        """Say of what is not answered why it will not be."""
         async with aclosing(self._left()) as left:
             async for each in left:
-                self._answers.append(expired(self._batch, each))
+                self._answers.append(unanswered(self._batch, each, code))
                 if len(self._answers) >= _AT_ONCE:
                     await self._tell()
         await self._tell()

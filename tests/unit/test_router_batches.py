@@ -347,6 +347,17 @@ def test_what_is_not_answered_in_time_is_said_to_be_late(made, at_once, monkeypa
     assert {each["response"] for each in late} == {None}
 
 
+def test_answers_take_so_many_bytes_and_no_more(made, at_once, monkeypatch):
+    monkeypatch.setattr(turn, "MOST_BYTES", 100)
+    made.background = Background(1)
+    ask(made.registry, file_of(*(line(str(number)) for number in range(3))))
+    done = take_turn(made)
+    assert (done.status, done.completed, done.failed) == (Status.COMPLETED, 1, 2)
+    assert done.nbytes > 100
+    full = rows(made.registry, done.failures)
+    assert {each["error"]["code"] for each in full} == {"batch_too_large"}
+
+
 def test_a_batch_makes_way_for_those_who_wait(made, at_once, monkeypatch):
     monkeypatch.setattr(background, "QUIET_SECONDS", 900.0)
     ask(made.registry, file_of(*(line(str(number)) for number in range(20))))

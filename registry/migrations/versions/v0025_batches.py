@@ -41,6 +41,7 @@ def _make_batches() -> None:
         sa.Column("created", sa.DateTime(), nullable=False),
         *(sa.Column(name, sa.DateTime()) for name in moments),
         *(sa.Column(name, sa.Integer(), nullable=False, server_default="0") for name in counts),
+        sa.Column("nbytes", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("problems", sa.Text(), nullable=False, server_default="[]"),
         sa.Column("output", line(40)),
         sa.Column("failures", line(40)),
