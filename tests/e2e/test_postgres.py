@@ -29,7 +29,7 @@ from registry.tables import metadata  # noqa: E402
 SAME = (
     *("registry", "registry_model", "registry_aliases", "registry_lineage", "view", "listing"),
     *("keys", "trials", "collection", "audit", "gates", "conversations", "usage", "jobs"),
-    *("batches", "router_fuzz"),
+    *("batches", "router_batches", "router_fuzz"),
 )
 pytestmark = pytest.mark.skipif(not postgres.is_installed(), reason="no PostgreSQL is installed")
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import tiny_adapter
 from homes import open_registry
+from on_postgres import SERVER
 from patience import HANGS
 from web import serve
 
@@ -35,13 +36,24 @@ def register(registry: Registry, id: str = "ada/coach", seed: int = 0, **fields)
 @contextmanager
 def service(home: Path, **options) -> Iterator[Service]:
     """A service whose routes know ada/french and bob/weather, and follow only by `refresh`."""
-    shutil.copytree(_filled_home().name, home, dirs_exist_ok=True)
+    if SERVER is None:
+        shutil.copytree(_filled_home().name, home, dirs_exist_ok=True)
     registry = open_registry(home)
+    if SERVER is not None:
+        _fill(registry)
     options = {"cache": home / "cache"} | options
     made = Service(registry, ScriptedEngine(), HashedWords(), BASE, **options)
     made.follower.refresh()
     yield made
+    for pool in vars(made.pools).values():
+        # What a thread still reads would be read from a database that is closed.
+        pool._executor.shutdown()
     registry.close()
+
+
+def _fill(registry: Registry) -> None:
+    register(registry, "ada/french", examples=FRENCH, tags=["language"])
+    register(registry, "bob/weather", seed=1, examples=WEATHER)
 
 
 @cache
@@ -50,8 +62,7 @@ def _filled_home() -> TemporaryDirectory:
     folder = TemporaryDirectory()
     home = Path(folder.name)
     registry = open_registry(home)
-    register(registry, "ada/french", examples=FRENCH, tags=["language"])
-    register(registry, "bob/weather", seed=1, examples=WEATHER)
+    _fill(registry)
     made = Service(registry, ScriptedEngine(), HashedWords(), BASE, cache=home / "cache")
     made.follower.refresh()
     registry.close()
