@@ -90,6 +90,14 @@ class DataFiles:
             raise UnknownObject("file", identity)
         return _file(row)
 
+    def named(self, name: str, purpose: str) -> DataFile | None:
+        """The latest file of a name, for a purpose; None if there is none."""
+        wanted = self._seen() & (files.c.name == name) & (files.c.purpose == purpose)
+        with self._database.read() as connection:
+            statement = select(files).where(wanted).order_by(files.c.seq.desc()).limit(1)
+            row = connection.execute(statement).one_or_none()
+            return None if row is None else _file(row)
+
     def path(self, identity: str) -> Path:
         """Where a file's content lies on this machine.
 

@@ -5,17 +5,26 @@ from mmap import ACCESS_READ, mmap
 
 from registry.batch import Batch
 from registry.batches import MADE
+from registry.data_files import DataFiles
 from registry.registry import Registry
 
 
 def keep(registry: Registry, batch: Batch) -> tuple[str | None, str | None]:
-    """Make files of what was told of a batch; gives their ids, None for one without a line."""
-    return _file(registry, batch, "output", failed=False), _file(
-        registry, batch, "error", failed=True
-    )
+    """Make files of what was told of a batch; gives their ids, None for one without a line.
+
+    Those that were made before whoever made them was lost are taken as they are.
+    """
+    own = registry.seen_by(batch.owner).data
+    output = _file(registry, own, batch, "output", failed=False)
+    return output, _file(registry, own, batch, "error", failed=True)
 
 
-def _file(registry: Registry, batch: Batch, what: str, *, failed: bool) -> str | None:
+def _file(
+    registry: Registry, own: DataFiles, batch: Batch, what: str, *, failed: bool
+) -> str | None:
+    name = f"{batch.id}_{what}.jsonl"
+    if (made := own.named(name, MADE)) is not None:
+        return made.id
     with tempfile.TemporaryFile() as draft:
         for line in registry.batch_queue.answers(batch, failed=failed):
             draft.write(line.encode() + b"\n")
@@ -23,5 +32,4 @@ def _file(registry: Registry, batch: Batch, what: str, *, failed: bool) -> str |
         if not draft.tell():
             return None
         with mmap(draft.fileno(), 0, access=ACCESS_READ) as content:
-            data = registry.seen_by(batch.owner).data
-            return data.add(f"{batch.id}_{what}.jsonl", content, MADE).id
+            return own.add(name, content, MADE).id

@@ -43,7 +43,7 @@ class Turn:
         """
         if self._batch.status == Status.VALIDATING:
             await self._begin()
-        if self._batch.status == Status.IN_PROGRESS:
+        if self._batch.status == Status.IN_PROGRESS and not self._is_late:
             await self._go_on()
         if self._batch.status == Status.IN_PROGRESS and self._is_late:
             await self._give_up(LATE)

@@ -347,6 +347,31 @@ def test_what_is_not_answered_in_time_is_said_to_be_late(made, at_once, monkeypa
     assert {each["response"] for each in late} == {None}
 
 
+def test_files_are_made_once_though_whoever_made_them_was_lost(made, monkeypatch):
+    asked = ask(made.registry, file_of(line("one"), line("two", model="no/body")))
+
+    async def lost(*_):
+        raise Lost("Somebody else has it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Hold, "end", lost)
+        with pytest.raises(Lost):
+            take_turn(made)
+    lose(made, asked)
+    done = take_turn(made)
+    assert (done.status, list(bodies(made.registry, done))) == (Status.COMPLETED, ["one"])
+    assert len(made.registry.data.list(9, purpose=MADE)[0]) == 2
+
+
+def test_one_whose_time_is_over_is_not_gone_on_with(made):
+    ask(made.registry, file_of(line("one")))
+    taken = held(made)
+    with made.registry.batches._database.write() as connection:
+        connection.execute(batches.update().values(created=taken.batch.created - WINDOW))
+    done = asyncio.run(turn_of(made, taken))
+    assert (done.status, done.failed, made.engine.generations) == (Status.EXPIRED, 1, [])
+
+
 def test_answers_take_so_many_bytes_and_no_more(made, at_once, monkeypatch):
     monkeypatch.setattr(turn, "MOST_BYTES", 100)
     made.background = Background(1)
