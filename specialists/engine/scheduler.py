@@ -130,8 +130,16 @@ class Scheduler:
         return awaited if awaited and self._step % ABSENT_STEPS else self.running
 
     def _fair(self, decoding: list[Row]) -> list[Row]:
+        """The decoding rows that a step takes; those that nobody waits for fill it up at most."""
+        awaited = self._even([row for row in decoding if not row.absent])
+        absent = self._even([row for row in decoding if row.absent])
+        places = self._pace.rows_beside(len(awaited)) if awaited and absent else None
+        return awaited + (absent if places is None else shared(absent, places - len(awaited)))
+
+    def _even(self, decoding: list[Row]) -> list[Row]:
         """Of several tenants' rows those that a step takes, so that few are not slowed by many."""
-        rows = Counter(row.tenant for row in self.running)
+        kinds = {row.absent for row in decoding}
+        rows = Counter(row.tenant for row in self.running if row.absent in kinds)
         if len(rows) < 2:
             return decoding
         places = self._pace.rows_beside(min(rows.values()))

@@ -47,6 +47,23 @@ def test_they_stand_still_in_most_steps_beside_a_row_that_somebody_waits_for(bas
     made.close()
 
 
+def test_many_that_somebody_waits_for_are_not_held_back_for_few_of_them(base):
+    made = paced(engine(base, {}, replace(FOUR, max_rows=32)), 0.015, 0.005, 0.001)
+    awaited = [sequence(made, [seed], max_tokens=200)[0] for seed in range(16)]
+    steps(made, 20)
+    late = [absent(made, seed) for seed in range(16)]
+    # One after the other their prompts are read first.
+    while any(row.generated == 0 for row in late):
+        steps(made, 1)
+    before = [row.generated for row in awaited], sum(row.generated for row in late)
+    steps(made, 5 * ABSENT_STEPS)
+    assert [row.generated - was for row, was in zip(awaited, before[0], strict=True)] == [20] * 16
+    # In each step for both, as many as make it no longer than 1.6 times: 15 + 16 × 5 ms.
+    joined = int(0.6 * (15 + 16 * 5) / 5)
+    assert sum(row.generated for row in late) - before[1] == 5 * joined
+    made.close()
+
+
 def test_a_prompt_that_somebody_waits_for_is_read_as_if_they_were_not_there(base):
     made = paced(engine(base, {}, replace(EIGHT, step_tokens=512)), 0.04, 0.0, 0.001)
     for seed in range(4):
