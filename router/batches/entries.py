@@ -1,6 +1,6 @@
 """A batch's input: a request in each line, as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,13 @@ def entry(number: int, raw: bytes, endpoint: str) -> Entry:
         message = "Nobody reads a stream here; leave 'stream' out."
         raise InvalidRequest(message, param="body.stream")
     return Entry(number, line.custom_id, to_json(line.body))
+
+
+def left(file: Path, endpoint: str, answered: Collection[int]) -> Iterator[Entry]:
+    """The requests of lines whose numbers are not among those that are answered."""
+    for number, raw in lines(file):
+        if number not in answered:
+            yield entry(number, raw, endpoint)
 
 
 def checked(file: Path, endpoint: str) -> tuple[int, list[Problem]]:

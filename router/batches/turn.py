@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from registry.batch import Answer, Batch, Problem, Status
 from router.batches.answering import FULL, LATE, Answering, unanswered
 from router.batches.crew import Crew
-from router.batches.entries import Entry, checked, entry, lines
+from router.batches.entries import Entry, checked, left
 from router.batches.hold import HEARD_SECONDS, Hold
 from router.batches.results import keep
 from router.service import Service
@@ -77,9 +77,9 @@ class Turn:
     async def _go_on(self) -> None:
         """Have requests answered, until there is none left or the turn is over."""
         crew = Crew()
-        async with Answering(self._app, self._batch) as answering, aclosing(self._left()) as left:
+        async with Answering(self._app, self._batch) as answering, aclosing(self._left()) as rest:
             try:
-                while await self._fill(crew, answering, left):
+                while await self._fill(crew, answering, rest):
                     self._answers += await crew.some(HEARD_SECONDS)
                     await self._tell_now_and_then(answering, len(crew))
                     if self._batch.status == Status.CANCELLING:
@@ -91,11 +91,11 @@ class Turn:
             await self._hold.finish()
 
     async def _fill(
-        self, crew: Crew, answering: Answering, left: AsyncGenerator[Entry, None]
+        self, crew: Crew, answering: Answering, rest: AsyncGenerator[Entry, None]
     ) -> bool:
         """Begin with as many requests as there is room for; whether any is worked on."""
         while not self._is_over and len(crew) < self._service.background.room:
-            following = await anext(left, None)
+            following = await anext(rest, None)
             if following is None:
                 break
             crew.begin(answering.answer(following))
@@ -122,15 +122,16 @@ class Turn:
         """The requests that have no answer."""
         run, queue = self._service.pools.batches.run, self._service.registry.batch_queue
         answered = await run(queue.answered, self._batch)
-        rest = lines(await run(queue.requests, self._batch))
-        while (line := await run(next, rest, None)) is not None:
-            if line[0] not in answered:
-                yield entry(*line, self._batch.endpoint)
+        file = await run(queue.requests, self._batch)
+        entries = left(file, self._batch.endpoint, answered)
+        # To parse a large one takes a while, too.
+        while (following := await run(next, entries, None)) is not None:
+            yield following
 
     async def _give_up(self, code: str) -> None:
         """Say of what is not answered why it will not be."""
-        async with aclosing(self._left()) as left:
-            async for each in left:
+        async with aclosing(self._left()) as rest:
+            async for each in rest:
                 self._answers.append(unanswered(self._batch, each, code))
                 if len(self._answers) >= _AT_ONCE:
                     await self._tell()
