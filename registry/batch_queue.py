@@ -6,21 +6,20 @@ heard of any more is given up, and another goes on with the requests that have n
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from registry.batch import UNDER_WAY, Answer, Batch, Problem, Status, to_batch, written
 from registry.blobs import Blobs
 from registry.clock import now
 from registry.database import Database
 from registry.errors import Lost
+from registry.holding import counts, is_free, is_held, later
 from registry.tables import batch_answers, batches
 
-HELD_SECONDS = 20.0
-"""For so long a holder that is not heard of keeps a batch."""
 _AT_ONCE = 100
 
 
@@ -40,11 +39,8 @@ class BatchQueue:
 
     def counts(self) -> dict[str, int]:
         """Batches by how far they are, whoever asked for them."""
-        counted = select(batches.c.status, func.count()).where(batches.c.base == self._base)
         with self._database.read() as connection:
-            rows = connection.execute(counted.group_by(batches.c.status)).all()
-        found = {row[0]: row[1] for row in rows}
-        return {status: found.get(status, 0) for status in Status}
+            return counts(connection, batches, self._base, Status)
 
     def take(self, holder: str) -> Batch | None:
         """Hold the next batch: of the owner who holds least, or had a turn longest ago."""
@@ -53,7 +49,7 @@ class BatchQueue:
             if not waiting:
                 return None
             chosen = self._fairest(connection, waiting)
-            _change(connection, chosen.seq, holder=holder, until=_later(), turn=now())
+            _change(connection, chosen.seq, holder=holder, until=later(), turn=now())
             return to_batch(_row(connection, chosen.seq))
 
     def requests(self, batch: Batch) -> Path:
@@ -97,7 +93,7 @@ class BatchQueue:
                 "failed": row.failed + sum(each.failed for each in new),
                 "nbytes": row.nbytes + sum(len(each.text) for each in new),
             }
-            _change(connection, batch.seq, until=_later(), **counts)
+            _change(connection, batch.seq, until=later(), **counts)
             return to_batch(_row(connection, batch.seq))
 
     def answers(self, batch: Batch, *, failed: bool) -> Iterator[str]:
@@ -154,11 +150,11 @@ class BatchQueue:
         return (batches.c.base == self._base) & batches.c.status.in_(UNDER_WAY)
 
     def _free(self) -> ColumnElement[bool]:
-        return self._of_base() & or_(batches.c.holder.is_(None), batches.c.until < now())
+        return self._of_base() & is_free(batches)
 
     def _fairest(self, connection: Connection, waiting: Sequence[Row[Any]]) -> Row[Any]:
-        is_held = self._of_base() & batches.c.holder.is_not(None) & (batches.c.until >= now())
-        holding = Counter(connection.scalars(select(batches.c.owner).where(is_held)))
+        held = self._of_base() & is_held(batches)
+        holding = Counter(connection.scalars(select(batches.c.owner).where(held)))
         latest = select(batches.c.owner, func.max(batches.c.turn)).where(self._of_base())
         rows = connection.execute(latest.group_by(batches.c.owner))
         served = {owner: turn or datetime.min for owner, turn in rows}
@@ -200,7 +196,3 @@ def _values(batch: Batch, answer: Answer) -> dict[str, object]:
         "failed": answer.failed,
         "answer": answer.text,
     }
-
-
-def _later() -> datetime:
-    return now() + timedelta(seconds=HELD_SECONDS)

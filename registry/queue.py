@@ -8,7 +8,7 @@ of a job that they lost, or that was cancelled or paused, is not taken: `Lost` t
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, update
@@ -20,11 +20,10 @@ from registry.content import Buffer
 from registry.data_files import DataFile
 from registry.database import Database
 from registry.errors import Lost
+from registry.holding import counts, is_free, is_held, later
 from registry.job import UNDER_WAY, Job, Kind, Level, Status, move, tell, to_job
 from registry.tables import jobs
 
-HELD_SECONDS = 20.0
-"""For so long a holder that is not heard of keeps a job."""
 MOST_ATTEMPTS = 5
 """So often a job is begun anew without coming as far as another checkpoint."""
 
@@ -53,11 +52,8 @@ class Queue:
 
     def counts(self) -> dict[str, int]:
         """Jobs by how far they are, whoever asked for them."""
-        counted = select(jobs.c.status, func.count()).where(jobs.c.base == self._base)
         with self._database.read() as connection:
-            rows = connection.execute(counted.group_by(jobs.c.status)).all()
-        found = {row[0]: row[1] for row in rows}
-        return {status: found.get(status, 0) for status in Status}
+            return counts(connection, jobs, self._base, Status)
 
     def take(self, holder: str, most: int = 1000) -> Job | None:
         """Hold the next job: one of the owner who has had least of late, the oldest of theirs.
@@ -71,7 +67,7 @@ class Queue:
                     _give_up(connection, row)
                     continue
                 again = row.attempts > 0 or row.checkpoint is not None
-                values = {"holder": holder, "until": _later(), "attempts": row.attempts + 1}
+                values = {"holder": holder, "until": later(), "attempts": row.attempts + 1}
                 move(connection, row.seq, Status.VALIDATING, **values, began=now())
                 said = "The training goes on." if again else "Validating training file."
                 tell(connection, row.seq, "info", said)
@@ -96,7 +92,7 @@ class Queue:
             for level, kind, message, data in events:
                 tell(connection, job.seq, level, message, kind, data)
             if row.status in UNDER_WAY:
-                changed = {"until": _later(), "expected": expected or row.expected}
+                changed = {"until": later(), "expected": expected or row.expected}
                 move(connection, job.seq, status, **changed)
         if row.status not in UNDER_WAY:
             raise _lost(row)
@@ -111,7 +107,7 @@ class Queue:
         with self._database.write() as connection:
             _held(connection, job, holder, (*UNDER_WAY, Status.PAUSED))
             ensure(self._blobs, blob, checkpoint)
-            values = {"checkpoint": blob, "attempts": 0, "until": _later()}
+            values = {"checkpoint": blob, "attempts": 0, "until": later()}
             connection.execute(update(jobs).where(jobs.c.seq == job.seq).values(values))
 
     def kept(self, job: Job) -> bytes | None:
@@ -183,13 +179,13 @@ class Queue:
                 move(connection, row.seq, status, holder=None, until=None, attempts=attempts)
 
     def _free(self) -> Any:
-        return and_(self._of_base(), or_(jobs.c.holder.is_(None), jobs.c.until < now()))
+        return and_(self._of_base(), is_free(jobs))
 
     def _of_base(self) -> Any:
         return and_(jobs.c.base == self._base, jobs.c.status.in_(UNDER_WAY))
 
     def _held_by_somebody(self) -> Any:
-        return and_(self._of_base(), jobs.c.holder.is_not(None), jobs.c.until >= now())
+        return and_(self._of_base(), is_held(jobs))
 
     def _count_held(self, connection: Connection) -> int:
         statement = select(func.count()).where(self._held_by_somebody())
@@ -258,7 +254,3 @@ def _fail(connection: Connection, seq: int, code: str, message: str, param: str 
     error = {"code": code, "message": message, "param": param}
     move(connection, seq, Status.FAILED, error=json.dumps(error), holder=None)
     tell(connection, seq, "error", message)
-
-
-def _later() -> datetime:
-    return now() + timedelta(seconds=HELD_SECONDS)
