@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 from registry import queries
 from registry.batch import UNDER_WAY, Batch, Status, to_batch
 from registry.clock import now
+from registry.data_files import REQUESTS
 from registry.database import Database
 from registry.errors import Conflict, InvalidInput, QuotaExceeded, UnknownObject
 from registry.identities import new_id
@@ -16,8 +17,6 @@ from registry.paging import page
 from registry.tables import batches
 from registry.view import View
 
-PURPOSE, MADE = "batch", "batch_output"
-"""What files of requests and of answers are for."""
 MOST_WAITING = 100
 """Batches of one owner that have not ended."""
 
@@ -117,8 +116,8 @@ class Batches:
         row = connection.execute(queries.file(file, self._view.owner)).one_or_none()
         if row is None:
             raise UnknownObject("file", file)
-        if row.purpose != PURPOSE:
-            message = f"The file is there for '{row.purpose}'; upload it with purpose '{PURPOSE}'."
+        if row.purpose != REQUESTS:
+            message = f"The file is there for '{row.purpose}'; upload it with purpose '{REQUESTS}'."
             raise InvalidInput(message, "input_file_id", "invalid_purpose")
         return str(row.content)
 

@@ -20,7 +20,9 @@ from registry.quota import UNLIMITED, Quota
 from registry.tables import files
 
 PURPOSE = "fine-tune"
-PURPOSES = (PURPOSE, "user_data", "batch")
+REQUESTS, ANSWERS = "batch", "batch_output"
+"""What files of a batch's requests, and those that it leaves, are for."""
+PURPOSES = (PURPOSE, "user_data", REQUESTS)
 """For which files are sent: rows (the usual ones), what rows are made of, and requests."""
 LONGEST_NAME = 256
 

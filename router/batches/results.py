@@ -4,8 +4,7 @@ import tempfile
 from mmap import ACCESS_READ, mmap
 
 from registry.batch import Batch
-from registry.batches import MADE
-from registry.data_files import DataFiles
+from registry.data_files import ANSWERS, DataFiles
 from registry.registry import Registry
 
 
@@ -23,7 +22,7 @@ def _file(
     registry: Registry, own: DataFiles, batch: Batch, what: str, *, failed: bool
 ) -> str | None:
     name = f"{batch.id}_{what}.jsonl"
-    if (made := own.named(name, MADE)) is not None:
+    if (made := own.named(name, ANSWERS)) is not None:
         return made.id
     with tempfile.TemporaryFile() as draft:
         for line in registry.batch_queue.answers(batch, failed=failed):
@@ -32,4 +31,4 @@ def _file(
         if not draft.tell():
             return None
         with mmap(draft.fileno(), 0, access=ACCESS_READ) as content:
-            return own.add(name, content, MADE).id
+            return own.add(name, content, ANSWERS).id

@@ -20,9 +20,9 @@ from sqlalchemy import func, select, update
 
 from registry import batches as asking
 from registry.batch import UNDER_WAY, WINDOW, Answer, Problem, Status
-from registry.batches import PURPOSE
 from registry.clock import now
 from registry.collection import collect
+from registry.data_files import REQUESTS
 from registry.errors import Conflict, InvalidInput, Lost, QuotaExceeded, UnknownObject
 from registry.tables import batch_answers, batches
 
@@ -31,7 +31,7 @@ ASKED = b'{"custom_id": "1"}\n{"custom_id": "2"}\n'
 
 
 def ask(registry, file=None, **more):
-    file = file or registry.data.add("asked.jsonl", ASKED, PURPOSE).id
+    file = file or registry.data.add("asked.jsonl", ASKED, REQUESTS).id
     return registry.batches.create(file, CHAT, **more)
 
 
@@ -109,7 +109,7 @@ def test_an_owner_sees_their_own_a_page_at_a_time(registry):
 
 def test_a_batch_asks_for_a_file_of_the_owners_that_is_for_it(registry):
     ada, bob = registry.seen_by("ada"), registry.seen_by("bob")
-    for file in ("file-none", bob.data.add("asked.jsonl", ASKED, PURPOSE).id):
+    for file in ("file-none", bob.data.add("asked.jsonl", ASKED, REQUESTS).id):
         with pytest.raises(UnknownObject):
             ask(ada, file)
     with pytest.raises(InvalidInput, match="there for 'fine-tune'; upload it"):
@@ -176,7 +176,7 @@ def test_owners_take_turns_and_so_do_the_batches_of_one(registry):
 
 
 def test_the_requests_of_one_that_is_under_way_are_no_garbage(registry, home):
-    file = registry.data.add("asked.jsonl", ASKED, PURPOSE)
+    file = registry.data.add("asked.jsonl", ASKED, REQUESTS)
     ask(registry, file.id)
     registry.data.remove(file.id)
     assert collect(home, grace=timedelta(0)).files == 0
@@ -198,7 +198,7 @@ class BatchesMachine(RuleBasedStateMachine):
         home = Path(self.homes.enter_context(TemporaryDirectory())) / "home"
         self.made = homes.open_registry(home)
         self.homes.callback(self.made.close)
-        self.file = self.made.data.add("asked.jsonl", ASKED, PURPOSE).id
+        self.file = self.made.data.add("asked.jsonl", ASKED, REQUESTS).id
         self.ended: dict[str, Status] = {}
         self.mine: list[str] = []
         self.holders = 0

@@ -11,7 +11,7 @@ from patience import comes, until
 from served import BASE, service
 
 from registry.batch import WINDOW, Status
-from registry.batches import MADE, PURPOSE
+from registry.data_files import ANSWERS, REQUESTS
 from registry.errors import Lost, StorageError
 from registry.quota import Quota
 from registry.scopes import Scope
@@ -34,7 +34,7 @@ def made(tmp_path):
 
 
 def ask(registry, content, endpoint=CHAT, actor=None):
-    file = registry.data.add("asked.jsonl", content, PURPOSE)
+    file = registry.data.add("asked.jsonl", content, REQUESTS)
     return registry.batches.create(file.id, endpoint, actor=actor)
 
 
@@ -89,7 +89,7 @@ def test_each_request_is_answered_as_if_it_had_come_by_itself(made):
     assert refused[0]["response"]["request_id"] == f"{asked.id}-3"
     assert {each["error"] for each in refused} == {None}
     file = made.registry.data.get(done.output)
-    assert (file.purpose, file.name) == (MADE, f"{asked.id}_output.jsonl")
+    assert (file.purpose, file.name) == (ANSWERS, f"{asked.id}_output.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_files_are_made_once_though_whoever_made_them_was_lost(made, monkeypatch
     lose(made, asked)
     done = take_turn(made)
     assert (done.status, list(bodies(made.registry, done))) == (Status.COMPLETED, ["one"])
-    assert len(made.registry.data.list(9, purpose=MADE)[0]) == 2
+    assert len(made.registry.data.list(9, purpose=ANSWERS)[0]) == 2
 
 
 def test_one_whose_time_is_over_is_not_gone_on_with(made):
