@@ -7,8 +7,7 @@ DeployError
 ├── StartFailed      the cluster did not become ready
 ├── ServerUnreachable  no Myriad answers at the URL
 ├── ServerRefused    Myriad answered with an error
-├── JobFailed        a job that was followed did not come to its end
-├── BatchFailed      a batch that was followed did not come to its end
+├── Unfinished       a job or a batch that was followed did not come to its end
 └── EngineLost       a replica ended while it answered
 """
 
@@ -52,18 +51,11 @@ class ServerRefused(DeployError):
         self.code = code
 
 
-class JobFailed(DeployError):
-    """A job that was followed did not come to its end."""
+class Unfinished(DeployError):
+    """A job or a batch that was followed did not come to its end."""
 
-    def __init__(self, job: str, status: str) -> None:
-        super().__init__(f"{job} {status if status == 'failed' else f'was {status}'}")
-
-
-class BatchFailed(DeployError):
-    """A batch that was followed did not come to its end."""
-
-    def __init__(self, batch: str, status: str) -> None:
-        super().__init__(f"{batch} {'was ' if status == 'cancelled' else ''}{status}")
+    def __init__(self, identity: str, status: str) -> None:
+        super().__init__(f"{identity} {'was ' if status == 'cancelled' else ''}{status}")
 
 
 class EngineLost(DeployError):

@@ -8,7 +8,7 @@ import typer
 
 from deploy.cli.options import AsJson, Url, connect, group
 from deploy.cli.output import Output, add_row, facts, moment, table
-from deploy.errors import BatchFailed
+from deploy.errors import Unfinished
 
 if TYPE_CHECKING:
     from deploy.client import Client
@@ -95,7 +95,7 @@ def _follow(client: "Client", identity: str, out: Path, output: Output) -> None:
     """Tell how far it is until it has ended, and fetch its files.
 
     Raises:
-        BatchFailed: not all its requests were tried.
+        Unfinished: not all its requests were tried.
     """
     with output.told("answering") as tell:
         while (batch := client.batch(identity))["status"] not in ENDED:
@@ -107,7 +107,7 @@ def _follow(client: "Client", identity: str, out: Path, output: Output) -> None:
     shown = facts(_facts(batch) | files)
     output.show({"event": batch["status"], "batch": batch, "files": files}, shown)
     if batch["status"] != "completed":
-        raise BatchFailed(identity, batch["status"])
+        raise Unfinished(identity, batch["status"])
 
 
 def _fetched(client: "Client", batch: dict[str, Any], out: Path) -> dict[str, str]:

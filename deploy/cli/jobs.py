@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from deploy.cli.options import AsJson, SpecialistId, Url, connect, group, id_of
 from deploy.cli.output import Output, add_row, facts, moment, table
-from deploy.errors import JobFailed
+from deploy.errors import Unfinished
 from registry.effort import Effort
 from registry.method import Method
 
@@ -139,7 +139,7 @@ def followed(client: "Client", asked: dict[str, Any], output: Output, *, wait: b
     """Create a job, and follow it to its end if that is to be waited for.
 
     Raises:
-        JobFailed: it was not trained to its end.
+        Unfinished: it was not trained to its end.
     """
     job = client.create_job(asked)
     output.show({"event": "created", "job": job}, f"Job {job['id']} makes {asked['specialist']}.")
@@ -157,7 +157,7 @@ def _follow(client: "Client", job: str, output: Output) -> None:
     """Tell what happens until the job has ended.
 
     Raises:
-        JobFailed: it was not trained to its end.
+        Unfinished: it was not trained to its end.
     """
     seen: set[str] = set()
     with output.told("training") as tell:
@@ -170,7 +170,7 @@ def _follow(client: "Client", job: str, output: Output) -> None:
             time.sleep(LOOK_SECONDS)
     output.show({"event": found["status"], "job": found}, *_shown(found))
     if found["status"] != "succeeded":
-        raise JobFailed(job, found["status"])
+        raise Unfinished(job, found["status"])
 
 
 def _news(client: "Client", job: str, seen: set[str]) -> list[dict[str, Any]]:
