@@ -1,14 +1,15 @@
 """Batches in the words of OpenAI's API: https://platform.openai.com/docs/api-reference/batch."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from registry.batch import Batch, Problem, Status
+from registry.batch import Batch, Status
 from router.wire.base import Body, Text
 from router.wire.metadata import Metadata
+from router.wire.moments import seconds
 
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"]
 WINDOW: Literal["24h"] = "24h"
@@ -45,14 +46,14 @@ def shown(batch: Batch) -> dict[str, Any]:
         "status": batch.status,
         "output_file_id": batch.output,
         "error_file_id": batch.failures,
-        "created_at": _seconds(batch.created),
-        "in_progress_at": _seconds(batch.began),
-        "expires_at": _seconds(batch.expires),
-        "finalizing_at": _seconds(batch.finishing),
+        "created_at": seconds(batch.created),
+        "in_progress_at": seconds(batch.began),
+        "expires_at": seconds(batch.expires),
+        "finalizing_at": seconds(batch.finishing),
         "completed_at": _ended(batch, Status.COMPLETED),
         "failed_at": _ended(batch, Status.FAILED),
         "expired_at": _ended(batch, Status.EXPIRED),
-        "cancelling_at": _seconds(batch.cancelled),
+        "cancelling_at": seconds(batch.cancelled),
         "cancelled_at": _ended(batch, Status.CANCELLED),
         "request_counts": {
             "total": batch.total,
@@ -66,21 +67,8 @@ def shown(batch: Batch) -> dict[str, Any]:
 def _problems(batch: Batch) -> dict[str, Any] | None:
     if not batch.problems:
         return None
-    return {"object": "list", "data": [_problem(each) for each in batch.problems]}
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "code": problem.code,
-        "message": problem.message,
-        "param": problem.param,
-        "line": problem.line,
-    }
+    return {"object": "list", "data": [asdict(each) for each in batch.problems]}
 
 
 def _ended(batch: Batch, status: Status) -> int | None:
-    return _seconds(batch.ended) if batch.status == status else None
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())
+    return seconds(batch.ended) if batch.status == status else None

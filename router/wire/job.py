@@ -14,6 +14,7 @@ from registry.job import Creation, Distillation, Event, Job
 from registry.method import Method
 from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.metadata import Metadata
+from router.wire.moments import seconds
 
 Auto = Literal["auto"]
 Number = TypeVar("Number", int, float)
@@ -222,8 +223,8 @@ def shown(job: Job) -> dict[str, Any]:
         "id": job.id,
         "object": "fine_tuning.job",
         "created_at": int(job.created.timestamp()),
-        "finished_at": _seconds(job.ended) if job.status == "succeeded" else None,
-        "estimated_finish": _seconds(job.expected),
+        "finished_at": seconds(job.ended) if job.status == "succeeded" else None,
+        "estimated_finish": seconds(job.expected),
         "model": job.task.model,
         "specialist": job.specialist,
         "fine_tuned_model": job.outcome.get("model"),
@@ -265,7 +266,7 @@ def checkpoint(job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": f"ftckpt-{job.id.removeprefix('ftjob-')}-{found['step']}",
         "object": "fine_tuning.job.checkpoint",
-        "created_at": _seconds(job.ended),
+        "created_at": seconds(job.ended),
         "fine_tuning_job_id": job.id,
         "fine_tuned_model_checkpoint": found["model"],
         "step_number": found["step"],
@@ -283,7 +284,3 @@ _AUTO: dict[str, Any] = {
 def _whole(value: Any) -> Any:
     """A number as it would be written: JSON made numbers of all kinds floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _seconds(moment: Any) -> int | None:
-    return None if moment is None else int(moment.timestamp())

@@ -8,6 +8,7 @@ from pydantic import Field
 from registry.keys import Key
 from registry.scopes import Scope
 from router.wire.base import Body, Text
+from router.wire.moments import seconds
 
 MAX_SECONDS = 253_402_300_799
 """The end of the year 9999."""
@@ -55,6 +56,6 @@ def shown(key: Key) -> dict[str, Any]:
         "scopes": sorted(key.scopes),
         "quota": key.quota.set,
         "created": int(key.created.timestamp()),
-        "expires": None if key.expires is None else int(key.expires.timestamp()),
-        "revoked": None if key.revoked is None else int(key.revoked.timestamp()),
+        "expires": seconds(key.expires),
+        "revoked": seconds(key.revoked),
     }

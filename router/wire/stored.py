@@ -10,6 +10,7 @@ from registry.conversations import Conversation
 from router.wire.base import Body
 from router.wire.chat import ChatMessage
 from router.wire.metadata import Metadata
+from router.wire.moments import seconds
 from router.wire.response_items import items_of
 
 
@@ -66,7 +67,7 @@ def learnable(kept: Conversation, cleaned: Callable[[Any], Any]) -> dict[str, An
     return {
         "id": kept.id,
         "object": "conversation",
-        "created": None if kept.created is None else int(kept.created.timestamp()),
+        "created": seconds(kept.created),
         "specialist": kept.specialist,
         "rating": kept.rating,
         "request": cleaned(dict(kept.request)),
