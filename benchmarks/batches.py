@@ -65,6 +65,12 @@ class Bench:
             input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h"
         ).id
 
+    def cancel(self, batch: str) -> None:
+        """End a batch."""
+        self.client.batches.cancel(batch)
+        while self.client.batches.retrieve(batch).status != "cancelled":
+            time.sleep(LOOK_SECONDS)
+
     def answered(self, batch: str) -> int:
         """How many of its requests are."""
         counts = self.client.batches.retrieve(batch).request_counts
@@ -99,6 +105,21 @@ def rate(bench: Bench, rounds: int) -> Iterator[Row]:
     yield at_least("batches.against clients", found["batch"] / found["clients"], "ratio", 0.9)
 
 
+def crowd(bench: Bench, rounds: int) -> Iterator[Row]:
+    """Many clients, without a batch and beside one, turn by turn."""
+
+    def beside_one() -> float:
+        batch = bench.start(MANY)
+        while not bench.answered(batch):
+            time.sleep(LOOK_SECONDS)
+        rate = bench.clients()
+        bench.cancel(batch)
+        return rate
+
+    found = alternating({"alone": bench.clients, "beside": beside_one}, rounds)
+    yield at_least("batches.clients beside a batch", found["beside"] / found["alone"], "ratio", 0.9)
+
+
 def beside(bench: Bench, rounds: int) -> Iterator[Row]:
     """Chats before a batch and while one is answered, turn by turn."""
     model = bench.models[0]
@@ -112,9 +133,7 @@ def beside(bench: Bench, rounds: int) -> Iterator[Row]:
         before, began = bench.answered(batch), time.perf_counter()
         among += chats(bench.client, model, after(CHAT_SECONDS))
         rates.append((bench.answered(batch) - before) / (time.perf_counter() - began))
-        bench.client.batches.cancel(batch)
-        while bench.client.batches.retrieve(batch).status != "cancelled":
-            time.sleep(LOOK_SECONDS)
+        bench.cancel(batch)
     yield from compared("batches.chats", alone, among, "beside a batch")
     yield Row("batches.beside chats", statistics.median(rates), "requests/s")
 
@@ -131,8 +150,8 @@ def main() -> None:
         models = sorted(model.id for model in client.models.list() if "/" in model.id)
         bench = Bench(client, models)
         bench.clients()
-        for case in (rate(bench, arguments.rounds), beside(bench, arguments.rounds)):
-            found = list(case)
+        for case in (rate, crowd, beside):
+            found = list(case(bench, arguments.rounds))
             show(found)
             rows += found
     write_json(arguments.json, rows)
