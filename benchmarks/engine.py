@@ -41,7 +41,8 @@ ROWS = 32
 SETTLED_SECONDS = 1.0
 """Threads of whoever was asked before spin for a while before they sleep."""
 RANKS = (8, 16)
-ROOM = EngineOptions(slot_bytes=4 << 30)
+ROOM = EngineOptions(slot_bytes=4 << 30, drafts=0)
+"""Nothing is guessed: what random tokens are followed by repeats itself as no text does."""
 SCALE_BYTES = 4 / BLOCK
 """Of a packed weight's scale and minimum."""
 PLOT = Path(__file__).parent / "peers" / "plot.py"

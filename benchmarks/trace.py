@@ -96,7 +96,7 @@ class Engine:
         self._folders = folders
         self._numbers = count()
         self._runner = Runner.from_folder(
-            base.folder, self._locate, EngineOptions(), max_waiting=WAITING
+            base.folder, self._locate, EngineOptions(drafts=0), max_waiting=WAITING
         )
         eos = self._runner.tokenizer.eos
         self._endless = tuple((token, -100.0) for token in eos)

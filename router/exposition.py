@@ -24,6 +24,8 @@ TITLES = {
     "prompt_tokens_total": "Tokens of prompts that were computed.",
     "cached_tokens_total": "Tokens of prompts that were known already.",
     "generated_tokens_total": "Tokens that were generated.",
+    "drafted_tokens_total": "Tokens that were guessed, and computed beside others.",
+    "accepted_tokens_total": "Guessed tokens that came true.",
     "steps_total": "Steps that were computed.",
     "memory_bytes": "Memory of the process.",
 }

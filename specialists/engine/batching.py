@@ -14,7 +14,7 @@ from specialists.engine.batch import (
     PrefillRun,
     Segment,
 )
-from specialists.engine.core import Run
+from specialists.engine.core import Run, wanted
 from specialists.engine.pages import PAGE_TOKENS, pages_needed
 from specialists.engine.slots import SlotPool, Weights
 
@@ -33,14 +33,14 @@ def build_batch(
     """Pack the runs into one batch; attention and adapters are of the same, in their order."""
     starts = starts_of(runs)
     tokens, positions, stores = _columns(runs)
-    ends = [start + run.count - 1 for start, run in zip(starts, runs, strict=True) if run.samples]
+    samples = [starts[at] + place for at, place in wanted(runs)]
     return Batch(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
         stores=torch.tensor(stores, device=device),
         attention=attention,
         adapters=adapters,
-        samples=torch.tensor(ends, device=device, dtype=torch.long),
+        samples=torch.tensor(samples, device=device, dtype=torch.long),
     )
 
 
@@ -52,7 +52,7 @@ def copied(runs: Sequence[Run], device: torch.device) -> Copied:
 
 def starts_of(runs: Sequence[Run]) -> list[int]:
     """The place of each run's first token in the batch."""
-    return list(accumulate((run.count for run in runs[:-1]), initial=0))
+    return list(accumulate((run.width for run in runs[:-1]), initial=0))
 
 
 def segments_of(runs: Sequence[Run], slots: SlotPool[Weights]) -> list[Segment[Weights]]:
@@ -62,7 +62,7 @@ def segments_of(runs: Sequence[Run], slots: SlotPool[Weights]) -> list[Segment[W
     for digest, group in groupby(numbered, key=lambda pair: pair[1].row.adapter):
         members = list(group)
         if digest is not None:
-            end = members[-1][0] + members[-1][1].count
+            end = members[-1][0] + members[-1][1].width
             segments.append(Segment(slice(members[0][0], end), slots[digest]))
     return segments
 
@@ -73,15 +73,15 @@ def _columns(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int]]:
     stores: list[int] = []
     for run in runs:
         first, pages = run.row.computed, run.row.pages
-        span = range(first, first + run.count)
-        tokens += run.row.tokens[first : span.stop]
+        span = range(first, first + run.width)
+        tokens += run.ids
         positions += span
         stores += [pages[at // PAGE_TOKENS] * PAGE_TOKENS + at % PAGE_TOKENS for at in span]
     return tokens, positions, stores
 
 
 def _decode_rows(runs: Sequence[Run], starts: list[int], device: torch.device) -> DecodeRows | None:
-    rows = [(start, run) for start, run in zip(starts, runs, strict=True) if run.count == 1]
+    rows = [(start, run) for start, run in zip(starts, runs, strict=True) if run.width == 1]
     if not rows:
         return None
     lengths = [run.row.computed + 1 for _, run in rows]
@@ -100,14 +100,14 @@ def _prefills(
 ) -> tuple[PrefillRun, ...]:
     prefills = []
     for start, run in zip(starts, runs, strict=True):
-        if run.count > 1:
-            end = run.row.computed + run.count
+        if run.width > 1:
+            end = run.row.computed + run.width
             width = pages_needed(end)
             columns = torch.arange(width * PAGE_TOKENS, device=device)
             positions = torch.arange(run.row.computed, end, device=device)
             prefills.append(
                 PrefillRun(
-                    places=slice(start, start + run.count),
+                    places=slice(start, start + run.width),
                     table=torch.tensor([run.row.pages[:width]], device=device),
                     mask=columns <= positions[:, None],
                 )

@@ -1,6 +1,6 @@
 """The nouns of the hot path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -120,6 +120,7 @@ class Row:
         keys: of its complete pages, as far as they were needed.
         cached: tokens of the prompt that did not have to be computed.
         shape: what changes its logits before its grammar does, from its first step on.
+        learned: tokens that guesses are made from so far, see `Drafts`.
         emit: called from the engine's thread with every emission.
     """
 
@@ -141,6 +142,12 @@ class Row:
     keys: list[bytes] = field(default_factory=list)
     cached: int = 0
     shape: "Shape | None" = None
+    learned: int = 0
+
+    @property
+    def scope(self) -> bytes:
+        """Who may share what is known of it: whoever asks the same adapter for the same tenant."""
+        return f"{self.adapter or ''}\0{self.tenant or ''}".encode()
 
     @property
     def generated(self) -> int:
@@ -150,20 +157,50 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`count` tokens of one row that a step computes, from `row.computed` on."""
+    """`count` tokens of one row that a step computes, from `row.computed` on.
+
+    Attributes:
+        draft: tokens that may come after the row's last one, and are computed as if they did.
+    """
 
     row: Row
     count: int
+    draft: tuple[int, ...] = ()
 
     @property
-    def samples(self) -> bool:
-        """Whether the step reaches the row's end, so that a new token is chosen."""
-        return self.row.computed + self.count == len(self.row.tokens)
+    def width(self) -> int:
+        """Tokens that it takes up in the step's batch."""
+        return self.count + len(self.draft)
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens."""
+        first = self.row.computed
+        return [*self.row.tokens[first : first + self.count], *self.draft]
+
+    @property
+    def samples(self) -> int:
+        """After how many of them, the last ones, logits are wanted, see `wanted`.
+
+        None, unless the step reaches the row's end: then after that one, where a new token is
+        chosen, and after each of the draft.
+        """
+        ends = self.row.computed + self.count == len(self.row.tokens)
+        return 1 + len(self.draft) if ends else 0
 
     @property
     def of_prompt(self) -> int:
         """How many of them, the first ones, are of the row's prompt."""
         return min(self.count, max(self.row.prompt_length - self.row.computed, 0))
+
+
+def wanted(runs: Sequence[Run]) -> list[tuple[int, int]]:
+    """After which tokens a step's logits are wanted, in order: the number of a run, and in it.
+
+    Those where a token is chosen anyhow come first, then those after one guessed token, after two.
+    """
+    ordered = sorted((deep, at) for at, run in enumerate(runs) for deep in range(run.samples))
+    return [(at, runs[at].width - runs[at].samples + deep) for deep, at in ordered]
 
 
 def emitted(

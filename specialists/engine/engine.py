@@ -11,7 +11,8 @@ import torch
 
 from registry.errors import StorageError
 from specialists.engine.batching import by_adapter
-from specialists.engine.core import Choice, Emission, FinishReason, Row, Run, emitted
+from specialists.engine.core import Choice, Emission, FinishReason, Row, Run, emitted, wanted
+from specialists.engine.drafts import Drafts
 from specialists.engine.grammar import Grammars
 from specialists.engine.loads import Loads, LocateAdapter
 from specialists.engine.network import Network
@@ -20,7 +21,7 @@ from specialists.engine.pace import Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool
 from specialists.engine.reading import Part
 from specialists.engine.report import Report, marks
-from specialists.engine.sampler import sample
+from specialists.engine.sampler import rows_of, sample
 from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
@@ -52,6 +53,7 @@ class EngineOptions:
         slot_bytes: for resident adapters.
         max_context: tokens of prompt and answer together; None takes what the base allows.
         finders: adapters whose files are looked for at once, see `Loads`.
+        drafts: tokens of an answer that are guessed at once at most, see `Drafts`.
     """
 
     weights: str = "auto"
@@ -63,6 +65,7 @@ class EngineOptions:
     slot_bytes: int = 1 << 30
     max_context: int | None = None
     finders: int = 1
+    drafts: int = 3
 
 
 class Engine:
@@ -107,6 +110,8 @@ class Engine:
         self._scheduler = Scheduler(
             self._pool, self._slots, options.max_rows, options.step_tokens, self._pace
         )
+        longest = options.drafts if network.drafts else 0
+        self._drafts = Drafts(longest, options.step_tokens, tokenizer.eos)
         self._steps = self._prompted = self._generated = 0
         self._loads = Loads(
             self._slots, locate, network.adapter_bytes, network.load_adapter, wake, self._pace,
@@ -145,12 +150,14 @@ class Engine:
         if not runs:
             return False
         self._network.clear(self._pool.take_fresh())
+        runs = self._drafts.added(runs, self._pace.guesses.room(len(runs)))
         prompts = [Part(run.count, run.row.computed) for run in runs if run.count > 1]
+        guessed = sum(len(run.draft) for run in runs)
         began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
         self._advance(runs, logits)
         # Not before: what a GPU computes is there when it is looked at.
-        self._pace.stepped(len(runs) - len(prompts), prompts, time.monotonic() - began)
+        self._pace.stepped(len(runs) - len(prompts), prompts, time.monotonic() - began, guessed)
         return True
 
     def fail_all(self, error: EngineError) -> None:
@@ -177,6 +184,8 @@ class Engine:
             "prompt_tokens_total": self._prompted,
             "cached_tokens_total": self._scheduler.cached,
             "generated_tokens_total": self._generated,
+            "drafted_tokens_total": self._drafts.drafted,
+            "accepted_tokens_total": self._drafts.accepted,
             "steps_total": self._steps,
         }
 
@@ -227,11 +236,30 @@ class Engine:
             self._fail(row, AdapterUnavailable(f"adapter {digest} could not be loaded"))
 
     def _advance(self, runs: list[Run], logits: torch.Tensor) -> None:
-        ends = [run.row for run in runs if run.samples]
         self._steps += 1
-        self._generated += len(ends)
         self._prompted += sum(run.of_prompt for run in runs)
-        self._scheduler.computed(runs)
+        lines = {where: line for line, where in enumerate(wanted(runs))}
+        right = [at for at, run in enumerate(runs) if run.samples]
+        for run in runs:
+            self._scheduler.computed(run.row, run.count)
+        depth = 0
+        while right:
+            places = [lines[at, runs[at].count - 1 + depth] for at in right]
+            self._choose([runs[at].row for at in right], rows_of(logits, places))
+            right = [at for at in right if self._came_true(runs[at], depth)]
+            depth += 1
+
+    def _came_true(self, run: Run, depth: int) -> bool:
+        """Whether a row goes on with what was guessed, of which the step has computed more."""
+        row, draft = run.row, run.draft[depth : depth + 1]
+        if row.tokens[-1:] != [*draft] or row not in self._scheduler.running:
+            return False
+        self._drafts.accepted += 1
+        self._scheduler.computed(row, 1)
+        return True
+
+    def _choose(self, ends: list[Row], logits: torch.Tensor) -> None:
+        """Give each row the token that its logits, [rows, vocabulary], say."""
         # A sum is finite if all its terms are, and overflows only for logits that are lost anyway.
         finite = logits.sum(dim=-1).isfinite()
         if not finite.all():
@@ -251,6 +279,7 @@ class Engine:
 
     def _extend(self, row: Row, choice: Choice) -> None:
         row.tokens.append(choice.token)
+        self._generated += 1
         if row.grammar is not None:
             row.grammar.accept(choice.token)
         ended = choice.token in self.tokenizer.eos
@@ -259,6 +288,7 @@ class Engine:
             self._scheduler.remove(row)
             self._pace.answered(row.generated)
         row.emit(emission)
+        self._drafts.learn(row)
 
     def _over(self, row: Row) -> FinishReason | None:
         """Why a row is over whatever its last token says; None if it is not."""

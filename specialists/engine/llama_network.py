@@ -12,6 +12,8 @@ from specialists.engine.pages import page_bytes
 class LlamaNetwork:
     """A `Llama`, and its cache of keys and values; see `Network`."""
 
+    drafts = False
+
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
         self._cache = llama.new_cache(0)

@@ -21,11 +21,14 @@ class Network(Protocol):
         vocabulary: width of the logits.
         context: positions that the base was made for.
         page_bytes: bytes of one page over all layers, keys and values together.
+        drafts: whether generated tokens of a row that a step computes at once come out, to the last
+            bit, as one after the other, and in less time.
     """
 
     vocabulary: int
     context: int
     page_bytes: int
+    drafts: bool
 
     def allocate(self, pages: int) -> None:
         """Make room for the keys and values of that many pages."""
@@ -43,5 +46,5 @@ class Network(Protocol):
         """Compute the runs' tokens, those of one adapter side by side.
 
         Returns:
-            float32 logits [samples, vocabulary], of the last token of each run that samples.
+            float32 logits [samples, vocabulary], those that are `wanted` of the runs.
         """

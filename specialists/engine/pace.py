@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from specialists.engine.reading import KEPT, Part, Reading
+from specialists.engine.guesses import Guesses
+from specialists.engine.means import Mean
+from specialists.engine.reading import Part, Reading
 
 SLOWDOWN = 1.6
 """Of a step, that a row may suffer from others' prompts, or from another tenant's rows."""
@@ -14,20 +16,6 @@ begin may cost more than all of them."""
 LEAST_PROMPT = 64
 """Tokens of prompts that a step without readers computes however long they take, and of which it
 computes whole multiples: fewer, or a few more, cost nearly as much."""
-
-
-class Mean:
-    """A mean of which older values count less."""
-
-    def __init__(self, assumed: float) -> None:
-        """Start from what is assumed until something is measured."""
-        self.value = assumed
-        self._weight = 0.0
-
-    def add(self, value: float) -> None:
-        """Take in a value."""
-        self._weight = KEPT * self._weight + 1
-        self.value += (value - self.value) / self._weight
 
 
 class Steps:
@@ -84,17 +72,21 @@ class Pace:
         self._load = Mean(0.1)
         self._answer = Mean(64.0)
         self._reading: Reading | None = None
+        self.guesses = Guesses()
         self.loads = 0
         """Adapters that became resident."""
 
-    def stepped(self, rows: int, prompts: Sequence[Part], seconds: float) -> None:
-        """A step computed a token of each of so many rows, and these parts of prompts.
-
-        Of steps that do both what is known better is taken as it is, and the rest is the other's.
-        """
-        if not prompts:
-            self._steps.add(rows, seconds)
+    def stepped(self, rows: int, prompts: Sequence[Part], seconds: float, guessed: int = 0) -> None:
+        """A step computed a token of each of so many rows, and parts of prompts or guesses."""
+        if prompts:
+            self._read(rows, prompts, seconds)
             return
+        self.guesses.stepped(rows, guessed, seconds)
+        if not guessed:
+            self._steps.add(rows, seconds)
+
+    def _read(self, rows: int, prompts: Sequence[Part], seconds: float) -> None:
+        """Of steps that do both what is known better is taken as it is, the rest is the other's."""
         if rows and not self._steps.knows(rows):
             if self._reading is not None:
                 self._steps.add(rows, max(seconds - self._reading.seconds(prompts), 0.0))

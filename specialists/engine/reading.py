@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT = 0.98
-"""Of what was measured before, at every new measurement of the same."""
+from specialists.engine.means import KEPT
+
 UNITS = np.array([1.0, 1e2, 1e6])
 """In which beginnings, tokens and pairs are counted: where measurements do not tell them apart, the
 tokens took most of the time."""

@@ -36,7 +36,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Choice]:
         ([at for at in drawn if rows[at].params.top_p < 1], _draw_nucleus),
     ):
         if places:
-            tokens[places] = draw(_of(logits, places), [rows[at] for at in places])
+            tokens[places] = draw(rows_of(logits, places), [rows[at] for at in places])
     return _choices(tokens, plain, rows)
 
 
@@ -73,7 +73,7 @@ def _draw_nucleus(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     chosen = torch.empty(len(rows), 1, dtype=torch.long, device=logits.device)
     left = torch.arange(len(rows), device=logits.device)
     for count in NUCLEUS_STEPS:
-        top, tokens = _largest(_of(weights, left.tolist()), min(count, logits.shape[1]))
+        top, tokens = _largest(rows_of(weights, left.tolist()), min(count, logits.shape[1]))
         mass = (total * wanted)[left]
         found = top.sum(dim=-1) >= mass[:, 0]
         settled = left[found]
@@ -134,7 +134,7 @@ def _least(weights: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Ten
     places = [at for at, each in enumerate(params) if 0 < each.top_k < size]
     few = [at for at in places if params[at].top_k <= FEW]
     if few:
-        values, _ = _largest(_of(weights, few), max(params[at].top_k for at in few))
+        values, _ = _largest(rows_of(weights, few), max(params[at].top_k for at in few))
         last = [[params[at].top_k - 1] for at in few]
         kth = values.gather(1, torch.tensor(last, device=weights.device))
         least[few] = torch.maximum(least[few], kth)
@@ -182,7 +182,7 @@ def _choices(tokens: torch.Tensor, logits: torch.Tensor, rows: Sequence[Row]) ->
     if not asked:
         return choices
     wanted = [rows[at].params.logprobs or 0 for at in asked]
-    own, values, places = _logprobs(_of(logits, asked), tokens[asked], max(wanted))
+    own, values, places = _logprobs(rows_of(logits, asked), tokens[asked], max(wanted))
     for at, count, logprob, likely, where in zip(asked, wanted, own, values, places, strict=True):
         top = zip(where[:count], likely[:count], strict=True)
         choices[at] = Choice(chosen[at], logprob, tuple(Logprob(*pair) for pair in top))
@@ -200,6 +200,8 @@ def _logprobs(
     return own.squeeze(1).tolist(), (values - total).tolist(), places.tolist()
 
 
-def _of(values: torch.Tensor, places: list[int]) -> torch.Tensor:
-    """Some of the rows; all of them are not copied."""
-    return values if len(places) == len(values) else values[places]
+def rows_of(values: torch.Tensor, places: list[int]) -> torch.Tensor:
+    """Those of the rows that are at these places; such as follow each other are not copied."""
+    first = places[0] if places else 0
+    follow = range(first, first + len(places))
+    return values[first : follow.stop] if places == [*follow] else values[places]

@@ -85,18 +85,17 @@ class Scheduler:
         runs += self._prompt_runs(prompts, decoding, len(runs))
         return [run for run in runs if run.row in self.running]
 
-    def computed(self, runs: list[Run]) -> None:
-        """Note what a step has computed, and let others share the pages that it filled."""
-        for run in runs:
-            row, before = run.row, run.row.computed // PAGE_TOKENS
-            row.computed += run.count
-            self._shares.count(row.tenant, GENERATED if run.count == 1 else run.count)
-            full = row.computed // PAGE_TOKENS
-            if full == before:
-                continue
-            row.keys = page_keys(_scope(row), row.tokens, row.keys)
-            for at in range(before, full):
-                self._pages.publish(row.pages[at], row.keys[at])
+    def computed(self, row: Row, count: int) -> None:
+        """Note what was computed of a row, and let others share the pages that it filled."""
+        before = row.computed // PAGE_TOKENS
+        row.computed += count
+        self._shares.count(row.tenant, GENERATED if count == 1 else count)
+        full = row.computed // PAGE_TOKENS
+        if full == before:
+            return
+        row.keys = page_keys(row.scope, row.tokens, row.keys)
+        for at in range(before, full):
+            self._pages.publish(row.pages[at], row.keys[at])
 
     def check_integrity(self) -> None:
         """Pages and pins are exactly those of the running rows.
@@ -280,14 +279,9 @@ class Scheduler:
             row.pinned = False
 
 
-def _scope(row: Row) -> bytes:
-    """What keys and values depend on beside tokens, and who may share them."""
-    return f"{row.adapter or ''}\0{row.tenant or ''}".encode()
-
-
 def _prompt_keys(row: Row) -> list[bytes]:
     """Keys of the pages that could be shared: at least one token must be computed."""
-    row.keys = page_keys(_scope(row), row.tokens, row.keys)
+    row.keys = page_keys(row.scope, row.tokens, row.keys)
     return row.keys[: (len(row.tokens) - 1) // PAGE_TOKENS]
 
 

@@ -19,7 +19,8 @@ from registry.files import AdapterFiles
 from registry.safetensors_header import read_header
 from specialists.base import GGUF
 from specialists.engine.batch import Copied, Segments
-from specialists.engine.core import Row, Run, SamplingParams
+from specialists.engine.batching import by_adapter
+from specialists.engine.core import Row, Run, SamplingParams, wanted
 from specialists.engine.llama import Llama
 from specialists.engine.lora import GroupLora, Layout, Pair, read_pairs
 from specialists.engine.native import compile as compiling
@@ -306,6 +307,26 @@ def test_a_prompt_in_pieces_is_the_same_prompt(pair, folders, chunk):
     rows = rows_of([37, 20, 3, 51], ("all-r8", None))[::-1]
     pool = slots_of(ours, folders)
     assert torch.equal(compute(ours, rows, pool, chunk), compute(ours, rows, pool))
+
+
+@pytest.mark.parametrize("adapter", [None, "all-r8"])
+def test_guessed_tokens_come_out_as_one_after_the_other(pair, folders, adapter):
+    """To the last bit, and beside others; what was guessed wrong leaves no trace."""
+    ours, _ = pair
+    pool = slots_of(ours, folders)
+    tokens = rows_of([9])[0].tokens
+    drafted, plain = (row([*tokens, 7], first, adapter, generated=4) for first in (0, 1))
+    other = row([5, 6, 7], 2, "mixed", generated=2)
+    for each in (drafted, plain, other):
+        compute(ours, [each], pool)
+        each.computed = len(each.tokens) - 1
+    ours.forward([Run(drafted, 1, (1, 2, 3))], pool)
+    runs = by_adapter([Run(drafted, 1, (8, 9, 4)), Run(other, 1)])
+    own = [runs[at].row is drafted for at, _ in wanted(runs)]
+    for line in ours.forward(runs, pool)[own]:
+        assert torch.equal(ours.forward([Run(plain, 1)], pool)[0], line)
+        plain.computed += 1
+        plain.tokens.append([8, 9, 4, 0][plain.computed - 10])
 
 
 def test_the_number_of_threads_changes_nothing(base, bits, folders):

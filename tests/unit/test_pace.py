@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specialists.engine.means import Mean
 from specialists.engine.pace import (
     LEAST_PROMPT,
     NOTICED_SECONDS,
     SLOWDOWN,
     TOGETHER,
-    Mean,
     Pace,
     Steps,
 )

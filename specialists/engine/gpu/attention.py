@@ -38,7 +38,7 @@ class Paged:
     @classmethod
     def of(cls, runs: Sequence[Run], device: torch.device) -> "Paged":
         """Those of a batch's runs."""
-        width = pages_needed(max(run.row.computed + run.count for run in runs))
+        width = pages_needed(max(run.row.computed + run.width for run in runs))
         table = torch.tensor([padded(run.row.pages, width) for run in runs], device=device)
         columns = torch.tensor(_tiles(runs), device=device).T.contiguous()
         return cls(columns[0], columns[1], columns[2], columns[3], table, TILE)
@@ -79,5 +79,5 @@ def _tiles(runs: Sequence[Run]) -> list[tuple[int, int, int, int]]:
     return [
         (at, count, run.row.computed + at - start, row)
         for row, (start, run) in enumerate(zip(starts_of(runs), runs, strict=True))
-        for at, count in cut(start, run.count)
+        for at, count in cut(start, run.width)
     ]

@@ -74,7 +74,7 @@ class DecodeGraph:
 
 def recordable(runs: Sequence[Run], segments: Sequence[Segment[GpuAdapter]]) -> bool:
     """Whether a graph of enough rows computes a step of these runs."""
-    return all(run.count == 1 and run.samples for run in runs) and all(
+    return all(run.width == 1 and run.samples for run in runs) and all(
         segment.adapter.most <= MOST_RANKS for segment in segments
     )
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from registry.files import AdapterFiles
-from specialists.engine.core import Row, Run
+from specialists.engine.core import Run, wanted
 from specialists.engine.kinds import kind_of
 from specialists.engine.llama import require_plain
 from specialists.engine.lora import GROUPS, MODULES, Layout
@@ -39,10 +39,10 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens [begin, end) of a row that follow each other in a step; `line` is that of its run."""
+    """Tokens of a run, at [begin, end) of its row, that follow each other in a step."""
 
     line: int
-    row: Row
+    run: Run
     begin: int
     end: int
 
@@ -50,6 +50,12 @@ class Span:
     def count(self) -> int:
         """How many they are."""
         return self.end - self.begin
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens."""
+        first = self.run.row.computed
+        return self.run.ids[self.begin - first : self.end - first]
 
 
 def misfit(config: Any) -> str | None:
@@ -68,6 +74,8 @@ def misfit(config: Any) -> str | None:
 
 class NativeNetwork:
     """A base's packed weights, and its keys and values in binary16."""
+
+    drafts = True
 
     def __init__(self, kernels: Path, packed: Packed, threads: int) -> None:
         """Take packed weights.
@@ -211,7 +219,7 @@ def _widths(shape: library.Shape) -> dict[str, int]:
 def _spans(runs: Sequence[Run]) -> list[Span]:
     """One for each run."""
     return [
-        Span(line, run.row, run.row.computed, run.row.computed + run.count)
+        Span(line, run, run.row.computed, run.row.computed + run.width)
         for line, run in enumerate(runs)
     ]
 
@@ -221,8 +229,8 @@ def _apart(runs: Sequence[Run]) -> tuple[list[Span], list[Span]]:
     generated, prompts = [], []
     for run, span in zip(runs, _spans(runs), strict=True):
         middle = span.begin + run.of_prompt
-        generated.append(Span(span.line, span.row, middle, span.end))
-        prompts.append(Span(span.line, span.row, span.begin, middle))
+        generated.append(Span(span.line, run, middle, span.end))
+        prompts.append(Span(span.line, run, span.begin, middle))
     return [span for span in generated if span.count], [span for span in prompts if span.count]
 
 
@@ -230,7 +238,7 @@ def _segments(
     spans: Sequence[Span], at: int, slots: SlotPool[NativeAdapter]
 ) -> Iterator[library.Segment]:
     """Of spans that begin with a step's token `at`."""
-    for digest, group in groupby(spans, key=lambda span: span.row.adapter):
+    for digest, group in groupby(spans, key=lambda span: span.run.row.adapter):
         count = sum(span.count for span in group)
         if digest is not None:
             yield library.Segment(at, count, pointer(slots[digest]))
@@ -248,11 +256,11 @@ def _numbers(runs: Sequence[Run], spans: Sequence[Span]) -> dict[str, NDArray[np
     places = np.cumsum(counts) - 1
     # Of a run that is in two spans the first one holds what comes later.
     ends = {span.line: end for span, end in zip(spans[::-1], places[::-1], strict=True)}
-    ids = [span.row.tokens[span.begin : span.end] for span in spans]
+    sampled = [ends[at] + 1 - runs[at].width + place for at, place in wanted(runs)]
     return {
-        "ids": np.array([token for each in ids for token in each], np.int32),
+        "ids": np.array([token for span in spans for token in span.ids], np.int32),
         "positions": np.array([at for s in spans for at in range(s.begin, s.end)], np.int32),
         "rows": np.repeat(np.array([span.line for span in spans], np.int32), counts),
         "table": table,
-        "sampled": np.array([ends[at] for at, run in enumerate(runs) if run.samples], np.int32),
+        "sampled": np.array(sampled, np.int32),
     }

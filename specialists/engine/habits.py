@@ -1,0 +1,78 @@
+"""What an answer may go on with, by what was said before."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from specialists.engine.means import Mean
+
+CONTEXTS = (3, 2, 1)
+"""Tokens before a guess by which it is found: the more of them are known, the surer it is."""
+LONGEST = CONTEXTS[0]
+STREAK = 3
+"""Times in a row, that a guess came true, that are told apart."""
+ASSUMED, WEIGHT = 0.5, 4.0
+"""Of guesses that come true, and as how many such that counts, before any was looked at."""
+REMEMBERED = 1 << 13
+"""Contexts: some 250 bytes each."""
+
+
+class Guess(NamedTuple):
+    """What may come next, and how many times in a row it did."""
+
+    token: int
+    streak: int = 0
+
+    def then(self, token: int) -> "Guess":
+        """What to guess after this came: what came often is not forgotten at once."""
+        if token == self.token:
+            return Guess(token, min(self.streak + 1, STREAK))
+        return Guess(self.token) if self.streak > 1 else Guess(token)
+
+
+class Habits:
+    """Which token followed which, by the contexts that came last, and how far that is to go by."""
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[int, ...], Guess] = {}
+        kinds = product(CONTEXTS, range(STREAK + 1))
+        self._shares = {kind: Mean(ASSUMED, WEIGHT) for kind in kinds}
+
+    def __len__(self) -> int:
+        """How many contexts are known."""
+        return len(self._next)
+
+    def learn(self, tokens: Sequence[int], begin: int, answer: int) -> None:
+        """Note what the tokens from `begin` on came after, and whether it would have been guessed.
+
+        Only from `answer` on: before that it is somebody else who speaks.
+        """
+        for at in range(begin, len(tokens)):
+            before = tokens[max(at - LONGEST, 0) : at]
+            if at >= answer and (found := self._found(before)) is not None:
+                share, guess = found
+                share.add(guess.token == tokens[at])
+            for context in _contexts(before):
+                known = self._next.pop(context, None)
+                self._next[context] = known.then(tokens[at]) if known else Guess(tokens[at])
+        while len(self._next) > REMEMBERED:
+            del self._next[next(iter(self._next))]
+
+    def after(self, tokens: Sequence[int]) -> tuple[int, float] | None:
+        """What may come after these, and how likely it is; None if nothing like them is known."""
+        found = self._found(tokens)
+        return found and (found[1].token, found[0].value)
+
+    def _found(self, tokens: Sequence[int]) -> tuple[Mean, Guess] | None:
+        for context in _contexts(tokens):
+            guess = self._next.get(context)
+            if guess is not None:
+                return self._shares[len(context), guess.streak], guess
+        return None
+
+
+def _contexts(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The last tokens, longest first."""
+    for length in CONTEXTS:
+        if length <= len(tokens):
+            yield tuple(tokens[-length:])

@@ -1,0 +1,287 @@
+"""Guessed tokens: an answer is the same with them, to the last bit; only its steps are fewer."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from engines import engine, make_adapters, run, sequence
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_base
+
+from specialists.engine import drafts as drafting
+from specialists.engine import habits as habitual
+from specialists.engine.engine import EngineOptions
+from specialists.engine.guesses import Room
+from specialists.engine.habits import Habits
+
+WITH = EngineOptions(weights="int8", kv_bytes=1 << 20, step_tokens=64)
+WITHOUT = replace(WITH, drafts=0)
+ROOM = Room(0.0, 1000.0)
+PROMPT = [5, 6, 7, 8] * 3
+"""A network of random weights soon says the same again: its guesses come true."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base"), context=2048)
+
+
+@pytest.fixture(scope="module")
+def adapters(base, tmp_path_factory):
+    return make_adapters(base, tmp_path_factory.mktemp("adapters"), {name: {} for name in "01"})
+
+
+def guessing(base, adapters, room=ROOM, options=WITH):
+    """An engine that always has room for guesses, whatever its steps take."""
+    made = engine(base, adapters, options)
+    made._pace.guesses.room = lambda rows: room
+    return made
+
+
+def watched(made, asked):
+    """The runs of each step that it takes to answer."""
+    seen, forward = [], made._network.forward
+    made._network.forward = lambda runs, slots: seen.append(runs) or forward(runs, slots)
+    answers(made, asked)
+    made._network.forward = forward
+    return seen
+
+
+@pytest.fixture
+def made(base, adapters):
+    made = guessing(base, adapters)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def plain(base, adapters):
+    made = guessing(base, adapters, options=WITHOUT)
+    yield made
+    made.close()
+
+
+def answers(made, asked):
+    """Of all that is asked at once, what was said."""
+    rows = [sequence(made, **each)[1] for each in asked]
+    run(made)
+    return [[(each.choice, each.text, each.finish) for each in emissions] for emissions in rows]
+
+
+def steps_of(made, asked):
+    before = made.stats()["steps_total"]
+    found = answers(made, asked)
+    return made.stats()["steps_total"] - before, found
+
+
+SHAPES = [
+    {},
+    {"temperature": 1.0, "seed": 7},
+    {"temperature": 0.7, "seed": 1, "top_p": 0.9},
+    {"frequency_penalty": 1.5, "repetition_penalty": 1.2},
+    {"logprobs": 3},
+    {"stop": ("a",)},
+    {"logit_bias": ((9, 4.0), (11, 4.0))},
+]
+
+
+@pytest.mark.parametrize("params", SHAPES, ids=str)
+@pytest.mark.parametrize("adapter", [None, "1"])
+def test_an_answer_is_the_same_in_fewer_steps(made, plain, params, adapter):
+    asked = [{"prompt": PROMPT, "adapter": adapter, "max_tokens": 120} | params]
+    for _ in range(2):
+        expected, wanted = steps_of(plain, asked)
+        steps, found = steps_of(made, asked)
+        assert found == wanted
+    # The second time it is known by heart.
+    if len(wanted[0]) > 8:
+        assert steps < 0.7 * expected
+        assert made.stats()["accepted_tokens_total"] > 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "prompt": st.lists(st.integers(3, 12), min_size=1, max_size=40),
+                "adapter": st.sampled_from([None, "0", "1"]),
+                "tenant": st.sampled_from([None, "ada", "bob"]),
+                "absent": st.booleans(),
+                "max_tokens": st.integers(1, 40),
+                "seed": st.integers(0, 3),
+                "temperature": st.sampled_from([0.0, 0.8]),
+            }
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_rows_of_all_kinds_get_what_they_get_without(base, adapters, asked):
+    made, plain = guessing(base, adapters), guessing(base, adapters, options=WITHOUT)
+    for _ in range(2):
+        assert answers(made, asked) == answers(plain, asked)
+    made.close()
+    plain.close()
+
+
+def test_a_schema_is_kept_to(made, plain):
+    schema = json.dumps({"type": "array", "items": {"enum": ["yes", "no"]}, "minItems": 9})
+    for _ in range(2):
+        found = [
+            answers(
+                each,
+                [{"prompt": PROMPT, "grammar": each.grammars.of_schema(schema), "max_tokens": 90}],
+            )
+            for each in (made, plain)
+        ]
+        assert found[0] == found[1]
+    assert made.stats()["accepted_tokens_total"] > 0
+
+
+def test_an_answer_ends_where_its_tokens_or_the_context_do(base, adapters):
+    made = guessing(base, adapters, options=replace(WITH, max_context=60))
+    for most in (1, 2, 3, 5, 20, 400):
+        for _ in range(2):
+            row, emissions = sequence(made, PROMPT, max_tokens=most)
+            run(made)
+            assert len(emissions) == min(most, 60 - len(PROMPT))
+            assert row.generated == len(emissions)
+    made.close()
+
+
+def test_what_came_true_is_not_computed_again_and_what_cannot_come_is_not_guessed(made):
+    answers(made, [{"prompt": PROMPT, "max_tokens": 60}])
+    first, *others = watched(made, [{"prompt": PROMPT, "max_tokens": 60}])
+    assert first[0].count > 1
+    assert all(run.count == 1 for runs in others for run in runs)
+    assert not any(
+        run.draft for runs in watched(made, [{"prompt": PROMPT, "max_tokens": 2}]) for run in runs
+    )
+
+
+def test_nothing_is_guessed_from_what_another_tenant_or_adapter_said(made):
+    answers(made, [{"prompt": PROMPT, "tenant": "ada", "max_tokens": 12}])
+    known = set(made._drafts._habits)
+    for other in ({"tenant": "bob"}, {"adapter": "0", "tenant": "ada"}, {}):
+        row, _ = sequence(made, PROMPT, **other, max_tokens=12)
+        assert row.scope not in known
+        run(made)
+
+
+def test_rows_that_nobody_waits_for_get_none_beside_others(made):
+    asked = [{"prompt": [at, *PROMPT], "absent": at > 1, "max_tokens": 150} for at in (1, 2)]
+    answers(made, asked)
+    steps = [
+        ({run.row.absent for run in runs if run.draft}, {run.row.absent for run in runs})
+        for runs in watched(made, asked)
+    ]
+    assert ({False}, {False, True}) in steps
+    assert ({True}, {True}) in steps
+    assert not any(True in guessed and False in there for guessed, there in steps)
+
+
+def test_nothing_is_guessed_beside_a_prompt(made):
+    known = {"prompt": PROMPT, "max_tokens": 90}
+    answers(made, [known])
+    # Of whoever comes late only so much is read in a step.
+    steps = watched(made, [known, {"prompt": list(range(3, 300)), "max_tokens": 2}])
+    beside = [runs for runs in steps if any(run.count > 1 for run in runs)]
+    assert len(beside) > 1
+    assert not any(run.draft for runs in beside for run in runs)
+    assert any(run.draft for runs in steps for run in runs)
+
+
+def test_a_step_holds_no_more_guesses_than_it_may(base, adapters):
+    made = guessing(base, adapters, Room(0.0, 5.0))
+    asked = [{"prompt": PROMPT, "max_tokens": 40}] * 4
+    answers(made, asked)
+    assert max(sum(len(run.draft) for run in runs) for runs in watched(made, asked)) == 5
+    made.close()
+
+
+def test_a_step_holds_no_more_tokens_than_it_may(base, adapters):
+    made = guessing(base, adapters, options=replace(WITH, step_tokens=8))
+    asked = [{"prompt": PROMPT, "max_tokens": 40}] * 5
+    answers(made, asked)
+    assert max(sum(run.width for run in runs) for runs in watched(made, asked)) == 8
+    made.close()
+
+
+def test_a_wrong_guess_whose_numbers_are_lost_harms_nobody(base, adapters, plain):
+    made = guessing(base, adapters)
+    forward, lost = made._network.forward, []
+
+    def losing(runs, slots):
+        logits = forward(runs, slots)
+        if len(runs) == 1 and runs[0].draft:
+            chosen = logits.argmax(-1).tolist()
+            right = [*map(int.__eq__, chosen, runs[0].draft)]
+            wrong = right.index(False) if False in right else len(right)
+            lost.extend(range(wrong + 1, len(logits)))
+            logits[wrong + 1 :] = torch.nan
+        return logits
+
+    made._network.forward = losing
+    for at in range(3, 9):
+        asked = [{"prompt": [at, *PROMPT], "adapter": "0", "max_tokens": 60}]
+        assert answers(made, asked) == answers(plain, asked)
+    assert lost
+    made.close()
+
+
+def test_what_was_said_most_of_late_is_guessed():
+    habits = Habits()
+    habits.learn([1, 2, 3, 4], 1, 0)
+    assert habits.after([1, 2, 3])[0] == 4
+    assert habits.after([9, 9, 3])[0] == 4
+    assert habits.after([9, 9, 9]) is None
+    for _ in range(3):
+        habits.learn([1, 2, 3, 4], 1, 0)
+    habits.learn([1, 2, 3, 5], 1, 0)
+    assert habits.after([1, 2, 3])[0] == 4
+    habits.learn([1, 2, 3, 5], 1, 0)
+    assert habits.after([1, 2, 3])[0] == 5
+
+
+def test_how_likely_a_guess_is_is_learnt_from_those_before():
+    sure, unsure = Habits(), Habits()
+    for at in range(200):
+        sure.learn([1, 2, 3, 4], 1, 0)
+        unsure.learn([1, 2, 3, 10 + at], 1, 0)
+    assert sure.after([1, 2, 3])[1] > 0.95
+    assert unsure.after([1, 2, 3])[1] < 0.1
+
+
+def test_what_is_asked_says_nothing_about_how_answers_go_on():
+    habits = Habits()
+    habits.learn([1, 2, 3, 10], 1, 4)
+    before = habits.after([1, 2, 3])[1]
+    for at in range(50):
+        habits.learn([1, 2, 3, 11 + at], 1, 4)
+    assert habits.after([1, 2, 3])[1] == before
+
+
+def test_habits_are_bounded_and_the_oldest_go_first(monkeypatch):
+    monkeypatch.setattr(habitual, "REMEMBERED", 30)
+    habits = Habits()
+    for at in range(100):
+        habits.learn([7, 8], 1, 0)
+        habits.learn([100 + at, 200 + at], 1, 0)
+        assert len(habits) <= 30
+    assert habits.after([7])[0] == 8
+    assert habits.after([100]) is None
+
+
+def test_who_was_not_heard_for_longest_is_forgotten(monkeypatch, base, adapters):
+    monkeypatch.setattr(drafting, "REMEMBERED", 200)
+    made = guessing(base, adapters)
+    for at in range(12):
+        answers(made, [{"prompt": [at, *PROMPT], "tenant": str(at), "max_tokens": 20}])
+        kept = made._drafts._habits
+        assert sum(map(len, kept.values())) == made._drafts._remembered <= 200
+    assert b"\x0011" in kept
+    assert b"\x000" not in kept
+    made.close()
