@@ -7,18 +7,20 @@ the same as without; only its steps are fewer.
 
 A specialist says much the same again and again, in words that it takes from the request (prompt
 lookup decoding: Saxena, 2023). So guesses come from what was asked of it, and what it answered:
-only for the same tenant, since how fast an answer comes tells what was said before.
+only for the same tenant, since how fast an answer comes tells what was said before. Where a grammar
+says what must come, such as the names in an object, nothing has to be guessed.
 """
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
 
 from specialists.engine.core import Row, Run
 from specialists.engine.guesses import Room
 from specialists.engine.habits import LONGEST, Habits
 from specialists.engine.pages import PAGE_TOKENS
 
+SURE = 0.98
+"""How often text that must come next comes in the tokens that its tokenizer makes of it."""
 READ = 512
 """Tokens of a prompt, the last ones, that are looked at."""
 REMEMBERED = 1 << 17
@@ -37,7 +39,7 @@ class Drafts:
         """Take the limits.
 
         Args:
-            longest: tokens of a draft at most.
+            longest: tokens of a draft at most, beside those that must come next.
             step_tokens: tokens of a step at most.
             ends: tokens that end an answer.
         """
@@ -77,15 +79,27 @@ class Drafts:
         lengths = _shared(likely, int(min(room.tokens, self._step_tokens - len(runs))))
         self.drafted += lengths.total()
         return [
-            replace(run, draft=tuple(token for token, _ in each[: lengths[at]]))
+            _drafted(run, each[: lengths[at]]) if lengths[at] else run
             for at, (run, each) in enumerate(zip(runs, likely, strict=True))
         ]
 
     def _likely(self, row: Row, least: float) -> list[tuple[int, float]]:
         """Tokens that may come next, each with how likely all up to it are, at least `least`."""
-        habits, tokens, chance = self._habits.get(row.scope), row.tokens[-LONGEST:], 1.0
-        found: list[tuple[int, float]] = []
-        while habits is not None and len(found) < self._room(row):
+        room = _room(row)
+        if room <= 0 or row.grammar is None:
+            return self._guessed(row, [], min(self._longest, room), least)
+        forced = [(token, SURE) for token in row.grammar.forced()[:room]]
+        found = forced + self._guessed(row, forced, min(self._longest, room), least)
+        return found[: row.grammar.fitting([token for token, _ in found])]
+
+    def _guessed(
+        self, row: Row, forced: list[tuple[int, float]], most: int, least: float
+    ) -> list[tuple[int, float]]:
+        """What may come after what must, up to so many tokens in all."""
+        habits, found = self._habits.get(row.scope), list[tuple[int, float]]()
+        tokens = [*row.tokens[-LONGEST:], *(token for token, _ in forced)]
+        chance = forced[-1][1] if forced else 1.0
+        while habits is not None and len(forced) + len(found) < most:
             guess = habits.after(tokens[-LONGEST:])
             if guess is None or chance * guess[1] < least:
                 break
@@ -96,15 +110,18 @@ class Drafts:
                 break
         return found
 
-    def _room(self, row: Row) -> int:
-        """Tokens that a row can go on with, on the pages that it has."""
-        if not row.generated:
-            return 0
-        return min(
-            self._longest,
-            len(row.pages) * PAGE_TOKENS - len(row.tokens),
-            row.params.max_tokens - row.generated - 1,
-        )
+
+def _room(row: Row) -> int:
+    """Tokens that a row can go on with, on the pages that it has."""
+    if not row.generated:
+        return 0
+    return min(
+        len(row.pages) * PAGE_TOKENS - len(row.tokens), row.params.max_tokens - row.generated - 1
+    )
+
+
+def _drafted(run: Run, guesses: list[tuple[int, float]]) -> Run:
+    return Run(run.row, run.count, tuple(token for token, _ in guesses))
 
 
 def _shared(likely: list[list[tuple[int, float]]], places: int) -> Counter[int]:

@@ -62,6 +62,15 @@ class Grammar:
         bits = np.unpackbits(mask, count=self._vocabulary, bitorder="little")
         return bits.view(np.bool_)
 
+    def forced(self) -> list[int]:
+        """The tokens, as its tokenizer writes them, of text that must come next; often none."""
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        return tokens
+
+    def fitting(self, tokens: list[int]) -> int:
+        """How many of these, the first ones, may come next, one after the other."""
+        return int(self._matcher.validate_tokens(tokens))
+
     def accept(self, token: int) -> None:
         """Go on by a token that was allowed.
 

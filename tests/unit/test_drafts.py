@@ -127,18 +127,51 @@ def test_rows_of_all_kinds_get_what_they_get_without(base, adapters, asked):
     plain.close()
 
 
-def test_a_schema_is_kept_to(made, plain):
-    schema = json.dumps({"type": "array", "items": {"enum": ["yes", "no"]}, "minItems": 9})
-    for _ in range(2):
-        found = [
-            answers(
-                each,
-                [{"prompt": PROMPT, "grammar": each.grammars.of_schema(schema), "max_tokens": 90}],
-            )
-            for each in (made, plain)
-        ]
-        assert found[0] == found[1]
-    assert made.stats()["accepted_tokens_total"] > 0
+SCHEMA = {
+    "type": "object",
+    "properties": {"quick": {"enum": ["yes", "no"]}, "lazy": {"type": "integer", "maximum": 99}},
+    "required": ["quick", "lazy"],
+    "additionalProperties": False,
+}
+
+
+def asked_by(made, schema):
+    grammar = made.grammars.of_schema(json.dumps(schema))
+    return [{"prompt": PROMPT, "grammar": grammar, "max_tokens": 90}]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_schema_is_kept_to_and_what_it_leaves_no_choice_is_not_waited_for(
+    base, adapters, plain, seed, monkeypatch
+):
+    monkeypatch.setattr(Habits, "after", lambda *_: None)
+    made = guessing(base, adapters)
+    asked = {"temperature": 1.0, "seed": seed}
+    expected, wanted = steps_of(plain, [asked | each for each in asked_by(plain, SCHEMA)])
+    steps, found = steps_of(made, [asked | each for each in asked_by(made, SCHEMA)])
+    assert found == wanted
+    assert steps < expected
+    json.loads("".join(text for _, text, _ in found[0]))
+    made.close()
+
+
+def test_nothing_is_guessed_that_a_grammar_bars(made):
+    seen, forward = [], made._network.forward
+
+    def fitting(runs, slots):
+        seen.extend(
+            run.row.grammar.copy().fitting([*run.draft]) == len(run.draft)
+            for run in runs
+            if run.draft
+        )
+        return forward(runs, slots)
+
+    made._network.forward = fitting
+    for letters in ("ab", "ac", "bc"):
+        shape = {"type": "string", "pattern": f"^[{letters}]{{60}}$"}
+        answers(made, [each | {"temperature": 1.0} for each in asked_by(made, shape)])
+    assert seen
+    assert all(seen)
 
 
 def test_an_answer_ends_where_its_tokens_or_the_context_do(base, adapters):
