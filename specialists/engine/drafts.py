@@ -21,8 +21,9 @@ from specialists.engine.pages import PAGE_TOKENS
 
 SURE = 0.98
 """How often text that must come next comes in the tokens that its tokenizer makes of it."""
-READ = 512
-"""Tokens of a prompt, the last ones, that are looked at."""
+READ, AT_ONCE = 512, 64
+"""Tokens of a prompt, the last ones, that are looked at, and how many of them in a step, since
+others wait for it meanwhile."""
 REMEMBERED = 1 << 17
 """Contexts of all adapters and tenants."""
 
@@ -51,15 +52,16 @@ class Drafts:
         self.drafted = self.accepted = 0
 
     def learn(self, row: Row) -> None:
-        """Remember what a row says that was not looked at so far."""
+        """Look at some of what a row says that was not looked at so far."""
         if not self._longest:
             return
         scope = row.scope
         habits = self._habits.pop(scope) if scope in self._habits else Habits()
         self._habits[scope] = habits
         before = len(habits)
-        habits.learn(row.tokens, max(row.learned, len(row.tokens) - READ, 1), row.prompt_length)
-        row.learned = len(row.tokens)
+        begin = max(row.learned, row.prompt_length - READ, 1)
+        row.learned = min(begin + AT_ONCE, len(row.tokens))
+        habits.learn(row.tokens, range(begin, row.learned), row.prompt_length)
         self._remembered += len(habits) - before
         while self._remembered > REMEMBERED:
             self._remembered -= len(self._habits.pop(next(iter(self._habits))))

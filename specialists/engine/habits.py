@@ -42,12 +42,12 @@ class Habits:
         """How many contexts are known."""
         return len(self._next)
 
-    def learn(self, tokens: Sequence[int], begin: int, answer: int) -> None:
-        """Note what the tokens from `begin` on came after, and whether it would have been guessed.
+    def learn(self, tokens: Sequence[int], span: range, answer: int) -> None:
+        """Note what the tokens of a span came after, and whether they would be guessed.
 
         Only from `answer` on: before that it is somebody else who speaks.
         """
-        for at in range(begin, len(tokens)):
+        for at in span:
             before = tokens[max(at - LONGEST, 0) : at]
             if at >= answer and (found := self._found(before)) is not None:
                 share, guess = found

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -265,35 +266,55 @@ def test_a_wrong_guess_whose_numbers_are_lost_harms_nobody(base, adapters, plain
     made.close()
 
 
+def test_a_long_prompt_is_learnt_a_little_in_each_step(made):
+    prompt = [3 + at % 200 for at in range(300)]
+    row, _ = sequence(made, prompt, max_tokens=20)
+    learnt = [0]
+    while row.generated < 20:
+        made.step()
+        learnt.append(row.learned)
+    assert max(after - before for before, after in pairwise(learnt)) <= drafting.AT_ONCE + 1
+    assert learnt[-1] == len(row.tokens)
+
+
+def test_of_a_very_long_prompt_the_end_is_learnt(base, adapters):
+    made = guessing(base, adapters, options=replace(WITH, kv_bytes=4 << 20))
+    row, _ = sequence(made, [3 + at % 200 for at in range(900)], max_tokens=2)
+    while not row.generated:
+        made.step()
+    assert row.learned == 900 - drafting.READ + drafting.AT_ONCE
+    made.close()
+
+
 def test_what_was_said_most_of_late_is_guessed():
     habits = Habits()
-    habits.learn([1, 2, 3, 4], 1, 0)
+    habits.learn([1, 2, 3, 4], range(1, 4), 0)
     assert habits.after([1, 2, 3])[0] == 4
     assert habits.after([9, 9, 3])[0] == 4
     assert habits.after([9, 9, 9]) is None
     for _ in range(3):
-        habits.learn([1, 2, 3, 4], 1, 0)
-    habits.learn([1, 2, 3, 5], 1, 0)
+        habits.learn([1, 2, 3, 4], range(1, 4), 0)
+    habits.learn([1, 2, 3, 5], range(1, 4), 0)
     assert habits.after([1, 2, 3])[0] == 4
-    habits.learn([1, 2, 3, 5], 1, 0)
+    habits.learn([1, 2, 3, 5], range(1, 4), 0)
     assert habits.after([1, 2, 3])[0] == 5
 
 
 def test_how_likely_a_guess_is_is_learnt_from_those_before():
     sure, unsure = Habits(), Habits()
     for at in range(200):
-        sure.learn([1, 2, 3, 4], 1, 0)
-        unsure.learn([1, 2, 3, 10 + at], 1, 0)
+        sure.learn([1, 2, 3, 4], range(1, 4), 0)
+        unsure.learn([1, 2, 3, 10 + at], range(1, 4), 0)
     assert sure.after([1, 2, 3])[1] > 0.95
     assert unsure.after([1, 2, 3])[1] < 0.1
 
 
 def test_what_is_asked_says_nothing_about_how_answers_go_on():
     habits = Habits()
-    habits.learn([1, 2, 3, 10], 1, 4)
+    habits.learn([1, 2, 3, 10], range(1, 4), 4)
     before = habits.after([1, 2, 3])[1]
     for at in range(50):
-        habits.learn([1, 2, 3, 11 + at], 1, 4)
+        habits.learn([1, 2, 3, 11 + at], range(1, 4), 4)
     assert habits.after([1, 2, 3])[1] == before
 
 
@@ -301,8 +322,8 @@ def test_habits_are_bounded_and_the_oldest_go_first(monkeypatch):
     monkeypatch.setattr(habitual, "REMEMBERED", 30)
     habits = Habits()
     for at in range(100):
-        habits.learn([7, 8], 1, 0)
-        habits.learn([100 + at, 200 + at], 1, 0)
+        habits.learn([7, 8], range(1, 2), 0)
+        habits.learn([100 + at, 200 + at], range(1, 2), 0)
         assert len(habits) <= 30
     assert habits.after([7])[0] == 8
     assert habits.after([100]) is None
