@@ -9,6 +9,7 @@ from router.answer import generate_all
 from router.api.authorization import Asker
 from router.api.generation import (
     answer_headers,
+    as_asked,
     counted,
     decide,
     envelope,
@@ -33,9 +34,10 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
     """Continue a text, or several; `max_tokens` is 16 unless it is given."""
     body = parse(await read_json(request), CompletionRequest)
     refuse_steps(body.routing)
+    caller = as_asked(caller, body)
     decision = await decide(service, caller, body, _turns(body))
     sampling = await service.defaults.complete(body.sampling, decision)
-    head = await envelope("text_completion", service, decision, sampling, bool(body.routing))
+    head = await envelope("text_completion", service, decision, sampling, body)
     generations = [
         replace(each, whole=not body.stream, tenant=caller.tenant, absent=caller.is_absent)
         for each in body.generations(head.id, decision.digest, sampling)

@@ -13,6 +13,7 @@ from router.api.generation import (
     Operation,
     Ready,
     answer_headers,
+    as_asked,
     counted,
     decide,
     envelope,
@@ -57,6 +58,7 @@ async def converse(
 
     What is sent goes through `kept`.
     """
+    caller = as_asked(caller, body)
     plan = await _plan(service, caller, body)
     if plan is not None:
         composing = Composing(service, caller, operation, body)
@@ -121,8 +123,7 @@ class Composing:
             raise Unavailable(message=f"Step '{first.step.name}' failed: {first.error}")
         decision = done[-1].decision or base_answers("The steps did not come to an end.", "named")
         sampling = await self._service.defaults.complete(self._body.sampling, decision)
-        shown = bool(self._body.routing)
-        head = await envelope(self._operation, self._service, decision, sampling, shown)
+        head = await envelope(self._operation, self._service, decision, sampling, self._body)
         items = with_usage(said(partial(results)), usage_of(results))
         return Ready(decision, sampling, self._with_steps(head, results), items)
 

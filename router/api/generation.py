@@ -54,6 +54,15 @@ class Asked(Protocol):
     def routing(self) -> bool | RoutingOptions:
         """What it asks of `auto`, or whether the answer says who answers."""
 
+    @property
+    def service_tier(self) -> str | None:
+        """How soon it is to be answered."""
+
+
+def as_asked(caller: Caller, body: Asked) -> Caller:
+    """The caller, who waits for the answer unless they say that nobody does."""
+    return replace(caller, is_absent=True) if body.service_tier == "flex" else caller
+
 
 async def decide(
     service: Service, caller: Caller, body: Asked, turns: Sequence[str], model: str | None = None
@@ -75,15 +84,16 @@ async def decide(
 
 
 async def envelope(
-    operation: Operation, service: Service, decision: Decision, sampling: Sampling, routing: bool
+    operation: Operation, service: Service, decision: Decision, sampling: Sampling, body: Asked
 ) -> Envelope:
-    """The head of a new answer; `routing` is whether it says who answers."""
+    """The head of a new answer; it says who answers where the body wants that."""
     ids = await service.answer_ids()
     return Envelope(
         id=ids.make(PREFIXES[operation], decision.digest),
         created=int(time.time()),
         model=decision.specialist or service.base,
-        routing={"routing": answered(decision, sampling)} if routing else {},
+        routing={"routing": answered(decision, sampling)} if body.routing else {},
+        tier="default" if body.service_tier == "auto" else body.service_tier,
     )
 
 
@@ -127,7 +137,7 @@ async def ready(
 ) -> Ready:
     """The answer of whoever was decided on, to the conversation or to another prompt."""
     sampling = await service.defaults.complete(body.sampling, decision)
-    head = await envelope(operation, service, decision, sampling, bool(body.routing))
+    head = await envelope(operation, service, decision, sampling, body)
     generation = replace(
         body.generation(head.id, decision.digest, sampling),
         whole=not body.stream,

@@ -135,7 +135,6 @@ class ChatRequest(GenerationRequest):
         "moderation": (),
         "prediction": (),
         "reasoning_effort": ("none",),
-        "service_tier": ("auto", "default"),
         "verbosity": ("medium",),
         "web_search_options": (),
     }

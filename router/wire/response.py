@@ -15,7 +15,7 @@ from router.wire.metadata import Metadata
 from router.wire.response_format import schema_text
 from router.wire.response_items import Items, turns, unasked
 from router.wire.routing_options import Routing
-from router.wire.sampling import Count, Temperature
+from router.wire.sampling import Count, ServiceTier, Temperature
 from router.wire.tools import FlatChoice, FlatTools, check_choice, tool_use
 
 UNASKED = "is the id of no call before it; send the 'function_call' too"
@@ -56,7 +56,6 @@ class ResponseRequest(Body):
         "max_tool_calls": (),
         "prompt": (),
         "reasoning": ({}, {"effort": "none"}, {"effort": None}),
-        "service_tier": ("auto", "default"),
         "stream_options": ({}, {"include_obfuscation": False}),
         "top_logprobs": (0,),
         "truncation": ("disabled",),
@@ -73,6 +72,7 @@ class ResponseRequest(Body):
     tool_choice: FlatChoice | None = None
     parallel_tool_calls: bool | None = None
     stream: bool = False
+    service_tier: ServiceTier = None
     store: bool = Field(
         False, description="Keep the answer, to be gone on with, rated and learnt from."
     )

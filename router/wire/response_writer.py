@@ -151,7 +151,7 @@ class ResponseWriter(Writer):
             "truncation": "disabled",
             "usage": None if usage is None else _usage(usage),
             "metadata": dict(asked.metadata),
-            **envelope.routing,
+            **envelope.told,
         }
 
 

@@ -1,6 +1,6 @@
 """The sampling parameters that chats and completions share."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
 
@@ -38,6 +38,12 @@ LogitBias = Annotated[
 ]
 
 
+ServiceTier = Annotated[
+    Literal["auto", "default", "flex"] | None,
+    Field(description="`flex` is for what nobody waits for: it gives way to everything else."),
+]
+
+
 class GenerationRequest(Body):
     """How an answer is drawn and delivered.
 
@@ -62,6 +68,7 @@ class GenerationRequest(Body):
     routing: Routing = Field(
         True, description="What is asked of `auto`, or whether the answer says who answered."
     )
+    service_tier: ServiceTier = None
     user: Text | None = None
 
     @model_validator(mode="after")

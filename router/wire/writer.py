@@ -20,13 +20,21 @@ Json = dict[str, Any]
 class Envelope:
     """What all chunks of one answer share. `created` is in Unix seconds.
 
-    `routing` holds the field of that name; nothing where it is not wanted.
+    `routing` holds the field of that name; nothing where it is not wanted. `tier` is told where it
+    was asked for.
     """
 
     id: str
     created: int
     model: str
     routing: Json
+    tier: str | None = None
+
+    @property
+    def told(self) -> Json:
+        """The fields that say how it came about, as far as they are wanted."""
+        tier: Json = {} if self.tier is None else {"service_tier": self.tier}
+        return tier | self.routing
 
 
 class Writer(ABC):
@@ -71,7 +79,7 @@ class ChoiceWriter(Writer):
         """The whole answer."""
         written = [self._choice(choice) for choice in choices]
         head = self._head(self.body_object, written)
-        return head | {"usage": usage_json(usage)} | self._envelope.routing
+        return head | {"usage": usage_json(usage)} | self._envelope.told
 
     def stream_delta(self, delta: Delta) -> Iterable[Json]:
         """A chunk per delta."""
@@ -88,7 +96,7 @@ class ChoiceWriter(Writer):
         if self._include_usage:
             chunk["usage"] = None
         if self._chunks == 0:
-            chunk |= self._envelope.routing
+            chunk |= self._envelope.told
         self._chunks += 1
         return chunk
 
