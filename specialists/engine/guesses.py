@@ -1,6 +1,7 @@
 """What guessed tokens take, and so how likely one must be to be worth it."""
 
 from collections import defaultdict
+from math import inf
 from typing import NamedTuple
 
 from specialists.engine.means import Mean
@@ -46,13 +47,14 @@ class Guesses:
     def room(self, rows: int) -> Room | None:
         """For guesses beside so many rows; None where a step is wanted to measure them by.
 
-        One that comes true is a token more, which would have taken a row's time.
+        One that comes true is a token more, which would have taken a row's time. Who is alone keeps
+        nobody waiting by them.
         """
         plain = self._plain.get(rows)
         if plain is None or plain.count < KNOWN or self._since[rows] >= CHECKED:
             return None
         share = min(max(self._shares[_class(rows)].value, LEAST), SURE)
-        return Room(share, (SLOWDOWN - 1) * rows / share)
+        return Room(share, (SLOWDOWN - 1) * rows / share if rows > 1 else inf)
 
 
 def _class(rows: int) -> int:
