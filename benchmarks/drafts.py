@@ -51,11 +51,19 @@ MOST_TOKENS = 100
 
 @dataclass(frozen=True)
 class Case:
-    """Requests, each of a specialist, so many at a time, perhaps with what answers look like."""
+    """What is asked of an engine that knows nothing.
+
+    Attributes:
+        asked: of which specialist, and what.
+        at_once: how many requests.
+        schema: of all answers; None leaves them free.
+        foretold: whether each comes with the answer that is wanted.
+    """
 
     asked: tuple[tuple[str, Chat], ...]
     at_once: int = 1
     schema: dict[str, object] | None = None
+    foretold: bool = False
 
     def rate(self, base: Base, drafts: int) -> float:
         """Tokens a second of the answers to all requests, from the first one on."""
@@ -72,19 +80,23 @@ class Case:
             grammar = runner.grammars.of_schema(json.dumps(self.schema)) if self.schema else None
             left = iter(self.asked)
             began = time.perf_counter()
-            await asyncio.gather(*(_ask(runner, left, grammar) for _ in range(self.at_once)))
+            await asyncio.gather(*(self._ask(runner, left, grammar) for _ in range(self.at_once)))
             return runner.stats()["generated_tokens_total"] / (time.perf_counter() - began)
         finally:
             runner.close()
 
-
-async def _ask(runner: Runner, left: Iterable[tuple[str, Chat]], grammar: Grammar | None) -> None:
-    for name, chat in left:
-        prompt = runner.tokenizer.encode_chat(chat.request, tools=chat.tools)
-        params = SamplingParams(MOST_TOKENS, temperature=0.0)
-        request = Request("benchmark", name, prompt, 1, params, grammar=grammar)
-        async for _ in runner.generate(request):
-            pass
+    async def _ask(
+        self, runner: Runner, left: Iterable[tuple[str, Chat]], grammar: Grammar | None
+    ) -> None:
+        for name, chat in left:
+            prompt = runner.tokenizer.encode_chat(chat.request, tools=chat.tools)
+            foretold = chat.answer.content if self.foretold else ""
+            request = Request(
+                "benchmark", name, prompt, 1, SamplingParams(MOST_TOKENS, temperature=0.0),
+                grammar=grammar, expected=runner.tokenizer.encode_answer(foretold, MOST_TOKENS),
+            )  # fmt: skip
+            async for _ in runner.generate(request):
+                pass
 
 
 def heldout() -> dict[str, list[Chat]]:
@@ -103,6 +115,7 @@ def cases(requests: dict[str, list[Chat]]) -> dict[str, Case]:
     return {
         **{name: Case(asked) for name, asked in each.items()},
         f"{FORM}, by a schema": Case(each[FORM], schema=SCHEMA),
+        f"{FORM}, foretold": Case(each[FORM], foretold=True),
         **{f"all, {number} at once": Case(mixed, number) for number in AT_ONCE},
     }
 

@@ -133,6 +133,7 @@ class EngineReplica:
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
             absent=generation.absent,
+            expected=await self._expected(generation.expected),
         )
         calls = tokenizer.calls if generation.tool_use else None
         deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0
@@ -143,6 +144,13 @@ class EngineReplica:
                     written += delta.tokens
                     yield delta
         yield Usage(len(request.prompt), written, cached)
+
+    async def _expected(self, text: str) -> list[int]:
+        """The tokens of what an answer may be, as far as it can get."""
+        if not text:
+            return []
+        encode = self._backend.tokenizer.encode_answer
+        return await asyncio.to_thread(encode, text, self._backend.context)
 
     async def _grammar(self, generation: Generation) -> Grammar | None:
         if generation.schema is None and generation.tool_use is None:

@@ -78,6 +78,7 @@ class Generation:
         tenant: Whose request it is: what is computed for it is used again for nobody else.
         absent: Whether nobody waits for the answer: it gives way to those that somebody waits for.
         whole: Whether nobody reads before all is there: one delta for each continuation will do.
+        expected: What the answer may be: it comes sooner as far as it is that.
     """
 
     request_id: str
@@ -92,6 +93,7 @@ class Generation:
     tenant: str | None = None
     absent: bool = False
     whole: bool = False
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,13 @@ Messages = Annotated[
 ]
 
 
+class Prediction(Body):
+    """What the answer may be."""
+
+    type: Literal["content"]
+    content: Content
+
+
 class ChatRequest(GenerationRequest):
     """A conversation to be continued."""
 
@@ -133,7 +140,6 @@ class ChatRequest(GenerationRequest):
         "functions": ([],),
         "modalities": (["text"],),
         "moderation": (),
-        "prediction": (),
         "reasoning_effort": ("none",),
         "verbosity": ("medium",),
         "web_search_options": (),
@@ -147,6 +153,9 @@ class ChatRequest(GenerationRequest):
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
     max_completion_tokens: Count | None = None
+    prediction: Prediction | None = Field(
+        None, description="What the answer may be: as far as it is that, it comes sooner."
+    )
     store: bool = Field(
         False, description="Keep the conversation, to be listed, rated and learnt from."
     )
@@ -224,4 +233,5 @@ class ChatRequest(GenerationRequest):
             schema=None if self.response_format is None else self.response_format.schema_text,
             tool_use=tool_use(self.functions, self.tool_choice, self.parallel_tool_calls),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            expected="" if self.prediction is None else joined(self.prediction.content),
         )

@@ -1,7 +1,7 @@
 """What answers requests: our own engine (`runner.py`) or another's (`vllm/`), each behind this."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from specialists.engine.core import Emission, SamplingParams
@@ -25,6 +25,7 @@ class Request:
         whole: whether nothing is wanted before all answers are complete.
         tenant: whose request it is; nobody else shares what is computed for it.
         absent: whether nobody waits for the answers.
+        expected: tokens that the answers may be, for an engine that makes use of them.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Request:
     whole: bool = False
     tenant: str | None = None
     absent: bool = False
+    expected: list[int] = field(default_factory=list)
 
     @property
     def streams(self) -> int:

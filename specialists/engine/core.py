@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from specialists.engine.grammar import Grammar
+from specialists.engine.habits import Expected
 from specialists.engine.text_stream import TextStream
 from specialists.errors import EngineError
 
@@ -121,6 +122,7 @@ class Row:
         cached: tokens of the prompt that did not have to be computed.
         shape: what changes its logits before its grammar does, from its first step on.
         learned: tokens that guesses are made from so far, see `Drafts`.
+        expected: what the answer may be, if somebody said so.
         emit: called from the engine's thread with every emission.
     """
 
@@ -143,6 +145,7 @@ class Row:
     cached: int = 0
     shape: "Shape | None" = None
     learned: int = 0
+    expected: Expected | None = None
 
     @property
     def scope(self) -> bytes:

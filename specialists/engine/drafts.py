@@ -28,6 +28,9 @@ REMEMBERED = 1 << 17
 """Contexts of all adapters and tenants."""
 
 
+Likely = list[tuple[int, float]]
+
+
 class Drafts:
     """Adds guesses to the runs of a step. For the engine's thread.
 
@@ -40,7 +43,7 @@ class Drafts:
         """Take the limits.
 
         Args:
-            longest: tokens of a draft at most, beside those that must come next.
+            longest: tokens of a draft at most, beside such as must come next, or were foretold.
             step_tokens: tokens of a step at most.
             ends: tokens that end an answer.
         """
@@ -61,7 +64,10 @@ class Drafts:
         before = len(habits)
         begin = max(row.learned, row.prompt_length - READ, 1)
         row.learned = min(begin + AT_ONCE, len(row.tokens))
-        habits.learn(row.tokens, range(begin, row.learned), row.prompt_length)
+        span = range(begin, row.learned)
+        habits.learn(row.tokens, span, row.prompt_length)
+        if row.expected is not None:
+            row.expected.learn(row.tokens)
         self._remembered += len(habits) - before
         while self._remembered > REMEMBERED:
             self._remembered -= len(self._habits.pop(next(iter(self._habits))))
@@ -85,32 +91,33 @@ class Drafts:
             for at, (run, each) in enumerate(zip(runs, likely, strict=True))
         ]
 
-    def _likely(self, row: Row, least: float) -> list[tuple[int, float]]:
+    def _likely(self, row: Row, least: float) -> Likely:
         """Tokens that may come next, each with how likely all up to it are, at least `least`."""
         room = _room(row)
-        if room <= 0 or row.grammar is None:
-            return self._guessed(row, [], min(self._longest, room), least)
+        if row.grammar is None or room <= 0:
+            return self._guessed(row, [], room, least)
         forced = [(token, SURE) for token in row.grammar.forced()[:room]]
-        found = forced + self._guessed(row, forced, min(self._longest, room), least)
+        found = self._guessed(row, forced, room, least)
         return found[: row.grammar.fitting([token for token, _ in found])]
 
-    def _guessed(
-        self, row: Row, forced: list[tuple[int, float]], most: int, least: float
-    ) -> list[tuple[int, float]]:
-        """What may come after what must, up to so many tokens in all."""
-        habits, found = self._habits.get(row.scope), list[tuple[int, float]]()
+    def _guessed(self, row: Row, forced: Likely, room: int, least: float) -> Likely:
+        """What must come, and what may come then."""
+        found, chance = [*forced], forced[-1][1] if forced else 1.0
         tokens = [*row.tokens[-LONGEST:], *(token for token, _ in forced)]
-        chance = forced[-1][1] if forced else 1.0
-        while habits is not None and len(forced) + len(found) < most:
-            guess = habits.after(tokens[-LONGEST:])
+        while len(found) < room and tokens[-1] not in self._ends:
+            guess = self._next(row, tokens[-LONGEST:], len(found))
             if guess is None or chance * guess[1] < least:
                 break
             chance *= guess[1]
             found.append((guess[0], chance))
             tokens.append(guess[0])
-            if guess[0] in self._ends:
-                break
         return found
+
+    def _next(self, row: Row, tokens: list[int], ahead: int) -> tuple[int, float] | None:
+        """What was foretold to come after these, or else, as long as they are few, came before."""
+        foretold = row.expected.after(tokens, ahead) if row.expected else None
+        habits = self._habits.get(row.scope) if ahead < self._longest else None
+        return foretold or (habits.after(tokens) if habits else None)
 
 
 def _room(row: Row) -> int:
@@ -122,11 +129,11 @@ def _room(row: Row) -> int:
     )
 
 
-def _drafted(run: Run, guesses: list[tuple[int, float]]) -> Run:
+def _drafted(run: Run, guesses: Likely) -> Run:
     return Run(run.row, run.count, tuple(token for token, _ in guesses))
 
 
-def _shared(likely: list[list[tuple[int, float]]], places: int) -> Counter[int]:
+def _shared(likely: list[Likely], places: int) -> Counter[int]:
     """How many of each row's guesses a step takes: those that are likeliest of all."""
     best = sorted(
         (-chance, depth, at)

@@ -11,8 +11,9 @@ CONTEXTS = (3, 2, 1)
 LONGEST = CONTEXTS[0]
 STREAK = 3
 """Times in a row, that a guess came true, that are told apart."""
-ASSUMED, WEIGHT = 0.5, 4.0
-"""Of guesses that come true, and as how many such that counts, before any was looked at."""
+ASSUMED, FORETOLD, WEIGHT = 0.5, 0.9, 4.0
+"""Of guesses that come true, of those that somebody foretold, and as how many such that counts,
+before any was looked at."""
 REMEMBERED = 1 << 13
 """Contexts: some 250 bytes each."""
 
@@ -69,6 +70,39 @@ class Habits:
             if guess is not None:
                 return self._shares[len(context), guess.streak], guess
         return None
+
+
+class Expected:
+    """An answer as somebody foretold it, and how far it has come."""
+
+    def __init__(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
+        """Take the tokens of what is asked, and of the answer."""
+        self._told = told = [*prompt[1 - LONGEST :], *answer]
+        before = zip(*(told[at:] for at in range(LONGEST)), strict=False)
+        self._places = dict(zip(before, range(LONGEST, len(told)), strict=False))
+        self._place = len(told) - len(answer)
+        self._share = Mean(FORETOLD, WEIGHT)
+
+    def learn(self, tokens: Sequence[int]) -> None:
+        """Note whether the last token of the answer is as it was foretold."""
+        place = self._found(tokens[-1 - LONGEST : -1], self._place)
+        if place is not None:
+            self._share.add(self._told[place] == tokens[-1])
+            self._place = place + 1
+
+    def after(self, tokens: Sequence[int], ahead: int) -> tuple[int, float] | None:
+        """What may come after tokens that are so far ahead of the answer, and how likely it is.
+
+        None where they are not of it.
+        """
+        place = self._found(tokens, self._place + ahead)
+        return None if place is None else (self._told[place], self._share.value)
+
+    def _found(self, before: Sequence[int], place: int) -> int | None:
+        """Where it goes on after some tokens: at a place, if they stand before it, or elsewhere."""
+        if LONGEST <= place < len(self._told) and self._told[place - LONGEST : place] == before:
+            return place
+        return self._places.get(tuple(before))
 
 
 def _contexts(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -59,6 +59,11 @@ class Tokenizer:
         """Tokens of a raw prompt, which may spell control tokens, with those put around it."""
         return list(self._tokenizer(text)["input_ids"])
 
+    def encode_answer(self, text: str, most: int) -> list[int]:
+        """The first tokens of a text as an answer has them, `most` at most."""
+        some = text[: most * PLAIN_CHARACTERS]
+        return list(self._tokenizer(some, add_special_tokens=False)["input_ids"])[:most]
+
     def encode_chat(
         self,
         messages: Sequence[ChatMessage],

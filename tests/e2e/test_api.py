@@ -155,6 +155,16 @@ def test_all_that_is_asked_of_an_answer_is_there(client):
         assert spelt.decode(errors="replace").startswith(choice.message.content)
 
 
+def test_an_answer_that_was_foretold_is_the_same(client):
+    asked = {"model": BASE, "messages": LONG, "max_tokens": 60, "temperature": 0}
+    said = client.chat.completions.create(**asked).choices[0].message.content
+    for content in (said, said[:80] + "and then nothing. " + said[80:], "🦦 " * 40_000):
+        answer = client.chat.completions.create(
+            **asked, prediction={"type": "content", "content": content}
+        )
+        assert answer.choices[0].message.content == said
+
+
 def test_completions_continue_a_text(client):
     answer = client.completions.create(
         model=BASE, prompt="The capital of France is", max_tokens=4, temperature=0, logprobs=1

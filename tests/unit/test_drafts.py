@@ -15,7 +15,7 @@ from specialists.engine import drafts as drafting
 from specialists.engine import habits as habitual
 from specialists.engine.engine import EngineOptions
 from specialists.engine.guesses import Room
-from specialists.engine.habits import Habits
+from specialists.engine.habits import Expected, Habits
 
 WITH = EngineOptions(weights="int8", kv_bytes=1 << 20, step_tokens=64)
 WITHOUT = replace(WITH, drafts=0)
@@ -194,6 +194,69 @@ def test_what_came_true_is_not_computed_again_and_what_cannot_come_is_not_guesse
     assert not any(
         run.draft for runs in watched(made, [{"prompt": PROMPT, "max_tokens": 2}]) for run in runs
     )
+
+
+def foretold(made, asked, answer):
+    """Steps that an answer takes which somebody foretold, and what it is."""
+    row, emissions = sequence(made, **asked)
+    row.expected = Expected(row.tokens, answer)
+    before = made.stats()["steps_total"]
+    run(made)
+    return made.stats()["steps_total"] - before, [each.choice.token for each in emissions]
+
+
+@pytest.mark.parametrize("params", [{}, {"temperature": 1.0, "seed": 3}], ids=str)
+def test_an_answer_that_was_foretold_comes_sooner_and_another_one_unharmed(
+    base, adapters, plain, params, monkeypatch
+):
+    monkeypatch.setattr(Habits, "after", lambda *_: None)
+    made = guessing(base, adapters)
+    asked = {"prompt": PROMPT, "max_tokens": 100} | params
+    _, said = foretold(plain, asked, [])
+    # A page holds sixteen tokens, and what is foretold may fill it.
+    assert foretold(made, asked, said)[0] < 100 / 8
+    assert foretold(made, asked, said)[1] == said
+    half = said[:40] + [7, 8, 9] * 10 + said[60:]
+    steps, found = foretold(made, asked, half)
+    assert found == said
+    assert 10 < steps < 100 - 40
+    assert foretold(made, asked, [9, 8, 7] * 40)[1] == said
+    made.close()
+
+
+def test_what_was_foretold_wrong_is_believed_less():
+    expected = Expected([0, 1, 2], [3, 4, 5, 6, 7, 8])
+    expected.learn([0, 1, 2, 3])
+    assert expected.after([1, 2, 3], 0)[0] == 4
+    assert expected.after([2, 3, 9], 0) is None
+    sure = expected.after([1, 2, 3], 0)[1]
+    expected.learn([0, 1, 2, 3, 9])
+    assert expected.after([1, 2, 3], 0)[1] < sure
+
+
+def test_what_comes_twice_in_what_was_foretold_is_gone_on_with_where_the_answer_is():
+    twice = [3, 4, 5, 6, 3, 4, 5, 7]
+    expected, answer = Expected([1, 2], twice), [1, 2]
+    for at, token in enumerate(twice):
+        answer.append(token)
+        expected.learn(answer)
+        if at + 1 < len(twice):
+            assert expected.after(answer[-3:], 0)[0] == twice[at + 1]
+        if at + 2 < len(twice):
+            assert expected.after([*answer[-2:], twice[at + 1]], 1)[0] == twice[at + 2]
+    assert expected.after(answer[-3:], 0) is None
+    # Some of it may be left out.
+    expected.learn([1, 2, 3, 4, 5, 6, 3, 5])
+    expected.learn([1, 2, 5, 6, 3, 4])
+    assert expected.after([6, 3, 4], 0)[0] == 5
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [([1], []), ([], [1]), ([1], [2]), ([1, 2], [])])
+def test_too_little_to_foretell_anything_is_fine(prompt, answer):
+    expected = Expected(prompt, answer)
+    for length in range(1, 6):
+        expected.learn([1] * length)
+        assert expected.after([1] * length, 0) is None
 
 
 def test_nothing_is_guessed_from_what_another_tenant_or_adapter_said(made):

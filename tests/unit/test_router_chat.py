@@ -247,8 +247,8 @@ def test_a_version_is_asked_for_by_number(client):
 
 
 def test_the_unsupported_is_refused_by_name(client):
-    with pytest.raises(openai.BadRequestError, match="prediction") as caught:
-        client.chat.completions.create(model="auto", messages=FORECAST, prediction={"type": "x"})
+    with pytest.raises(openai.BadRequestError, match="web_search_options") as caught:
+        client.chat.completions.create(model="auto", messages=FORECAST, web_search_options={})
     assert caught.value.code == "unsupported_parameter"
 
 

@@ -70,6 +70,25 @@ def test_every_parameter_reaches_the_engine():
     assert body.include_usage
 
 
+@pytest.mark.parametrize("content", ["ab c", [{"type": "text", "text": t} for t in ("ab", " c")]])
+def test_what_an_answer_may_be_is_told_to_the_engine(content):
+    body = chat(prediction={"type": "content", "content": content})
+    assert body.generation("id", None, Sampling()).expected == "ab c"
+    assert chat().generation("id", None, Sampling()).expected == ""
+
+
+@pytest.mark.parametrize(
+    ("prediction", "param"),
+    [
+        ({"type": "words", "content": "a"}, "prediction.type"),
+        ({"type": "content", "content": [{"type": "image_url"}]}, "prediction.content[0].type"),
+        ({"type": "content"}, "prediction.content"),
+    ],
+)
+def test_what_an_answer_may_be_is_text(prediction, param):
+    assert refused(chat, prediction=prediction).param.startswith(param.rpartition(".")[0])
+
+
 @pytest.mark.parametrize(
     ("fields", "logprobs"), [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0)]
 )
