@@ -26,6 +26,7 @@ from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.grammar import Grammar
+from specialists.engine.habits import Expected
 from specialists.engine.runner import Runner
 from specialists.training.data import Row as Chat
 from specialists.training.data import read_rows
@@ -90,10 +91,10 @@ class Case:
     ) -> None:
         for name, chat in left:
             prompt = runner.tokenizer.encode_chat(chat.request, tools=chat.tools)
-            foretold = chat.answer.content if self.foretold else ""
+            answer = runner.tokenizer.encode_answer(chat.answer.content, MOST_TOKENS)
             request = Request(
                 "benchmark", name, prompt, 1, SamplingParams(MOST_TOKENS, temperature=0.0),
-                grammar=grammar, expected=runner.tokenizer.encode_answer(foretold, MOST_TOKENS),
+                grammar=grammar, expected=Expected(prompt, answer) if self.foretold else None,
             )  # fmt: skip
             async for _ in runner.generate(request):
                 pass

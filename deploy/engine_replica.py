@@ -30,12 +30,15 @@ from specialists.base import locate_base
 from specialists.engine.backend import Backend, Request
 from specialists.engine.core import SamplingParams
 from specialists.engine.grammar import Grammar
+from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 
 COMPILING_THREADS = 16
 """They mostly wait for one that is tried, while those that are known are found at once."""
+FORETOLD_TOKENS = 8192
+"""Of what an answer may be: so many are looked over in a few milliseconds."""
 
 
 class EngineReplica:
@@ -122,10 +125,11 @@ class EngineReplica:
     async def _answer(self, generation: Generation) -> Items:
         self._backend.require_room(generation.n, generation.tenant)
         tokenizer = self._backend.tokenizer
+        prompt = await asyncio.to_thread(_prompt, generation, tokenizer, self._backend.context)
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,
-            prompt=await asyncio.to_thread(_prompt, generation, tokenizer, self._backend.context),
+            prompt=prompt,
             n=generation.n,
             params=_params(generation),
             grammar=await self._grammar(generation),
@@ -133,7 +137,7 @@ class EngineReplica:
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
             absent=generation.absent,
-            expected=await self._expected(generation.expected),
+            expected=await self._expected(generation.expected, prompt),
         )
         calls = tokenizer.calls if generation.tool_use else None
         deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0
@@ -145,12 +149,12 @@ class EngineReplica:
                     yield delta
         yield Usage(len(request.prompt), written, cached)
 
-    async def _expected(self, text: str) -> list[int]:
-        """The tokens of what an answer may be, as far as it can get."""
+    async def _expected(self, text: str, prompt: list[int]) -> Expected | None:
+        """What an answer may be, the first of it, if somebody foretold it."""
         if not text:
-            return []
+            return None
         encode = self._backend.tokenizer.encode_answer
-        return await asyncio.to_thread(encode, text, self._backend.context)
+        return Expected(prompt, await asyncio.to_thread(encode, text, FORETOLD_TOKENS))
 
     async def _grammar(self, generation: Generation) -> Grammar | None:
         if generation.schema is None and generation.tool_use is None:

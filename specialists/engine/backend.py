@@ -1,11 +1,12 @@
 """What answers requests: our own engine (`runner.py`) or another's (`vllm/`), each behind this."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from specialists.engine.core import Emission, SamplingParams
 from specialists.engine.grammar import Grammar, Grammars
+from specialists.engine.habits import Expected
 from specialists.engine.report import Report
 from specialists.engine.text import Tokenizer
 from specialists.errors import ContextOverflow, InvalidPrompt, InvalidSampling
@@ -25,7 +26,7 @@ class Request:
         whole: whether nothing is wanted before all answers are complete.
         tenant: whose request it is; nobody else shares what is computed for it.
         absent: whether nobody waits for the answers.
-        expected: tokens that the answers may be, for an engine that makes use of them.
+        expected: what each answer may be, before it has begun, for an engine that makes use of it.
     """
 
     id: str
@@ -37,7 +38,7 @@ class Request:
     whole: bool = False
     tenant: str | None = None
     absent: bool = False
-    expected: list[int] = field(default_factory=list)
+    expected: Expected | None = None
 
     @property
     def streams(self) -> int:

@@ -1,6 +1,7 @@
 """What an answer may go on with, by what was said before."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import product
 from typing import NamedTuple
 
@@ -82,6 +83,12 @@ class Expected:
         self._places = dict(zip(before, range(LONGEST, len(told)), strict=False))
         self._place = len(told) - len(answer)
         self._share = Mean(FORETOLD, WEIGHT)
+
+    def copy(self) -> "Expected":
+        """The same for another answer that has not begun."""
+        other = copy(self)
+        other._share = Mean(FORETOLD, WEIGHT)
+        return other
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Note whether the last token of the answer is as it was foretold."""

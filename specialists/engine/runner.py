@@ -13,7 +13,6 @@ from specialists.engine.backend import Request
 from specialists.engine.core import Emission, Row
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.grammar import Grammars
-from specialists.engine.habits import Expected
 from specialists.engine.loads import LocateAdapter
 from specialists.engine.mailbox import Mailbox, coalesced
 from specialists.engine.places import Places
@@ -145,7 +144,7 @@ class Runner:
             grammar=request.grammar.copy() if request.grammar else None,
             tenant=request.tenant,
             absent=request.absent,
-            expected=Expected(request.prompt, request.expected) if request.expected else None,
+            expected=request.expected.copy() if request.expected else None,
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

@@ -251,6 +251,21 @@ def test_what_comes_twice_in_what_was_foretold_is_gone_on_with_where_the_answer_
     assert expected.after([6, 3, 4], 0)[0] == 5
 
 
+def test_each_of_several_answers_goes_its_own_way_through_what_was_foretold():
+    twice = [3, 4, 5, 6, 3, 4, 5, 7]
+    first = Expected([1, 2], twice)
+    second = first.copy()
+    for length in range(3, 10):
+        first.learn([1, 2, *twice][:length])
+    assert first.after([3, 4, 5], 0)[0] == 7
+    sure = second.after([4, 5, 6], 0)[1]
+    for length in range(3, 6):
+        second.learn([1, 2, *twice][:length])
+    assert second.after([3, 4, 5], 0)[0] == 6
+    first.learn([3, 4, 5, 9])
+    assert second.after([3, 4, 5], 0)[1] >= sure
+
+
 @pytest.mark.parametrize(("prompt", "answer"), [([1], []), ([], [1]), ([1], [2]), ([1, 2], [])])
 def test_too_little_to_foretell_anything_is_fine(prompt, answer):
     expected = Expected(prompt, answer)
