@@ -19,7 +19,7 @@ from specialists.engine.guesses import Room
 from specialists.engine.habits import LONGEST, Habits
 from specialists.engine.pages import PAGE_TOKENS
 
-SURE = 0.98
+FORCED = 0.98
 """How often text that must come next comes in the tokens that its tokenizer makes of it."""
 READ, AT_ONCE = 512, 64
 """Tokens of a prompt, the last ones, that are looked at, and how many of them in a step, since
@@ -96,7 +96,7 @@ class Drafts:
         room = _room(row)
         if row.grammar is None or room <= 0:
             return self._guessed(row, [], room, least)
-        forced = [(token, SURE) for token in row.grammar.forced()[:room]]
+        forced = [(token, FORCED) for token in row.grammar.forced()[:room]]
         found = self._guessed(row, forced, room, least)
         return found[: row.grammar.fitting([token for token, _ in found])]
 
