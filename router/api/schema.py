@@ -1,4 +1,4 @@
-"""What /docs shows of bodies that this API reads itself."""
+"""What /docs shows of bodies and queries that this API reads itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +19,12 @@ def json_body(form: type[BaseModel]) -> dict[str, Any]:
 def request_body(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI extra of a route whose body is of a media type."""
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+
+
+def query_lists(*names: str) -> dict[str, Any]:
+    """The OpenAPI extra of a route that takes lists of words in its query."""
+    words = {"type": "array", "items": {"type": "string"}}
+    return {"parameters": [{"name": name, "in": "query", "schema": words} for name in names]}
 
 
 def openapi_with(app: FastAPI, *forms: type[BaseModel]) -> Callable[[], dict[str, Any]]:

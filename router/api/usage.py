@@ -6,13 +6,15 @@ from fastapi import APIRouter, Request
 
 from registry.reference import parse_id
 from router.api.authorization import Reader
+from router.api.schema import query_lists
 from router.api.serving import Served
-from router.wire.usage import Wanted, only, page, told_apart_by
+from router.wire.usage import ONLY, Wanted, only, page, told_apart_by
 
 routes = APIRouter(prefix="/v1", tags=["usage"])
+LISTS = query_lists("group_by", *ONLY)
 
 
-@routes.get("/organization/usage/completions")
+@routes.get("/organization/usage/completions", openapi_extra=LISTS)
 async def list_used(
     service: Served, request: Request, caller: Reader, span: Wanted
 ) -> dict[str, Any]:

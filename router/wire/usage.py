@@ -17,6 +17,8 @@ DAY = timedelta(days=1)
 Moment = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
 GROUPS = {"model": By.MODEL, "api_key_id": By.KEY, "project_id": By.OWNER}
 """What amounts may be told apart by. OpenAI's projects are what owners are here."""
+ONLY = {f"{name}s": by for name, by in GROUPS.items()}
+"""Under which names a query says of what alone it wants to know."""
 UNKNOWN = ("user_ids", "batch")
 """Parameters of OpenAI's that nothing here is told apart by."""
 
@@ -73,7 +75,7 @@ def only(request: Request) -> Mapping[By, Sequence[str]]:
     for name in UNKNOWN:
         if _several(request, name):
             raise InvalidRequest(f"'{name}' is not kept; leave it out.", param=name)
-    asked = {by: _several(request, f"{name}s") for name, by in GROUPS.items()}
+    asked = {by: _several(request, name) for name, by in ONLY.items()}
     return {by: names for by, names in asked.items() if names}
 
 

@@ -195,3 +195,11 @@ def test_what_cannot_be_told_is_refused_by_name(url, query, param):
         answer = http.get(USAGE, params=query)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_what_it_may_be_told_apart_by_is_documented(url):
+    with http_client(url) as http:
+        shown = http.get("/openapi.json").json()["paths"][USAGE]["get"]["parameters"]
+    lists = {each["name"] for each in shown if each["schema"].get("type") == "array"}
+    assert lists == {"group_by", "models", "api_key_ids", "project_ids"}
+    assert {"start_time", "end_time", "limit", "page"} < {each["name"] for each in shown}
