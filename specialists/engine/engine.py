@@ -150,7 +150,7 @@ class Engine:
         if not runs:
             return False
         self._network.clear(self._pool.take_fresh())
-        runs = self._drafts.added(runs, self._pace.guesses.room(len(runs)))
+        runs = self._drafted(runs)
         prompts = [Part(run.count, run.row.computed) for run in runs if run.count > 1]
         guessed = sum(len(run.draft) for run in runs)
         began = time.monotonic()
@@ -234,6 +234,12 @@ class Engine:
         logger.error("adapter %s could not be loaded: %s", digest, error, exc_info=trace)
         for row in [row for row in self._scheduler.waiting if row.adapter == digest]:
             self._fail(row, AdapterUnavailable(f"adapter {digest} could not be loaded"))
+
+    def _drafted(self, runs: list[Run]) -> list[Run]:
+        """The runs with what is guessed, unless somebody waits to begin, who would wait for it."""
+        if any(not row.absent for row in self._scheduler.waiting):
+            return runs
+        return self._drafts.added(runs, self._pace.guesses.room(len(runs)))
 
     def _advance(self, runs: list[Run], logits: torch.Tensor) -> None:
         self._steps += 1

@@ -306,6 +306,16 @@ def test_nothing_is_guessed_beside_a_prompt(made):
     assert any(run.draft for runs in steps for run in runs)
 
 
+@pytest.mark.parametrize("absent", [False, True])
+def test_nothing_is_guessed_while_somebody_waits_to_begin(base, adapters, absent):
+    made = guessing(base, adapters, options=replace(WITH, max_rows=1))
+    known = {"prompt": PROMPT, "max_tokens": 60}
+    answers(made, [known])
+    steps = watched(made, [known, {"prompt": [9, 9], "absent": absent, "max_tokens": 2}])
+    assert any(run.draft for runs in steps for run in runs) == absent
+    made.close()
+
+
 def test_a_step_holds_no_more_guesses_than_it_may(base, adapters):
     made = guessing(base, adapters, Room(0.0, 5.0))
     asked = [{"prompt": PROMPT, "max_tokens": 40}] * 4
