@@ -101,23 +101,21 @@ class Drafts:
         return found[: row.grammar.fitting([token for token, _ in found])]
 
     def _guessed(self, row: Row, forced: Likely, room: int, least: float) -> Likely:
-        """What must come, and what may come then."""
-        found, chance = [*forced], forced[-1][1] if forced else 1.0
+        """What must come, and then what was foretold, or else, as long as they are few, may."""
+        habits, found = self._habits.get(row.scope), [*forced]
+        chance = forced[-1][1] if forced else 1.0
         tokens = [*row.tokens[-LONGEST:], *(token for token, _ in forced)]
         while len(found) < room and tokens[-1] not in self._ends:
-            guess = self._next(row, tokens[-LONGEST:], len(found))
+            before = tokens[-LONGEST:]
+            guess = row.expected.after(before, len(found)) if row.expected else None
+            if guess is None and habits is not None and len(found) < self._longest:
+                guess = habits.after(before)
             if guess is None or chance * guess[1] < least:
                 break
             chance *= guess[1]
             found.append((guess[0], chance))
             tokens.append(guess[0])
         return found
-
-    def _next(self, row: Row, tokens: list[int], ahead: int) -> tuple[int, float] | None:
-        """What was foretold to come after these, or else, as long as they are few, came before."""
-        foretold = row.expected.after(tokens, ahead) if row.expected else None
-        habits = self._habits.get(row.scope) if ahead < self._longest else None
-        return foretold or (habits.after(tokens) if habits else None)
 
 
 def _room(row: Row) -> int:
