@@ -17,10 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.demos import engine, heldout
 from benchmarks.report import Row, alternating, at_least, write_json
-from deploy.demos import EXAMPLES
 from deploy.settings import read_settings
-from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
 from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
@@ -29,7 +28,6 @@ from specialists.engine.grammar import Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.runner import Runner
 from specialists.training.data import Row as Chat
-from specialists.training.data import read_rows
 
 AT_ONCE = (4, 16, 32)
 LEAST = {1: 1.0, 4: 0.97, 16: 0.97, 32: 0.97}
@@ -71,12 +69,7 @@ class Case:
         return asyncio.run(self._rate(base, drafts))
 
     async def _rate(self, base: Base, drafts: int) -> float:
-        runner = Runner.from_folder(
-            base.folder,
-            lambda name: AdapterFiles.in_folder(EXAMPLES / name / "adapter"),
-            EngineOptions(drafts=drafts),
-            max_waiting=len(self.asked),
-        )
+        runner = engine(base, EngineOptions(drafts=drafts), len(self.asked))
         try:
             grammar = runner.grammars.of_schema(json.dumps(self.schema)) if self.schema else None
             left = iter(self.asked)
@@ -98,15 +91,6 @@ class Case:
             )  # fmt: skip
             async for _ in runner.generate(request):
                 pass
-
-
-def heldout() -> dict[str, list[Chat]]:
-    """Each demo specialist's requests."""
-    return {
-        folder.name: read_rows(folder / "heldout.jsonl")
-        for folder in sorted(EXAMPLES.iterdir())
-        if (folder / "heldout.jsonl").is_file()
-    }
 
 
 def cases(requests: dict[str, list[Chat]]) -> dict[str, Case]:

@@ -15,22 +15,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.demos import engine, heldout
 from benchmarks.report import Row as Figure
 from benchmarks.report import at_most, write_json
-from deploy.demos import EXAMPLES
 from deploy.settings import read_settings
-from registry.files import AdapterFiles
 from specialists.base import Base, locate_base
 from specialists.engine.core import Row, Run, SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.networks import open_network
 from specialists.engine.pages import pages_needed
-from specialists.engine.runner import Runner
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
 from specialists.engine.text_stream import TextStream
 from specialists.training.data import Row as Chat
-from specialists.training.data import read_rows
 from specialists.training.evaluate import answer_greedily
 from specialists.training.metrics import same_answer, token_f1
 
@@ -90,12 +87,7 @@ def _seen(row: Row, count: int) -> Row:
 
 async def answers(base: Base, weights: str, chats: list[tuple[str, Chat]]) -> list[str]:
     """The demos' greedy answers."""
-    runner = Runner.from_folder(
-        base.folder,
-        lambda name: AdapterFiles.in_folder(EXAMPLES / name / "adapter"),
-        EngineOptions(weights=weights),
-        max_waiting=len(chats),
-    )
+    runner = engine(base, EngineOptions(weights=weights), len(chats))
     try:
         return await asyncio.gather(*(answer_greedily(runner, name, chat) for name, chat in chats))
     finally:
@@ -121,12 +113,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = read_settings()
     base = locate_base(settings.base, settings.home)
-    chats = [
-        (folder.name, chat)
-        for folder in sorted(EXAMPLES.iterdir())
-        if (folder / "heldout.jsonl").is_file()
-        for chat in read_rows(folder / "heldout.jsonl")
-    ]
+    chats = [(name, chat) for name, asked in heldout().items() for chat in asked]
     found = {name: quality(base, name, chats) for name in ["float32", *arguments.weights]}
     table = Table("weights", "perplexity", "exact match", "token F1")
     for name, each in found.items():
