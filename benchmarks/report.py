@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
+
+from deploy.progress import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ def show(rows: Iterable[Row]) -> None:
 def alternating(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Measure all cases turn by turn, so many rounds; the median of each."""
     found: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in track(range(rounds), "Measuring", console=Console(stderr=True)):
-        for name, case in cases.items():
+    turns = [*cases.items()] * rounds
+    with told(Console(stderr=True)) as tell:
+        for number, (name, case) in enumerate(turns):
+            tell("Measuring", number, len(turns), name)
             found[name].append(case())
+        tell("Measuring", len(turns), len(turns))
     return {name: statistics.median(values) for name, values in found.items()}
