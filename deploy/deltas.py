@@ -35,6 +35,7 @@ class Deltas:
             tokens=1,
             logprobs=(packed(self._logprob(choice)),) if choice and shown and not ended else (),
             finish_reason=emission.finish.value if emission.finish else None,
+            stopped_by=emission.stopped_by,
         )
 
     def _logprob(self, choice: Choice) -> TokenLogprob:

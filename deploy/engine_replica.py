@@ -126,6 +126,9 @@ class EngineReplica:
         self._backend.require_room(generation.n, generation.tenant)
         tokenizer = self._backend.tokenizer
         prompt = await asyncio.to_thread(_prompt, generation, tokenizer, self._backend.context)
+        if not generation.n:
+            yield Usage(len(prompt), 0)
+            return
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,

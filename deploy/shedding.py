@@ -16,9 +16,11 @@ from router.errors import Overloaded
 SECONDS = 0.1
 """For so long a refusal holds: short beside the time that the queue lasts."""
 CALLERS = 10_000
+KEYS = (b"authorization", b"x-api-key")
+"""Headers that say who asks."""
 OWN_HEADERS = (b"x-request-id",)
 """Of a response alone, and not of others that are like it."""
-GENERATING = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+GENERATING = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 """What needs a place; all else is passed on."""
 MARK = f'"code":"{Overloaded.code}"'.encode()
 
@@ -36,7 +38,7 @@ class Shedding:
         if scope["type"] != "http" or scope["path"] not in GENERATING:
             await self._app(scope, receive, send)
             return
-        caller = _caller(scope)
+        caller = _asked(scope)
         until, refusal = self._refused.get(caller, (0.0, []))
         if self._clock() < until:
             for message in refusal:
@@ -76,8 +78,10 @@ class _Refusal:
         await self._send(message)
 
 
-def _caller(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+def _asked(scope: Scope) -> bytes:
+    """Who asks, and where: errors look otherwise to Anthropic's clients."""
+    keys = (value for name, value in scope["headers"] if name in KEYS)
+    return b" ".join((scope["path"].encode(), *keys))
 
 
 def _like(message: Message) -> Message:

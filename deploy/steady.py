@@ -12,12 +12,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from router.api.events import event
 from router.api.failures import failure
 from router.errors import Unavailable
+from router.wire.messages_error import in_messages, is_of_messages
 
 TRIES = 5
 KEPT_BYTES = 8 * 1024 * 1024
 """Of a body, that are kept to be sent on once more."""
-ANSWERS = ("chat/completions", "completions", "responses", "route", "embeddings")
-REPEATABLE = {f"/v1/{each}" for each in ANSWERS}
+REPEATABLE = {
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/route",
+    "/v1/embeddings",
+}
 """Where a POST changes nothing."""
 LOST = "The router was lost while it answered; send the request again."
 
@@ -33,7 +42,7 @@ class Steady:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body, answer = _Body(receive, keeps=_repeatable(scope)), _Answer(send)
+        body, answer = _Body(receive, keeps=_repeatable(scope)), _Answer(scope["path"], send)
         for _ in range(TRIES):
             await self._app(scope, body.again(), answer.send)
             if answer.begun or not body.whole:
@@ -78,7 +87,8 @@ class _Body:
 class _Answer:
     """What is sent back, and whether it came to its end."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, path: str, send: Send) -> None:
+        self._path = path
         self._send = send
         self.begun = self.ended = self._streams = False
 
@@ -93,10 +103,14 @@ class _Answer:
         """Say that the rest does not come; of an answer that is no stream nothing can be said."""
         told = failure(Unavailable(1.0, LOST))
         if not self.begun:
-            await told.response({"type": "http"}, _nothing, self._send)
+            await told.answer(self._path)({"type": "http"}, _nothing, self._send)
+        elif self._streams and is_of_messages(self._path):
+            await self._tell(in_messages(told.body))
         elif self._streams:
-            error: dict[str, Any] = {**told.body["error"], **told.body, "type": "error"}
-            await self._send({"type": "http.response.body", "body": event(error, "error")})
+            await self._tell({**told.body["error"], **told.body, "type": "error"})
+
+    async def _tell(self, error: dict[str, Any]) -> None:
+        await self._send({"type": "http.response.body", "body": event(error, "error")})
 
 
 async def _nothing() -> Message:

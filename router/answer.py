@@ -20,13 +20,14 @@ from router.errors import Unavailable
 
 @dataclass(slots=True)
 class Choice:
-    """One finished continuation; `logprobs` are packed."""
+    """One finished continuation; `logprobs` are packed, `stopped_by` is the stop text, if any."""
 
     index: int
     text: str = ""
     logprobs: list[bytes] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    stopped_by: str | None = None
 
     def add(self, delta: Delta) -> None:
         """Append what a delta brings."""
@@ -35,6 +36,7 @@ class Choice:
         for piece in delta.calls:
             self._add_call(piece)
         self.finish_reason = delta.finish_reason or self.finish_reason
+        self.stopped_by = delta.stopped_by or self.stopped_by
 
     def _add_call(self, piece: CallDelta) -> None:
         if piece.name is not None:

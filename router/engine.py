@@ -64,11 +64,13 @@ class ToolUse:
 class Generation:
     """One request to an engine: `n` independent continuations of one prompt.
 
+    Without any (`n` is 0) nothing comes of it but how many tokens the prompt takes.
+
     Attributes:
         request_id: Names the request in logs; unique among those in flight.
         adapter: Digest of the version that answers; None is the bare base.
         prompt: Chat messages (the engine applies the chat template), text, or token ids.
-        n: Continuations wanted, at least 1.
+        n: Continuations wanted.
         sampling: How tokens are chosen; what it leaves open is the engine's own choice.
         continued: Whether the last chat message is gone on with, in place of a new one.
         schema: JSON schema, as text, that every continuation must satisfy, unless it is calls of
@@ -109,7 +111,8 @@ class CallDelta:
 class Delta:
     """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last.
 
-    `logprobs` are those of its tokens, packed (see `logprobs.py`).
+    `logprobs` are those of its tokens, packed (see `logprobs.py`); `stopped_by` is the stop text
+    that ended it.
     """
 
     index: int
@@ -118,6 +121,7 @@ class Delta:
     logprobs: tuple[bytes, ...] = ()
     finish_reason: FinishReason | None = None
     calls: tuple[CallDelta, ...] = ()
+    stopped_by: str | None = None
 
 
 def joined(deltas: Iterable[Delta]) -> list[Delta]:
@@ -133,6 +137,7 @@ def joined(deltas: Iterable[Delta]) -> list[Delta]:
             logprobs=tuple(chain.from_iterable(each.logprobs for each in some)),
             finish_reason=some[-1].finish_reason,
             calls=tuple(chain.from_iterable(each.calls for each in some)),
+            stopped_by=some[-1].stopped_by,
         )
         for index, some in of_each.items()
     ]

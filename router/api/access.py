@@ -91,7 +91,7 @@ class Access:
 
 async def _refuse(error: Forbidden, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        await failure(error).response(scope, receive, send)
+        await failure(error).answer(scope["path"])(scope, receive, send)
     else:
         # Closed before it was accepted, a connection gets a 403.
         await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})

@@ -21,7 +21,7 @@ class Address:
         """Handle one request."""
         if scope["type"] == "http" and _has_nul(scope):
             message = "The address must not contain NUL characters (%00); remove them."
-            await failure(InvalidRequest(message)).response(scope, receive, send)
+            await failure(InvalidRequest(message)).answer(scope["path"])(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

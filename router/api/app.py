@@ -19,6 +19,7 @@ from router.api import (
     lineage,
     live,
     maintenance,
+    messages,
     models,
     operations,
     responses,
@@ -46,6 +47,7 @@ from router.wire.feedback import FeedbackRequest
 from router.wire.job import JobRequest
 from router.wire.key import KeyRequest
 from router.wire.maintenance import GcRequest
+from router.wire.messages import MessagesRequest
 from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import ScoresRequest, VisibilityRequest
@@ -57,6 +59,7 @@ ROUTES = (
     stored.conversations,
     completions.routes,
     responses.routes,
+    messages.routes,
     route.routes,
     live.routes,
     embeddings.routes,
@@ -81,6 +84,7 @@ FORMS = (
     ChatRequest,
     CompletionRequest,
     ResponseRequest,
+    MessagesRequest,
     RouteRequest,
     EmbeddingRequest,
     AliasRequest,

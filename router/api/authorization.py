@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 
 from registry.scopes import Scope
 from router.api.behalf import behalf_of
@@ -30,9 +31,15 @@ def _may(scope: Scope) -> Dependency:
         behalf = behalf_of(request.scope)
         if behalf is not None:
             return _for(await service.keyring.absent(behalf.key), scope)
-        return await allowed(service.keyring, request.headers.get("authorization"), scope)
+        return await allowed(service.keyring, _sent(request.headers), scope)
 
     return caller
+
+
+def _sent(headers: Headers) -> str | None:
+    """The key as the `Authorization` header has it; some of Anthropic's clients send another."""
+    key = headers.get("x-api-key")
+    return headers.get("authorization") or (f"Bearer {key}" if key else None)
 
 
 def _for(found: Caller, scope: Scope) -> Caller:

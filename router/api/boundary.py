@@ -47,7 +47,7 @@ class Boundary:
             except Exception:
                 logger.exception("request %s failed", given)
                 if response.status is None:
-                    await INTERNAL.response(scope, receive, response.send)
+                    await INTERNAL.answer(scope["path"])(scope, receive, response.send)
 
     @contextmanager
     def _told(self, scope: Scope, response: "_Response", request_id: str) -> Iterator[None]:

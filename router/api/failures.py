@@ -1,4 +1,4 @@
-"""One table from exceptions to answers in OpenAI's error format."""
+"""One table from exceptions to answers in OpenAI's error format, or in Anthropic's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from registry.errors import (
 from router.errors import INTERNAL as SAID_OF_INTERNAL
 from router.errors import RouterError
 from router.wire.body import refusal
+from router.wire.messages_error import in_messages, is_of_messages
 
 INVALID = "invalid_request_error"
 
@@ -50,10 +51,10 @@ class Failure:
         }
         return {"error": error}
 
-    @property
-    def response(self) -> JSONResponse:
-        """The HTTP answer."""
-        return JSONResponse(self.body, self.status, dict(self.headers))
+    def answer(self, path: str) -> JSONResponse:
+        """The HTTP answer to a request of a path."""
+        body = in_messages(self.body) if is_of_messages(path) else self.body
+        return JSONResponse(body, self.status, dict(self.headers))
 
 
 QUOTA_HEADERS = {"Retry-After": "60"}
@@ -127,9 +128,9 @@ def _of_status(error: HTTPException) -> Failure:
     return Failure(status, message, kind, None, codes.get(status), dict(error.headers or {}))
 
 
-async def answer_failure(_: Request, error: Exception) -> JSONResponse:
+async def answer_failure(request: Request, error: Exception) -> JSONResponse:
     """The exception handler of all foreseen errors."""
-    return failure(error).response
+    return failure(error).answer(request.scope["path"])
 
 
 HANDLED: tuple[type[Exception], ...] = (

@@ -27,7 +27,7 @@ from router.wire.routing import answered
 from router.wire.routing_options import RoutingOptions, options_of
 from router.wire.writer import Envelope, Writer
 
-Operation = Literal["chat", "text_completion", "response"]
+Operation = Literal["chat", "text_completion", "response", "message"]
 
 MOST_LOGPROBS = 1_000_000
 """Tokens whose log probabilities an answer may hold, chosen ones and others."""
@@ -36,6 +36,7 @@ PREFIXES: dict[Operation, str] = {
     "chat": "chatcmpl",
     "text_completion": "cmpl",
     "response": "resp",
+    "message": "msg",
 }
 
 

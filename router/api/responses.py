@@ -11,6 +11,7 @@ from registry.errors import UnknownObject
 from router.answer import Choice
 from router.api.authorization import Asker
 from router.api.conversation import converse
+from router.api.counting import prompt_tokens
 from router.api.generation import Ready
 from router.api.json_body import read_json
 from router.api.schema import json_body
@@ -34,10 +35,7 @@ routes = APIRouter(prefix="/v1/responses", tags=["generation"])
 @routes.post("", openapi_extra=json_body(ResponseRequest))
 async def create_response(service: Served, request: Request, caller: Asker) -> Response:
     """Answer a conversation: all its items, or those that come after a kept answer."""
-    body = parse(await read_json(request), ResponseRequest)
-    if body.previous_response_id is not None:
-        before = await _previous(service, caller, body.previous_response_id)
-        body = body.after(conversation(before))
+    body = await _whole(service, caller, parse(await read_json(request), ResponseRequest))
 
     def items(answer: Ready) -> Items:
         if not body.store:
@@ -53,6 +51,14 @@ async def create_response(service: Served, request: Request, caller: Asker) -> R
         lambda head, sampling: ResponseWriter(head, body, sampling),
         kept=items,
     )
+
+
+@routes.post("/input_tokens", openapi_extra=json_body(ResponseRequest))
+async def count_tokens(service: Served, request: Request, caller: Asker) -> dict[str, Any]:
+    """Count the tokens of a conversation that is not to be answered."""
+    body = await _whole(service, caller, parse(await read_json(request), ResponseRequest))
+    count = await prompt_tokens(request, service, caller, body)
+    return {"object": "response.input_tokens", "input_tokens": count}
 
 
 @routes.get("/{identity}")
@@ -86,6 +92,14 @@ def _written(body: ResponseRequest, answer: Ready, choices: Sequence[Choice], us
     """An answer as it is kept: as a chat's, to be learnt from, and as it is sent."""
     sent = ResponseWriter(answer.head, body, answer.sampling).body(choices, usage)
     return ChatWriter(answer.head).body(choices, usage) | {RESPONSE: sent}
+
+
+async def _whole(service: Service, caller: Caller, body: ResponseRequest) -> ResponseRequest:
+    """The same request, after the kept answer that it goes on from."""
+    if body.previous_response_id is None:
+        return body
+    before = await _previous(service, caller, body.previous_response_id)
+    return body.after(conversation(before))
 
 
 async def _kept(service: Service, caller: Caller, identity: str) -> Conversation:

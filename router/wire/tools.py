@@ -20,6 +20,8 @@ FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 class Function(Body):
     """A function that may be called; its arguments are always held to the schema."""
 
+    schema_field: ClassVar[str] = "parameters"
+
     name: FunctionName
     description: Text | None = None
     parameters: dict[str, Any] | None = None
@@ -28,7 +30,7 @@ class Function(Body):
     @model_validator(mode="after")
     def _takes_an_object(self) -> Self:
         if self.parameters and self.parameters.get("type", "object") != "object":
-            raise refused("invalid_value", "parameters", "must be a schema of an object")
+            raise refused("invalid_value", self.schema_field, "must be a schema of an object")
         return self
 
     @property

@@ -93,6 +93,8 @@ class Emission:
         text: what can be shown now; may be empty while a character or a stop text is incomplete.
         finish: set on the last one.
         error: why the row failed; it is then the last one.
+        cached: tokens of the prompt that did not have to be computed.
+        stopped_by: the stop text that ended the answer.
     """
 
     choice: Choice | None
@@ -100,6 +102,7 @@ class Emission:
     finish: FinishReason | None = None
     error: EngineError | None = None
     cached: int = 0
+    stopped_by: str | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -219,8 +222,8 @@ def emitted(
         cached: tokens of the prompt that did not have to be computed.
     """
     shown = "" if ended else text.push(choice.token)
-    finish = FinishReason.STOP if ended or text.stopped else over
-    if finish is not None and not text.stopped:
+    finish = FinishReason.STOP if ended or text.stopped_by else over
+    if finish is not None and not text.stopped_by:
         shown += text.flush()
-        finish = FinishReason.STOP if text.stopped else finish
-    return Emission(choice, shown, finish, cached=cached)
+        finish = FinishReason.STOP if text.stopped_by else finish
+    return Emission(choice, shown, finish, cached=cached, stopped_by=text.stopped_by)

@@ -10,23 +10,30 @@ class TextStream:
         self._detokenizer = detokenizer
         self._stop = stop
         self._held = ""
-        self.stopped = False
+        self.stopped_by: str | None = None
+        """The stop text that ended the answer."""
 
     def push(self, token: int) -> str:
-        """Text that became certain with this token; sets `stopped` when a stop text appeared."""
+        """Text that became certain with this token; sets `stopped_by` when one appeared."""
         self._held += self._detokenizer.push(token)
-        cut = _first_stop(self._held, self._stop)
+        cut = self._stopped_at()
         if cut is not None:
-            self.stopped = True
             return self._release(cut, drop_rest=True)
         return self._release(len(self._held) - _undecided(self._held, self._stop))
 
     def flush(self) -> str:
-        """What was held back, once the answer has ended; sets `stopped` for a stop text in it."""
+        """What was held back, once the answer has ended; sets `stopped_by` for one in it."""
         self._held += self._detokenizer.rest()
-        cut = _first_stop(self._held, self._stop)
-        self.stopped = cut is not None
+        cut = self._stopped_at()
         return self._release(len(self._held) if cut is None else cut, drop_rest=True)
+
+    def _stopped_at(self) -> int | None:
+        """Where the stop text begins that ends the answer, if one is there."""
+        found = _first_stop(self._held, self._stop)
+        if found is None:
+            return None
+        at, self.stopped_by = found
+        return at
 
     def _release(self, length: int, *, drop_rest: bool = False) -> str:
         text, rest = self._held[:length], self._held[length:]
@@ -34,10 +41,10 @@ class TextStream:
         return text
 
 
-def _first_stop(text: str, stop: tuple[str, ...]) -> int | None:
-    """Where the stop text that is complete first begins; it does not matter how tokens cut it."""
-    found = [(at + len(word), at) for word in stop if (at := text.find(word)) >= 0]
-    return min(found)[1] if found else None
+def _first_stop(text: str, stop: tuple[str, ...]) -> tuple[int, str] | None:
+    """The stop text that is complete first, and where it begins; however tokens cut it."""
+    found = [(at + len(word), at, word) for word in stop if (at := text.find(word)) >= 0]
+    return min(found)[1:] if found else None
 
 
 def _undecided(text: str, stop: tuple[str, ...]) -> int:

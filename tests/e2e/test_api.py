@@ -6,6 +6,7 @@ import re
 import socket
 import time
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -453,6 +454,7 @@ def test_the_responses_api_answers_and_streams_the_same(client):
             pass
         streamed = stream.get_final_response()
     assert streamed.output_text == whole.output_text != ""
+    assert client.responses.input_tokens.count(**asked).input_tokens == whole.usage.input_tokens
     for name in ("input_tokens", "output_tokens", "total_tokens"):
         assert getattr(streamed.usage, name) == getattr(whole.usage, name)
     # The second time the prompt is known, but for what is to be computed in any case.
@@ -460,6 +462,45 @@ def test_the_responses_api_answers_and_streams_the_same(client):
     assert known[0] <= known[1] < whole.usage.input_tokens
     assert known[1] > 0
     assert whole.model == "demo/commit-message"
+
+
+def test_anthropics_client_gets_what_openais_gets(cluster, client):
+    asked = {"model": "demo/commit-message", "messages": [{"role": "user", "content": "dark mode"}]}
+    chat = client.chat.completions.create(**asked, temperature=0, max_tokens=40)
+    greedy = {"max_tokens": 40, "extra_body": {"temperature": 0}}
+    with anthropic.Anthropic(base_url=cluster.url, api_key="unused") as messages:
+        whole = messages.messages.create(**asked, **greedy)
+        with messages.messages.stream(**asked, **greedy) as stream:
+            streamed = stream.get_final_message()
+        stopped = messages.messages.create(
+            **asked, **greedy, stop_sequences=[whole.content[0].text[3:6], "zebra"]
+        )
+        tokens = messages.messages.count_tokens(**asked).input_tokens
+    [text] = whole.content
+    assert streamed.content[0].text == text.text == chat.choices[0].message.content
+    assert (whole.model, whole.stop_reason) == ("demo/commit-message", "end_turn")
+    assert tokens == chat.usage.prompt_tokens
+    for usage in (whole.usage, streamed.usage):
+        assert usage.input_tokens + usage.cache_read_input_tokens == chat.usage.prompt_tokens
+    assert whole.usage.output_tokens == chat.usage.completion_tokens
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", text.text[3:6])
+    assert stopped.content[0].text == text.text[: text.text.index(text.text[3:6])]
+
+
+def test_anthropics_client_gets_calls_and_sends_their_results(cluster):
+    asked = {"model": BASE, "max_tokens": 40, "extra_body": {"temperature": 0}}
+    tool = {"name": "track_parcel", "input_schema": TOOLS[0]["function"]["parameters"]}
+    chat = [{"role": "user", "content": "Where is my parcel AB1234?"}]
+    with anthropic.Anthropic(base_url=cluster.url, api_key="unused") as client:
+        choice = {"type": "tool", "name": "track_parcel"}
+        first = client.messages.create(**asked, messages=chat, tools=[tool], tool_choice=choice)
+        [call] = first.content
+        assert first.stop_reason == "tool_use"
+        assert re.fullmatch("[A-Z]{2}[0-9]{4}", call.input["number"])
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": "It is in Hamburg."}
+        chat += [{"role": "assistant", "content": first.content}]
+        chat += [{"role": "user", "content": [result]}]
+        assert client.messages.create(**asked, messages=chat, tools=[tool]).content
 
 
 def test_to_go_on_from_a_kept_response_is_to_send_all_of_it(client):

@@ -48,7 +48,14 @@ BODY = st.builds(
     st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3),
 )
 PATH = st.sampled_from(
-    ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/responses", "/v1/embeddings"]
+    [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/route",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/embeddings",
+    ]
 )
 NAMES = ["ada", "french", "prod", "base", "1", "9" * 30, str(2**63), "-1", "..", "%00", "\0", ""]
 PLACES = [

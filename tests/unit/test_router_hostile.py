@@ -73,6 +73,17 @@ CORPUS = {
     "as many messages as are taken": (
         CHAT + json.dumps([{"role": "user", "content": "x" * 1000}] * 2048) + "}"
     ).encode(),
+    "as many blocks as are taken": (
+        CHAT + json.dumps([{"role": "user", "content": [{"type": "text", "text": "x"}] * 7}] * 2048)
+        + "}"
+    ).encode(),
+    "as many calls as are taken": (
+        CHAT + json.dumps([
+            {"role": "assistant", "content": [
+                {"type": "tool_use", "id": "1", "name": "n", "input": {"a": "x" * 100}}
+            ] * 3}
+        ] * 2048 + [{"role": "user", "content": "x"}]) + "}"
+    ).encode(),
     "as many wrong messages as are taken": (
         CHAT + json.dumps([{"role": "user", "contentt": "x"}] * 2048) + "}"
     ).encode(),
@@ -129,7 +140,14 @@ def app(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/responses", "/v1/embeddings"],
+    [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/route",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/embeddings",
+    ],
 )
 @pytest.mark.parametrize("name", CORPUS)
 def test_no_body_holds_the_event_loop_for_long(app, path, name):

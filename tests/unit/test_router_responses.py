@@ -300,6 +300,17 @@ def test_a_kept_answer_is_learnt_from_and_is_no_chat(made, client):
     assert shown.answer["choices"][0]["message"]["content"] == kept.output_text
 
 
+def test_tokens_are_counted(made, client):
+    count = client.responses.input_tokens.count
+    assert count(model=BASE, input=FORECAST).input_tokens == 4
+    first = client.responses.create(model=BASE, input="one", store=True)
+    count(model="auto", input="two", previous_response_id=first.id)
+    assert told(made) == [("user", "one"), ("assistant", "one"), ("user", "two")]
+    assert made.engine.generations[-1].n == 0
+    with pytest.raises(openai.NotFoundError):
+        count(model="nobody", input="two")
+
+
 class Town(BaseModel):
     name: str
 

@@ -7,6 +7,8 @@ from deploy.shedding import SECONDS, Shedding
 from router.api.failures import failure
 from router.errors import Overloaded, RateLimited
 
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+
 
 class Server:
     """Refuses, or answers."""
@@ -18,7 +20,7 @@ class Server:
     async def __call__(self, scope, receive, send):
         self.asked += 1
         if self.error is not None:
-            response = failure(self.error).response
+            response = failure(self.error).answer(scope["path"])
             response.headers["x-request-id"] = str(self.asked)
             await response(scope, receive, send)
             return
@@ -32,13 +34,13 @@ class Front:
         self.server = server
         self.front = Shedding(server, clock=lambda: self.now)
 
-    def ask(self, key=None, path="/v1/chat/completions"):
+    def ask(self, key=None, path=CHAT, header=b"authorization"):
         got = []
 
         async def send(message):
             got.append(message)
 
-        headers = [] if key is None else [(b"authorization", key.encode())]
+        headers = [] if key is None else [(header, key.encode())]
         scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
         asyncio.run(self.front(scope, None, send))
         return got[0]["status"], got
@@ -63,6 +65,16 @@ def test_others_are_not_refused_for_it():
     for key in ("Bearer a", "Bearer a", "Bearer b", None):
         front.ask(key)
     assert front.server.asked == 3
+    for key in ("a", "a", "b"):
+        front.ask(key, header=b"x-api-key")
+    assert front.server.asked == 5
+
+
+def test_a_refusal_is_told_in_the_shape_that_is_asked_for():
+    front = Front(Server(Overloaded()))
+    bodies = [json.loads(front.ask(path=path)[1][1]["body"]) for path in (CHAT, MESSAGES) * 2]
+    assert ["type" in body for body in bodies] == [False, True] * 2
+    assert front.server.asked == 2
 
 
 def test_what_needs_no_place_is_never_refused_here():

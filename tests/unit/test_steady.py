@@ -7,7 +7,7 @@ import pytest
 
 from deploy.steady import KEPT_BYTES, LOST, TRIES, Steady
 
-CHAT = "/v1/chat/completions"
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 JSON = [(b"content-type", b"application/json")]
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 WHOLE = {"type": "http.response.body", "body": b"{}"}
@@ -69,7 +69,9 @@ def test_an_answer_passes_as_it_is():
     assert router.bodies == [b"ab"]
 
 
-@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/v1/specialists", "GET")])
+@pytest.mark.parametrize(
+    ("path", "method"), [(CHAT, "POST"), (MESSAGES, "POST"), ("/v1/specialists", "GET")]
+)
 def test_what_was_not_begun_to_be_answered_is_asked_again(path, method):
     router, client = Router([], [], [start(), WHOLE]), Client(b"a", b"b")
     assert ask(router, client, path, method) == [start(), WHOLE]
@@ -97,15 +99,17 @@ def test_a_body_too_large_to_keep_is_sent_once():
     assert len(router.bodies) == 1
 
 
-def test_a_stream_that_breaks_off_ends_with_an_error_event():
+@pytest.mark.parametrize(("path", "kind"), [(CHAT, "server_error"), (MESSAGES, "overloaded_error")])
+def test_a_stream_that_breaks_off_ends_with_an_error_event(path, kind):
     part = {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
     router, client = Router([start(headers=EVENTS), part], [start(), WHOLE]), Client(b"a")
-    got = ask(router, client)
+    got = ask(router, client, path)
     assert len(router.bodies) == 1
     assert not got[-1].get("more_body")
     name, data = got[-1]["body"].decode().strip().split("\n")
     told = json.loads(data.removeprefix("data: "))
     assert (name, told["type"], told["error"]["message"]) == ("event: error", "error", LOST)
+    assert told["error"]["type"] == kind
 
 
 def test_an_answer_that_breaks_off_and_is_no_stream_is_left_broken():

@@ -19,10 +19,10 @@ def streamed(tokenizer, text, stop=()):
     pieces = []
     for token in tokenizer.encode(text):
         pieces.append(stream.push(token))
-        if stream.stopped:
-            return pieces, True
+        if stream.stopped_by:
+            return pieces, stream.stopped_by
     pieces.append(stream.flush())
-    return pieces, False
+    return pieces, stream.stopped_by
 
 
 def test_a_stop_text_that_shows_only_at_the_end_counts_as_one(tokenizer):
@@ -30,9 +30,9 @@ def test_a_stop_text_that_shows_only_at_the_end_counts_as_one(tokenizer):
     stream = tokenizer.stream(("b\ufffd",))
     cut = tokenizer.encode("é")
     text = "".join(stream.push(token) for token in [*tokenizer.encode("ab"), *cut[:-1]])
-    assert not stream.stopped
+    assert stream.stopped_by is None
     assert text + stream.flush() == "a"
-    assert stream.stopped
+    assert stream.stopped_by == "b\ufffd"
 
 
 @settings(deadline=None, max_examples=300)
@@ -59,9 +59,10 @@ def test_pieces_add_up_to_the_text(tokenizer, text):
     stop=st.lists(st.text("abc é", min_size=1, max_size=4), min_size=1, max_size=3),
 )
 def test_a_stop_text_ends_the_answer_where_it_begins(tokenizer, text, stop):
-    pieces, _ = streamed(tokenizer, text, tuple(stop))
-    ends = [(at + len(word), at) for word in stop if (at := text.find(word)) >= 0]
-    assert "".join(pieces) == (text[: min(ends)[1]] if ends else text)
+    pieces, stopped_by = streamed(tokenizer, text, tuple(stop))
+    ends = [(at + len(word), at, word) for word in stop if (at := text.find(word)) >= 0]
+    _, at, word = min(ends, default=(0, len(text), None))
+    assert ("".join(pieces), stopped_by) == (text[:at], word)
 
 
 def test_half_a_character_is_held_back(tokenizer):

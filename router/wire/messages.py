@@ -1,0 +1,270 @@
+"""The request body of `POST /v1/messages`, as Anthropic's clients send it."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from router.engine import Generation
+from router.sampling import Sampling
+from router.wire.base import Body, ModelName, Share, Text, bounded, refused
+from router.wire.chat import MAX_MESSAGES, ChatMessage, joined
+from router.wire.messages_blocks import Content, TextBlock, TextOrTexts, ToolResult, ToolUse
+from router.wire.response_format import schema_text
+from router.wire.routing_options import Routing
+from router.wire.sampling import Count, Temperature
+from router.wire.tools import (
+    MAX_TOOLS,
+    AnyChoice,
+    FlatNamed,
+    Function,
+    FunctionName,
+    check_choice,
+    tool_use,
+)
+
+MAX_STOPS = 16
+OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user"}
+"""Whose messages a kind of block is for."""
+
+
+class Turn(Body):
+    """A message; answers of this API can be sent back as they came."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Content
+
+    @model_validator(mode="after")
+    def _says_what_it_may(self) -> Self:
+        for at, block in enumerate(self.blocks):
+            role = OF_ROLE.get(type(block))
+            if role not in (None, self.role):
+                message = f"is for messages of the role '{role}'"
+                raise refused("invalid_value", f"content[{at}].type", message)
+        return self
+
+    @property
+    def blocks(self) -> list[Any]:
+        """What it consists of, if it is not a text alone."""
+        return [] if isinstance(self.content, str) else self.content
+
+    @property
+    def texts(self) -> str:
+        """All that is said in it."""
+        if isinstance(self.content, str):
+            return self.content
+        return joined([block for block in self.content if isinstance(block, TextBlock)])
+
+    @property
+    def calls(self) -> list[ToolUse]:
+        """The calls that it makes."""
+        return [block for block in self.blocks if isinstance(block, ToolUse)]
+
+    @property
+    def chat(self) -> list[ChatMessage]:
+        """The same in a chat: the results of calls are turns of their own there."""
+        results = [block.turn for block in self.blocks if isinstance(block, ToolResult)]
+        if results and not self.texts:
+            return results
+        calls = [call.call for call in self.calls]
+        return [*results, ChatMessage(role=self.role, content=self.texts, tool_calls=calls)]
+
+
+class Tool(Function):
+    """A tool of the client's own, the only kind that is served."""
+
+    schema_field: ClassVar[str] = "input_schema"
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"cache_control", "eager_input_streaming", "input_examples"}
+    )
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "allowed_callers": (["direct"],),
+        "defer_loading": (False,),
+    }
+
+    type: Literal["custom"] = "custom"
+    parameters: dict[str, Any] | None = Field(None, alias="input_schema")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_the_clients(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") not in (None, "custom"):
+            message = "must be 'custom'; no tool of a server's is served"
+            raise refused("invalid_value", "type", message)
+        return data
+
+
+class Choosing(Body):
+    """The field `tool_choice`: whether tools are called, or which one."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: FunctionName | None = None
+    disable_parallel_tool_use: bool = False
+
+    @model_validator(mode="after")
+    def _names_a_tool(self) -> Self:
+        if (self.type == "tool") != (self.name is not None):
+            wrong = "is missing; add it" if self.name is None else "is for the type 'tool'"
+            raise refused("invalid_value", "name", wrong)
+        return self
+
+    @property
+    def choice(self) -> AnyChoice:
+        """The same in a chat."""
+        if self.name is not None:
+            return FlatNamed(type="function", name=self.name)
+        modes: dict[str, AnyChoice] = {"any": "required", "none": "none"}
+        return modes.get(self.type, "auto")
+
+
+class OutputFormat(Body):
+    """What the answer must look like."""
+
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class OutputConfig(Body):
+    """The field `output_config`."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"effort"})
+
+    format: OutputFormat | None = None
+
+
+class Whose(Body):
+    """The field `metadata`."""
+
+    user_id: Text | None = None
+
+
+class MessagesRequest(Body):
+    """A conversation to be answered; what the last message begins to answer is gone on with."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {
+            "cache_control",
+            "diagnostics",
+            "inference_geo",
+            "user_profile_id",
+            "workspace_id",
+        }
+    )
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "container": (),
+        "context_management": (),
+        "mcp_servers": ([],),
+        "speed": ("standard",),
+        # Whoever may think as much as it likes may do without.
+        "thinking": ({"type": "disabled"}, {"type": "adaptive"}),
+    }
+
+    model: ModelName
+    messages: Annotated[
+        list[Turn], Field(min_length=1, fail_fast=True), bounded(MAX_MESSAGES, "messages")
+    ]
+    max_tokens: Count | None = None
+    system: TextOrTexts = ""
+    stop_sequences: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=256)]],
+        bounded(MAX_STOPS, "stop sequences"),
+    ] = Field(default_factory=list)
+    stream: bool = False
+    temperature: Temperature | None = None
+    top_k: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    top_p: Share | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True), bounded(MAX_TOOLS, "tools")] = Field(
+        default_factory=list
+    )
+    tool_choice: Choosing = Choosing(type="auto")
+    output_config: OutputConfig = OutputConfig()
+    metadata: Whose = Whose()
+    service_tier: Literal["auto", "standard_only", "flex"] | None = Field(
+        None, description="`flex` is for what nobody waits for: it gives way to everything else."
+    )
+    routing: Routing = Field(
+        True, description="What is asked of `auto`, or whether the answer says who answered."
+    )
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        self._check_ending()
+        self._check_results()
+        check_choice(self.tools, self.tool_choice.choice)
+        return self
+
+    def _check_ending(self) -> None:
+        last, where = self.messages[-1], f"messages[{len(self.messages) - 1}]"
+        if last.calls:
+            message = "ends with a call; add a message with its 'tool_result'"
+            raise refused("invalid_value", where, message)
+        if self.continues and not last.texts.strip():
+            message = "must say something for the answer to go on with; remove it, or add to it"
+            raise refused("invalid_value", where, message)
+        if self.continues and self.tools:
+            message = "cannot be gone on with beside 'tools'; send one of the two"
+            raise refused("invalid_value", where, message)
+
+    def _check_results(self) -> None:
+        """A result is of a call that was made before it."""
+        called: set[str] = set()
+        for at, block, where in self._blocks():
+            if isinstance(block, ToolUse):
+                called.add(block.id)
+            elif isinstance(block, ToolResult) and block.tool_use_id not in called:
+                message = "is the id of no call before it; send the 'tool_use' too"
+                field = f"messages[{at}].content[{where}].tool_use_id"
+                raise refused("invalid_value", field, message)
+
+    def _blocks(self) -> Iterable[tuple[int, Any, int]]:
+        for at, turn in enumerate(self.messages):
+            for where, block in enumerate(turn.blocks):
+                yield at, block, where
+
+    @property
+    def continues(self) -> bool:
+        """Whether the answer goes on with the last message."""
+        return self.messages[-1].role == "assistant"
+
+    @property
+    def user(self) -> str | None:
+        """Whose request it is, if it says."""
+        return self.metadata.user_id
+
+    @cached_property
+    def chat(self) -> list[ChatMessage]:
+        """The whole conversation, what the system is told before it."""
+        system = joined(self.system)
+        before = [ChatMessage(role="system", content=system)] if system else []
+        return [*before, *(turn for message in self.messages for turn in message.chat)]
+
+    @property
+    def turns(self) -> list[str]:
+        """The texts of the user's messages, oldest first."""
+        return [turn.text for turn in self.chat if turn.role == "user"]
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is asked of the sampling."""
+        return Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            stop=tuple(self.stop_sequences) or None,
+        )
+
+    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
+        """What is asked of the engine, answered with the given adapter."""
+        several = False if self.tool_choice.disable_parallel_tool_use else None
+        format_ = self.output_config.format
+        return Generation(
+            request_id=request_id,
+            adapter=adapter,
+            prompt=tuple(turn.message for turn in self.chat),
+            sampling=sampling,
+            continued=self.continues,
+            schema=None if format_ is None else schema_text(format_.type, format_.schema_),
+            tool_use=tool_use(self.tools, self.tool_choice.choice, several),
+        )
