@@ -1,10 +1,10 @@
 """What the engine emits for a request, as the router takes it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from router.engine import CallDelta, Delta, joined
-from router.logprobs import TokenLogprob, packed
+from router.logprobs import UNKNOWN, TokenLogprob, packed
 from specialists.engine.calls import CallFormat, CallReader
 from specialists.engine.core import Choice, Emission
 from specialists.engine.text import Tokenizer
@@ -13,26 +13,61 @@ from specialists.engine.text import Tokenizer
 class Deltas:
     """Makes deltas of the emissions of one request's rows."""
 
-    def __init__(self, tokenizer: Tokenizer, calls: CallFormat | None, rows: int) -> None:
-        """With `calls` answers are read for calls of that format, else they are all text."""
+    def __init__(
+        self, tokenizer: Tokenizer, calls: CallFormat | None, rows: int, *, mute: bool = False
+    ) -> None:
+        """Make deltas of so many rows.
+
+        Args:
+            tokenizer: the base's.
+            calls: of which format the calls are that are looked for in answers; None for none.
+            rows: how many there are.
+            mute: whether nothing is told of answers but that they end.
+        """
         self._tokenizer = tokenizer
+        self._mute = mute
+        self._rows = rows
+        self._begun: list[Delta] = []
+        self._tells_ends = False
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
         """One delta per row, in place of the emissions that arrived together."""
-        merged = joined(self._delta(row, emission) for row, emission in emissions)
+        begun, self._begun = self._begun, []
+        merged = joined([*begun, *(self._delta(row, emission) for row, emission in emissions)])
         if not self._readers:
             return merged
         return [_read(delta, self._readers[delta.index]) for delta in merged]
 
+    def echo(self, prompt: Sequence[int], text: str | None, *, logprobs: bool) -> None:
+        """Begin each answer with its prompt, and tell of its first token, as which it is unknown.
+
+        Where it is told how likely tokens are, it is told of all: whoever compares texts goes by
+        their number.
+
+        Args:
+            prompt: its tokens.
+            text: what it says; None is what the tokens do.
+            logprobs: whether it is told how likely tokens are.
+        """
+        if text is None:
+            raw = b"".join(self._tokenizer.token_text(token)[1] for token in prompt)
+            text = raw.decode(errors="replace")
+        first = (packed(self._shown(prompt[0], UNKNOWN)),) if logprobs else ()
+        self._tells_ends = True
+        self._begun = [Delta(row, text, 0, first) for row in range(self._rows)]
+
     def _delta(self, row: int, emission: Emission) -> Delta:
+        if self._mute and not emission.of_prompt:
+            return Delta(row, "", 0, finish_reason="length" if emission.finish else None)
         choice = emission.choice
         shown = choice is not None and choice.logprob is not None
-        ended = choice is not None and choice.token in self._tokenizer.eos
+        ends = choice is not None and choice.token in self._tokenizer.eos
+        ended = ends and not self._tells_ends
         return Delta(
             index=row,
             text=emission.text,
-            tokens=1,
+            tokens=0 if emission.of_prompt else 1,
             logprobs=(packed(self._logprob(choice)),) if choice and shown and not ended else (),
             finish_reason=emission.finish.value if emission.finish else None,
             stopped_by=emission.stopped_by,

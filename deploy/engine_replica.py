@@ -142,8 +142,7 @@ class EngineReplica:
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
         )
-        calls = tokenizer.calls if generation.tool_use else None
-        deltas, written, cached = Deltas(tokenizer, calls, generation.n), 0, 0
+        deltas, written, cached = _deltas(generation, prompt, tokenizer), 0, 0
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
                 cached = cached or emissions[0][1].cached
@@ -171,8 +170,23 @@ class EngineReplica:
             raise LookupError(digest) from error
 
 
+def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> Deltas:
+    """What makes deltas of the emissions."""
+    calls = tokenizer.calls if generation.tool_use else None
+    mute = generation.sampling.max_tokens == 0
+    deltas = Deltas(tokenizer, calls, generation.n, mute=mute)
+    if generation.echo:
+        text = generation.prompt if isinstance(generation.prompt, str) else None
+        deltas.echo(prompt, text, logprobs=generation.logprobs is not None)
+    return deltas
+
+
 def _params(generation: Generation) -> SamplingParams:
-    return SamplingParams(**generation.sampling.set, logprobs=generation.logprobs)
+    return SamplingParams(
+        **generation.sampling.set,
+        logprobs=generation.logprobs,
+        prompt_logprobs=generation.logprobs if generation.echo else None,
+    )
 
 
 def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[int]:

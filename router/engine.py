@@ -77,6 +77,8 @@ class Generation:
             tools; None leaves them free.
         tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
+        echo: Whether a continuation begins with the prompt, which is no chat; with `logprobs` it is
+            told how likely its tokens were, too.
         tenant: Whose request it is: what is computed for it is used again for nobody else.
         absent: Whether nobody waits for the answer: it gives way to those that somebody waits for.
         whole: Whether nobody reads before all is there: one delta for each continuation will do.
@@ -92,6 +94,7 @@ class Generation:
     schema: str | None = None
     tool_use: ToolUse | None = None
     logprobs: int | None = None
+    echo: bool = False
     tenant: str | None = None
     absent: bool = False
     whole: bool = False

@@ -1,8 +1,12 @@
 """Log probabilities of an answer's tokens, packed: of a long answer there may be a million."""
 
+import math
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+UNKNOWN = math.nan
+"""Of a text's first token, before which there is nothing to go by."""
 
 
 @dataclass(frozen=True, slots=True)

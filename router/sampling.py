@@ -9,7 +9,7 @@ class Sampling:
     """Sampling parameters in OpenAI's terms. None leaves one to whoever is asked next.
 
     Attributes:
-        max_tokens: Most tokens of an answer, at least 1.
+        max_tokens: Most tokens of an answer; 0 for none, where the prompt alone is wanted.
         temperature: 0 is greedy.
         top_p: Nucleus, in [0, 1]; 0 is greedy.
         top_k: How many of the likeliest tokens are kept; 0 keeps all.

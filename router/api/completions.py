@@ -43,7 +43,7 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
         for each in body.generations(head.id, decision.digest, sampling)
     ]
     most = (sampling.max_tokens or 0) * sum(each.n for each in generations)
-    require_few(most, body.logprobs)
+    require_few(most + body.most_echoed, body.logprobs)
     items = generate_all(service.engine, generations)
     try:
         return await respond(

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from router.engine import Generation
 from router.sampling import Sampling
 from router.wire.base import Text, bounded, refused
-from router.wire.sampling import Count, GenerationRequest
+from router.wire.sampling import MOST_TOKENS, GenerationRequest
 
 MAX_PROMPTS = 16
 
@@ -41,15 +41,20 @@ AnyPrompt = Annotated[
 class CompletionRequest(GenerationRequest):
     """A text, or several, to be continued."""
 
-    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        "echo": (False,),
-        "suffix": ("",),
-    }
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {"suffix": ("",)}
 
     prompt: AnyPrompt
-    max_tokens: Count | None = 16
+    max_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = 16
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    echo: bool = Field(False, description="Whether answers begin with the prompt.")
     best_of: int | None = None
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> Self:
+        if self.max_tokens == 0 and not self.echo:
+            message = "must be 1 at least, unless 'echo' asks for the prompt alone"
+            raise refused("invalid_value", "max_tokens", message)
+        return self
 
     @model_validator(mode="after")
     def _picks_no_best(self) -> Self:
@@ -67,6 +72,12 @@ class CompletionRequest(GenerationRequest):
             return [tuple(self.prompt)]
         return [p if isinstance(p, str) else tuple(p) for p in self.prompt]
 
+    @property
+    def most_echoed(self) -> int:
+        """Tokens of prompts in the answers, at most: each is a byte or more."""
+        sizes = (len(p.encode() if isinstance(p, str) else p) for p in self.prompts)
+        return sum(sizes) * self.n if self.echo else 0
+
     def generations(
         self, request_id: str, adapter: str | None, sampling: Sampling
     ) -> list[Generation]:
@@ -79,6 +90,7 @@ class CompletionRequest(GenerationRequest):
                 n=self.n,
                 sampling=sampling,
                 logprobs=self.logprobs,
+                echo=self.echo,
             )
             for number, prompt in enumerate(self.prompts)
         ]

@@ -3,11 +3,15 @@
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import isnan
+from typing import TypeVar
 
 from router.answer import Choice
 from router.engine import Delta, FinishReason
 from router.logprobs import TokenLogprob, unpacked
 from router.wire.writer import ChoiceWriter, Envelope, Json, finite
+
+Told = TypeVar("Told")
 
 
 class CompletionWriter(ChoiceWriter):
@@ -57,10 +61,15 @@ class CompletionWriter(ChoiceWriter):
         # Made while they are sent: of a long answer they are very many.
         return {
             "tokens": (token.token for token in unpacked(tokens)),
-            "token_logprobs": (finite(token.logprob) for token in unpacked(tokens)),
-            "top_logprobs": (_by_text(token.top) for token in unpacked(tokens)),
+            "token_logprobs": (_known(token, finite(token.logprob)) for token in unpacked(tokens)),
+            "top_logprobs": (_known(token, _by_text(token.top)) for token in unpacked(tokens)),
             "text_offset": offsets,
         }
+
+
+def _known(token: TokenLogprob, told: Told) -> Told | None:
+    """What is told of a token; nothing of a text's first one."""
+    return None if isnan(token.logprob) else told
 
 
 def _by_text(tokens: Iterable[TokenLogprob]) -> Json:

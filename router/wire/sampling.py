@@ -18,7 +18,8 @@ from router.wire.base import (
 from router.wire.routing_options import Routing
 
 MAX_BIASES = 1024
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+MOST_TOKENS = 1_000_000
+Count = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 
 Stop = Annotated[

@@ -28,7 +28,7 @@ class SamplingParams:
     """How tokens are chosen, in OpenAI's terms.
 
     Attributes:
-        max_tokens: tokens of the answer at most.
+        max_tokens: tokens of the answer at most; there is always one.
         temperature: 0 is greedy.
         top_p: share of the probability mass that is kept, in [0, 1]; 0 is greedy.
         top_k: how many of the likeliest tokens are kept; 0 keeps all.
@@ -40,6 +40,7 @@ class SamplingParams:
         seed: of this row's own random numbers; None takes a fresh one.
         stop: texts that end the answer and are not part of it.
         logprobs: None for none; k for the chosen token's and those of the k most likely.
+        prompt_logprobs: the same of the prompt's tokens, but for its first.
     """
 
     max_tokens: int = 16
@@ -54,6 +55,7 @@ class SamplingParams:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     @property
     def shapes(self) -> bool:
@@ -95,6 +97,7 @@ class Emission:
         error: why the row failed; it is then the last one.
         cached: tokens of the prompt that did not have to be computed.
         stopped_by: the stop text that ended the answer.
+        of_prompt: whether it tells how likely a token of the prompt was, and nothing of the answer.
     """
 
     choice: Choice | None
@@ -103,6 +106,7 @@ class Emission:
     error: EngineError | None = None
     cached: int = 0
     stopped_by: str | None = None
+    of_prompt: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -126,6 +130,7 @@ class Row:
         shape: what changes its logits before its grammar does, from its first step on.
         learned: tokens that guesses are made from so far, see `Drafts`.
         expected: what the answer may be, if somebody said so.
+        scored: the first tokens of the prompt, of which need not be told how likely they were.
         emit: called from the engine's thread with every emission.
     """
 
@@ -149,11 +154,17 @@ class Row:
     shape: "Shape | None" = None
     learned: int = 0
     expected: Expected | None = None
+    scored: int = 1
 
     @property
     def scope(self) -> bytes:
         """Who may share what is known of it: whoever asks the same adapter for the same tenant."""
         return f"{self.adapter or ''}\0{self.tenant or ''}".encode()
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether it is to be told how likely tokens of the prompt were, of which it was not."""
+        return self.params.prompt_logprobs is not None and self.scored < self.prompt_length
 
     @property
     def generated(self) -> int:
@@ -195,6 +206,14 @@ class Run:
         return 1 + len(self.draft) if ends else 0
 
     @property
+    def scores(self) -> range:
+        """After which of them logits are wanted for the sake of the prompt's next token."""
+        if not self.row.is_scoring:
+            return range(0)
+        last = self.row.prompt_length - 1 - self.row.computed
+        return range(max(self.row.scored - 1 - self.row.computed, 0), min(self.count, last))
+
+    @property
     def of_prompt(self) -> int:
         """How many of them, the first ones, are of the row's prompt."""
         return min(self.count, max(self.row.prompt_length - self.row.computed, 0))
@@ -203,10 +222,12 @@ class Run:
 def wanted(runs: Sequence[Run]) -> list[tuple[int, int]]:
     """After which tokens a step's logits are wanted, in order: the number of a run, and in it.
 
-    Those where a token is chosen anyhow come first, then those after one guessed token, after two.
+    Those where a token is chosen anyhow come first, then those after one guessed token, after two;
+    last those that tell of prompts.
     """
     ordered = sorted((deep, at) for at, run in enumerate(runs) for deep in range(run.samples))
-    return [(at, runs[at].width - runs[at].samples + deep) for deep, at in ordered]
+    scores = [(at, place) for at, run in enumerate(runs) for place in run.scores]
+    return [(at, runs[at].width - runs[at].samples + deep) for deep, at in ordered] + scores
 
 
 def emitted(

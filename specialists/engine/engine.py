@@ -21,7 +21,7 @@ from specialists.engine.pace import Pace
 from specialists.engine.pages import PAGE_TOKENS, PagePool
 from specialists.engine.reading import Part
 from specialists.engine.report import Report, marks
-from specialists.engine.sampler import rows_of, sample
+from specialists.engine.sampler import rows_of, sample, scored
 from specialists.engine.scheduler import Scheduler
 from specialists.engine.slots import SlotPool
 from specialists.engine.text import Tokenizer
@@ -153,11 +153,13 @@ class Engine:
         runs = self._drafted(runs)
         prompts = [Part(run.count, run.row.computed) for run in runs if run.count > 1]
         guessed = sum(len(run.draft) for run in runs)
+        scores = any(run.scores for run in runs)
         began = time.monotonic()
         logits = self._network.forward(runs, self._slots)
         self._advance(runs, logits)
         # Not before: what a GPU computes is there when it is looked at.
-        self._pace.stepped(len(runs) - len(prompts), prompts, time.monotonic() - began, guessed)
+        if not scores:
+            self._pace.stepped(len(runs) - len(prompts), prompts, time.monotonic() - began, guessed)
         return True
 
     def fail_all(self, error: EngineError) -> None:
@@ -246,7 +248,9 @@ class Engine:
         self._prompted += sum(run.of_prompt for run in runs)
         lines = {where: line for line, where in enumerate(wanted(runs))}
         right = [at for at, run in enumerate(runs) if run.samples]
-        for run in runs:
+        for at, run in enumerate(runs):
+            if run.scores:
+                self._score(run, rows_of(logits, [lines[at, place] for place in run.scores]))
             self._scheduler.computed(run.row, run.count)
         depth = 0
         while right:
@@ -254,6 +258,14 @@ class Engine:
             self._choose([runs[at].row for at in right], rows_of(logits, places))
             right = [at for at in right if self._came_true(runs[at], depth)]
             depth += 1
+
+    def _score(self, run: Run, logits: torch.Tensor) -> None:
+        """Tell how likely a prompt's tokens were by logits [tokens, vocabulary], before each."""
+        row, first = run.row, run.row.computed + run.scores.start + 1
+        tokens = row.tokens[first : first + len(run.scores)]
+        for choice in scored(logits, tokens, row.params.prompt_logprobs or 0):
+            row.emit(Emission(choice, "", of_prompt=True))
+        row.scored = first + len(tokens)
 
     def _came_true(self, run: Run, depth: int) -> bool:
         """Whether a row goes on with what was guessed, of which the step has computed more."""

@@ -189,6 +189,15 @@ def _choices(tokens: torch.Tensor, logits: torch.Tensor, rows: Sequence[Row]) ->
     return choices
 
 
+def scored(logits: torch.Tensor, tokens: Sequence[int], count: int) -> list[Choice]:
+    """How likely tokens are by logits [tokens, vocabulary], with the `count` likeliest beside."""
+    own, values, places = _logprobs(logits, torch.tensor(tokens, device=logits.device), count)
+    return [
+        Choice(token, logprob, tuple(map(Logprob, where, likely)))
+        for token, logprob, likely, where in zip(tokens, own, values, places, strict=True)
+    ]
+
+
 def _logprobs(
     logits: torch.Tensor, tokens: torch.Tensor, count: int
 ) -> tuple[list[float], list[list[float]], list[list[int]]]:

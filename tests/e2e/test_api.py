@@ -175,6 +175,25 @@ def test_completions_continue_a_text(client):
     assert len(answer.choices[0].logprobs.tokens) == answer.usage.completion_tokens
 
 
+def test_a_given_answer_is_as_likely_as_when_it_was_made(client):
+    asked = {"model": BASE, "temperature": 0, "logprobs": 1}
+    prompt = "The capital of France is"
+    made = client.completions.create(**asked, prompt=prompt, max_tokens=70).choices[0]
+    end = 5 + len(made.logprobs.tokens)
+    for limit in (0, 1):
+        answer = client.completions.create(
+            **asked, prompt=prompt + made.text, max_tokens=limit, echo=True
+        )
+        [given] = answer.choices
+        assert given.text.startswith(prompt + made.text)
+        assert answer.usage.completion_tokens == limit
+        told = given.logprobs
+        assert (told.tokens[5:end], len(told.tokens)) == (made.logprobs.tokens, end + limit)
+        assert told.token_logprobs[0] is None
+        # Prompts may be computed by other kernels; another token's would be off by far more.
+        assert told.token_logprobs[5:end] == pytest.approx(made.logprobs.token_logprobs, abs=0.3)
+
+
 def test_a_specialist_registered_during_a_stream_is_live_at_once(cluster, client):
     """The stream is pulled from here, so that it is still going on however fast the machine is."""
     stream = client.chat.completions.create(model=BASE, stream=True, temperature=0, **ENDLESS)

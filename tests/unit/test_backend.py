@@ -235,6 +235,23 @@ def test_an_answer_ends_before_a_stop_text(backend, loop):
     assert row[-1].finish is FinishReason.STOP
 
 
+@pytest.mark.parametrize("adapter", [None, "all"])
+def test_it_is_told_how_likely_a_prompt_was(backend, loop, networks, adapter):
+    prompt = [7 + at % 90 for at in range(100)]
+    request = asked(prompt, adapter, max_tokens=2, logprobs=2, prompt_logprobs=2)
+    # The second time all of it is known.
+    for emissions in (loop.run(answered(backend, request))[0] for _ in range(2)):
+        told = [emission.choice for emission in emissions if emission.of_prompt]
+        assert [choice.token for choice in told] == prompt[1:]
+        assert len(emissions) == len(told) + 2
+        with torch.no_grad():
+            exact = networks(adapter)(torch.tensor([prompt])).logits[0].log_softmax(-1)
+        for choice, line in zip(told, exact, strict=False):
+            assert choice.logprob == pytest.approx(line[choice.token].item(), abs=1e-3)
+            assert len(choice.top) == 2
+            assert choice.top[0].logprob == pytest.approx(line.max().item(), abs=1e-3)
+
+
 def test_logprobs_are_those_of_the_unscaled_logits(backend, loop, networks):
     wanted = asked(prompt=[5, 6, 7], max_tokens=1, temperature=1.7, seed=3, logprobs=3)
     (row,) = loop.run(answered(backend, wanted)).values()

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from router.answer import Choice
 from router.engine import Usage
-from router.logprobs import TokenLogprob, packed
+from router.logprobs import UNKNOWN, TokenLogprob, packed
 from router.wire.completion_writer import CompletionWriter
 from router.wire.writer import Envelope
 
@@ -42,6 +42,13 @@ def test_offsets_rise_and_stay_within_the_text(text, sizes):
     found = offsets(pieces)
     assert found == sorted(found)
     assert all(0 <= at <= len(text) for at in found)
+
+
+def test_of_a_texts_first_token_it_is_not_known_how_likely_it_was():
+    tokens = [TokenLogprob("a", UNKNOWN, b"a"), TokenLogprob("b", -1.0, b"b")]
+    found = written("ab", tokens)
+    assert (found["token_logprobs"], found["tokens"]) == ([None, -1.0], ["a", "b"])
+    assert found["top_logprobs"] == [None, {}]
 
 
 def test_a_token_that_a_stop_text_cut_away_stands_at_the_end():

@@ -1,5 +1,6 @@
 """The engine against PEFT and transformers: the same tokens, row by row."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -114,6 +115,69 @@ def test_rows_that_join_late_do_not_disturb_the_others(base, adapters, expected)
     for row in rows:
         assert row.tokens == expected(row.adapter, row.tokens[: row.prompt_length], 12)
     made.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="whole prompts"),
+        pytest.param({"step_tokens": 7}, id="chunked prompts"),
+        pytest.param({"kv_bytes": 1 << 17}, id="pages run out"),
+    ],
+)
+def test_how_likely_a_prompt_was_is_what_peft_says(base, adapters, expected, options):
+    made = engine(base, adapters, replace(SMALL, **options))
+    names = [None, *ADAPTERS] * 2
+    rows = []
+    for at, (text, name) in enumerate(zip([*PROMPTS, *PROMPTS[2:]], names, strict=False)):
+        # Every third asks for nothing of the kind; the last ones have prompts that are known.
+        asked = {"logprobs": 2, "prompt_logprobs": 2} if at % 3 else {}
+        chat = made.tokenizer.encode_chat([Turn("user", text)])
+        rows.append((*sequence(made, chat, name, **asked), bool(asked)))
+    run(made)
+    for row, emissions, wanted in rows:
+        assert row.tokens == expected(row.adapter, row.tokens[: row.prompt_length])
+        told = [emission for emission in emissions if emission.of_prompt]
+        assert emissions[: len(told)] == told
+        assert [each.choice.token for each in told] == (
+            row.tokens[1 : row.prompt_length] if wanted else []
+        )
+        if wanted:
+            exact = scores(base, adapters, row.adapter, row.tokens[: row.prompt_length])
+            for place, (emission, line) in enumerate(zip(told, exact, strict=False), start=1):
+                top = line.topk(2)
+                own = line[row.tokens[place]].item()
+                assert emission.choice.logprob == pytest.approx(own, abs=1e-3)
+                assert [each.logprob for each in emission.choice.top] == pytest.approx(
+                    top.values.tolist(), abs=1e-3
+                )
+    made.close()
+
+
+def test_of_a_prompt_that_is_computed_again_it_is_told_once(base, adapters):
+    made = engine(base, adapters, replace(SMALL, step_tokens=40))
+    prompt = [20 + at % 50 for at in range(100)]
+    row, emissions = sequence(made, prompt, logprobs=0, prompt_logprobs=0)
+    made.step()
+    made.step()
+    made._scheduler._step_back(row)
+    run(made)
+    told = [emission.choice for emission in emissions if emission.of_prompt]
+    assert [choice.token for choice in told] == prompt[1:]
+    exact = scores(base, adapters, None, prompt)
+    assert [choice.logprob for choice in told] == pytest.approx(
+        [line[token].item() for line, token in zip(exact, prompt[1:], strict=False)], abs=1e-3
+    )
+    made.close()
+
+
+def scores(base, adapters, adapter, tokens):
+    """Log probabilities of what comes after each token, [tokens, vocabulary], by PEFT."""
+    network = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    if adapter is not None:
+        network = PeftModel.from_pretrained(network, adapters[adapter])
+    with torch.no_grad():
+        return network(torch.tensor([tokens])).logits[0].log_softmax(-1)
 
 
 def test_logprobs_are_those_of_transformers(base, adapters):

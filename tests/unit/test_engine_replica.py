@@ -5,6 +5,7 @@ import gc
 import inspect
 import subprocess
 import sys
+from math import isnan
 
 import pytest
 from patience import HANGS
@@ -74,6 +75,39 @@ def test_emissions_that_arrive_together_become_one_delta_per_row(tokenizer):
     assert [each.logprob for each in told] == [-0.5, -0.7]
     assert [each.logprob for each in told[0].top] == [-0.5]
     assert (deltas[1].text, deltas[1].finish_reason, deltas[1].logprobs) == ("x", None, ())
+
+
+def scored(tokenizer, tokens):
+    """Emissions of a prompt's tokens but the first, as the engine makes them."""
+    return [(0, Emission(Choice(each, -1.0), "", of_prompt=True)) for each in tokens[1:]]
+
+
+@pytest.mark.parametrize("text", ["hé", None])
+def test_an_answer_begins_with_its_prompt_and_how_likely_that_was(tokenizer, text):
+    end, prompt = next(iter(tokenizer.eos)), tokenizer.encode("hé")
+    deltas = Deltas(tokenizer, None, 1)
+    deltas.echo(prompt, text, logprobs=True)
+    answer = (0, Emission(Choice(prompt[0], -0.5), "x", FinishReason.LENGTH))
+    [delta] = deltas.of([*scored(tokenizer, [*prompt, end]), answer])
+    assert (delta.text, delta.tokens, delta.finish_reason) == ("héx", 1, "length")
+    told = list(unpacked(delta.logprobs))
+    assert isnan(told[0].logprob)
+    assert [each.logprob for each in told[1:]] == [-1.0] * len(prompt) + [-0.5]
+    raw = [tokenizer.token_text(each)[1] for each in (*prompt, end, prompt[0])]
+    assert [each.bytes for each in told] == raw
+    assert deltas.of([(0, Emission(Choice(prompt[0]), "y"))])[0].text == "y"
+    [last] = deltas.of([(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))])
+    assert len(last.logprobs) == 1
+
+
+def test_a_prompt_alone_is_told_of(tokenizer):
+    prompt = tokenizer.encode("ab")
+    deltas = Deltas(tokenizer, None, 2, mute=True)
+    deltas.echo(prompt, "ab", logprobs=False)
+    ends = [(row, Emission(Choice(7, -0.5), "x", FinishReason.STOP)) for row in range(2)]
+    for delta in deltas.of(ends):
+        assert (delta.text, delta.tokens, delta.finish_reason) == ("ab", 0, "length")
+        assert delta.logprobs == ()
 
 
 def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):

@@ -1,6 +1,7 @@
 """The compiled kernels against torch, on the weights that their blocks stand for."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest import mock
@@ -327,6 +328,32 @@ def test_guessed_tokens_come_out_as_one_after_the_other(pair, folders, adapter):
         assert torch.equal(ours.forward([Run(plain, 1)], pool)[0], line)
         plain.computed += 1
         plain.tokens.append([8, 9, 4, 0][plain.computed - 10])
+
+
+@pytest.mark.parametrize("adapter", [None, "all-r8"])
+def test_after_each_token_of_a_prompt_there_is_what_torch_gives(pair, folders, adapter):
+    """Beside rows that generate, and from wherever the last step has come to."""
+    scoring = SamplingParams(logprobs=0, prompt_logprobs=0)
+    found = []
+    for network in pair:
+        pool = slots_of(network, folders)
+        asked = replace(row(rows_of([40])[0].tokens, 0, adapter), params=scoring)
+        other = row([5, 6, 7], 3, "mixed", generated=2)
+        compute(network, [other], pool)
+        other.computed, lines = 2, []
+        while asked.computed < 40:
+            runs = by_adapter([Run(other, 1), Run(asked, min(17, 40 - asked.computed))])
+            logits = network.forward(runs, pool)
+            own = [runs[at].row is asked for at, _ in wanted(runs)]
+            # What is chosen by comes first, and belongs to the last token.
+            ends = sum(run.samples for run in runs if run.row is asked)
+            mine = logits[own]
+            lines += [*mine[ends:], *mine[:ends]]
+            asked.computed += next(run.count for run in runs if run.row is asked)
+            asked.scored = asked.computed + 1
+        found.append(torch.stack(lines))
+    assert found[0].shape == (40, pair[0].vocabulary)
+    assert_close(*found)
 
 
 def test_the_number_of_threads_changes_nothing(base, bits, folders):

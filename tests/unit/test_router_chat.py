@@ -147,10 +147,11 @@ def test_more_log_probabilities_than_an_answer_may_hold_are_refused(client, engi
     for more in (
         {"messages": FORECAST, "n": 8, "logprobs": True, "top_logprobs": 20},
         {"prompt": ["x"] * 16, "n": 2, "logprobs": 5},
+        {"prompt": ["é" * 90_000], "max_tokens": 1, "echo": True, "logprobs": 5},
     ):
         create = client.chat.completions.create if "messages" in more else client.completions.create
         with pytest.raises(openai.BadRequestError, match="ask for fewer") as refusal:
-            create(**asked, **more)
+            create(**asked | more)
         assert refusal.value.param == "logprobs"
     assert engine.generations == []
     answer = client.chat.completions.create(
@@ -297,6 +298,18 @@ def test_an_overflow_of_a_completion_is_the_prompts(client, engine):
 def test_auto_needs_one_text(client, prompt):
     with pytest.raises(openai.BadRequestError, match="auto"):
         client.completions.create(model="auto", prompt=prompt)
+
+
+def test_a_prompt_is_asked_back(client, engine):
+    client.completions.create(model=BASE, prompt=["a b", "c"], echo=True, logprobs=1, max_tokens=0)
+    asked = engine.generations[-2:]
+    assert [each.echo for each in asked] == [True, True]
+    assert [each.sampling.max_tokens for each in asked] == [0, 0]
+    client.completions.create(model=BASE, prompt="a")
+    assert not engine.generations[-1].echo
+    with pytest.raises(openai.BadRequestError, match="unless 'echo'") as refusal:
+        client.completions.create(model=BASE, prompt="a", max_tokens=0)
+    assert refusal.value.param == "max_tokens"
 
 
 def test_the_older_logprobs_go_on_from_chunk_to_chunk(client, engine):

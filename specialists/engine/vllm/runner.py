@@ -221,7 +221,7 @@ class VllmRunner:
 
     def _row(self, request: Request, number: int, mailbox: Mailbox) -> VllmRow:
         return VllmRow(
-            prompt=len(request.prompt),
+            prompt=request.prompt,
             text=self.tokenizer.stream(request.params.stop),
             eos=self.tokenizer.eos,
             shown=request.params.logprobs,
@@ -266,7 +266,7 @@ class VllmRunner:
             self._pace.stepped(len(self._rows), (), seconds)
         elif row.tokens:
             self._cached += row.cached
-            self._prompted += row.prompt - row.cached
+            self._prompted += len(row.prompt) - row.cached
         if row.over:
             self._pace.answered(row.tokens)
 
@@ -286,7 +286,7 @@ def sampling(params: SamplingParams, number: int, room: int, eos: frozenset[int]
     seed = None if params.seed is None else _seed(f"{params.seed}/{number}")
     greedy = params.temperature == 0 or params.top_p == 0
     said |= {"temperature": 0.0, "top_p": 1.0} if greedy else {}
-    said |= {"max_tokens": min(params.max_tokens, room), "seed": seed}
+    said |= {"max_tokens": max(min(params.max_tokens, room), 1), "seed": seed}
     # Stop texts are found where tokens become text.
     said |= {"stop": None, "stop_token_ids": sorted(eos), "logit_bias": dict(params.logit_bias)}
     return said
