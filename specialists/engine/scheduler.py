@@ -13,8 +13,8 @@ from specialists.engine.slots import SlotPool
 PROMPT_SHARE = 8
 """One token in so many is kept for prompts, however many rows are decoding."""
 SCORED_TOKENS = 64
-"""Of a prompt in one step, if logits are wanted after each: so many take 12 MiB with a usual
-vocabulary, and are nearly as quick, token by token, as more."""
+"""Of all prompts in one step, after each of which logits are wanted: so many take 12 MiB with a
+usual vocabulary, and are nearly as quick, token by token, as more."""
 ABSENT_STEPS = 4
 """Of so many steps one is for rows that nobody waits for too, beside those that somebody does."""
 
@@ -44,6 +44,8 @@ class Scheduler:
         self.waiting: deque[Row] = deque()
         self.running: list[Row] = []
         self._step = 0
+        self._scored = SCORED_TOKENS
+        """Tokens of prompts that the step may still have after which logits are wanted."""
         self._read: dict[str | None, int] = {}
         """When prompts of a tenant that has some were read last."""
         self.cached = 0
@@ -80,6 +82,7 @@ class Scheduler:
         """
         self._admit(crowded_out)
         self._step += 1
+        self._scored = SCORED_TOKENS
         rows = sorted(self._moving(), key=_last_served)
         decoding = [row for row in rows if not _is_prompt(row)]
         prompts = list(filter(_is_prompt, rows))
@@ -119,11 +122,12 @@ class Scheduler:
         """Runs of these rows, in this order, while the budget lasts."""
         runs = []
         for row in rows:
-            count = min(_remaining(row), budget, SCORED_TOKENS if row.is_scoring else budget)
+            count = min(_remaining(row), budget, self._scored if row.is_scoring else budget)
             if count > 0 and row in self.running and self._grow(row, count):
                 runs.append(Run(row, count))
                 row.served = self._step
                 budget -= count
+                self._scored -= count if row.is_scoring else 0
         return runs
 
     def _moving(self) -> list[Row]:

@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_base
 
 from registry.files import AdapterFiles
-from specialists.engine.core import FinishReason
+from specialists.engine.core import FinishReason, wanted
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.engine.lora import float32_bytes, shapes_of
 from specialists.engine.pace import TOGETHER
 from specialists.engine.pages import PagePool, pages_needed
+from specialists.engine.scheduler import SCORED_TOKENS
 from specialists.errors import AdapterUnavailable, BaseUnavailable, EngineStopped
 
 ROOM_FOR_ONE = EngineOptions(weights="float32", kv_bytes=1 << 20, slot_bytes=30_000)
@@ -166,6 +167,23 @@ def test_pages_run_out_and_the_youngest_steps_back(base):
     assert stepped_back
     assert all(emissions[-1].finish is not None for _, emissions in rows)
     assert rows[0][0].tokens == rows[1][0].tokens == rows[2][0].tokens
+
+
+def test_one_step_never_has_more_logits_than_memory_is_meant_for(base, monkeypatch):
+    made = engine(base, {}, replace(SMALL, step_tokens=512))
+    asked = [sequence(made, [20] * 150, logprobs=0, prompt_logprobs=0) for _ in range(3)]
+    asked.append(sequence(made, [21] * 150))
+    logits, forward = [], made._network.forward
+
+    def counted(runs, slots):
+        logits.append(len(wanted(runs)))
+        return forward(runs, slots)
+
+    monkeypatch.setattr(made._network, "forward", counted)
+    run(made)
+    assert max(logits) <= SCORED_TOKENS + len(asked)
+    assert [sum(each.of_prompt for each in told) for _, told in asked] == [149, 149, 149, 0]
+    made.close()
 
 
 def test_one_step_never_computes_more_than_its_tokens(base):
