@@ -107,7 +107,7 @@ class Metrics:
             self._probability.observe(decision.score)
 
     def started(self, operation: str, seconds: float) -> None:
-        """Record the time to the first token of a "chat" or "text_completion"."""
+        """Record the time to the first token of an operation, such as a "chat"."""
         self._first_item.labels(operation).observe(seconds)
 
     def paced(self, operation: str, seconds: float) -> None:

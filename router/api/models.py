@@ -1,5 +1,6 @@
 """`GET /v1/models` and `GET /v1/models/{reference}`."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,7 +22,7 @@ async def list_models(service: Served, caller: Asker) -> dict[str, Any]:
     versions = await service.pools.reading.run(service.seen_by(caller).newest, LISTED_SPECIALISTS)
     data = [_built_in(name, service.created) for name in (AUTO, service.base)]
     data += [_specialist(version.id, version) for version in versions]
-    return {"object": "list", "data": data}
+    return {"object": "list", "data": data, "has_more": False}
 
 
 @routes.get("/v1/models/{reference:path}")
@@ -34,10 +35,23 @@ async def retrieve_model(service: Served, reference: str, caller: Asker) -> dict
 
 
 def _built_in(name: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "myriad"}
+    return _model(name, created, "myriad")
 
 
 def _specialist(reference: str, version: Live | Version) -> dict[str, Any]:
     owner, _ = version.id.split("/")
-    created = int(version.created.timestamp())
-    return {"id": reference, "object": "model", "created": created, "owned_by": owner}
+    return _model(reference, int(version.created.timestamp()), owner)
+
+
+def _model(name: str, created: int, owner: str) -> dict[str, Any]:
+    """A model as OpenAI's clients read it, and after that as Anthropic's do."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": owner,
+        "type": "model",
+        "display_name": name,
+        "created_at": datetime.fromtimestamp(created, UTC).isoformat(),
+        "lifecycle": "active",
+    }

@@ -360,6 +360,16 @@ def test_a_private_specialist_counts_for_nobody_else(made, client):
         client.with_options(api_key=bob).messages.count_tokens(model="ada/secret", messages=[ASKED])
 
 
+def test_models_are_listed(client):
+    listed = list(client.models.list())
+    assert [model.id for model in listed][:2] == ["auto", BASE]
+    assert {"ada/french", "bob/weather"} == {model.id for model in listed[2:]}
+    shown = client.models.retrieve("bob/weather")
+    assert (shown.type, shown.display_name, shown.lifecycle) == ("model", "bob/weather", "active")
+    assert shown.created_at in [model.created_at for model in listed]
+    assert shown.created_at.tzinfo is not None
+
+
 def test_steps_are_taken(client):
     steps = {"steps": [{"model": BASE}, {"model": BASE, "prompt": "Say {step-1}"}]}
     answer = ask(client, model="auto", extra_body={"routing": steps})
