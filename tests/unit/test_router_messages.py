@@ -24,22 +24,34 @@ WEATHER = {
 DICE = {"type": "custom", "name": "dice", "input_schema": {"type": "object"}}
 
 
-@pytest.fixture
-def made(tmp_path):
-    with service(tmp_path) as made:
-        yield made
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with service(tmp_path_factory.mktemp("home")) as made, served(made) as url:
+        yield made, url
 
 
 @pytest.fixture
-def url(made):
-    with served(made) as url:
-        yield url
+def made(running):
+    running[0].engine.__init__()
+    return running[0]
+
+
+@pytest.fixture
+def url(made, running):
+    return running[1]
 
 
 @pytest.fixture
 def client(url):
     with Anthropic(base_url=url, api_key="x", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A service that asks for keys, its address, and a key of ada's."""
+    with service(tmp_path) as made, served(made) as url:
+        yield made, url, made.registry.keys.create("ada", [Scope.INFER], "ada")[1]
 
 
 def ask(client, *messages, **fields):
@@ -275,8 +287,8 @@ def test_an_unknown_model_is_told_in_anthropics_shape(client, url):
 
 
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
-def test_a_key_comes_by_either_header(made, url, header):
-    key = made.registry.keys.create("ada", [Scope.INFER], "ada")[1]
+def test_a_key_comes_by_either_header(closed, header):
+    _, url, key = closed
     headers = {header: key if header == "x-api-key" else f"Bearer {key}"}
     asked = {"model": BASE, "max_tokens": 9, "messages": [ASKED]}
     with http_client(url) as http:
@@ -350,14 +362,17 @@ def test_tokens_are_counted(made, client):
         client.messages.count_tokens(model=BASE, **asked)
 
 
-def test_a_private_specialist_counts_for_nobody_else(made, client):
+def test_a_private_specialist_counts_for_nobody_else(closed):
+    made, url, ada = closed
     register(made.registry, "ada/secret")
     made.follower.refresh()
-    ada, bob = (made.registry.keys.create(name, [Scope.INFER], name)[1] for name in ("ada", "bob"))
-    count = client.with_options(api_key=ada).messages.count_tokens
-    assert count(model="ada/secret", messages=[ASKED]).input_tokens == 4
-    with pytest.raises(anthropic.NotFoundError):
-        client.with_options(api_key=bob).messages.count_tokens(model="ada/secret", messages=[ASKED])
+    bob = made.registry.keys.create("bob", [Scope.INFER], "bob")[1]
+    with Anthropic(base_url=url, api_key=ada, max_retries=0) as client:
+        count = client.messages.count_tokens
+        assert count(model="ada/secret", messages=[ASKED]).input_tokens == 4
+        other = client.with_options(api_key=bob).messages.count_tokens
+        with pytest.raises(anthropic.NotFoundError):
+            other(model="ada/secret", messages=[ASKED])
 
 
 def test_models_are_listed(client):
