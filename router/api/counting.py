@@ -21,12 +21,14 @@ async def prompt_tokens(
 
     Raises:
         UnknownModel: Nobody answers to the name.
-        EngineRefused: The prompt is far too long, or there is no engine.
+        EngineRefused: The prompt is far too long, or there is no engine, or no place.
     """
     if body.model != AUTO:
         await service.resolver.resolve(body.model, [], caller.owner)
     asked = body.generation(f"count-{uuid4().hex}", None, Sampling())
     counted = replace(asked, n=0, tenant=caller.tenant, whole=True)
-    items = service.engine.generate(counted)
-    _, usage = await while_connected(request.receive, collect(items, 0))
+    # It takes the place of an answer: who asks for much is not to hold up those who are answered.
+    with service.engine.place(caller.tenant):
+        items = service.engine.generate(counted)
+        _, usage = await while_connected(request.receive, collect(items, 0))
     return usage.prompt_tokens

@@ -357,6 +357,10 @@ def test_tokens_are_counted(made, client):
     assert (counted.n, len(counted.prompt), len(counted.tool_use.tools)) == (0, 2, 1)
     with pytest.raises(anthropic.NotFoundError):
         client.messages.count_tokens(model="nobody", **asked)
+    made.engine.full = True
+    with pytest.raises(anthropic.RateLimitError):
+        client.messages.count_tokens(model=BASE, **asked)
+    made.engine.full = False
     made.engine.script = lambda _: [ContextOverflow(9000, 8192)]
     with pytest.raises(anthropic.BadRequestError, match="at least 9000 tokens"):
         client.messages.count_tokens(model=BASE, **asked)
