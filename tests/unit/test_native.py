@@ -353,7 +353,9 @@ def test_after_each_token_of_a_prompt_there_is_what_torch_gives(pair, folders, a
             asked.scored = asked.computed + 1
         found.append(torch.stack(lines))
     assert found[0].shape == (40, pair[0].vocabulary)
-    assert_close(*found)
+    # One by one: what is rounded otherwise after one token, those after it go by as well.
+    for got, expected in zip(*found, strict=True):
+        assert_close(got[None], expected[None])
 
 
 def test_the_number_of_threads_changes_nothing(base, bits, folders):
