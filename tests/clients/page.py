@@ -166,6 +166,37 @@ def made(page: Page, problems: list[str], good: str, bad: str) -> None:
     assert problems == []
 
 
+def used(page: Page, problems: list[str], before: str, then: str) -> None:
+    """What was asked before is shown by its days and by who answered; then back to the chat."""
+    page.get_by_role("link", name="Usage").click()
+    expect(page.locator("#used > p")).to_have_text(
+        "1,003 requests, 2,011 tokens read and 3,011 written."
+    )
+    lines = page.locator("#used .bars li")
+    expect(lines).to_have_count(2)
+    expect(lines.first).to_have_text("bob/weather1,000 requests, 5,000 tokens")
+    expect(lines.last).to_contain_text("3 requests, 22 tokens")
+    expect(lines.last).to_have_attribute("title", "3 requests, 11 tokens read and 11 written")
+    days = page.locator("#used svg g")
+    expect(days).to_have_count(30)
+    said = [f"{before}: 1,000 requests", f"{then}: 3 requests"]
+    told = [days.filter(has=page.locator("title", has_text=each)) for each in said]
+    first, last = (float(each.locator(".read").get_attribute("height")) for each in told)
+    assert 40 < first < 50  # of 120: two fifths of the day's tokens
+    assert 0 < last < 1
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator("#usage")).to_be_hidden()
+    expect(page.locator("#chat")).to_be_visible()
+    assert problems == []
+
+
+def unused(page: Page, problems: list[str]) -> None:
+    """Nothing was asked so far."""
+    page.get_by_role("link", name="Usage").click()
+    expect(page.locator("#used")).to_have_text("Nothing was asked for so far.")
+    assert problems == []
+
+
 def locked(page: Page, problems: list[str], key: str) -> None:
     """Beside a server that wants a key: it asks, shows that a wrong one is none, uses the right."""
     page.fill("#key", "mk_wrong")

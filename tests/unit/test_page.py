@@ -1,15 +1,19 @@
 """The page beside a server that hangs, fails or wants a key; tests/e2e has it on a real cluster."""
 
+from datetime import timedelta
+
 import pytest
 from browsing import browse, needs_chromium, needs_driver
 from cli_world import live
-from served import served, service
+from served import BASE, served, service
 from test_trainer import lines
 from tiny import tiny_base
 from trainers import training
 
 from registry.base import BaseSpec
+from registry.clock import now
 from registry.scopes import Scope
+from registry.usage import Account, Amount
 from router.engine import Delta
 from router.errors import Overloaded
 from router.scripted import Hold
@@ -87,3 +91,20 @@ def test_a_specialist_is_made_and_asked(server, base, rows, tmp_path):
     with training(server.registry, base):
         browse("made", server.url, rows, str(bad))
     assert server.engine.generations[-1].adapter == server.registry.get("local/fox").digest
+
+
+def test_what_was_used_is_shown(made):
+    then = now().date()
+    before = then - timedelta(days=1)
+    amounts = {
+        Account(before, "bob/weather"): Amount(1000, 2000, 0, 3000),
+        Account(then, BASE): Amount(3, 11, 4, 11),
+    }
+    made.registry.ledger.note(amounts)
+    with served(made) as url:
+        browse("used", url, str(before), str(then))
+
+
+def test_that_nothing_was_used_is_said(made):
+    with served(made) as url:
+        browse("unused", url)

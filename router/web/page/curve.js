@@ -1,7 +1,8 @@
 /** The losses of a training as a picture: a line, and points for the held-out rows. */
 
+import { drawn } from "./svg.js";
+
 const [WIDTH, HEIGHT] = [320, 80];
-const NAMESPACE = "http://www.w3.org/2000/svg";
 
 /** Of steps as a job's events give them, from the first to the last. */
 export function drawLosses(steps) {
@@ -17,15 +18,7 @@ export function drawLosses(steps) {
     const [cx, cy] = at(step, loss);
     picture.append(drawn("circle", { cx, cy, r: 3 }));
   }
-  const title = drawn("title", {});
   const [began, ended] = [steps[0], steps.at(-1)].map((step) => step.train_loss.toFixed(2));
-  title.textContent = `Loss, from ${began} to ${ended}; points: rows held out`;
-  picture.prepend(title);
+  picture.prepend(drawn("title", {}, `Loss, from ${began} to ${ended}; points: rows held out`));
   return picture;
-}
-
-function drawn(tag, attributes) {
-  const element = document.createElementNS(NAMESPACE, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
 }

@@ -1,5 +1,6 @@
 /** What is shown of a decision, and of a specialist. */
 
+import { bar } from "./bars.js";
 import { make, percent } from "./dom.js";
 
 const SHOWN = 4;
@@ -47,16 +48,13 @@ export function scores({ evaluation }) {
 
 function bars({ candidates, base, specialist }) {
   const rows = candidates.slice(0, SHOWN).map((candidate) => {
-    return bar(candidate.specialist, candidate.score, candidate.specialist === specialist);
+    return share(candidate.specialist, candidate.score, candidate.specialist === specialist);
   });
-  return make("ul", { className: "bars" }, ...rows, bar("none of them: the base", base, !specialist));
+  return make("ul", { className: "bars" }, ...rows, share("none of them: the base", base, !specialist));
 }
 
-function bar(name, share, chosen) {
-  const length = make("span", { className: "length" });
-  length.style.width = `${share * 100}%`;
-  const label = make("span", { className: "label" }, name);
-  const row = make("li", {}, length, label, make("span", {}, percent(share)));
+function share(name, probability, chosen) {
+  const row = bar(name, probability, percent(probability));
   row.classList.toggle("chosen", chosen);
   return row;
 }

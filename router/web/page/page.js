@@ -7,9 +7,10 @@ import { drawDecision, drawSpecialist } from "./decision.js";
 import { button, by, make } from "./dom.js";
 import { Live } from "./live.js";
 import { Making } from "./making.js";
+import { showUsage } from "./usage.js";
 
 const AUTO = "auto";
-const MAKING = "#make";
+const [MAKING, USAGE] = ["#make", "#usage"];
 const KEPT = { store: true, metadata: { consent: "training" } };
 const COMPOSED = { routing: { compose: true } };
 const PAUSE = 500; // ms without a key pressed, after which examples are worth comparing
@@ -102,13 +103,16 @@ function toChat() {
   text.focus();
 }
 
-/** The chat, or specialists in the making: what the address says. */
+/** The chat, specialists in the making, or what was used: what the address says. */
 function turn() {
   const made = location.hash === MAKING;
-  by("chat").hidden = made;
+  const used = location.hash === USAGE;
+  by("chat").hidden = made || used;
   by("make").hidden = !made;
+  by("usage").hidden = !used;
   if (made) making.show();
   else making.hide();
+  if (used) showUsage();
 }
 
 function onEnter(event) {
