@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
@@ -142,14 +142,17 @@ class EngineReplica:
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
         )
-        deltas, written, cached = _deltas(generation, prompt, tokenizer), 0, 0
+        deltas, foretold = _deltas(generation, prompt, tokenizer), dict[int, int]()
+        written = cached = 0
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
                 cached = cached or emissions[0][1].cached
+                told = ((row, each.foretold) for row, each in emissions)
+                foretold |= {row: count for row, count in told if count is not None}
                 for delta in deltas.of(emissions):
                     written += delta.tokens
                     yield delta
-        yield Usage(len(request.prompt), written, cached)
+        yield Usage(len(prompt), written, cached, *_foretold(request, foretold))
 
     async def _expected(self, text: str, prompt: list[int]) -> Expected | None:
         """What an answer may be, the first of it, if somebody foretold it."""
@@ -179,6 +182,13 @@ def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> 
         text = generation.prompt if isinstance(generation.prompt, str) else None
         deltas.echo(prompt, text, logprobs=generation.logprobs is not None)
     return deltas
+
+
+def _foretold(request: Request, came: Mapping[int, int]) -> tuple[int, int]:
+    """Of each row's foretold answer how many tokens came, and how many did not, of all together."""
+    told = request.expected.answer * len(came) if request.expected else 0
+    accepted = sum(came.values())
+    return accepted, max(told - accepted, 0)
 
 
 def _params(generation: Generation) -> SamplingParams:

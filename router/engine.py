@@ -154,11 +154,15 @@ class Usage:
         prompt_tokens: Of the prompt.
         completion_tokens: Of all continuations.
         cached_tokens: Those of the prompt that did not have to be computed.
+        accepted_tokens: Those of continuations that were as somebody had foretold.
+        rejected_tokens: Those that were foretold, and did not come.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """What both took together."""

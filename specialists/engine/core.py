@@ -97,6 +97,7 @@ class Emission:
         error: why the row failed; it is then the last one.
         cached: tokens of the prompt that did not have to be computed.
         stopped_by: the stop text that ended the answer.
+        foretold: tokens of the answer so far that somebody had foretold; None is unknown.
         of_prompt: whether it tells how likely a token of the prompt was, and nothing of the answer.
     """
 
@@ -106,6 +107,7 @@ class Emission:
     error: EngineError | None = None
     cached: int = 0
     stopped_by: str | None = None
+    foretold: int | None = None
     of_prompt: bool = False
 
 

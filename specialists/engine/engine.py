@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -301,12 +301,14 @@ class Engine:
         if row.grammar is not None:
             row.grammar.accept(choice.token)
         ended = choice.token in self.tokenizer.eos
+        self._drafts.learn(row)
         emission = emitted(row.text, choice, self._over(row), ended=ended, cached=row.cached)
         if emission.finish is not None:
             self._scheduler.remove(row)
             self._pace.answered(row.generated)
+        if row.expected is not None:
+            emission = replace(emission, foretold=row.expected.came)
         row.emit(emission)
-        self._drafts.learn(row)
 
     def _over(self, row: Row) -> FinishReason | None:
         """Why a row is over whatever its last token says; None if it is not."""

@@ -78,11 +78,15 @@ class Expected:
 
     def __init__(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
         """Take the tokens of what is asked, and of the answer."""
-        self._told = told = [*prompt[1 - LONGEST :], *answer]
+        self._told = told = [*prompt[-LONGEST:], *answer]
         before = zip(*(told[at:] for at in range(LONGEST)), strict=False)
         self._places = dict(zip(before, range(LONGEST, len(told)), strict=False))
         self._place = len(told) - len(answer)
         self._share = Mean(FORETOLD, WEIGHT)
+        self.answer = len(answer)
+        """Its tokens."""
+        self.came: int | None = None
+        """Tokens that were as foretold, once any was looked at."""
 
     def copy(self) -> "Expected":
         """The same for another answer that has not begun."""
@@ -93,8 +97,11 @@ class Expected:
     def learn(self, tokens: Sequence[int]) -> None:
         """Note whether the last token of the answer is as it was foretold."""
         place = self._found(tokens[-1 - LONGEST : -1], self._place)
+        self.came = self.came or 0
         if place is not None:
-            self._share.add(self._told[place] == tokens[-1])
+            came = self._told[place] == tokens[-1]
+            self.came += came
+            self._share.add(came)
             self._place = place + 1
 
     def after(self, tokens: Sequence[int], ahead: int) -> tuple[int, float] | None:

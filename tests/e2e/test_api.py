@@ -164,6 +164,12 @@ def test_an_answer_that_was_foretold_is_the_same(client):
             **asked, prediction={"type": "content", "content": content}
         )
         assert answer.choices[0].message.content == said
+        found = answer.usage.completion_tokens_details
+        told = found.accepted_prediction_tokens, found.rejected_prediction_tokens
+        if content == said:
+            assert told[0] >= 0.8 * answer.usage.completion_tokens
+        else:
+            assert told[1] > 0
 
 
 def test_completions_continue_a_text(client):

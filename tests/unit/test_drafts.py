@@ -197,12 +197,13 @@ def test_what_came_true_is_not_computed_again_and_what_cannot_come_is_not_guesse
 
 
 def foretold(made, asked, answer):
-    """Steps that an answer takes which somebody foretold, and what it is."""
+    """Steps that an answer takes which somebody foretold, what it is, and how much of it came."""
     row, emissions = sequence(made, **asked)
     row.expected = Expected(row.tokens, answer)
     before = made.stats()["steps_total"]
     run(made)
-    return made.stats()["steps_total"] - before, [each.choice.token for each in emissions]
+    steps = made.stats()["steps_total"] - before
+    return steps, [each.choice.token for each in emissions], emissions[-1].foretold
 
 
 @pytest.mark.parametrize("params", [{}, {"temperature": 1.0, "seed": 3}], ids=str)
@@ -212,15 +213,16 @@ def test_an_answer_that_was_foretold_comes_sooner_and_another_one_unharmed(
     monkeypatch.setattr(Habits, "after", lambda *_: None)
     made = guessing(base, adapters)
     asked = {"prompt": PROMPT, "max_tokens": 100} | params
-    _, said = foretold(plain, asked, [])
+    _, said, unknown = foretold(plain, asked, [])
+    assert unknown is None
     # A page holds sixteen tokens, and what is foretold may fill it.
     assert foretold(made, asked, said)[0] < 100 / 8
-    assert foretold(made, asked, said)[1] == said
+    assert foretold(made, asked, said)[1:] == (said, 100)
     half = said[:40] + [7, 8, 9] * 10 + said[60:]
-    steps, found = foretold(made, asked, half)
-    assert found == said
+    steps, found, came = foretold(made, asked, half)
+    assert (found, 40 <= came < 100) == (said, True)
     assert 10 < steps < 100 - 40
-    assert foretold(made, asked, [9, 8, 7] * 40)[1] == said
+    assert foretold(made, asked, [9, 8, 7] * 40)[1:] == (said, 0)
     made.close()
 
 

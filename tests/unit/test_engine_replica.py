@@ -5,6 +5,7 @@ import gc
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from math import isnan
 
 import pytest
@@ -13,7 +14,7 @@ from tiny import tiny_base
 
 from deploy.call import Call
 from deploy.deltas import Deltas
-from deploy.engine_replica import EngineReplica, _prompt, _refusal
+from deploy.engine_replica import EngineReplica, _foretold, _prompt, _refusal
 from deploy.entrance import Entrance
 from deploy.nearby import ENGINES, Nearby
 from deploy.replica import memory_bytes, settled
@@ -21,7 +22,9 @@ from router import errors as refusals
 from router.engine import Delta, Generation, Message, Usage
 from router.logprobs import unpacked
 from specialists import errors
-from specialists.engine.core import Choice, Emission, FinishReason, Logprob
+from specialists.engine.backend import Request
+from specialists.engine.core import Choice, Emission, FinishReason, Logprob, SamplingParams
+from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
 
 CASES = [
@@ -108,6 +111,13 @@ def test_a_prompt_alone_is_told_of(tokenizer):
     for delta in deltas.of(ends):
         assert (delta.text, delta.tokens, delta.finish_reason) == ("ab", 0, "length")
         assert delta.logprobs == ()
+
+
+@pytest.mark.parametrize(("came", "told"), [({}, (0, 0)), ({0: 3, 1: 0}, (3, 7)), ({0: 9}, (9, 0))])
+def test_of_foretold_answers_it_is_told_how_much_came(came, told):
+    request = Request("id", None, [1], 2, SamplingParams(), expected=Expected([1], [2, 3, 4, 5, 6]))
+    assert _foretold(request, came) == told
+    assert _foretold(replace(request, expected=None), {}) == (0, 0)
 
 
 def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
