@@ -9,113 +9,15 @@ from pydantic import Field, model_validator
 from router.engine import Generation
 from router.sampling import Sampling
 from router.wire.base import Body, ModelName, Share, Text, bounded, refused
-from router.wire.chat import MAX_MESSAGES, ChatMessage, joined
-from router.wire.messages_blocks import Content, TextBlock, TextOrTexts, ToolResult, ToolUse
+from router.wire.chat import ChatMessage, joined
+from router.wire.messages_blocks import TextOrTexts, ToolResult, ToolUse, Turns
+from router.wire.messages_tools import Choosing, Tools
 from router.wire.response_format import schema_text
 from router.wire.routing_options import Routing
 from router.wire.sampling import Count, Temperature
-from router.wire.tools import (
-    MAX_TOOLS,
-    AnyChoice,
-    FlatNamed,
-    Function,
-    FunctionName,
-    check_choice,
-    tool_use,
-)
+from router.wire.tools import check_choice, tool_use
 
 MAX_STOPS = 16
-OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user"}
-"""Whose messages a kind of block is for."""
-
-
-class Turn(Body):
-    """A message; answers of this API can be sent back as they came."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Content
-
-    @model_validator(mode="after")
-    def _says_what_it_may(self) -> Self:
-        for at, block in enumerate(self.blocks):
-            role = OF_ROLE.get(type(block))
-            if role not in (None, self.role):
-                message = f"is for messages of the role '{role}'"
-                raise refused("invalid_value", f"content[{at}].type", message)
-        return self
-
-    @property
-    def blocks(self) -> list[Any]:
-        """What it consists of, if it is not a text alone."""
-        return [] if isinstance(self.content, str) else self.content
-
-    @property
-    def texts(self) -> str:
-        """All that is said in it."""
-        if isinstance(self.content, str):
-            return self.content
-        return joined([block for block in self.content if isinstance(block, TextBlock)])
-
-    @property
-    def calls(self) -> list[ToolUse]:
-        """The calls that it makes."""
-        return [block for block in self.blocks if isinstance(block, ToolUse)]
-
-    @property
-    def chat(self) -> list[ChatMessage]:
-        """The same in a chat: the results of calls are turns of their own there."""
-        results = [block.turn for block in self.blocks if isinstance(block, ToolResult)]
-        if results and not self.texts:
-            return results
-        calls = [call.call for call in self.calls]
-        return [*results, ChatMessage(role=self.role, content=self.texts, tool_calls=calls)]
-
-
-class Tool(Function):
-    """A tool of the client's own, the only kind that is served."""
-
-    schema_field: ClassVar[str] = "input_schema"
-    ignored: ClassVar[frozenset[str]] = frozenset(
-        {"cache_control", "eager_input_streaming", "input_examples"}
-    )
-    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        "allowed_callers": (["direct"],),
-        "defer_loading": (False,),
-    }
-
-    type: Literal["custom"] = "custom"
-    parameters: dict[str, Any] | None = Field(None, alias="input_schema")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_the_clients(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") not in (None, "custom"):
-            message = "must be 'custom'; no tool of a server's is served"
-            raise refused("invalid_value", "type", message)
-        return data
-
-
-class Choosing(Body):
-    """The field `tool_choice`: whether tools are called, or which one."""
-
-    type: Literal["auto", "any", "tool", "none"]
-    name: FunctionName | None = None
-    disable_parallel_tool_use: bool = False
-
-    @model_validator(mode="after")
-    def _names_a_tool(self) -> Self:
-        if (self.type == "tool") != (self.name is not None):
-            wrong = "is missing; add it" if self.name is None else "is for the type 'tool'"
-            raise refused("invalid_value", "name", wrong)
-        return self
-
-    @property
-    def choice(self) -> AnyChoice:
-        """The same in a chat."""
-        if self.name is not None:
-            return FlatNamed(type="function", name=self.name)
-        modes: dict[str, AnyChoice] = {"any": "required", "none": "none"}
-        return modes.get(self.type, "auto")
 
 
 class OutputFormat(Body):
@@ -161,9 +63,7 @@ class MessagesRequest(Body):
     }
 
     model: ModelName
-    messages: Annotated[
-        list[Turn], Field(min_length=1, fail_fast=True), bounded(MAX_MESSAGES, "messages")
-    ]
+    messages: Turns
     max_tokens: Count | None = None
     system: TextOrTexts = ""
     stop_sequences: Annotated[
@@ -174,9 +74,7 @@ class MessagesRequest(Body):
     temperature: Temperature | None = None
     top_k: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     top_p: Share | None = None
-    tools: Annotated[list[Tool], Field(fail_fast=True), bounded(MAX_TOOLS, "tools")] = Field(
-        default_factory=list
-    )
+    tools: Tools = Field(default_factory=list)
     tool_choice: Choosing = Choosing(type="auto")
     output_config: OutputConfig = OutputConfig()
     metadata: Whose = Whose()

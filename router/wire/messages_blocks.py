@@ -1,12 +1,12 @@
-"""The blocks of a conversation in the Messages API: texts, calls of tools, their results."""
+"""A conversation in the Messages API: turns of blocks: texts, calls of tools, their results."""
 
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from router.wire.base import Body, Text, bounded
-from router.wire.chat import MAX_PARTS, TEXT_OR_PARTS, ChatMessage, joined
+from router.wire.base import Body, Text, bounded, refused
+from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, ChatMessage, joined
 from router.wire.tools import Call, CalledFunction, FunctionName, Replayed
 
 
@@ -95,4 +95,53 @@ Blocks = Annotated[
 Content = Annotated[
     Annotated[Text, Tag("(text)")] | Annotated[Blocks, Tag("(parts)")],
     TEXT_OR_PARTS,
+]
+OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user"}
+"""Whose messages a kind of block is for."""
+
+
+class Turn(Body):
+    """A message; answers of this API can be sent back as they came."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Content
+
+    @model_validator(mode="after")
+    def _says_what_it_may(self) -> Self:
+        for at, block in enumerate(self.blocks):
+            role = OF_ROLE.get(type(block))
+            if role not in (None, self.role):
+                message = f"is for messages of the role '{role}'"
+                raise refused("invalid_value", f"content[{at}].type", message)
+        return self
+
+    @property
+    def blocks(self) -> list[Any]:
+        """What it consists of, if it is not a text alone."""
+        return [] if isinstance(self.content, str) else self.content
+
+    @property
+    def texts(self) -> str:
+        """All that is said in it."""
+        if isinstance(self.content, str):
+            return self.content
+        return joined([block for block in self.content if isinstance(block, TextBlock)])
+
+    @property
+    def calls(self) -> list[ToolUse]:
+        """The calls that it makes."""
+        return [block for block in self.blocks if isinstance(block, ToolUse)]
+
+    @property
+    def chat(self) -> list[ChatMessage]:
+        """The same in a chat: the results of calls are turns of their own there."""
+        results = [block.turn for block in self.blocks if isinstance(block, ToolResult)]
+        if results and not self.texts:
+            return results
+        calls = [call.call for call in self.calls]
+        return [*results, ChatMessage(role=self.role, content=self.texts, tool_calls=calls)]
+
+
+Turns = Annotated[
+    list[Turn], Field(min_length=1, fail_fast=True), bounded(MAX_MESSAGES, "messages")
 ]
