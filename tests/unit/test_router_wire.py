@@ -318,7 +318,8 @@ def test_the_forms_of_a_prompt(prompt, prompts):
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
         ({"best_of": 2}, "best_of"),
-        ({"echo": True}, "echo"),
+        ({"echo": 1}, "echo"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"suffix": "x"}, "suffix"),
         ({"messages": [HI]}, "messages"),
     ],
@@ -327,8 +328,8 @@ def test_what_is_wrong_with_a_completion(fields, param):
     assert refused(completion, **fields).param == param
 
 
-def test_best_of_n_and_no_echo_ask_for_nothing():
-    assert completion(n=2, best_of=2, echo=False, suffix=None).n == 2
+def test_best_of_n_and_no_suffix_ask_for_nothing():
+    assert completion(n=2, best_of=2, suffix=None).n == 2
 
 
 def test_a_route_takes_messages_or_input_but_not_both():
