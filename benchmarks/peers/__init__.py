@@ -11,8 +11,9 @@ PYTHON = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
 VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 """What `make vllm` installs into."""
 
-Peer = Callable[[int, int, int], dict[str, float]]
-"""Rows, tokens of each prompt, and of each answer, to what the peer says of them."""
+Peer = Callable[..., dict[str, float]]
+"""Rows, tokens of each prompt, and of each answer, to what the peer says of them. Names what else
+is asked of some peers."""
 
 
 @contextmanager
@@ -30,8 +31,9 @@ def peer(python: str | Path, script: str, *arguments: object) -> Iterator[Peer |
     stdin, stdout = process.stdin, process.stdout
     json.loads(stdout.readline())
 
-    def measure(rows: int, prompt: int, answer: int) -> dict[str, float]:
-        stdin.write(json.dumps({"rows": rows, "prompt": prompt, "answer": answer}) + "\n")
+    def measure(rows: int, prompt: int, answer: int, **more: object) -> dict[str, float]:
+        asked = {"rows": rows, "prompt": prompt, "answer": answer, **more}
+        stdin.write(json.dumps(asked) + "\n")
         stdin.flush()
         found: dict[str, float] = json.loads(stdout.readline())
         return found

@@ -1,7 +1,8 @@
 """vLLM on CPUs, asked over stdin: one JSON object a line.
 
 Run as: python vllm_cpu.py BASE DTYPE THREADS ADAPTER…; without adapters LoRA is off. Takes
-{"rows", "prompt", "answer"}, and gives {"seconds"}. The adapters are dealt out among the rows.
+{"rows", "prompt", "answer"}, perhaps {"scored"}: log probabilities beside those of the prompts'
+tokens; and gives {"seconds"}. The adapters are dealt out among the rows.
 """
 
 import json
@@ -33,7 +34,9 @@ def engine(base: str, dtype: str, threads: str, adapters: int) -> Any:
     return LLM(model=base, dtype=dtype, max_model_len=1024, kv_cache_memory_bytes=1 << 30, **lora)
 
 
-def measure(llm: Any, adapters: list[Any], rows: int, prompt: int, answer: int) -> dict[str, float]:
+def measure(
+    llm: Any, adapters: list[Any], rows: int, prompt: int, answer: int, scored: int | None = None
+) -> dict[str, float]:
     """Answer the rows in one batch."""
     # Whoever asks anew finds nothing of what was computed before.
     salt = str(next(ASKED))
@@ -45,13 +48,15 @@ def measure(llm: Any, adapters: list[Any], rows: int, prompt: int, answer: int) 
         for row in range(rows)
     ]
     params = SamplingParams(
-        temperature=0, max_tokens=answer, min_tokens=answer, ignore_eos=True, detokenize=False
-    )
+        temperature=0, max_tokens=answer, min_tokens=answer, ignore_eos=True, detokenize=False,
+        logprobs=scored, prompt_logprobs=scored,
+    )  # fmt: skip
     dealt = [adapters[row % len(adapters)] for row in range(rows)] if adapters else None
     began = time.perf_counter()
     made = llm.generate(prompts, params, lora_request=dealt, use_tqdm=False)
     seconds = time.perf_counter() - began
     assert all(len(each.outputs[0].token_ids) == answer for each in made)
+    assert scored is None or all(len(each.prompt_logprobs) == prompt for each in made)
     return {"seconds": seconds, "prompt_seconds": seconds}
 
 
