@@ -26,7 +26,7 @@ class VllmRow:
         heard: when vLLM last said something of it, by the monotonic clock.
     """
 
-    prompt: list[int]
+    prompt: int
     text: TextStream
     eos: frozenset[int]
     shown: int | None
@@ -42,9 +42,6 @@ class VllmRow:
             self.fail(EngineStopped(f"vLLM refused to answer: {message['error']}"))
             return
         self.cached = self.cached or message["cached"]
-        for token, likely in zip(self.prompt[1:], message["prompt"], strict=False):
-            choice = self._choice(token, likely)
-            self.emit(Emission(choice, "", of_prompt=True))
         tokens, finish = message["tokens"], message["finish"]
         for place, token in enumerate(tokens):
             last = finish in tuple(FinishReason) and place == len(tokens) - 1

@@ -23,7 +23,7 @@ from specialists.engine.text import Tokenizer
 from specialists.engine.vllm.adapters import Adapters, Known
 from specialists.engine.vllm.process import Process
 from specialists.engine.vllm.row import VllmRow
-from specialists.errors import EngineStopped, Overloaded
+from specialists.errors import EngineStopped, InvalidSampling, Overloaded
 from specialists.machine import cores
 
 MOST_LOGPROBS = 20
@@ -153,6 +153,9 @@ class VllmRunner:
         """See `Backend.generate`."""
         self.require_room(request.n, request.tenant)
         request.require_computable(self.context, self._vocabulary)
+        if request.params.prompt_logprobs is not None:
+            # Of several prompts at once, with LoRA on, it dies of it.
+            raise InvalidSampling("vLLM does not tell how likely prompts are", "echo")
         places, streams = self._places, self._streams
         with places.taken(request.tenant, request.n), streams.opened(request.streams):
             async with self._adapters.held(request.adapter) as adapter:
@@ -221,7 +224,7 @@ class VllmRunner:
 
     def _row(self, request: Request, number: int, mailbox: Mailbox) -> VllmRow:
         return VllmRow(
-            prompt=request.prompt,
+            prompt=len(request.prompt),
             text=self.tokenizer.stream(request.params.stop),
             eos=self.tokenizer.eos,
             shown=request.params.logprobs,
@@ -266,7 +269,7 @@ class VllmRunner:
             self._pace.stepped(len(self._rows), (), seconds)
         elif row.tokens:
             self._cached += row.cached
-            self._prompted += len(row.prompt) - row.cached
+            self._prompted += row.prompt - row.cached
         if row.over:
             self._pace.answered(row.tokens)
 

@@ -110,7 +110,6 @@ def told(output: Any) -> dict[str, Any]:
     """What came of a request since the last time."""
     (answer,) = output.outputs
     return {
-        "prompt": [likeliest(each) for each in output.prompt_logprobs or () if each],
         "tokens": list(answer.token_ids),
         "logprobs": [likeliest(each) for each in answer.logprobs] if answer.logprobs else None,
         "finish": answer.finish_reason,
