@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploy.endpoints import ANSWERING
 from router.errors import Overloaded
 
 SECONDS = 0.1
@@ -20,15 +21,6 @@ KEYS = (b"authorization", b"x-api-key")
 """Headers that say who asks."""
 OWN_HEADERS = (b"x-request-id",)
 """Of a response alone, and not of others that are like it."""
-PLACED = {
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/responses/input_tokens",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
-}
-"""What needs a place; all else is passed on."""
 MARK = f'"code":"{Overloaded.code}"'.encode()
 
 
@@ -42,7 +34,7 @@ class Shedding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it as its caller was refused a moment ago."""
-        if scope["type"] != "http" or scope["path"] not in PLACED:
+        if scope["type"] != "http" or scope["path"] not in ANSWERING:
             await self._app(scope, receive, send)
             return
         caller = _asked(scope)

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploy.endpoints import ANSWERING, READING
 from router.api.events import event
 from router.api.failures import failure
 from router.errors import Unavailable
@@ -17,17 +18,6 @@ from router.wire.messages_error import in_messages, is_of_messages
 TRIES = 5
 KEPT_BYTES = 8 * 1024 * 1024
 """Of a body, that are kept to be sent on once more."""
-REPEATABLE = {
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/responses/input_tokens",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
-    "/v1/route",
-    "/v1/embeddings",
-}
-"""Where a POST changes nothing."""
 LOST = "The router was lost while it answered; send the request again."
 
 
@@ -118,7 +108,7 @@ async def _nothing() -> Message:
 
 
 def _repeatable(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") or scope["path"] in REPEATABLE
+    return scope["method"] in ("GET", "HEAD") or scope["path"] in ANSWERING | READING
 
 
 def _streams(start: Message) -> bool:

@@ -4,8 +4,11 @@ import asyncio
 import json
 
 import pytest
+from fastapi.routing import APIRoute
 
+from deploy.endpoints import ANSWERING, READING
 from deploy.steady import KEPT_BYTES, LOST, TRIES, Steady
+from router.api.app import ROUTES
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 JSON = [(b"content-type", b"application/json")]
@@ -134,3 +137,15 @@ def test_other_scopes_pass():
         assert scope == {"type": "websocket"}
 
     asyncio.run(Steady(app)({"type": "websocket"}, None, None))
+
+
+def test_every_endpoint_that_generates_is_known_to_the_front():
+    posts = {
+        route.path
+        for routes in ROUTES
+        for route in routes.routes
+        if isinstance(route, APIRoute) and "POST" in route.methods and "generation" in route.tags
+    }
+    changing = {"/v1/batches", "/v1/feedback"}
+    assert {path for path in posts if "{" not in path} - changing == ANSWERING
+    assert not ANSWERING & READING
