@@ -286,6 +286,14 @@ def test_an_unknown_model_is_told_in_anthropics_shape(client, url):
         assert "type" not in http.post("/v1/messages-of-others").json()
 
 
+def test_what_nobody_foresaw_tells_nothing_of_the_inside(made, client):
+    made.engine.script = lambda _: [ValueError("secret")]
+    with pytest.raises(anthropic.InternalServerError) as caught:
+        ask(client)
+    assert caught.value.type == "api_error"
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
 def test_a_key_comes_by_either_header(closed, header):
     _, url, key = closed
