@@ -16,6 +16,8 @@ BLOCK = 64
 """Tokens that are summed, or compared, before anything finer is looked at."""
 NUCLEUS_STEPS = (64, 1024)
 """Likeliest tokens in which a nucleus is looked for before all of a row is looked at."""
+NEAR = 8
+"""Rows of logits that are gone over again and again while they are in the cache."""
 FEW = 256
 """Likeliest tokens up to which all of them are looked for to find the last."""
 COARSE_BITS, CLASSES = 18, 1 << 13
@@ -191,11 +193,16 @@ def _choices(tokens: torch.Tensor, logits: torch.Tensor, rows: Sequence[Row]) ->
 
 def scored(logits: torch.Tensor, tokens: Sequence[int], count: int) -> list[Choice]:
     """How likely tokens are by logits [tokens, vocabulary], with the `count` likeliest beside."""
-    own, values, places = _logprobs(logits, torch.tensor(tokens, device=logits.device), count)
-    return [
-        Choice(token, logprob, tuple(map(Logprob, where, likely)))
-        for token, logprob, likely, where in zip(tokens, own, values, places, strict=True)
-    ]
+    choices: list[Choice] = []
+    for begin in range(0, len(tokens), NEAR):
+        some = tokens[begin : begin + NEAR]
+        given = torch.tensor(some, device=logits.device)
+        own, values, places = _logprobs(logits[begin : begin + NEAR], given, count)
+        choices += [
+            Choice(token, logprob, tuple(map(Logprob, where, likely)))
+            for token, logprob, likely, where in zip(some, own, values, places, strict=True)
+        ]
+    return choices
 
 
 def _logprobs(

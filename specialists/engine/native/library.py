@@ -91,7 +91,8 @@ class Step(Structure):
     """The tokens of a step."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("tokens", "tiled", "table_width", "segments", "samples")),
+        *((name, c_int32) for name in ("tokens", "tiled", "table_width", "segments")),
+        *((name, c_int32) for name in ("samples", "exact")),
         *((name, c_void_p) for name in ("ids", "positions", "rows", "table")),
         ("segment", POINTER(Segment)),
         ("sampled", c_void_p),

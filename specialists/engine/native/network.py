@@ -185,6 +185,8 @@ class NativeNetwork:
             table_width=numbers["table"].shape[1],
             segments=len(segments),
             samples=len(logits),
+            # What is chosen by is the same in any company; what only tells may be quick.
+            exact=sum(run.samples for run in runs) if self._tiles else len(logits),
             segment=(library.Segment * len(segments))(*segments),
             logits=logits.data_ptr(),
             **{name: values.ctypes.data for name, values in numbers.items()},

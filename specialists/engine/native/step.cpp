@@ -34,9 +34,10 @@ struct Shape {
   float eps, rope_scaling;
 };
 
-// The tokens of a step, in order of their rows and segments; those from `tiled` on go by tiles.
+// The tokens of a step, in order of their rows and segments; those from `tiled` on go by tiles, and so
+// do logits from `exact` on.
 struct Step {
-  int32_t tokens, tiled, table_width, segments, samples;
+  int32_t tokens, tiled, table_width, segments, samples, exact;
   const int32_t *ids, *positions, *rows;  // [tokens]; a row is a line of the table
   const int32_t* table;                   // [rows, table_width] numbers of pages
   const Segment* segment;                 // [segments]
@@ -61,6 +62,7 @@ class Llama {
         frequencies_(frequencies),
         team_(threads),
         prompts_(team_),
+        told_(team_),
         scores_(threads),
         expanding_(threads) {}
 
@@ -89,6 +91,7 @@ class Llama {
         ranks_ = std::max(ranks_, step.segment[generated_].adapter->groups[g].ranks);
     prompts_.prepare(step.tiled, step.tokens - step.tiled, widest, step.segment + generated_,
                      step.segments - generated_, groups);
+    told_.prepare(step.exact, step.samples - step.exact, shape_.hidden, nullptr, 0, 0);
     shrunk_ = shrunk_buffer_.need(tokens * ranks_ + 1);
     for (auto& room : expanding_) room.need(expand_room(ranks_));
     const int shared = shape_.heads / shape_.kv_heads;
@@ -300,16 +303,21 @@ class Llama {
     for (int s = rows.begin; s < rows.end; ++s) {
       float* to = input_ + size_t(s) * shape_.hidden;
       normed(x_ + size_t(step.sampled[s]) * shape_.hidden, norm_, shape_.hidden, to);
-      quantise(to, shape_.hidden, s, quantised_);
+      if (s < step.exact)
+        quantise(to, shape_.hidden, s, quantised_);
+      else
+        told_.ready(to, shape_.hidden, s);
     }
     team_.barrier();
     const Share outs(head_.outs, member, team_.size(), LANES);
-    multiply(head_, quantised_, step.samples, outs.begin, outs.end, [&](int row, int out, __m256 v) {
+    const auto write = [&](int row, int out, __m256 v) {
       float lanes[LANES];
       _mm256_storeu_ps(lanes, v);
-      const int valid = std::min(LANES, shape_.vocabulary - out);
+      const int valid = std::clamp(shape_.vocabulary - out, 0, LANES);
       std::memcpy(step.logits + size_t(row) * shape_.vocabulary + out, lanes, valid * sizeof(float));
-    });
+    };
+    multiply(head_, quantised_, step.exact, outs.begin, outs.end, write);
+    told_.multiply(head_, 0, member, write);
   }
 
   const Shape shape_;
@@ -317,7 +325,7 @@ class Llama {
   const Linear embedding_, head_;
   const float *const norm_, *const frequencies_;
   Team team_;
-  Prompts prompts_;
+  Prompts prompts_, told_;
   std::vector<Buffer<float>> scores_;
   std::vector<Near> near_;
   std::vector<Buffer<int16_t>> expanding_;
