@@ -40,7 +40,7 @@ class Deltas:
         return [_read(delta, self._readers[delta.index]) for delta in merged]
 
     def echo(self, prompt: Sequence[int], text: str | None, *, logprobs: bool) -> None:
-        """Begin each answer with its prompt, and tell of its first token, as which it is unknown.
+        """Begin each answer with its prompt, whose first token nothing is known of.
 
         Where it is told how likely tokens are, it is told of all: whoever compares texts goes by
         their number.
