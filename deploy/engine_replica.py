@@ -142,13 +142,13 @@ class EngineReplica:
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
         )
-        deltas, foretold = _deltas(generation, prompt, tokenizer), dict[int, int]()
+        deltas, foretold = _deltas(generation, prompt, tokenizer), dict[int, int | None]()
         written = cached = 0
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
                 cached = cached or emissions[0][1].cached
-                told = ((row, each.foretold) for row, each in emissions)
-                foretold |= {row: count for row, count in told if count is not None}
+                if request.expected is not None:
+                    foretold |= {row: each.foretold for row, each in emissions}
                 for delta in deltas.of(emissions):
                     written += delta.tokens
                     yield delta
@@ -184,11 +184,14 @@ def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> 
     return deltas
 
 
-def _foretold(request: Request, came: Mapping[int, int]) -> tuple[int, int]:
-    """Of each row's foretold answer how many tokens came, and how many did not, of all together."""
-    told = request.expected.answer * len(came) if request.expected else 0
-    accepted = sum(came.values())
-    return accepted, max(told - accepted, 0)
+def _foretold(request: Request, came: Mapping[int, int | None]) -> tuple[int, int]:
+    """Of each row's foretold answer how many tokens came, and how many did not, of all together.
+
+    Of a row of which it is not known neither counts.
+    """
+    known = [count for count in came.values() if count is not None]
+    told = request.expected.answer * len(known) if request.expected else 0
+    return sum(known), max(told - sum(known), 0)
 
 
 def _params(generation: Generation) -> SamplingParams:

@@ -14,7 +14,7 @@ from router.wire.messages_blocks import TextOrTexts, ToolResult, ToolUse, Turns
 from router.wire.messages_tools import Choosing, Tools
 from router.wire.response_format import schema_text
 from router.wire.routing_options import Routing
-from router.wire.sampling import Count, Temperature
+from router.wire.sampling import FLEX, Count, StopText, Temperature
 from router.wire.tools import check_choice, tool_use
 
 MAX_STOPS = 16
@@ -66,10 +66,9 @@ class MessagesRequest(Body):
     messages: Turns
     max_tokens: Count | None = None
     system: TextOrTexts = ""
-    stop_sequences: Annotated[
-        list[Annotated[Text, Field(min_length=1, max_length=256)]],
-        bounded(MAX_STOPS, "stop sequences"),
-    ] = Field(default_factory=list)
+    stop_sequences: Annotated[list[StopText], bounded(MAX_STOPS, "stop sequences")] = Field(
+        default_factory=list
+    )
     stream: bool = False
     temperature: Temperature | None = None
     top_k: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
@@ -78,12 +77,8 @@ class MessagesRequest(Body):
     tool_choice: Choosing = Choosing(type="auto")
     output_config: OutputConfig = OutputConfig()
     metadata: Whose = Whose()
-    service_tier: Literal["auto", "standard_only", "flex"] | None = Field(
-        None, description="`flex` is for what nobody waits for: it gives way to everything else."
-    )
-    routing: Routing = Field(
-        True, description="What is asked of `auto`, or whether the answer says who answered."
-    )
+    service_tier: Annotated[Literal["auto", "standard_only", "flex"] | None, FLEX] = None
+    routing: Routing = True
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

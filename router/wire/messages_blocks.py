@@ -136,10 +136,11 @@ class Turn(Body):
     def chat(self) -> list[ChatMessage]:
         """The same in a chat: the results of calls are turns of their own there."""
         results = [block.turn for block in self.blocks if isinstance(block, ToolResult)]
-        if results and not self.texts:
+        text = self.texts
+        if results and not text:
             return results
         calls = [call.call for call in self.calls]
-        return [*results, ChatMessage(role=self.role, content=self.texts, tool_calls=calls)]
+        return [*results, ChatMessage(role=self.role, content=text, tool_calls=calls)]
 
 
 Turns = Annotated[

@@ -81,9 +81,7 @@ class ResponseRequest(Body):
         None, description="The kept answer that this goes on from."
     )
     user: Text | None = None
-    routing: Routing = Field(
-        True, description="What is asked of `auto`, or whether the answer says who answered."
-    )
+    routing: Routing = True
 
     _earlier: tuple[ChatMessage, ...] = PrivateAttr(())
 

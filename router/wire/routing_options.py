@@ -111,6 +111,7 @@ Routing = Annotated[
         custom_error_type="invalid_type",
         custom_error_message="must be true, false, or an object of options",
     ),
+    Field(description="What is asked of `auto`, or whether the answer says who answered."),
 ]
 
 

@@ -22,8 +22,9 @@ MOST_TOKENS = 1_000_000
 Count = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 
+StopText = Annotated[Text, Field(min_length=1, max_length=256)]
 Stop = Annotated[
-    list[Annotated[Text, Field(min_length=1, max_length=256)]],
+    list[StopText],
     bounded(4, "stop texts"),
     ONE_OR_MORE,
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
@@ -39,10 +40,8 @@ LogitBias = Annotated[
 ]
 
 
-ServiceTier = Annotated[
-    Literal["auto", "default", "flex"] | None,
-    Field(description="`flex` is for what nobody waits for: it gives way to everything else."),
-]
+FLEX = Field(description="`flex` is for what nobody waits for: it gives way to everything else.")
+ServiceTier = Annotated[Literal["auto", "default", "flex"] | None, FLEX]
 
 
 class GenerationRequest(Body):
@@ -66,9 +65,7 @@ class GenerationRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
-    routing: Routing = Field(
-        True, description="What is asked of `auto`, or whether the answer says who answered."
-    )
+    routing: Routing = True
     service_tier: ServiceTier = None
     user: Text | None = None
 

@@ -233,7 +233,13 @@ def wanted(runs: Sequence[Run]) -> list[tuple[int, int]]:
 
 
 def emitted(
-    text: TextStream, choice: Choice, over: FinishReason | None, *, ended: bool, cached: int
+    text: TextStream,
+    choice: Choice,
+    over: FinishReason | None,
+    *,
+    ended: bool,
+    cached: int,
+    foretold: int | None = None,
 ) -> Emission:
     """What a chosen token gives its row to show.
 
@@ -243,10 +249,13 @@ def emitted(
         over: why the answer is over with it, whatever it says; None if it is not.
         ended: whether it ends the answer and is no part of it.
         cached: tokens of the prompt that did not have to be computed.
+        foretold: tokens of the answer, up to this one, that somebody had foretold.
     """
     shown = "" if ended else text.push(choice.token)
     finish = FinishReason.STOP if ended or text.stopped_by else over
     if finish is not None and not text.stopped_by:
         shown += text.flush()
         finish = FinishReason.STOP if text.stopped_by else finish
-    return Emission(choice, shown, finish, cached=cached, stopped_by=text.stopped_by)
+    return Emission(
+        choice, shown, finish, cached=cached, stopped_by=text.stopped_by, foretold=foretold
+    )

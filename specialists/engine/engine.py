@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -302,12 +302,13 @@ class Engine:
             row.grammar.accept(choice.token)
         ended = choice.token in self.tokenizer.eos
         self._drafts.learn(row)
-        emission = emitted(row.text, choice, self._over(row), ended=ended, cached=row.cached)
+        emission = emitted(
+            row.text, choice, self._over(row), ended=ended, cached=row.cached,
+            foretold=row.expected.came if row.expected is not None else None,
+        )  # fmt: skip
         if emission.finish is not None:
             self._scheduler.remove(row)
             self._pace.answered(row.generated)
-        if row.expected is not None:
-            emission = replace(emission, foretold=row.expected.came)
         row.emit(emission)
 
     def _over(self, row: Row) -> FinishReason | None:

@@ -23,6 +23,14 @@ from router.scripted import ScriptedEngine
 from router.service import Service
 
 BASE = tiny_adapter.BASE.name
+ASKED_IN_JSON = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/route",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+]
 FRENCH = ["translate dog into french", "translate bread into french", "what is cheese in french"]
 WEATHER = ["weather forecast for lima", "the weather forecast for oslo", "weather in rome"]
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import http_client, served, service
+from served import ASKED_IN_JSON, http_client, served, service
 
 from router.api.app import ROUTES
 
@@ -47,16 +47,7 @@ BODY = st.builds(
     st.sampled_from([["model", "messages"], ["model", "prompt"], ["messages"], []]),
     st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3),
 )
-PATH = st.sampled_from(
-    [
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/route",
-        "/v1/responses",
-        "/v1/messages",
-        "/v1/embeddings",
-    ]
-)
+PATH = st.sampled_from(ASKED_IN_JSON)
 NAMES = ["ada", "french", "prod", "base", "1", "9" * 30, str(2**63), "-1", "..", "%00", "\0", ""]
 PLACES = [
     (

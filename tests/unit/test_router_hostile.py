@@ -13,7 +13,7 @@ import pytest
 import tiny_adapter
 from patience import HANGS
 from pydantic_core import from_json
-from served import BASE, served, service
+from served import ASKED_IN_JSON, BASE, served, service
 
 from registry.conversations import Conversation
 from registry.limits import Limits
@@ -140,14 +140,7 @@ def app(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/route",
-        "/v1/responses",
-        "/v1/messages",
-        "/v1/embeddings",
-    ],
+    ASKED_IN_JSON,
 )
 @pytest.mark.parametrize("name", CORPUS)
 def test_no_body_holds_the_event_loop_for_long(app, path, name):
