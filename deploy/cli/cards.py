@@ -55,10 +55,6 @@ def _of_model_card(text: str) -> dict[str, Any]:
     return fields | ({"description": told[:LONGEST_DESCRIPTION]} if told else {})
 
 
-def _is_tag(tag: object) -> bool:
-    return isinstance(tag, str) and len(tag) <= LONGEST_TAG
-
-
 def load_card(
     specialist: str, file: Path | None, description: str | None, folder: Path | None = None
 ) -> Card:

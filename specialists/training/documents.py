@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from specialists.errors import TrainingDataError
-from specialists.training.data import Reading, first_value, read_as, text_of, usable
+from specialists.training.data import Reading, first_value, read_as, text_of
 from specialists.training.formats import NotAChat, has_form
 
 SUFFIXES = (".txt", ".md", ".markdown")
@@ -62,15 +62,6 @@ def read_documents(content: bytes, name: str) -> Reading[Document]:
     if not text:
         raise TrainingDataError(f"{name} has no text")
     return Reading([("the file", Document(text=text))], [])
-
-
-def documents_of(content: bytes, name: str) -> list[Document]:
-    """All documents of a file.
-
-    Raises:
-        TrainingDataError: it is empty, or rows cannot be used; it names all of them.
-    """
-    return usable(read_documents(content, name), name)
 
 
 def _fields(row: object) -> dict[str, Any]:
