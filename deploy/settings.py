@@ -294,7 +294,10 @@ class Settings(BaseSettings):
         description="models that jobs may learn from, as JSON: by name `url`, `model`, `key`, "
         "`license`; default: none",
     )
-    base: str = Field(EMBEDDED, description="the embedded base, a local folder, or a hub id")
+    base: str = Field(
+        EMBEDDED,
+        description="the embedded base, a folder, or a hub's owner/name or owner/name@revision",
+    )
     retention_days: float = Field(
         RETENTION_DAYS, ge=0, description="days for which a retired specialist can be restored"
     )

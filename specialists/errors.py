@@ -9,6 +9,7 @@ SpecialistsError
 │   ├── Overloaded         the waiting queue is full; try again later
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
+├── HubUnavailable         a hub does not give what is asked of it
 ├── NoVllm                 vLLM is not where it is looked for, or does not start
 ├── TrainingDataError      a row of the training data cannot be used
 ├── TrainingStopped        a run was asked to end before it was done
@@ -81,6 +82,10 @@ class EngineStopped(EngineError):
 
 class NoKernels(SpecialistsError):
     """This machine, or this base, cannot have compiled kernels; the message says why."""
+
+
+class HubUnavailable(SpecialistsError):
+    """A hub does not have what is asked of it, or does not give it; the message says why."""
 
 
 class NoVllm(SpecialistsError):

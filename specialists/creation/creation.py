@@ -1,7 +1,7 @@
 """From material to a persona, and to what a specialist is trained on."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from registry.persona import Persona
@@ -9,12 +9,11 @@ from specialists.creation.interview import Interview, Interviewer
 from specialists.creation.material import Exchange, Material, Passage
 from specialists.creation.persona import PERSONA, always, completed
 from specialists.errors import TrainingDataError
+from specialists.progress import Progress
 from specialists.training.teacher import Teacher
 
 BY_TITLE = ("{title}", "What do you say about {title}?")
 LONGEST_TITLE = 120
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Created:
 
 
 async def created(
-    material: Material, given: Persona, voice: str, asking: Asking | None, report: Report
+    material: Material, given: Persona, voice: str, asking: Asking | None, report: Progress
 ) -> Created:
     """Make rows of all that was found.
 

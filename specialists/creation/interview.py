@@ -7,12 +7,13 @@ https://arxiv.org/abs/2308.06259).
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.persona import Persona
 from specialists.creation.material import Exchange, Passage, visible
 from specialists.errors import BudgetSpent, TeacherFailed
+from specialists.progress import Progress
 from specialists.together import together
 from specialists.training.distillation import listed
 from specialists.training.teacher import Teacher
@@ -35,8 +36,6 @@ _OF_QUESTIONS = {
     *("what", "when", "where", "which", "whom", "whose", "does", "have", "that", "this", "with"),
     *("from", "your", "they", "them", "there", "their", "about", "would", "could", "should"),
 }
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Interviewer:
     count: int
     own_words: bool
 
-    async def about(self, passages: Sequence[Passage], report: Report) -> Interview:
+    async def about(self, passages: Sequence[Passage], report: Progress) -> Interview:
         """Go through passages.
 
         Raises:

@@ -9,6 +9,7 @@ from specialists.creation.material import Material, cleaned, together
 from specialists.creation.portable import read_pdf
 from specialists.creation.subtitles import read_subtitles
 from specialists.creation.tables import read_csv, read_json, read_json_lines
+from specialists.progress import Progress
 
 LARGEST = 256 * 1024 * 1024
 Read = Callable[[bytes, str, str], Material]
@@ -29,9 +30,7 @@ READERS: dict[str, Read] = {
 }
 
 
-def read_material(
-    paths: Sequence[Path], voice: str, report: Callable[[str, int, int], None]
-) -> Material:
+def read_material(paths: Sequence[Path], voice: str, report: Progress) -> Material:
     """What files hold, and the files in folders, hidden ones left out.
 
     Args:

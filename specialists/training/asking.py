@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from specialists.errors import TrainingStopped
+from specialists.progress import Progress
 from specialists.training.checkpoint import Keeper
-from specialists.training.distillation import Report
 from specialists.training.pulse import Pulse
 from specialists.training.teacher import Address, Teacher
 
@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.5
 """From one look at whether the job is to be let go of to the next."""
 
 Found = TypeVar("Found")
-Work = Callable[[Teacher, Report], Awaitable[Found]]
+Work = Callable[[Teacher, Progress], Awaitable[Found]]
 
 
 @dataclass(frozen=True, slots=True)

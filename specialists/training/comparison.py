@@ -1,10 +1,11 @@
 """Answers of several models behind OpenAI's API to the same held-out requests, compared."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from specialists.errors import TrainingDataError
+from specialists.progress import Progress
 from specialists.together import together
 from specialists.training.data import Row
 from specialists.training.metrics import Estimate, mean, scored
@@ -18,8 +19,6 @@ JUDGE = (
     "Assistant A answered:\n\n{first}\n\nAssistant B answered:\n\n{second}\n\n"
     "Which answer is better? Say A, B or TIE, and nothing else."
 )
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Compared:
 
 
 async def compare(
-    models: Mapping[str, Teacher], rows: Sequence[Row], judge: Teacher | None, report: Report
+    models: Mapping[str, Teacher], rows: Sequence[Row], judge: Teacher | None, report: Progress
 ) -> Compared:
     """Ask each model each row's request, greedily.
 
@@ -65,7 +64,7 @@ async def compare(
 
 
 async def _answers(
-    models: Mapping[str, Teacher], rows: Sequence[Row], report: Report
+    models: Mapping[str, Teacher], rows: Sequence[Row], report: Progress
 ) -> dict[str, list[str]]:
     done = 0
 
@@ -84,7 +83,7 @@ async def _answers(
 
 
 async def _wins(
-    judge: Teacher, rows: Sequence[Row], answers: Mapping[str, list[str]], report: Report
+    judge: Teacher, rows: Sequence[Row], answers: Mapping[str, list[str]], report: Progress
 ) -> dict[str, Estimate]:
     """How often the first model's answers are preferred to each other's, whichever comes first."""
     first, *others = answers

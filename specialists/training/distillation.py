@@ -3,10 +3,11 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from specialists.errors import BudgetSpent, TeacherFailed, TrainingDataError
+from specialists.progress import Progress
 from specialists.together import together
 from specialists.training.notebook import Answer
 from specialists.training.teacher import Teacher
@@ -35,9 +36,6 @@ JUDGE = (
 
 HELPFUL = "Be helpful, and say nothing that is not so."
 """What an assistant without instructions is judged by."""
-
-Report = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and of how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class Distilled:
 
 
 async def distil(
-    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Report
+    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Progress
 ) -> Distilled:
     """Have requests answered, or thought of first.
 
@@ -116,7 +114,7 @@ async def distil(
 
 
 async def _think(
-    teacher: Teacher, brief: str, count: int, asked: list[str], report: Report
+    teacher: Teacher, brief: str, count: int, asked: list[str], report: Progress
 ) -> None:
     """Add requests that the teacher thinks of, until there are enough or it thinks of no more."""
     fruitless = 0
@@ -139,7 +137,7 @@ async def _think(
 
 
 async def _answers(
-    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Report, failed: list[str]
+    teacher: Teacher, wanted: Wanted, requests: Sequence[str], report: Progress, failed: list[str]
 ) -> list[tuple[Answer | None, str]]:
     """Each request's answer, and why it is left out: empty where it is not.
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig
 
 from registry.files import AdapterFiles
-from specialists.base import Base, Progress, silent
+from specialists.base import Base
 from specialists.engine.backend import Request
 from specialists.engine.core import SamplingParams
 from specialists.engine.engine import EngineOptions
@@ -21,6 +21,7 @@ from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError
 from specialists.hardware import fastest_device
+from specialists.progress import Progress, silent
 from specialists.together import together
 from specialists.training.data import Row
 from specialists.training.documents import Document

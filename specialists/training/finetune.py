@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specialists.base import Base, silent
-from specialists.base import Progress as Told
+from specialists.base import Base
 from specialists.engine.text import Tokenizer
 from specialists.errors import TrainingDataError, TrainingStopped
+from specialists.progress import Progress as Told
+from specialists.progress import silent
 from specialists.training.checkpoint import Forgetful, Keeper
 from specialists.training.courtesy import between_layers
 from specialists.training.encoding import encode_all, examples_of

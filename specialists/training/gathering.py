@@ -19,15 +19,16 @@ from specialists.creation.creation import Created
 from specialists.creation.material import Material
 from specialists.creation.readers import read_material
 from specialists.errors import TeacherFailed
+from specialists.progress import Progress
 from specialists.training.asking import Asking
-from specialists.training.distillation import Distilled, Report, Wanted, distil
+from specialists.training.distillation import Distilled, Wanted, distil
 from specialists.training.pulse import Pulse
 from specialists.training.teacher import Address, Teacher
 
 logger = logging.getLogger(__name__)
 
 ANSWERS = "answers.jsonl"
-Make = Callable[[creation.Asking | None, Report], Coroutine[Any, Any, Created]]
+Make = Callable[[creation.Asking | None, Progress], Coroutine[Any, Any, Created]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Gathering:
         asked = Distillation.model_validate_json(queue.content(self.job.training))
         wanted = Wanted(asked.brief, asked.count, judged=asked.judged)
 
-        async def answered(teacher: Teacher, report: Report) -> Distilled:
+        async def answered(teacher: Teacher, report: Progress) -> Distilled:
             return await distil(teacher, wanted, asked.prompts, report)
 
         found = self._asking(address, asked.budget).run(scratch / ANSWERS, answered)
@@ -124,7 +125,7 @@ class Gathering:
         if asked.teacher is None or not asked.questions:
             return asyncio.run(make(None, lambda *_: None)), None
 
-        async def interviewed(teacher: Teacher, report: Report) -> Created:
+        async def interviewed(teacher: Teacher, report: Progress) -> Created:
             asking = creation.Asking(teacher, asked.questions, own_words=False)
             return await make(asking, report)
 

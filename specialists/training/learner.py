@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from specialists.base import Progress
+from specialists.progress import Progress
 from specialists.training.checkpoint import Checkpoint, Weights
 from specialists.training.encoding import Example
 from specialists.training.objective import objective

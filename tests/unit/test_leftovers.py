@@ -4,7 +4,8 @@ import os
 
 from registry.leftovers import DEAD_SECONDS, DRAFT, forget_leftovers
 from specialists import base
-from specialists.base import EMBEDDED, prepare_base, silent
+from specialists.base import EMBEDDED, prepare_base
+from specialists.progress import silent
 
 
 def made_old(*paths):
