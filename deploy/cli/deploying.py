@@ -34,16 +34,29 @@ def render(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Keeps the cluster's state; default: its own."),
     ] = None,
+    base_claim: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The volume claim with the base's folder, or for what comes from a hub.",
+        ),
+    ] = None,
+    base_gib: Annotated[
+        float | None,
+        typer.Option(min=0, help="What the base's weights take; default: as its files here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the files of a deployment, from the settings as they are now."""
+    from deploy.rendering.base import with_absolute_base
     from deploy.rendering.docker import docker_files
     from deploy.rendering.files import Target, write
     from deploy.rendering.kubernetes import kubernetes_files
     from deploy.rendering.serve import serve_files
     from deploy.settings import read_settings
 
-    target = Target(read_settings(), name, image, secret or name, redis)
+    settings = with_absolute_base(read_settings())
+    target = Target(settings, name, image, secret or name, redis, base_claim, base_gib)
     renders = {
         Kind.KUBERNETES: kubernetes_files,
         Kind.DOCKER: docker_files,

@@ -3,12 +3,15 @@
 import json
 from math import ceil
 
+from deploy.rendering.base import HUB, folder_of, is_fetched
 from deploy.rendering.files import ANYWHERE, HOME, PORT, USER, Manifest, Target, in_yaml
 
 PYTHON_IMAGE = "python:3.11.14-slim-bookworm"
 IGNORED = (".git", ".venv*", "**/__pycache__", "tests", "benchmarks", "*.egg-info", ".*_cache")
 
 
+PASSED_ON = {"HF_TOKEN": "${HF_TOKEN:-}"}
+"""What the container gets of the environment that it is started from."""
 VLLM_STEP = """
 # vLLM has an environment of its own; name another package for other hardware.
 ARG VLLM=vllm
@@ -46,6 +49,7 @@ RUN apt-get update \\
 USER {USER}
 WORKDIR /app
 ENV MYRIAD_HOME={HOME} \\
+    HF_HOME={HUB} \\
     PATH=/app/.venv/bin:$PATH \\
     PYTHONUNBUFFERED=1
 
@@ -71,11 +75,17 @@ CMD ["up"]
 def compose(target: Target) -> Manifest:
     """One container, its home in a volume, reachable from this machine alone."""
     own = _environment(target.own)
+    volumes = [f"{target.name}-home:{HOME}"]
+    base = target.settings.base
+    if folder := folder_of(base):
+        volumes.append(f"{folder}:{folder}:ro")
+    if is_fetched(base):
+        own |= PASSED_ON
     service: Manifest = {
         "image": target.image,
         "environment": {"MYRIAD_HOST": ANYWHERE, "MYRIAD_PORT": str(PORT)} | own,
         "ports": [f"127.0.0.1:{PORT}:{PORT}"],
-        "volumes": [f"{target.name}-home:{HOME}"],
+        "volumes": volumes,
         "shm_size": "256m",
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],

@@ -33,6 +33,8 @@ class Target:
         image: the container image.
         secret: the Kubernetes secret that holds what nobody else may read.
         redis: where the cluster's state is kept, `host:port`; None runs one for it.
+        base_claim: the volume claim that holds the base, or what comes from a hub.
+        base_gib: what the base's weights take; None looks at them.
     """
 
     settings: Settings
@@ -40,6 +42,8 @@ class Target:
     image: str = "myriad:latest"
     secret: str = "myriad"  # noqa: S105 (a name)
     redis: str | None = None
+    base_claim: str | None = None
+    base_gib: float | None = None
 
     def in_pods(self, threads: int) -> "Target":
         """As it is in pods, which have so many CPUs for an engine and time to end answers."""

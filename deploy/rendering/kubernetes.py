@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from deploy.ray_cluster import SERVE_ENVIRONMENT
+from deploy.rendering.base import HUB, folder_of, is_fetched, weights_mib
 from deploy.rendering.files import (
     ANYWHERE,
     HOME,
@@ -206,19 +207,23 @@ def kustomization(files: Mapping[str, str]) -> Manifest:
 
 def readme(target: Target) -> str:
     """What is to be done once, by hand."""
-    name, secret = target.name, target.secret
+    name, secret, base = target.name, target.secret, target.settings.base
+    token = " \\\n     --from-literal=HF_TOKEN=..." if is_fetched(base) else ""
+    image = ""
+    if folder_of(base) and target.base_claim is None:
+        image = f"The image, or a claim (`--base-claim NAME`), must have the base, `{base}`.\n\n"
     return f"""# {name} on Kubernetes
 
 Rendered by `myriad deploy render kubernetes`; render it anew rather than changing it, or build an
 overlay on its kustomization. KubeRay 1.5.1 or newer must be installed.
 
-1. The secret, with the database, the password of Redis, and what reaches the files:
+{image}1. The secret, with the database, the password of Redis, and what reaches the files:
 
    ```sh
    kubectl create secret generic {secret} \\
      --from-literal=MYRIAD_DATABASE=postgresql://user:password@host/name \\
      --from-literal=REDIS_PASSWORD="$(openssl rand -hex 24)" \\
-     --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=...
+     --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=...{token}
    ```
 
 2. The cluster: `kubectl apply -k .`
@@ -258,7 +263,7 @@ def _routers(target: Target) -> Manifest:
 
 def _engines(target: Target) -> Manifest:
     engine = target.settings.engine
-    memory = ENGINE_SPARE_MIB + sum(engine.whole_caches.values())
+    memory = ENGINE_SPARE_MIB + sum(engine.whole_caches.values()) + _weights_mib(target)
     gpus = ceil(engine.reserved_gpus)  # a pod has whole ones
     return {
         "groupName": "gpu-engines" if gpus else "cpu-engines",
@@ -270,8 +275,15 @@ def _engines(target: Target) -> Manifest:
     }
 
 
+def _weights_mib(target: Target) -> int:
+    """What the base takes in an engine: its files are of 16 bits, and so are all kinds but one."""
+    base, gib = target.settings.base, target.base_gib
+    mib = weights_mib(base) if gib is None else int(gib * GIB)
+    return 2 * mib if target.settings.engine.weights == "float32" else mib
+
+
 def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manifest:
-    container = {
+    container: Manifest = {
         "name": f"ray-{part}",
         "image": target.image,
         "envFrom": _environment(target),
@@ -281,14 +293,23 @@ def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manif
     if part == "head":
         ports = {"gcs-server": REDIS_PORT, "dashboard": DASHBOARD_PORT, "serve": PORT}
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
-    return {
-        "metadata": {"labels": _labels(target, part)},
-        "spec": {
-            "terminationGracePeriodSeconds": int(target.settings.drain_seconds) + 30,
-            "topologySpreadConstraints": [_spread(target, part)],
-            "containers": [container],
-        },
+    spec = {
+        "terminationGracePeriodSeconds": int(target.settings.drain_seconds) + 30,
+        "topologySpreadConstraints": [_spread(target, part)],
+        "containers": [container],
     }
+    if target.base_claim is not None and part != "head":
+        container["volumeMounts"] = [_base_mount(target)]
+        claim = {"claimName": target.base_claim}
+        spec["volumes"] = [{"name": "base", "persistentVolumeClaim": claim}]
+        spec["securityContext"] = {"fsGroup": USER}
+    return {"metadata": {"labels": _labels(target, part)}, "spec": spec}
+
+
+def _base_mount(target: Target) -> Manifest:
+    if folder := folder_of(target.settings.base):
+        return {"name": "base", "mountPath": folder, "readOnly": True}
+    return {"name": "base", "mountPath": HUB}
 
 
 def _spread(target: Target, part: str) -> Manifest:

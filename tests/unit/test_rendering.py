@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from deploy.cli.app import app
 from deploy.errors import InvalidSetting
 from deploy.ray_cluster import SERVE_ENVIRONMENT
+from deploy.rendering.base import with_absolute_base
 from deploy.rendering.docker import docker_files
 from deploy.rendering.files import Target, in_yaml, write
 from deploy.rendering.kubernetes import kubernetes_files
@@ -177,6 +178,80 @@ def test_names_refer_to_what_there_is(manifests):
     for name in re.findall(r'"secretRef": \{"name": "([^"]+)"', text):
         assert name == "acme-secret"
     assert ("Service", "acme-redis") in named
+
+
+def engines(files):
+    """The pods of engines, and MiB that they have."""
+    [service] = yaml.safe_load_all(files["rayservice.yaml"])
+    [_, group] = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    return pod, int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Mi"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "lama"
+    folder.mkdir()
+    for at in range(2):
+        with (folder / f"model-{at}.safetensors").open("wb") as shard:
+            shard.truncate(3 << 30)
+    return folder
+
+
+def test_pods_have_memory_for_the_base(settings, folder):
+    _, least = engines(kubernetes_files(Target(settings)))
+    own = settings.model_copy(update={"base": str(folder)})
+    _, found = engines(kubernetes_files(Target(own)))
+    assert found == least + 6 * 1024
+    wide = own.engine.model_copy(update={"weights": "float32"})
+    _, found = engines(kubernetes_files(Target(own.model_copy(update={"engine": wide}))))
+    assert found == least + 12 * 1024
+    _, found = engines(kubernetes_files(Target(own, base_gib=1.5)))
+    assert found == least + 1536
+
+
+@pytest.mark.parametrize("base", ["/models/elsewhere", "acme/not-fetched"])
+def test_a_base_of_unknown_size_is_asked_about(settings, base):
+    own = settings.model_copy(update={"base": base})
+    with pytest.raises(InvalidSetting, match="--base-gib"):
+        kubernetes_files(Target(own))
+    assert engines(kubernetes_files(Target(own, base_gib=2)))
+
+
+def test_pods_find_the_base(settings, folder):
+    for base, place, writable in (
+        (str(folder), str(folder), False),
+        ("acme/lama", "/var/lib/myriad/huggingface", True),
+    ):
+        own = settings.model_copy(update={"base": base})
+        files = kubernetes_files(Target(own, base_claim="models", base_gib=6))
+        pod, _ = engines(files)
+        [volume] = pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == "models"
+        [mount] = pod["containers"][0]["volumeMounts"]
+        assert (mount["mountPath"], not mount.get("readOnly")) == (place, writable)
+        assert ("HF_TOKEN" in files["README.md"]) == writable
+        template = {"apiVersion": "v1", "kind": "PodTemplate", "template": {"spec": pod}}
+        kubernetes_validate.validate(template, KUBERNETES, strict=True)
+        told = kubernetes_files(Target(own, base_gib=6))["README.md"]
+        assert ("must have the base" in told) != writable
+
+
+def test_a_container_finds_the_base(settings, folder):
+    for base, mounted, token in ((str(folder), True, False), ("acme/lama", False, True)):
+        files = docker_files(Target(settings.model_copy(update={"base": base})))
+        service = yaml.safe_load(files["compose.yaml"])["services"]["myriad"]
+        assert service["environment"]["MYRIAD_BASE"] == base
+        assert (f"{folder}:{folder}:ro" in service["volumes"]) == mounted
+        assert ("HF_TOKEN" in service["environment"]) == token
+    assert "HF_HOME=/var/lib/myriad/huggingface" in files["Dockerfile"]
+
+
+def test_a_folder_is_named_from_the_root(folder, settings, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    own = settings.model_copy(update={"base": folder.name})
+    assert with_absolute_base(own).base == str(folder)
+    assert with_absolute_base(settings) == settings
 
 
 def test_no_file_tells_a_secret(target):

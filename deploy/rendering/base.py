@@ -1,0 +1,54 @@
+"""A base of one's own: where containers find it, and the memory that it takes."""
+
+from pathlib import Path
+
+from deploy.errors import InvalidSetting
+from deploy.rendering.files import HOME
+from deploy.settings import Settings
+from specialists.base import EMBEDDED, fetched_base
+from specialists.hub import is_id
+
+HUB = f"{HOME}/huggingface"
+"""Where containers keep what comes from a hub."""
+
+
+def folder_of(base: str) -> str | None:
+    """The absolute path of a base that is a folder; it need not be on this machine."""
+    if base == EMBEDDED or (is_id(base) and not Path(base).exists()):
+        return None
+    return str(Path(base).expanduser().absolute())
+
+
+def with_absolute_base(settings: Settings) -> Settings:
+    """The same, whatever folder a command is run in."""
+    return settings.model_copy(update={"base": folder_of(settings.base) or settings.base})
+
+
+def is_fetched(base: str) -> bool:
+    """Whether it comes from a hub."""
+    return base != EMBEDDED and folder_of(base) is None
+
+
+def weights_mib(base: str) -> int:
+    """MiB that a base's weights take as files; the embedded one counts as nothing.
+
+    Raises:
+        InvalidSetting: they are not on this machine.
+    """
+    if base == EMBEDDED:
+        return 0
+    held = _here(base)
+    files = list(held.glob("*.safetensors")) if held else []
+    if not files:
+        raise InvalidSetting(
+            f"MYRIAD_BASE={base} is not here, and pods must be given memory for it: say how much "
+            "with --base-gib, or have it here (`myriad setup` fetches it from a hub)"
+        )
+    return sum(file.stat().st_size for file in files) >> 20
+
+
+def _here(base: str) -> Path | None:
+    if folder := folder_of(base):
+        return Path(folder)
+    fetched = fetched_base(base)
+    return fetched.folder if fetched else None
