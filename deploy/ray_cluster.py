@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -59,12 +59,15 @@ and show both in a browser. They take 1% of a core and 170 MB of an idle cluster
 
 
 @contextmanager
-def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
+def ray_cluster(
+    home: Path, cpus: int, resources: Mapping[str, float] | None = None
+) -> Iterator[None]:
     """Run Ray while the context is open; everything it started is gone after it.
 
     Args:
         home: folder of its token, sockets and logs.
         cpus: that replicas reserve, and that they must find on however few cores.
+        resources: of Ray's, that others reserve.
     """
     os.environ.update(cluster_environment(home))
     folder = session_folder(home)
@@ -78,6 +81,7 @@ def ray_cluster(home: Path, cpus: int) -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=max(cores(), cpus),
+        resources=dict(resources or {}),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,

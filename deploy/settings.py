@@ -198,6 +198,9 @@ class TrainingSettings(BaseModel):
     jobs: int = Field(1, ge=0, description="fine-tuning jobs trained at once; 0 trains none here")
     threads: int | None = Field(None, ge=1, description="CPU threads of each; default: the cores")
     gpus: float = Field(0.0, ge=0, description="GPUs that each reserves, such as 0.5; 0 uses none")
+    resource: str | None = Field(
+        None, description="Ray resource that nodes for trainers have; default: they run on any"
+    )
 
 
 class LogSettings(BaseModel):

@@ -8,7 +8,7 @@ import ray
 
 from deploy.home import open_registry
 from deploy.quiet import quiet
-from deploy.settings import Settings
+from deploy.settings import Settings, TrainingSettings
 from deploy.telemetry import observe
 from specialists.base import locate_base
 from specialists.machine import cores
@@ -55,6 +55,12 @@ def start(settings: Settings, holder: str) -> Any:
     """Begin to train somewhere in the cluster; what is returned can be awaited."""
     # One that is killed is started again, and goes on with the job that it held; one that is done
     # gives its memory back.
-    reserved = {"num_cpus": CPUS, "num_gpus": settings.training.gpus}
-    task: Any = ray.remote(**reserved, max_retries=-1, max_calls=1)(train)
+    task: Any = ray.remote(**_reserved(settings.training), max_retries=-1, max_calls=1)(train)
     return task.remote(settings.without_secrets, holder)
+
+
+def _reserved(training: TrainingSettings) -> dict[str, Any]:
+    if training.resource is None:
+        return {"num_cpus": CPUS, "num_gpus": training.gpus}
+    # Such nodes may have no CPUs, so that nobody else is put there.
+    return {"num_cpus": 0, "num_gpus": training.gpus, "resources": {training.resource: 1}}

@@ -62,7 +62,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
             return
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
-        with ray_cluster(settings.home, _cpus(settings)), stop.caught():
+        with ray_cluster(settings.home, _cpus(settings), _resources(settings)), stop.caught():
             _require_gpus(settings)
             _serve(settings, stop, console)
             if not stop.is_set():
@@ -93,6 +93,12 @@ def prepare(settings: Settings, console: Console) -> Base:
 def _cpus(settings: Settings) -> int:
     """CPUs that all replicas reserve; the routers' shares are one together."""
     return settings.engine.cpus * settings.engine.most_replicas + 1
+
+
+def _resources(settings: Settings) -> dict[str, float]:
+    """What trainers look for a node by: here there is one for all."""
+    training = settings.training
+    return {training.resource: training.jobs} if training.resource else {}
 
 
 def _require_keys(settings: Settings) -> None:

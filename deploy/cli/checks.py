@@ -26,6 +26,7 @@ from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
+from specialists.hub import is_id
 from specialists.machine import memory
 
 GIB = 1 << 30
@@ -114,7 +115,7 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
 
 def check_base(settings: Settings) -> Check:
     """The base's weights are prepared, or can be."""
-    if settings.base != EMBEDDED and not Path(settings.base).expanduser().exists():
+    if is_id(settings.base) and not Path(settings.base).exists():
         return _check_fetched(settings.base)
     try:
         return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))

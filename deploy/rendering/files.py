@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from deploy.errors import InvalidSetting
-from deploy.settings import SECRETS, Settings
+from deploy.settings import SECRETS, Settings, TrainingSettings
 
 Manifest = dict[str, Any]
 LOCAL = {"home", "host", "port", "url", "demos"}
@@ -19,6 +19,8 @@ PORT = 8000
 USER = 10001
 """Whom the image runs as."""
 ANYWHERE = "0.0.0.0"  # noqa: S104 (of a pod or a container, behind what protects it)
+TRAINER = "trainer"
+"""The Ray resource of pods that train."""
 DRAIN_SECONDS = 120.0
 """What a cluster gives answers in flight, unless the settings say otherwise."""
 
@@ -55,7 +57,16 @@ class Target:
         if "drain_seconds" not in self.settings.model_fields_set:
             drain = DRAIN_SECONDS
         told = {"engine": engine, "drain_seconds": drain, "host": ANYWHERE, "port": PORT}
+        told["training"] = self._training
         return replace(self, settings=self.settings.model_copy(update=told))
+
+    @property
+    def _training(self) -> TrainingSettings:
+        """Trainers have pods of their own, unless it is a GPU that they share."""
+        training = self.settings.training
+        if training.gpus or not training.jobs:
+            return training
+        return training.model_copy(update={"resource": training.resource or TRAINER})
 
     @property
     def own(self) -> Manifest:

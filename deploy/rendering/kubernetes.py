@@ -1,5 +1,6 @@
 """Manifests for KubeRay: a head without work, workers that scale, state that outlives them."""
 
+import json
 from collections.abc import Mapping
 from math import ceil
 
@@ -27,6 +28,7 @@ RAY, OPERATOR = "ray.io/v1", "kuberay-operator"
 ROUTER_CPUS, ROUTER_MIB = 2, 4 * GIB
 HEAD_CPUS, HEAD_MIB = 2, 4 * GIB
 ENGINE_CPUS, ENGINE_SPARE_MIB = 4, 4 * GIB
+TRAINER_CPUS, TRAINER_SPARE_MIB = 4, 4 * GIB
 CLOSED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -84,7 +86,7 @@ def ray_service(target: Target) -> Manifest:
                     "rayStartParams": {"num-cpus": "0", "dashboard-host": ANYWHERE},
                     "template": _pod(target, "head", HEAD_CPUS, HEAD_MIB),
                 },
-                "workerGroupSpecs": [_routers(target), _engines(target)],
+                "workerGroupSpecs": [_routers(target), _engines(target), *_trainers(target)],
             },
         },
     )
@@ -275,11 +277,34 @@ def _engines(target: Target) -> Manifest:
     }
 
 
+def _trainers(target: Target) -> list[Manifest]:
+    """Where jobs are trained, on CPUs: what one takes must not be missing to who answers."""
+    training = target.settings.training
+    if training.resource is None or training.gpus:
+        return []
+    count = training.jobs
+    memory = TRAINER_SPARE_MIB + 2 * _files_mib(target)  # in float32
+    resources = json.dumps({training.resource: 1})
+    group = {
+        "groupName": "trainers",
+        "replicas": count,
+        "minReplicas": count,
+        "maxReplicas": count,
+        "rayStartParams": {"num-cpus": "0", "resources": json.dumps(resources)},
+        "template": _pod(target, "trainer", training.threads or TRAINER_CPUS, memory),
+    }
+    return [group]
+
+
 def _weights_mib(target: Target) -> int:
     """What the base takes in an engine: its files are of 16 bits, and so are all kinds but one."""
-    base, gib = target.settings.base, target.base_gib
-    mib = weights_mib(base) if gib is None else int(gib * GIB)
+    mib = _files_mib(target)
     return 2 * mib if target.settings.engine.weights == "float32" else mib
+
+
+def _files_mib(target: Target) -> int:
+    base, gib = target.settings.base, target.base_gib
+    return weights_mib(base) if gib is None else int(gib * GIB)
 
 
 def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manifest:

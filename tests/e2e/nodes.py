@@ -44,6 +44,8 @@ def main(workers: int) -> None:
                 cluster.remove_node(nodes.pop(0), allow_graceful=False)
             case ["add", "worker"]:
                 nodes.append(cluster.add_node(**WORKER))
+            case ["add", "trainer"]:
+                cluster.add_node(num_cpus=0, resources={"trainer": 1})
             case ["kill", "state"]:
                 head.kill_gcs_server()
             case ["start", "state"]:

@@ -1,5 +1,6 @@
 """The rendered application on a cluster of several nodes, one of which is lost; so is its state."""
 
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from clusters import free_port, furnish
 from patience import HANGS, until
 from test_api import upload
 from test_cluster import MESSAGES
+from test_training import rows
 
 from deploy.demos import EXAMPLES, register_demos
 from deploy.home import open_registry
@@ -72,6 +74,7 @@ def environment(prepared_home, database, tmp_path_factory):
             "MYRIAD_FILES": store.as_uri(),
             "MYRIAD_ENGINE__REPLICAS": "2",
             "MYRIAD_ROUTER__REPLICAS": "2",
+            "MYRIAD_TRAINING__RESOURCE": "trainer",
             "RAY_REDIS_ADDRESS": f"127.0.0.1:{redis}",
             "RAY_external_storage_namespace": "nodes",
             "RAY_TMPDIR": short,
@@ -110,7 +113,7 @@ def nodes(environment, registered, tmp_path_factory):
             cluster.stdin.flush()
             assert cluster.stdout.readline() == "done\n"
 
-        do.address = address
+        do.address, do.pid = address, cluster.pid
         yield do
 
 
@@ -187,7 +190,32 @@ def test_what_is_rendered_answers_on_several_nodes_and_outlives_one_of_them(node
     nodes("add worker")
 
 
+def test_who_trains_does_so_on_nodes_for_it_alone(nodes, url):
+    data = "".join(json.dumps(row) + "\n" for row in rows("When is high tide at {}?")).encode()
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="x", timeout=HANGS) as client:
+        file = client.files.create(file=("tides.jsonl", data), purpose="fine-tune")
+        jobs = client.fine_tuning.jobs
+        job = jobs.create(model=EMBEDDED, training_file=file.id, hyperparameters={"n_epochs": 1})
+        nodes("add trainer")
+        until(lambda: raylets_of_trainers(nodes.pid))
+        assert all("trainer,1" in raylet for raylet in raylets_of_trainers(nodes.pid))
+        until(lambda: jobs.retrieve(job.id).finished_at)
+        assert jobs.retrieve(job.id).status == "succeeded"
+
+
+def raylets_of_trainers(cluster):
+    """The command lines of the nodes that trainers run on."""
+    found = []
+    for each in psutil.Process(cluster).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(each.cmdline()).startswith("ray::train"):
+                found.append(" ".join(each.parent().cmdline()))
+    return found
+
+
 def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url):
+    # Who was lost before is replaced, and that takes the cluster's state.
+    until(lambda: len(replicas(url)) == 4)
     with ThreadPoolExecutor(4) as pool:
         nodes("kill state")
         asked = [pool.submit(ask, url, number) for number in range(8)]

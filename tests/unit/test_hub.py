@@ -107,6 +107,8 @@ def test_the_doctor_fetches_nothing(hub, tmp_path):
     assert not hub.asked
     folder = locate_base("acme/lama", tmp_path).folder
     assert checks.check_base(settings) == checks.Check("base", "ok", str(folder))
+    nowhere = checks.check_base(Settings(home=tmp_path, base="/models/nowhere"))
+    assert (nowhere.state, nowhere.mend) == ("fail", "set MYRIAD_BASE to another")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_kuberay_takes_the_service_and_kubernetes_its_pods(manifests):
     for group in groups:
         pod = {"apiVersion": "v1", "kind": "PodTemplate", "template": group["template"]}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
-    assert [each["groupName"] for each in groups[1:]] == ["routers", "cpu-engines"]
+    assert [each["groupName"] for each in groups[1:]] == ["routers", "cpu-engines", "trainers"]
 
 
 def test_the_head_has_no_work_and_pods_few_rights(manifests):
@@ -180,11 +180,17 @@ def test_names_refer_to_what_there_is(manifests):
     assert ("Service", "acme-redis") in named
 
 
-def engines(files):
+def groups(files):
+    """Groups of workers by name, and the application's settings."""
+    service = yaml.safe_load(files["rayservice.yaml"])["spec"]
+    [application] = yaml.safe_load(service["serveConfigV2"])["applications"]
+    workers = service["rayClusterConfig"]["workerGroupSpecs"]
+    return {each["groupName"]: each for each in workers}, application["args"]
+
+
+def engines(files, group="cpu-engines"):
     """The pods of engines, and MiB that they have."""
-    [service] = yaml.safe_load_all(files["rayservice.yaml"])
-    [_, group] = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    pod = group["template"]["spec"]
+    pod = groups(files)[0][group]["template"]["spec"]
     return pod, int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Mi"))
 
 
@@ -208,6 +214,29 @@ def test_pods_have_memory_for_the_base(settings, folder):
     assert found == least + 12 * 1024
     _, found = engines(kubernetes_files(Target(own, base_gib=1.5)))
     assert found == least + 1536
+
+
+def test_who_trains_has_pods_and_memory_of_its_own(settings, folder):
+    training = {"jobs": 2, "threads": 6}
+    own = {"base": str(folder), "training": settings.training.model_copy(update=training)}
+    files = kubernetes_files(Target(settings.model_copy(update=own)))
+    found, args = groups(files)
+    trainers = found["trainers"]
+    assert (trainers["minReplicas"], trainers["maxReplicas"]) == (2, 2)
+    # As `ray start --resources` takes it, quoted once more for the shell.
+    resources = json.loads(json.loads(trainers["rayStartParams"]["resources"]))
+    assert resources == {args["training"]["resource"]: 1}
+    assert trainers["rayStartParams"]["num-cpus"] == "0"
+    pod, mib = engines(files, "trainers")
+    assert (pod["containers"][0]["resources"]["limits"]["cpu"], mib) == ("6", 16 * 1024)
+
+
+@pytest.mark.parametrize("training", [{"jobs": 0}, {"gpus": 0.5}])
+def test_who_trains_nothing_or_on_an_engines_gpu_has_no_pods(settings, training):
+    own = {"training": settings.training.model_copy(update=training)}
+    found, args = groups(kubernetes_files(Target(settings.model_copy(update=own))))
+    assert "trainers" not in found
+    assert args["training"] == training
 
 
 @pytest.mark.parametrize("base", ["/models/elsewhere", "acme/not-fetched"])
