@@ -54,6 +54,14 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _nobody_gives_way():
+    """Trainers sleep while others want the cores, and here that is other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("specialists.training.making.Courtesy", lambda: lambda: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _one_command():
     """To put all commands together takes longer than most of them, and is done once a process."""
     with pytest.MonkeyPatch.context() as patch:
