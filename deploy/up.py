@@ -2,10 +2,12 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 
@@ -184,8 +186,17 @@ def _ready(url: str, seconds: float) -> Text:
         f" in {seconds:.0f} s at ",
         (url, "bold"),
         f" (OpenAI base URL: {url}/v1). Open it in a browser, or try: ",
-        ('.venv/bin/myriad chat "I was offered 62k but hoped for 70k"', "cyan"),
+        (f'{_called()} chat "I was offered 62k but hoped for 70k"', "cyan"),
     )
+
+
+def _called() -> str:
+    """The command, as it can be typed where this one was."""
+    command = Path(sys.executable).with_name("myriad")
+    if shutil.which("myriad") == str(command):
+        return "myriad"
+    here = Path.cwd()
+    return str(command.relative_to(here) if command.is_relative_to(here) else command)
 
 
 def _tidy(settings: Settings, stop: StopSignal) -> None:

@@ -1,6 +1,7 @@
 import io
 import sys
 
+import pytest
 from rich.console import Console
 from tiny_adapter import card, config, weights
 
@@ -54,3 +55,25 @@ def test_garbage_is_collected_while_it_serves(registry, home, caplog):
     assert [entry.action for entry in audit_log(home, 1)] == ["specialist.purged"]
     _tidy(SETTINGS.model_copy(update={"home": home / "nowhere"}), Once())
     assert "no registry" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("place", "path", "called"),
+    [
+        (".", "bin", "myriad"),
+        (".", "elsewhere", "bin/myriad"),
+        ("elsewhere", "elsewhere", "{root}/bin/myriad"),
+    ],
+)
+def test_what_may_be_tried_can_be_typed_where_it_is_read(
+    tmp_path, monkeypatch, place, path, called
+):
+    for folder in ("bin", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bin" / "myriad").touch(mode=0o700)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / path))
+    monkeypatch.chdir(tmp_path / place)
+    out = io.StringIO()
+    announced(Console(file=out), Base("tiny", tmp_path))
+    assert f"or try: {called.format(root=tmp_path)} chat" in out.getvalue()
