@@ -312,7 +312,7 @@ def run(data: Data, encoder: Path | None = None) -> Iterator[Row]:
     """All settings of a folder, ours and the peer's."""
     texts = [text for rows in data.settings.values() for text, _ in rows]
     names = [card.description for card in cards(next(iter(data.settings.values()))).values()]
-    plain = open_encoder(2, encoder)
+    plain = open_encoder(2, None if encoder is None else str(encoder))
     texts = [*data.asked, *(text.strip() for text in texts), *names]
     vectors = Remembered(plain, texts)
     ours = Remembered(routing_view(plain), [*texts, *base_requests()])

@@ -27,6 +27,7 @@ from registry.copies import MOST_BYTES
 from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
+from specialists.hub import is_id
 
 if TYPE_CHECKING:
     from specialists.training.teacher import Address
@@ -45,6 +46,14 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _source(text: str) -> str:
+    """A folder as an absolute path; what a hub, or we, have under a name, as it is."""
+    folder = Path(text).expanduser()
+    if text == EMBEDDED or (is_id(text) and not folder.exists()):
+        return text
+    return str(folder.absolute())
+
+
 def _origin(text: str) -> str:
     """An origin as browsers write it."""
     parts = urlsplit(text.rstrip("/").lower())
@@ -57,6 +66,7 @@ Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Source = Annotated[str, AfterValidator(_source)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -180,8 +190,9 @@ class RouterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicas: int = Field(1, ge=1, description="router replicas, each with its own snapshot")
-    encoder: Folder | None = Field(
-        None, description="folder of the encoder that `auto` routes by; default: all-MiniLM-L6-v2"
+    encoder: Source | None = Field(
+        None,
+        description="encoder that `auto` routes by, as a base is named; default: all-MiniLM-L6-v2",
     )
     threads: int = Field(1, ge=1, description="CPU threads of the encoder")
     poll_seconds: float = Field(0.2, gt=0, le=1, description="how often the registry is asked")
@@ -297,7 +308,7 @@ class Settings(BaseSettings):
         description="models that jobs may learn from, as JSON: by name `url`, `model`, `key`, "
         "`license`; default: none",
     )
-    base: str = Field(
+    base: Source = Field(
         EMBEDDED,
         description="the embedded base, a folder, or a hub's owner/name or owner/name@revision",
     )

@@ -79,9 +79,9 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
 
 def prepare(settings: Settings, console: Console) -> Base:
     """The base, unpacked first when that was not done yet; the encoder is looked for before."""
-    encoder_folder(settings.router.encoder)
     make_home(settings.home)
     with told(console) as tell:
+        encoder_folder(settings.router.encoder, tell)
         base = prepare_base(settings.base, settings.home, tell)
         if settings.engine.kind == "vllm":
             installed(settings.engine.vllm.interpreter)

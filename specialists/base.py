@@ -31,7 +31,8 @@ GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
-"""Of a hub's model."""
+AGAIN = ("*/*", "consolidated.*")
+"""Where models of a hub have their weights a second time."""
 
 EMBEDDED_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "max_new_tokens": 256}
 """What its makers advise; at temperature 1 so small a base loses its thread within a sentence."""
@@ -128,7 +129,7 @@ def _found(source: str, progress: Progress) -> Base:
     if folder.exists():
         raise BaseUnavailable(f"{source} is no base: it has no config.json")
     try:
-        fetched = fetched_base(source) or _of_hub(source, hub.fetch(source, FILES, progress))
+        fetched = fetched_base(source) or _of_hub(source, hub.fetch(source, FILES, progress, AGAIN))
     except HubUnavailable as error:
         raise BaseUnavailable(f"there is no folder {source}, and {error}") from error
     if fetched is None:
@@ -138,7 +139,7 @@ def _found(source: str, progress: Progress) -> Base:
 
 def fetched_base(source: str) -> Base | None:
     """The base of a hub that is here already; nothing is asked of the hub."""
-    return _of_hub(source, hub.kept(source, FILES))
+    return _of_hub(source, hub.kept(source, FILES, AGAIN))
 
 
 def _of_hub(source: str, folder: Path | None) -> Base | None:
@@ -146,7 +147,7 @@ def _of_hub(source: str, folder: Path | None) -> Base | None:
         return None
     if not any(folder.glob("*.safetensors")):
         return None
-    return Base(source.partition("@")[0].rpartition("/")[-1], folder)
+    return Base(hub.name_of(source), folder)
 
 
 def _embedded_gguf(progress: Progress) -> Path:

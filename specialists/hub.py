@@ -18,34 +18,45 @@ def is_id(source: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@\S+)?", source) is not None
 
 
-def kept(source: str, files: Sequence[str]) -> Path | None:
-    """Where an earlier `fetch` has put it, if all files that match the patterns are there."""
+def name_of(source: str) -> str:
+    """What it is called by itself: without its owner and its revision."""
+    return source.partition("@")[0].rpartition("/")[-1]
+
+
+def kept(source: str, files: Sequence[str], without: Sequence[str] = ()) -> Path | None:
+    """Where an earlier `fetch` of these has put them; others may have fetched a part of them."""
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return _snapshot(source, files, local_files_only=True)
+        return _snapshot(source, files, without, local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError):
         return None
 
 
-def fetch(source: str, files: Sequence[str], progress: Progress = silent) -> Path:
+def fetch(
+    source: str,
+    files: Sequence[str],
+    progress: Progress = silent,
+    without: Sequence[str] = (),
+) -> Path:
     """Have what `source` names now; what is here already is not fetched again.
 
     Args:
         source: `owner/name`, or `owner/name@revision`, a branch, a tag or a commit.
-        files: patterns of names; subfolders, and weights a second time in one file, are left.
+        files: patterns of names.
         progress: told of MiB.
+        without: patterns of those that are left.
 
     Raises:
         HubUnavailable: there is no such thing, it may not be had, or the hub cannot be reached.
     """
     try:
-        return _snapshot(source, files, tqdm_class=_told(source, progress))
+        return _snapshot(source, files, without, tqdm_class=_told(source, progress))
     except Exception as error:
         raise HubUnavailable(_mend(source, error)) from error
 
 
-def _snapshot(source: str, files: Sequence[str], **options: Any) -> Path:
+def _snapshot(source: str, files: Sequence[str], without: Sequence[str], **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     name, _, revision = source.partition("@")
@@ -54,7 +65,7 @@ def _snapshot(source: str, files: Sequence[str], **options: Any) -> Path:
             name,
             revision=revision or None,
             allow_patterns=list(files),
-            ignore_patterns=["*/*", "consolidated.*"],
+            ignore_patterns=list(without),
             **options,
         )
     )

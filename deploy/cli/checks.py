@@ -18,7 +18,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from deploy.client import Client
-from deploy.encoder import encoder_folder
+from deploy.encoder import encoder_folder, fetched_encoder, is_of_hub
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
@@ -30,6 +30,7 @@ from specialists.hub import is_id
 from specialists.machine import memory
 
 GIB = 1 << 30
+FETCH = "fetch it with `myriad setup`"
 OLDEST, NEWEST = (3, 11), (3, 14)
 """Versions of Python that all of `deploy/locks` is built for."""
 PACKAGES = ("ray", "torch", "transformers", "peft")
@@ -131,7 +132,7 @@ def check_base(settings: Settings) -> Check:
 def _check_fetched(base: str) -> Check:
     fetched = fetched_base(base)
     if fetched is None:
-        return Check("base", "warn", f"{base}, from a hub", "fetch it with `myriad setup`")
+        return Check("base", "warn", f"{base}, from a hub", FETCH)
     return Check("base", "ok", str(fetched.folder))
 
 
@@ -168,12 +169,14 @@ def check_vllm(settings: Settings) -> Check:
         return Check("vllm", "fail", str(error), mend)
 
 
-def check_encoder(path: Path | None) -> Check:
+def check_encoder(source: str | None) -> Check:
     """The router's encoder has its weights."""
+    if source is not None and is_of_hub(source) and fetched_encoder(source) is None:
+        return Check("encoder", "warn", f"{source}, from a hub", FETCH)
     try:
-        folder = encoder_folder(path)
+        folder = encoder_folder(source)
     except DeployError as error:
-        mend = "run `make setup` again" if path is None else "name another folder, or none"
+        mend = "run `make setup` again" if source is None else "name another, or none"
         return Check("encoder", "fail", str(error), mend)
     return Check("encoder", "ok", f"{folder.name}, of {folder.path}")
 

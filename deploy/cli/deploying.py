@@ -48,15 +48,13 @@ def render(
     as_json: AsJson = False,
 ) -> None:
     """Write the files of a deployment, from the settings as they are now."""
-    from deploy.rendering.base import with_absolute_base
     from deploy.rendering.docker import docker_files
     from deploy.rendering.files import Target, write
     from deploy.rendering.kubernetes import kubernetes_files
     from deploy.rendering.serve import serve_files
     from deploy.settings import read_settings
 
-    settings = with_absolute_base(read_settings())
-    target = Target(settings, name, image, secret or name, redis, base_claim, base_gib)
+    target = Target(read_settings(), name, image, secret or name, redis, base_claim, base_gib)
     renders = {
         Kind.KUBERNETES: kubernetes_files,
         Kind.DOCKER: docker_files,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from deploy.errors import InvalidSetting
 from deploy.rendering.files import HOME
-from deploy.settings import Settings
 from specialists.base import EMBEDDED, fetched_base
 from specialists.hub import is_id
 
@@ -13,15 +12,10 @@ HUB = f"{HOME}/huggingface"
 
 
 def folder_of(base: str) -> str | None:
-    """The absolute path of a base that is a folder; it need not be on this machine."""
+    """A base that is a folder; it need not be on this machine."""
     if base == EMBEDDED or (is_id(base) and not Path(base).exists()):
         return None
-    return str(Path(base).expanduser().absolute())
-
-
-def with_absolute_base(settings: Settings) -> Settings:
-    """The same, whatever folder a command is run in."""
-    return settings.model_copy(update={"base": folder_of(settings.base) or settings.base})
+    return base
 
 
 def is_fetched(base: str) -> bool:

@@ -144,8 +144,8 @@ def test_vllm(monkeypatch, tmp_path):
 
 def test_encoder(monkeypatch, tmp_path):
     assert checks.check_encoder(None).state == "ok"
-    assert checks.check_encoder(encoder_folder.packaged_folder()).state == "ok"
-    assert "has no config.json" in checks.check_encoder(tmp_path).found
+    assert checks.check_encoder(str(encoder_folder.packaged_folder())).state == "ok"
+    assert "has no config.json" in checks.check_encoder(str(tmp_path)).found
     monkeypatch.setattr(encoder_folder, "WEIGHTS_BYTES", 1)
     assert checks.check_encoder(None).state == "fail"
     monkeypatch.setattr(encoder_folder, "PACKAGE", "no_such_package")

@@ -5,8 +5,18 @@ from cli_world import adapter_folder, live, myriad
 from hub import serving
 
 from deploy.cli import checks
-from deploy.settings import Settings
-from specialists.base import fetched_base, locate_base, prepare_base
+from deploy.encoder import encoder_folder
+from deploy.errors import InvalidSetting
+from deploy.settings import Settings, read_settings
+from router.routing.encoder_folder import (
+    CONFIG,
+    PACKAGED_IDENTITY,
+    POOLING,
+    TOKENIZER,
+    WEIGHTS,
+    packaged_folder,
+)
+from specialists.base import EMBEDDED, fetched_base, locate_base, prepare_base
 from specialists.errors import BaseUnavailable, HubUnavailable
 from specialists.hub import fetch, is_id
 from specialists.progress import silent
@@ -109,6 +119,49 @@ def test_the_doctor_fetches_nothing(hub, tmp_path):
     assert checks.check_base(settings) == checks.Check("base", "ok", str(folder))
     nowhere = checks.check_base(Settings(home=tmp_path, base="/models/nowhere"))
     assert (nowhere.state, nowhere.mend) == ("fail", "set MYRIAD_BASE to another")
+
+
+def test_an_encoder_is_fetched_once(hub):
+    files = {name: (packaged_folder() / name).read_bytes() for name in (CONFIG, TOKENIZER, WEIGHTS)}
+    files |= {POOLING: b'{"pooling_mode_mean_tokens": true}', "onnx/config.json": b"{}"}
+    hub.publish("acme/words", files)
+    assert checks.check_encoder("acme/words").state == "warn"
+    assert not hub.asked
+    found = encoder_folder("acme/words")
+    assert (found.name, found.identity) == ("words", PACKAGED_IDENTITY)
+    assert (found.path / POOLING).is_file()
+    assert not (found.path / "onnx").exists()
+    asked = len(hub.asked)
+    assert encoder_folder("acme/words") == found
+    assert checks.check_encoder("acme/words") == checks.Check(
+        "encoder", "ok", f"words, of {found.path}"
+    )
+    assert len(hub.asked) == asked
+
+
+def test_what_is_no_encoder_is_said(hub):
+    hub.publish("acme/lama", BASE)
+    for source, said in (
+        ("acme/lama", "is of the kind None"),
+        ("acme/nothing", "the hub has no acme/nothing"),
+    ):
+        with pytest.raises(
+            InvalidSetting, match=f"MYRIAD_ROUTER__ENCODER cannot be used: .*{said}"
+        ):
+            encoder_folder(source)
+
+
+def test_folders_are_named_from_the_root_and_what_a_hub_has_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "lama").mkdir(parents=True)
+    for named, meant in (
+        ("models/lama", f"{tmp_path}/models/lama"),
+        ("./lama", f"{tmp_path}/lama"),
+        ("acme/lama@v1", "acme/lama@v1"),
+        (EMBEDDED, EMBEDDED),
+    ):
+        read = read_settings(base=named, router={"encoder": named})
+        assert (read.base, read.router.encoder) == (meant, meant)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from deploy.cli.app import app
 from deploy.errors import InvalidSetting
 from deploy.ray_cluster import SERVE_ENVIRONMENT
-from deploy.rendering.base import with_absolute_base
 from deploy.rendering.docker import docker_files
 from deploy.rendering.files import Target, in_yaml, write
 from deploy.rendering.kubernetes import kubernetes_files
@@ -274,13 +273,6 @@ def test_a_container_finds_the_base(settings, folder):
         assert (f"{folder}:{folder}:ro" in service["volumes"]) == mounted
         assert ("HF_TOKEN" in service["environment"]) == token
     assert "HF_HOME=/var/lib/myriad/huggingface" in files["Dockerfile"]
-
-
-def test_a_folder_is_named_from_the_root(folder, settings, monkeypatch):
-    monkeypatch.chdir(folder.parent)
-    own = settings.model_copy(update={"base": folder.name})
-    assert with_absolute_base(own).base == str(folder)
-    assert with_absolute_base(settings) == settings
 
 
 def test_no_file_tells_a_secret(target):

@@ -64,7 +64,7 @@ def tiny(tmp_path_factory) -> SentenceEncoder:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folders_vectors_are_the_means_of_its_model(tmp_path, kind):
     folder = fill(tmp_path, kind, num_hidden_layers=3)
-    made = open_encoder(1, folder)
+    made = open_encoder(1, str(folder))
     # Few bits where kernels compute it, which is said by the bound.
     most = 0.02 if isinstance(made._network, NativeBert) else 1e-5
     assert isinstance(made._network, NativeBert) == (kind == "bert")
@@ -79,7 +79,7 @@ def test_a_folders_vectors_are_the_means_of_its_model(tmp_path, kind):
 
 
 def test_the_packaged_encoder_is_the_same_in_any_folder(monkeypatch):
-    default, named = open_encoder(1), open_encoder(1, packaged_folder())
+    default, named = open_encoder(1), open_encoder(1, str(packaged_folder()))
     assert default.identity == named.identity
     texts = ["They offered me 58k.", "My basil is wilting."]
     np.testing.assert_array_equal(default.layers(texts), named.layers(texts))
@@ -87,10 +87,10 @@ def test_the_packaged_encoder_is_the_same_in_any_folder(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_may_have_fewer_bits(tmp_path, dtype):
-    full = open_encoder(1, fill(tmp_path))
+    full = open_encoder(1, str(fill(tmp_path)))
     weights = {name: weight.to(dtype) for name, weight in load_file(tmp_path / WEIGHTS).items()}
     save_file(weights, tmp_path / WEIGHTS)
-    fewer = open_encoder(1, tmp_path)
+    fewer = open_encoder(1, str(tmp_path))
     assert fewer.identity != full.identity
     text = ["rain in oslo"]
     assert np.linalg.norm(fewer.encode(text) - full.encode(text)) < 0.02
@@ -99,7 +99,7 @@ def test_weights_may_have_fewer_bits(tmp_path, dtype):
 def test_no_more_is_read_than_the_folder_says(tmp_path):
     folder = fill(tmp_path)
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
-    short = open_encoder(1, folder)
+    short = open_encoder(1, str(folder))
     assert short.count("rain in oslo and more") == 4
     np.testing.assert_array_equal(*(short.encode([f"rain in oslo {end}"]) for end in ("sun", "")))
 
@@ -120,17 +120,17 @@ def test_encoders_that_are_computed_otherwise_are_refused(tmp_path, file, conten
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(InvalidSetting, match=said) as refusal:
-        opened.encoder_folder(folder)
+        opened.encoder_folder(str(folder))
     assert "MYRIAD_ROUTER__ENCODER cannot be used" in str(refusal.value)
 
 
 def test_a_folder_that_lacks_files_or_weights_is_refused(tmp_path):
     with pytest.raises(InvalidSetting, match=r"has no config\.json, tokenizer\.json, model"):
-        opened.encoder_folder(tmp_path)
+        opened.encoder_folder(str(tmp_path))
     for kind in ("mpnet", "bert"):
         save_file({"x": torch.zeros(1)}, fill(tmp_path, kind) / WEIGHTS)
         with pytest.raises(InvalidSetting, match=r"lacks \d+ weights: embeddings\.word_emb"):
-            open_encoder(1, tmp_path)
+            open_encoder(1, str(tmp_path))
 
 
 def test_vectors_are_unit_rows_in_the_order_of_the_texts(tiny):
