@@ -10,6 +10,8 @@ from pathlib import Path
 
 import homes
 import tiny_adapter
+from hashed import HashedWords
+from scripted import ScriptedEngine
 from web import serve
 
 from deploy.cli import main
@@ -17,8 +19,6 @@ from registry.base import BaseSpec
 from registry.registry import Registry
 from router.api.app import create_app
 from router.routing.follower import Follower
-from router.routing.hashed import HashedWords
-from router.scripted import ScriptedEngine
 from router.service import Service
 
 COACH = {

@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import tiny_adapter
+from hashed import HashedWords
 from homes import open_registry
 from on_postgres import SERVER
 from patience import HANGS
+from scripted import ScriptedEngine
 from web import serve
 
 from registry.registry import Registry
 from registry.version import Version
 from router.api.app import create_app
-from router.routing.hashed import HashedWords
-from router.scripted import ScriptedEngine
 from router.service import Service
 
 BASE = tiny_adapter.BASE.name

@@ -7,13 +7,13 @@ import re
 import pytest
 import tiny_adapter
 from cli_world import Terminal, adapter_folder, live, myriad
+from scripted import echo
 
 from registry.batch import Status
 from registry.job import Task
 from router.engine import Delta, Usage
 from router.errors import Unavailable
 from router.sampling import Sampling
-from router.scripted import echo
 
 RAISE = "help me ask for a raise"
 

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 from engines import engine, make_adapters, run, sequence
+from scripted import ScriptedEngine
 from tiny import tiny_base
 
 from router import hints
 from router.hints import Hints
 from router.routing.decision import Candidate, Decision
-from router.scripted import ScriptedEngine
 from specialists.engine.engine import EngineOptions
 
 

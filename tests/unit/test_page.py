@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from browsing import browse, needs_chromium, needs_driver
 from cli_world import live
+from scripted import Hold
 from served import BASE, served, service
 from test_trainer import lines
 from tiny import tiny_base
@@ -16,7 +17,6 @@ from registry.scopes import Scope
 from registry.usage import Account, Amount
 from router.engine import Delta
 from router.errors import Overloaded
-from router.scripted import Hold
 
 pytestmark = [needs_chromium, needs_driver]
 

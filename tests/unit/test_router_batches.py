@@ -8,6 +8,7 @@ import openai
 import pytest
 from batch_server import CHAT, file_of, line, working
 from patience import comes, until
+from scripted import Hold as Pause
 from served import BASE, service
 
 from registry.batch import WINDOW, Status
@@ -24,7 +25,6 @@ from router.batches.hold import Hold
 from router.batches.turn import Turn
 from router.engine import Delta, Usage
 from router.errors import Overloaded
-from router.scripted import Hold as Pause
 
 
 @pytest.fixture

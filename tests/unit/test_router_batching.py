@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 from patience import HANGS
 
 from router.routing import batching
 from router.routing.batching import Batched
-from router.routing.hashed import HashedWords
 
 
 class Held(HashedWords):

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
+from scripted import echo
 from served import BASE, http_client, register, served, service
 
 from registry.errors import InvalidInput, StorageError, UnknownSpecialist
 from registry.trials import Trials
 from router.errors import ContextOverflow, Overloaded
-from router.scripted import echo
 from router.staging import place
 
 FRENCH = "/v1/specialists/ada/french"

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from scripted import ScriptedEngine, echo
 from served import BASE, events, http_client, served, service
 
 from router.engine import Delta, Usage
 from router.errors import ContextOverflow, Overloaded, Unavailable
 from router.logprobs import TokenLogprob, packed
-from router.scripted import ScriptedEngine, echo
 from router.service import Service
 
 FORECAST = [{"role": "user", "content": "weather forecast for paris"}]

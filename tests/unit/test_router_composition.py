@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import HANGS
+from scripted import Hold, echo
 from served import BASE, FRENCH, WEATHER, events, http_client, served, service
 
 from router.engine import Delta
 from router.errors import Unavailable
 from router.routing.plan import HEAD, InvalidPlan, Plan, Step, planned, split
-from router.scripted import Hold, echo
 
 REQUEST = "good morning"
 HEADERS = (

@@ -10,11 +10,11 @@ import httpx
 import openai
 import pytest
 from patience import HANGS
+from scripted import Hold, ScriptedEngine
 from served import BASE, events, http_client, served, service
 
 from router.engine import Delta, Usage
 from router.errors import Unavailable
-from router.scripted import Hold, ScriptedEngine
 
 HI = [{"role": "user", "content": "hi"}]
 

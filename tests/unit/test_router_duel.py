@@ -1,11 +1,11 @@
 """The likeliest few, compared by their examples alone."""
 
 import numpy as np
+from hashed import HashedWords
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.routing.duel import EXAMPLES, RIDGE, decided, votes
-from router.routing.hashed import HashedWords
 
 ENCODER = HashedWords()
 

@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from hashed import HashedWords
 from openai import OpenAI
 from patience import HANGS, until
 from served import served, service
@@ -14,7 +15,6 @@ from test_router_disconnect import send
 
 from router.api import embeddings
 from router.keyring import ANYONE
-from router.routing.hashed import HashedWords
 
 MODEL = HashedWords().name
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hashed import HashedWords
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -27,7 +28,6 @@ from router.routing.encoder_folder import (
     packaged_folder,
 )
 from router.routing.encoder_network import TorchEncoder
-from router.routing.hashed import HashedWords
 from specialists.engine.native.bert import NativeBert
 
 WORDS = ["[PAD]", "[UNK]", "rain", "in", "oslo", "sun", "rome", "and", "more", "[CLS]"]

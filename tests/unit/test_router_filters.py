@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 from hypothesis import given
 from hypothesis import strategies as st
 from served import FRENCH, WEATHER, http_client, register, served, service
@@ -10,7 +11,6 @@ from registry.traits import Traits
 from registry.view import Visibility
 from router.routing.compact import Compact
 from router.routing.filters import Filters, Options
-from router.routing.hashed import HashedWords
 from router.routing.policy import TIE, Policy
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 from patience import HANGS
+from scripted import ScriptedEngine
 from served import FRENCH, open_registry, register
 
 from registry.errors import StorageError
 from registry.registry import Registry
 from router.routing.follower import Follower
 from router.routing.general import base_requests
-from router.routing.hashed import HashedWords
 from router.routing.index import score
-from router.scripted import ScriptedEngine
 from router.service import Service
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 
 from router.routing.general import follow_ups, general_requests
-from router.routing.hashed import HashedWords
 from router.routing.vectors import kept_vectors
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 from served import FRENCH, WEATHER
 
 from registry.view import Visibility
 from router.routing.compact import Compact
 from router.routing.copies import distinct
-from router.routing.hashed import HashedWords
 from router.routing.odds import NEAR_ALONE
 from router.routing.policy import Policy
 from router.routing.probe import Probe

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.special
+from hashed import HashedWords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import HANGS
@@ -14,7 +15,6 @@ from registry.view import Visibility
 from router.routing import refiner
 from router.routing.compact import Compact
 from router.routing.copies import distinct
-from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore, probe_store

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 from patience import HANGS
 from served import FRENCH, WEATHER, open_registry, register
 
 from registry.view import Visibility
 from router.routing import shelf
 from router.routing.follower import Follower
-from router.routing.hashed import HashedWords
 from router.routing.policy import Policy
 from router.routing.shelf import due
 

@@ -1,6 +1,7 @@
 """The tree of what there is."""
 
 import pytest
+from hashed import HashedWords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from served import FRENCH, http_client, register, served, service
@@ -10,7 +11,6 @@ from registry.traits import Traits
 from registry.view import Visibility
 from router.routing import taxonomy as module
 from router.routing.compact import Compact
-from router.routing.hashed import HashedWords
 from router.routing.pack import Pack
 from router.routing.packing import write
 from router.routing.route import Route

@@ -7,12 +7,12 @@ import httpx
 import openai
 import pytest
 from patience import HANGS
+from scripted import ScriptedEngine
 from served import BASE, events, served, service
 
 from router.engine import CallDelta, Delta, Message, Tool, ToolCall, ToolUse, Usage
 from router.errors import InvalidRequest, RouterError
 from router.sampling import Sampling
-from router.scripted import ScriptedEngine
 from router.wire.body import parse
 from router.wire.chat import ChatRequest
 

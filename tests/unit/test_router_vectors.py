@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 
-from router.routing.hashed import HashedWords
 from router.routing.vectors import TextVectors, VectorStore
 
 DIGEST = "sha256:" + "ab" * 32

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from hashed import HashedWords
 
 from router.routing import view
 from router.routing.general import base_requests, general_requests
-from router.routing.hashed import HashedWords
 from router.routing.view import View, base_vectors, routing_view
 
 
