@@ -27,6 +27,7 @@ class Dispatcher:
         self._start = start
         self._most = most
         self._reading = Pool("queue", 1)
+        self._starting = Pool("trainers", 1)
         self._looking: asyncio.Task[None] | None = None
         self._trainers: set[asyncio.Task[None]] = set()
 
@@ -41,6 +42,7 @@ class Dispatcher:
             if task is not None:
                 task.cancel()
         self._reading.close()
+        self._starting.close()
 
     async def _look(self) -> None:
         while True:
@@ -59,7 +61,9 @@ class Dispatcher:
 
     async def _train(self) -> None:
         try:
-            await self._start(f"trainer-{uuid4().hex[:12]}")
+            # In a thread: Ray waits for the cluster's state, for as long as that is away.
+            trainer = await self._starting.run(self._start, f"trainer-{uuid4().hex[:12]}")
+            await trainer
         except Exception as error:
             logger.warning("a trainer was lost: %r", error)
             await asyncio.sleep(REST_SECONDS)

@@ -190,17 +190,27 @@ def test_what_is_rendered_answers_on_several_nodes_and_outlives_one_of_them(node
     nodes("add worker")
 
 
-def test_who_trains_does_so_on_nodes_for_it_alone(nodes, url):
-    data = "".join(json.dumps(row) + "\n" for row in rows("When is high tide at {}?")).encode()
+@pytest.fixture
+def client(url):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="x", timeout=HANGS) as client:
-        file = client.files.create(file=("tides.jsonl", data), purpose="fine-tune")
-        jobs = client.fine_tuning.jobs
-        job = jobs.create(model=EMBEDDED, training_file=file.id, hyperparameters={"n_epochs": 1})
-        nodes("add trainer")
-        until(lambda: raylets_of_trainers(nodes.pid))
-        assert all("trainer,1" in raylet for raylet in raylets_of_trainers(nodes.pid))
-        until(lambda: jobs.retrieve(job.id).finished_at)
-        assert jobs.retrieve(job.id).status == "succeeded"
+        yield client
+
+
+def small_job(client):
+    """The id of a job that is begun when somebody can be."""
+    data = "".join(json.dumps(row) + "\n" for row in rows("When is high tide at {}?")).encode()
+    file = client.files.create(file=("tides.jsonl", data), purpose="fine-tune").id
+    jobs = client.fine_tuning.jobs
+    return jobs.create(model=EMBEDDED, training_file=file, hyperparameters={"n_epochs": 1}).id
+
+
+def test_who_trains_does_so_on_nodes_for_it_alone(nodes, client):
+    jobs, job = client.fine_tuning.jobs, small_job(client)
+    nodes("add trainer")
+    until(lambda: raylets_of_trainers(nodes.pid))
+    assert all("trainer,1" in raylet for raylet in raylets_of_trainers(nodes.pid))
+    until(lambda: jobs.retrieve(job).finished_at)
+    assert jobs.retrieve(job).status == "succeeded"
 
 
 def raylets_of_trainers(cluster):
@@ -213,16 +223,20 @@ def raylets_of_trainers(cluster):
     return found
 
 
-def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url):
+def test_answers_go_on_without_the_clusters_state_and_it_comes_back(nodes, url, client):
     # Who was lost before is replaced, and that takes the cluster's state.
     until(lambda: len(replicas(url)) == 4)
     with ThreadPoolExecutor(4) as pool:
         nodes("kill state")
-        asked = [pool.submit(ask, url, number) for number in range(8)]
+        # Nobody can be started to train it before the state is back.
+        job = small_job(client)
+        asked = [pool.submit(ask, url, number) for number in range(16)]
         assert all(each.result() is not None for each in asked)
         nodes("start state")
     ready(url)
     assert ask(url, 3) is not None
+    until(lambda: client.fine_tuning.jobs.retrieve(job).status != "queued")
+    client.fine_tuning.jobs.cancel(job)
 
 
 @pytest.mark.parametrize("lost", [killed, postgres.Server.frozen])

@@ -1,8 +1,9 @@
 """Trainers are started while there are jobs, and whatever happens to one, the next is."""
 
 import asyncio
+import threading
 
-from patience import HANGS
+from patience import HANGS, comes
 
 from deploy import dispatcher
 from deploy.dispatcher import Dispatcher
@@ -76,6 +77,26 @@ def test_as_many_train_at_once_as_may(monkeypatch):
 
     asyncio.run(run())
     assert len(holders) == 2
+
+
+def test_nothing_waits_while_one_is_being_started(monkeypatch):
+    monkeypatch.setattr(dispatcher, "LOOK_SECONDS", 0.0)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def start(holder):
+        begun.set()
+        assert goes_on.wait(HANGS)
+        return asyncio.sleep(0)
+
+    async def run():
+        made = Dispatcher(Queue(True), start, 1)
+        made.start()
+        await comes(begun.is_set)
+        goes_on.set()
+        await comes(lambda: not made._trainers)
+        made.stop()
+
+    asyncio.run(run())
 
 
 def test_what_fails_is_tried_again(monkeypatch):
