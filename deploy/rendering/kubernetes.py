@@ -283,12 +283,13 @@ def _trainers(target: Target) -> list[Manifest]:
     if training.resource is None or training.gpus:
         return []
     count = training.jobs
+    least = 0 if target.settings.engine.max_replicas else count  # where pods come when wanted
     memory = TRAINER_SPARE_MIB + 2 * _files_mib(target)  # in float32
     resources = json.dumps({training.resource: 1})
     group = {
         "groupName": "trainers",
-        "replicas": count,
-        "minReplicas": count,
+        "replicas": least,
+        "minReplicas": least,
         "maxReplicas": count,
         "rayStartParams": {"num-cpus": "0", "resources": json.dumps(resources)},
         "template": _pod(target, "trainer", training.threads or TRAINER_CPUS, memory),
@@ -324,17 +325,13 @@ def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manif
         "containers": [container],
     }
     if target.base_claim is not None and part != "head":
-        container["volumeMounts"] = [_base_mount(target)]
-        claim = {"claimName": target.base_claim}
+        folder, claim = folder_of(target.settings.base), {"claimName": target.base_claim}
+        mount = {"name": "base", "mountPath": folder or HUB, "readOnly": folder is not None}
+        container["volumeMounts"] = [mount]
         spec["volumes"] = [{"name": "base", "persistentVolumeClaim": claim}]
-        spec["securityContext"] = {"fsGroup": USER}
+        if folder is None:  # whoever fetches writes there
+            spec["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
     return {"metadata": {"labels": _labels(target, part)}, "spec": spec}
-
-
-def _base_mount(target: Target) -> Manifest:
-    if folder := folder_of(target.settings.base):
-        return {"name": "base", "mountPath": folder, "readOnly": True}
-    return {"name": "base", "mountPath": HUB}
 
 
 def _spread(target: Target, part: str) -> Manifest:
