@@ -10,9 +10,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import psutil
+
+from deploy.errors import StartFailed
 from registry.private import private_folder
 from specialists.machine import cores
+
+logger = logging.getLogger(__name__)
 
 SOCKET_PATH_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
 """Characters that Linux (sun_path) leaves for the folder below which Ray puts its sockets."""
@@ -53,6 +59,9 @@ ALONE_ENVIRONMENT = {
 }
 """What a cluster of one machine does without."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
+START_TRIES = 3
+UNSTARTED = "timed out during startup"
+"""What Ray says of itself then; it has no error of its own for it."""
 UNASKED = ("log_monitor", "monitor", "dashboard")
 """Processes of Ray's that nobody here asks anything: they read logs aloud to drivers, add machines,
 and show both in a browser. They take 1% of a core and 170 MB of an idle cluster."""
@@ -68,6 +77,9 @@ def ray_cluster(
         home: folder of its token, sockets and logs.
         cpus: that replicas reserve, and that they must find on however few cores.
         resources: of Ray's, that others reserve.
+
+    Raises:
+        StartFailed: it did not start in time.
     """
     os.environ.update(cluster_environment(home))
     folder = session_folder(home)
@@ -78,7 +90,7 @@ def ray_cluster(
     # Imported here: Ray reads its environment when it is imported.
     import ray
 
-    ray.init(
+    _start(
         address="local",
         num_cpus=max(cores(), cpus),
         resources=dict(resources or {}),
@@ -100,6 +112,25 @@ def ray_cluster(
             yield
         finally:
             ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    """Start Ray, once more if need be: it gives itself up after half a minute of a busy machine."""
+    import ray
+
+    for tries in range(START_TRIES, 0, -1):
+        before = set(psutil.Process().children())
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            if UNSTARTED not in str(error):
+                raise
+            for each in set(psutil.Process().children()) - before:
+                each.kill()
+            if tries == 1:
+                raise StartFailed("Ray did not start in time: the machine is too busy") from error
+            logger.warning("Ray did not start in time, and is started again")
 
 
 def session_folder(home: Path) -> Path:

@@ -1,16 +1,21 @@
 """What the cluster leaves behind, and where: nothing of anybody else's is touched."""
 
 import os
+import signal
+import subprocess
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from deploy.errors import InvalidSetting
+from deploy.errors import InvalidSetting, StartFailed
 from deploy.ray_cluster import (
     KEPT_SESSIONS,
     SESSIONS,
+    START_TRIES,
+    UNSTARTED,
+    _start,
     adopt_sessions,
     forget_old_sessions,
     session_folder,
@@ -45,6 +50,36 @@ def test_the_last_runs_keep_their_logs_and_nothing_else_is_removed(tmp_path):
         *(each.name for each in made[-KEPT_SESSIONS:]), "session_latest", "session_notes", "my-work"
     }  # fmt: skip
     assert (tmp_path / "session_latest" / "logs").is_dir()
+
+
+@pytest.mark.parametrize("times", [0, 2, 3])
+def test_ray_is_started_again_where_it_was_not_in_time(monkeypatch, times):
+    started = []
+
+    def init(**options):
+        started.append(subprocess.Popen(["sleep", "900"]))
+        if len(started) <= times:
+            raise Exception(f"The current node {UNSTARTED}. This could happen because …")
+
+    monkeypatch.setattr("ray.init", init)
+    late = pytest.raises(StartFailed, match="the machine is too busy")
+    with late if times == START_TRIES else nullcontext():
+        _start(address="local")
+    assert len(started) == min(times + 1, START_TRIES)
+    # What did not stand is gone.
+    assert all(each.wait() == -signal.SIGKILL for each in started[:times])
+    for each in started[times:]:
+        each.kill()
+        each.wait()
+
+
+def test_what_else_ray_says_is_passed_on(monkeypatch):
+    def init(**options):
+        raise ValueError("no such option")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ValueError, match="no such option"):
+        _start(address="local")
 
 
 def test_runs_of_older_releases_are_kept_with_the_others(tmp_path):

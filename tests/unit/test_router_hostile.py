@@ -1,6 +1,7 @@
 """Bodies made to keep the server busy: refused before any costly step, and nobody else waits."""
 
 import asyncio
+import gc
 import json
 import socket
 import threading
@@ -15,6 +16,7 @@ from patience import HANGS
 from pydantic_core import from_json
 from served import ASKED_IN_JSON, BASE, served, service
 
+from deploy.replica import settled
 from registry.conversations import Conversation
 from registry.limits import Limits
 from router.api import connection
@@ -135,7 +137,11 @@ def slowness() -> float:
 def app(tmp_path_factory):
     with service(tmp_path_factory.mktemp("home")) as made:
         made.engine.script = lambda _: [Delta(0, "ok", 1, finish_reason="stop"), Usage(1, 1)]
-        yield create_app(made)
+        app = create_app(made)
+        # As replicas do: what other tests have left here is not looked through for garbage.
+        settled()
+        yield app
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(
