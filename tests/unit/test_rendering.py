@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from kuberay import RAY_SERVICE
+from ray.autoscaler._private.kuberay.autoscaling_config import _get_custom_resources
 from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
@@ -226,9 +227,11 @@ def test_who_trains_has_pods_and_memory_of_its_own(settings, folder):
     fixed = own | {"engine": settings.engine.model_copy(update={"max_replicas": None})}
     found = groups(kubernetes_files(Target(settings.model_copy(update=fixed))))[0]
     assert (found["trainers"]["minReplicas"], found["trainers"]["replicas"]) == (2, 2)
-    # As `ray start --resources` takes it, quoted once more for the shell.
-    resources = json.loads(json.loads(trainers["rayStartParams"]["resources"]))
-    assert resources == {args["training"]["resource"]: 1}
+    # As `ray start` takes it, quoted once more for the shell, and as the autoscaler does.
+    start = trainers["rayStartParams"]
+    wanted = {args["training"]["resource"]: 1}
+    assert json.loads(json.loads(start["resources"])) == wanted
+    assert _get_custom_resources({}, start, "trainers") == wanted
     assert trainers["rayStartParams"]["num-cpus"] == "0"
     pod, mib = engines(files, "trainers")
     assert (pod["containers"][0]["resources"]["limits"]["cpu"], mib) == ("6", 16 * 1024)
