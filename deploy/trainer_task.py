@@ -1,5 +1,6 @@
 """Training as a Ray task: a process that does one job after the other, behind everything else."""
 
+import logging
 import os
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,8 @@ from deploy.settings import Settings, TrainingSettings
 from deploy.telemetry import observe
 from specialists.base import locate_base
 from specialists.machine import cores
+
+logger = logging.getLogger(__name__)
 
 CPUS = 0.1
 """What a trainer reserves. Not nothing: a cluster's head has no CPUs, to stay without work."""
@@ -52,7 +55,16 @@ def behind_everything() -> None:
 
 
 def start(settings: Settings, holder: str) -> Any:
-    """Begin to train somewhere in the cluster; what is returned can be awaited."""
+    """Begin to train somewhere in the cluster; what is returned can be awaited.
+
+    Where the cluster's state is away it is waited for.
+    """
+    named = settings.training.resource
+    if named is not None and named not in ray.cluster_resources():
+        logger.warning(
+            "no node has the resource %r that MYRIAD_TRAINING__RESOURCE names; jobs wait for one",
+            named,
+        )
     # One that is killed is started again, and goes on with the job that it held; one that is done
     # gives its memory back.
     task: Any = ray.remote(**_reserved(settings.training), max_retries=-1, max_calls=1)(train)
