@@ -8,6 +8,7 @@ for the next moment. Callers are told apart by their keys: nobody is refused for
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -78,9 +79,12 @@ class _Refusal:
 
 
 def _asked(scope: Scope) -> bytes:
-    """Who asks, and where: errors look otherwise to Anthropic's clients."""
+    """Who asks, and where: errors look otherwise to Anthropic's clients.
+
+    A digest: nobody's key is kept, and what calls itself one may be long.
+    """
     keys = (value for name, value in scope["headers"] if name in KEYS)
-    return b" ".join((scope["path"].encode(), *keys))
+    return blake2b(b" ".join((scope["path"].encode(), *keys)), digest_size=16).digest()
 
 
 def _like(message: Message) -> Message:

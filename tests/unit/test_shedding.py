@@ -77,6 +77,14 @@ def test_a_refusal_is_told_in_the_shape_that_is_asked_for():
     assert front.server.asked == 2
 
 
+def test_no_key_is_kept_and_long_ones_take_no_more_room():
+    front = Front(Server(Overloaded(3)))
+    for key in ("Bearer mk_secret", "x" * 60_000):
+        front.ask(key)
+    assert [len(each) for each in front.front._refused] == [16, 16]
+    assert "mk_secret" not in repr(vars(front.front))
+
+
 def test_what_needs_no_place_is_never_refused_here():
     front = Front(Server(Overloaded()))
     front.ask()
