@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-HANGS = 900.0
+HANGS = 3600.0
 
 
 def until(holds: Callable[[], object], every: float = 0.2) -> None:
