@@ -52,14 +52,9 @@ def encoder_folder(source: str | None, progress: Progress = silent) -> EncoderFo
     with _mendable(source):
         if source is None:
             return EncoderFolder.packaged()
-        if not is_of_hub(source):
+        if not hub.is_of_hub(source):
             return EncoderFolder.read(Path(source))
         return fetched_encoder(source) or _of_hub(source, hub.fetch(source, FILES, progress))
-
-
-def is_of_hub(source: str) -> bool:
-    """Whether an encoder comes from a hub, not from a folder."""
-    return hub.is_id(source) and not Path(source).exists()
 
 
 def fetched_encoder(source: str) -> EncoderFolder | None:

@@ -27,7 +27,7 @@ from registry.copies import MOST_BYTES
 from registry.location import Location
 from registry.plain_words import in_words
 from specialists.base import EMBEDDED
-from specialists.hub import is_id
+from specialists.hub import is_of_hub
 
 if TYPE_CHECKING:
     from specialists.training.teacher import Address
@@ -48,10 +48,9 @@ def _split(value: object) -> object:
 
 def _source(text: str) -> str:
     """A folder as an absolute path; what a hub, or we, have under a name, as it is."""
-    folder = Path(text).expanduser()
-    if text == EMBEDDED or (is_id(text) and not folder.exists()):
+    if text == EMBEDDED or is_of_hub(text):
         return text
-    return str(folder.absolute())
+    return str(Path(text).expanduser().absolute())
 
 
 def _origin(text: str) -> str:

@@ -18,6 +18,11 @@ def is_id(source: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@\S+)?", source) is not None
 
 
+def is_of_hub(source: str) -> bool:
+    """Whether a hub is asked for it: what is here under that name goes first."""
+    return is_id(source) and not Path(source).exists()
+
+
 def name_of(source: str) -> str:
     """What it is called by itself: without its owner and its revision."""
     return source.partition("@")[0].rpartition("/")[-1]

@@ -18,7 +18,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from deploy.client import Client
-from deploy.encoder import encoder_folder, fetched_encoder, is_of_hub
+from deploy.encoder import encoder_folder, fetched_encoder
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
@@ -26,7 +26,7 @@ from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
-from specialists.hub import is_id
+from specialists.hub import is_of_hub
 from specialists.machine import memory
 
 GIB = 1 << 30
@@ -116,7 +116,7 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
 
 def check_base(settings: Settings) -> Check:
     """The base's weights are prepared, or can be."""
-    if is_id(settings.base) and not Path(settings.base).exists():
+    if is_of_hub(settings.base):
         return _check_fetched(settings.base)
     try:
         return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))

@@ -88,12 +88,12 @@ def register(
 def _folder(place: str, output: Output) -> Path:
     """The folder at `place`, or what a hub has under that name."""
     from deploy.cli.cards import FILES, MODEL_CARD
-    from specialists.hub import fetch, is_id
+    from specialists.hub import fetch, is_of_hub
 
     folder = Path(place)
     if folder.is_dir():
         return folder
-    if folder.exists() or not is_id(place):
+    if not is_of_hub(place):
         raise typer.BadParameter(f"{place} is no folder, and no id of a hub")
     with output.told("fetching") as tell:
         return fetch(place, (CONFIG, WEIGHTS, MODEL_CARD, *FILES), tell)

@@ -5,7 +5,7 @@ from pathlib import Path
 from deploy.errors import InvalidSetting
 from deploy.rendering.files import HOME
 from specialists.base import EMBEDDED, fetched_base
-from specialists.hub import is_id
+from specialists.hub import is_of_hub
 
 HUB = f"{HOME}/huggingface"
 """Where containers keep what comes from a hub."""
@@ -13,14 +13,7 @@ HUB = f"{HOME}/huggingface"
 
 def folder_of(base: str) -> str | None:
     """A base that is a folder; it need not be on this machine."""
-    if base == EMBEDDED or (is_id(base) and not Path(base).exists()):
-        return None
-    return base
-
-
-def is_fetched(base: str) -> bool:
-    """Whether it comes from a hub."""
-    return base != EMBEDDED and folder_of(base) is None
+    return None if base == EMBEDDED or is_of_hub(base) else base
 
 
 def weights_mib(base: str) -> int:

@@ -3,8 +3,9 @@
 import json
 from math import ceil
 
-from deploy.rendering.base import HUB, folder_of, is_fetched
+from deploy.rendering.base import HUB, folder_of
 from deploy.rendering.files import ANYWHERE, HOME, PORT, USER, Manifest, Target, in_yaml
+from specialists.hub import is_of_hub
 
 PYTHON_IMAGE = "python:3.11.14-slim-bookworm"
 IGNORED = (".git", ".venv*", "**/__pycache__", "tests", "benchmarks", "*.egg-info", ".*_cache")
@@ -79,7 +80,7 @@ def compose(target: Target) -> Manifest:
     base = target.settings.base
     if folder := folder_of(base):
         volumes.append(f"{folder}:{folder}:ro")
-    if is_fetched(base):
+    if is_of_hub(base):
         own |= PASSED_ON
     service: Manifest = {
         "image": target.image,

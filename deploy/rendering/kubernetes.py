@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from deploy.ray_cluster import SERVE_ENVIRONMENT
-from deploy.rendering.base import HUB, folder_of, is_fetched, weights_mib
+from deploy.rendering.base import HUB, folder_of, weights_mib
 from deploy.rendering.files import (
     ANYWHERE,
     HOME,
@@ -20,6 +20,7 @@ from deploy.rendering.files import (
 )
 from deploy.rendering.monitoring import monitoring_files
 from deploy.rendering.serve import serve_config
+from specialists.hub import is_of_hub
 
 GIB = 1024
 REDIS_PORT, DASHBOARD_PORT = 6379, 8265
@@ -210,7 +211,7 @@ def kustomization(files: Mapping[str, str]) -> Manifest:
 def readme(target: Target) -> str:
     """What is to be done once, by hand."""
     name, secret, base = target.name, target.secret, target.settings.base
-    token = " \\\n     --from-literal=HF_TOKEN=..." if is_fetched(base) else ""
+    token = " \\\n     --from-literal=HF_TOKEN=..." if is_of_hub(base) else ""
     image = ""
     if folder_of(base) and target.base_claim is None:
         image = f"The image, or a claim (`--base-claim NAME`), must have the base, `{base}`.\n\n"
