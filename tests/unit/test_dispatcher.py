@@ -44,6 +44,8 @@ def started(queue, most, monkeypatch, fails=()):
         made = Dispatcher(queue, start, most)
         made.start()
         await queue.seen.wait()
+        # What the last answer asked for may still wait for its thread.
+        await comes(lambda: not made._trainers)
         made.stop()
 
     asyncio.run(asyncio.wait_for(run(), HANGS))
