@@ -1,16 +1,13 @@
 """Manifests for KubeRay: a head without work, workers that scale, state that outlives them."""
 
-import json
 from collections.abc import Mapping
-from math import ceil
 
 from deploy.ray_cluster import SERVE_ENVIRONMENT
-from deploy.rendering.base import HUB, folder_of, weights_mib
+from deploy.rendering.base import folder_of
 from deploy.rendering.files import (
     ANYWHERE,
     HOME,
     PORT,
-    USER,
     Manifest,
     Target,
     in_yaml,
@@ -19,24 +16,23 @@ from deploy.rendering.files import (
     require_shared,
 )
 from deploy.rendering.monitoring import monitoring_files
+from deploy.rendering.pods import (
+    CLOSED,
+    DASHBOARD_PORT,
+    REDIS_PORT,
+    environment,
+    from_secret,
+    labels_of,
+    pod,
+    resources,
+)
 from deploy.rendering.serve import serve_config
+from deploy.rendering.workers import ENGINE_CPUS, GIB, workers
 from specialists.hub import is_of_hub
 
-GIB = 1024
-REDIS_PORT, DASHBOARD_PORT = 6379, 8265
 REDIS_IMAGE = "redis:7.4.7-alpine"
 RAY, OPERATOR = "ray.io/v1", "kuberay-operator"
-ROUTER_CPUS, ROUTER_MIB = 2, 4 * GIB
 HEAD_CPUS, HEAD_MIB = 2, 4 * GIB
-ENGINE_CPUS, ENGINE_SPARE_MIB = 4, 4 * GIB
-TRAINER_CPUS, TRAINER_SPARE_MIB = 4, 4 * GIB
-CLOSED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 def kubernetes_files(target: Target) -> dict[str, str]:
@@ -85,9 +81,9 @@ def ray_service(target: Target) -> Manifest:
                 "headGroupSpec": {
                     # Nothing is scheduled there: what the head does must not wait for answers.
                     "rayStartParams": {"num-cpus": "0", "dashboard-host": ANYWHERE},
-                    "template": _pod(target, "head", HEAD_CPUS, HEAD_MIB),
+                    "template": pod(target, "head", HEAD_CPUS, HEAD_MIB),
                 },
-                "workerGroupSpecs": [_routers(target), _engines(target), *_trainers(target)],
+                "workerGroupSpecs": workers(target),
             },
         },
     )
@@ -123,7 +119,7 @@ def network_policies(target: Target) -> list[Manifest]:
 
 def disruption_budget(target: Target, part: str) -> Manifest:
     """Maintenance takes one pod at a time."""
-    labels = _labels(target, part)
+    labels = labels_of(target, part)
     return labelled(
         target,
         "policy/v1",
@@ -139,12 +135,12 @@ def tidy(target: Target) -> Manifest:
         "name": "tidy",
         "image": target.image,
         "command": ["myriad", "registry", "gc"],
-        "envFrom": _environment(target),
-        "resources": _resources(1, GIB),
+        "envFrom": environment(target),
+        "resources": resources(1, GIB),
         "securityContext": CLOSED,
     }
     pod = {"restartPolicy": "Never", "containers": [container]}
-    template = {"metadata": {"labels": _labels(target, "tidy")}, "spec": pod}
+    template = {"metadata": {"labels": labels_of(target, "tidy")}, "spec": pod}
     return labelled(
         target,
         "batch/v1",
@@ -166,11 +162,11 @@ def redis(target: Target) -> list[Manifest]:
         "name": "redis",
         "image": REDIS_IMAGE,
         "args": ["--appendonly", "yes", "--dir", "/data", "--requirepass", "$(REDIS_PASSWORD)"],
-        "env": [{"name": "REDIS_PASSWORD", "valueFrom": _secret(target, "REDIS_PASSWORD")}],
+        "env": [{"name": "REDIS_PASSWORD", "valueFrom": from_secret(target, "REDIS_PASSWORD")}],
         "ports": [{"name": "redis", "containerPort": REDIS_PORT}],
         "readinessProbe": {"tcpSocket": {"port": REDIS_PORT}, "periodSeconds": 5},
         "livenessProbe": {"tcpSocket": {"port": REDIS_PORT}, "periodSeconds": 10},
-        "resources": _resources(1, GIB),
+        "resources": resources(1, GIB),
         "securityContext": CLOSED | {"runAsUser": 999},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
@@ -248,122 +244,8 @@ def _gcs(target: Target) -> Manifest:
     address = target.redis or f"{target.name}-redis:{REDIS_PORT}"
     return {
         "redisAddress": address,
-        "redisPassword": {"valueFrom": _secret(target, "REDIS_PASSWORD")},
+        "redisPassword": {"valueFrom": from_secret(target, "REDIS_PASSWORD")},
     }
-
-
-def _routers(target: Target) -> Manifest:
-    count = target.settings.router.replicas
-    return {
-        "groupName": "routers",
-        "replicas": count,
-        "minReplicas": count,
-        "maxReplicas": count,
-        "rayStartParams": {"num-cpus": "1"},
-        "template": _pod(target, "router", ROUTER_CPUS, ROUTER_MIB),
-    }
-
-
-def _engines(target: Target) -> Manifest:
-    engine = target.settings.engine
-    memory = ENGINE_SPARE_MIB + sum(engine.whole_caches.values()) + _weights_mib(target)
-    gpus = ceil(engine.reserved_gpus)  # a pod has whole ones
-    return {
-        "groupName": "gpu-engines" if gpus else "cpu-engines",
-        "replicas": engine.replicas,
-        "minReplicas": engine.replicas,
-        "maxReplicas": engine.most_replicas,
-        "rayStartParams": {},
-        "template": _pod(target, "engine", engine.cpus + 1, memory, gpus),
-    }
-
-
-def _trainers(target: Target) -> list[Manifest]:
-    """Where jobs are trained, on CPUs: what one takes must not be missing to who answers."""
-    training = target.settings.training
-    if training.resource is None or training.gpus:
-        return []
-    count = training.jobs
-    least = 0 if target.settings.engine.max_replicas else count  # where pods come when wanted
-    memory = TRAINER_SPARE_MIB + 2 * _files_mib(target)  # in float32
-    resources = json.dumps({training.resource: 1})
-    group = {
-        "groupName": "trainers",
-        "replicas": least,
-        "minReplicas": least,
-        "maxReplicas": count,
-        "rayStartParams": {"num-cpus": "0", "resources": json.dumps(resources)},
-        "template": _pod(target, "trainer", training.threads or TRAINER_CPUS, memory),
-    }
-    return [group]
-
-
-def _weights_mib(target: Target) -> int:
-    """What the base takes in an engine: its files are of 16 bits, and so are all kinds but one."""
-    mib = _files_mib(target)
-    return 2 * mib if target.settings.engine.weights == "float32" else mib
-
-
-def _files_mib(target: Target) -> int:
-    base, gib = target.settings.base, target.base_gib
-    return weights_mib(base) if gib is None else int(gib * GIB)
-
-
-def _pod(target: Target, part: str, cpus: int, mib: int, gpus: int = 0) -> Manifest:
-    container: Manifest = {
-        "name": f"ray-{part}",
-        "image": target.image,
-        "envFrom": _environment(target),
-        "resources": _resources(cpus, mib, gpus),
-        "securityContext": CLOSED,
-    }
-    if part == "head":
-        ports = {"gcs-server": REDIS_PORT, "dashboard": DASHBOARD_PORT, "serve": PORT}
-        container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
-    spec = {
-        "terminationGracePeriodSeconds": int(target.settings.drain_seconds) + 30,
-        "topologySpreadConstraints": [_spread(target, part)],
-        "containers": [container],
-    }
-    if target.base_claim is not None and part != "head":
-        folder, claim = folder_of(target.settings.base), {"claimName": target.base_claim}
-        mount = {"name": "base", "mountPath": folder or HUB, "readOnly": folder is not None}
-        container["volumeMounts"] = [mount]
-        spec["volumes"] = [{"name": "base", "persistentVolumeClaim": claim}]
-        if folder is None:  # whoever fetches writes there
-            spec["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
-    return {"metadata": {"labels": _labels(target, part)}, "spec": spec}
-
-
-def _spread(target: Target, part: str) -> Manifest:
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _labels(target, part)},
-    }
-
-
-def _environment(target: Target) -> list[Manifest]:
-    return [
-        {"configMapRef": {"name": f"{target.name}-settings"}},
-        {"secretRef": {"name": target.secret}},
-    ]
-
-
-def _secret(target: Target, key: str) -> Manifest:
-    return {"secretKeyRef": {"name": target.secret, "key": key}}
-
-
-def _resources(cpus: int, mib: int, gpus: int = 0) -> Manifest:
-    amounts = {"cpu": str(cpus), "memory": f"{mib}Mi"}
-    if gpus:
-        amounts["nvidia.com/gpu"] = str(gpus)
-    return {"requests": amounts, "limits": dict(amounts)}
-
-
-def _labels(target: Target, part: str) -> dict[str, str]:
-    return {"app.kubernetes.io/name": target.name, "app.kubernetes.io/component": part}
 
 
 def _port(number: int) -> Manifest:
