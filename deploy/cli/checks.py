@@ -155,7 +155,7 @@ def check_kernels(settings: Settings) -> Check:
     try:
         return Check("kernels", "ok", str(kernels()))
     except NoKernels as error:
-        mend = "install g++ (x86 processors with AVX2), else torch computes, several times slower"
+        mend = "install g++ (for x86 with AVX2, or Arm), else torch computes, several times slower"
         return Check("kernels", "warn", str(error), mend)
 
 

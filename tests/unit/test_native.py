@@ -468,9 +468,30 @@ def test_a_machine_without_a_compiler_is_served_by_torch(base, monkeypatch):
         open_network(base.folder, "int4", CPU, 1)
 
 
-def test_other_processors_are_served_by_torch(base, monkeypatch):
-    monkeypatch.setattr("specialists.engine.native.compile.processor", lambda: "asimd fphp")
+@pytest.mark.parametrize(
+    ("machine", "features", "why"),
+    [
+        ("x86_64", "sse4_2 avx", "no avx2, fma, f16c"),
+        ("aarch64", "fp asimd fphp", "no asimddp"),
+        ("riscv64", "", "none for riscv64"),
+    ],
+)
+def test_other_processors_are_served_by_torch(base, monkeypatch, machine, features, why):
+    monkeypatch.setattr(compiling, "machine", lambda: machine)
+    monkeypatch.setattr(compiling, "processor", lambda: features)
+    with pytest.raises(NoKernels, match=why):
+        kernels()
     assert isinstance(open_network(base.folder, "auto", CPU, 1), TorchNetwork)
+
+
+@pytest.mark.parametrize("line", ["flags\t\t: fpu avx2\n", "Features\t: fpu avx2\n"])
+def test_a_processor_is_known_by_what_linux_says(monkeypatch, tmp_path, line):
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\n{line}\nprocessor\t: 1\n")
+    monkeypatch.setattr(compiling, "CPU_INFO", file)
+    assert compiling.processor.__wrapped__().split() == ["fpu", "avx2"]
+    file.unlink()
+    assert compiling.processor.__wrapped__() == ""
 
 
 MODULES = {"self_attn.q_proj": 64, "self_attn.k_proj": 32, "self_attn.v_proj": 32}

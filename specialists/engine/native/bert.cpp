@@ -110,7 +110,7 @@ class Bert {
         const float* place = places_ + size_t(t - texts.begins[text]) * shape_.hidden;
         float* to = x_ + size_t(t) * shape_.hidden;
         for (int i = 0; i < shape_.hidden; i += LANES)
-          _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_loadu_ps(word + i), _mm256_loadu_ps(place + i)));
+          (Eight::load(word + i) + Eight::load(place + i)).store(to + i);
         normalise(t, norm_);
       }
     team_.barrier();
@@ -122,12 +122,11 @@ class Bert {
     for (int text = mine.begin; text < mine.end; ++text) {
       const int begin = texts.begins[text], end = texts.begins[text + 1];
       float* to = texts.means + (size_t(text) * texts.shown + shown) * shape_.hidden;
-      const __m256 share = _mm256_set1_ps(1.0f / (end - begin));
+      const Eight share = Eight::all(1.0f / (end - begin));
       for (int i = 0; i < shape_.hidden; i += LANES) {
-        __m256 total = _mm256_setzero_ps();
-        for (int t = begin; t < end; ++t)
-          total = _mm256_add_ps(total, _mm256_loadu_ps(x_ + size_t(t) * shape_.hidden + i));
-        _mm256_storeu_ps(to + i, _mm256_mul_ps(total, share));
+        Eight total;
+        for (int t = begin; t < end; ++t) total = total + Eight::load(x_ + size_t(t) * shape_.hidden + i);
+        (total * share).store(to + i);
       }
     }
     team_.barrier();
@@ -136,17 +135,17 @@ class Bert {
   // Layer normalisation (Ba et al. 2016) in place.
   void normalise(int t, const Norm& norm) {
     float* x = x_ + size_t(t) * shape_.hidden;
-    __m256 totals = _mm256_setzero_ps(), squares = _mm256_setzero_ps();
-    for (int i = 0; i < shape_.hidden; i += LANES) totals = _mm256_add_ps(totals, _mm256_loadu_ps(x + i));
-    const __m256 mean = _mm256_set1_ps(sum(totals) / shape_.hidden);
+    Eight totals, squares;
+    for (int i = 0; i < shape_.hidden; i += LANES) totals = totals + Eight::load(x + i);
+    const Eight mean = Eight::all(sum(totals) / shape_.hidden);
     for (int i = 0; i < shape_.hidden; i += LANES) {
-      const __m256 v = _mm256_sub_ps(_mm256_loadu_ps(x + i), mean);
-      squares = _mm256_fmadd_ps(v, v, squares);
+      const Eight v = Eight::load(x + i) - mean;
+      squares = fused(v, v, squares);
     }
-    const __m256 scale = _mm256_set1_ps(1.0f / std::sqrt(sum(squares) / shape_.hidden + shape_.eps));
+    const Eight scale = Eight::all(1.0f / std::sqrt(sum(squares) / shape_.hidden + shape_.eps));
     for (int i = 0; i < shape_.hidden; i += LANES) {
-      const __m256 v = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x + i), mean), scale);
-      _mm256_storeu_ps(x + i, _mm256_fmadd_ps(v, _mm256_loadu_ps(norm.weight + i), _mm256_loadu_ps(norm.bias + i)));
+      const Eight v = (Eight::load(x + i) - mean) * scale;
+      fused(v, Eight::load(norm.weight + i), Eight::load(norm.bias + i)).store(x + i);
     }
   }
 
@@ -160,10 +159,10 @@ class Bert {
     const float* bias = layer.biases[group];
     team_.barrier();
     const Share outs(linear.outs, member, team_.size(), LANES);
-    multiply(linear, quantised_, tokens, outs.begin, outs.end, [&](int row, int out, __m256 v) {
+    multiply(linear, quantised_, tokens, outs.begin, outs.end, [&](int row, int out, Eight v) {
       float* at = y + size_t(row) * linear.outs + out;
-      const __m256 more = _mm256_add_ps(v, _mm256_loadu_ps(bias + out));
-      _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), more) : more);
+      const Eight more = v + Eight::load(bias + out);
+      (residual ? Eight::load(at) + more : more).store(at);
     });
     team_.barrier();
   }
@@ -181,7 +180,7 @@ class Bert {
   // Where the text ends among them, its last token is computed more than once.
   void attend(int begin, int end, int first, int head, float* scores, int stride) {
     const int dim = shape_.hidden / shape_.heads, width = 3 * shape_.hidden;
-    const __m128 scale = _mm_set1_ps(1.0f / std::sqrt(float(dim)));
+    const float scale = 1.0f / std::sqrt(float(dim));
     const float* start = output_ + size_t(begin) * width + head * dim;
     const float* queries[TOGETHER];
     float* to[TOGETHER];
@@ -192,25 +191,24 @@ class Bert {
     }
     for (int u = 0; u < end - begin; ++u) {
       const float* key = start + size_t(u) * width + shape_.hidden;
-      __m256 totals[TOGETHER] = {};
+      Eight totals[TOGETHER];
       for (int d = 0; d < dim; d += LANES) {
-        const __m256 part = _mm256_loadu_ps(key + d);
-        for (int i = 0; i < TOGETHER; ++i)
-          totals[i] = _mm256_fmadd_ps(_mm256_loadu_ps(queries[i] + d), part, totals[i]);
+        const Eight part = Eight::load(key + d);
+        for (int i = 0; i < TOGETHER; ++i) totals[i] = fused(Eight::load(queries[i] + d), part, totals[i]);
       }
       float four[TOGETHER];
-      _mm_storeu_ps(four, _mm_mul_ps(sums(totals[0], totals[1], totals[2], totals[3]), scale));
-      for (int i = 0; i < TOGETHER; ++i) scores[i * stride + u] = four[i];
+      store_sums(totals[0], totals[1], totals[2], totals[3], four);
+      for (int i = 0; i < TOGETHER; ++i) scores[i * stride + u] = four[i] * scale;
     }
     for (int i = 0; i < TOGETHER; ++i) softmax(scores + i * stride, end - begin);
     for (int d = 0; d < dim; d += LANES) {
-      __m256 totals[TOGETHER] = {};
+      Eight totals[TOGETHER];
       for (int u = 0; u < end - begin; ++u) {
-        const __m256 value = _mm256_loadu_ps(start + size_t(u) * width + 2 * shape_.hidden + d);
+        const Eight value = Eight::load(start + size_t(u) * width + 2 * shape_.hidden + d);
         for (int i = 0; i < TOGETHER; ++i)
-          totals[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(scores + i * stride + u), value, totals[i]);
+          totals[i] = fused(Eight::all(scores[i * stride + u]), value, totals[i]);
       }
-      for (int i = 0; i < TOGETHER; ++i) _mm256_storeu_ps(to[i] + d, totals[i]);
+      for (int i = 0; i < TOGETHER; ++i) totals[i].store(to[i] + d);
     }
   }
 

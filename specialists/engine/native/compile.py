@@ -17,7 +17,8 @@ from specialists.errors import NoKernels
 HEADERS, SOURCES = (sorted(Path(__file__).parent.glob(pattern)) for pattern in ("*.h", "*.cpp"))
 COMPILERS = ("g++", "clang++")
 OPTIONS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
-NEEDED = ("avx2", "fma", "f16c")
+NEEDED = {"x86_64": ("avx2", "fma", "f16c"), "aarch64": ("asimd", "asimddp")}
+"""Features, as Linux names them, of the processors that there are kernels for."""
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -30,7 +31,9 @@ def kernels(begins: Callable[[], object] = lambda: None) -> Path:
     Raises:
         NoKernels: the processor lacks instructions, or there is no compiler that can do it.
     """
-    missing = [name for name in NEEDED if name not in processor().split()]
+    if machine() not in NEEDED:
+        raise NoKernels(f"there are none for {machine()} processors")
+    missing = [name for name in NEEDED[machine()] if name not in processor().split()]
     if missing:
         raise NoKernels(f"the processor has no {', '.join(missing)}")
     found = compiler()
@@ -56,6 +59,11 @@ def compiler() -> str:
     return found
 
 
+def machine() -> str:
+    """The kind of processor."""
+    return platform.machine()
+
+
 @cache
 def processor() -> str:
     """The processor's features, as Linux tells them; empty elsewhere."""
@@ -63,7 +71,9 @@ def processor() -> str:
         lines = CPU_INFO.read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    # As x86 and Arm call them.
+    named = (line for line in lines if line.startswith(("flags", "Features")))
+    return next((line.partition(":")[2] for line in named), "")
 
 
 @cache
@@ -71,7 +81,7 @@ def _key(compiler: str) -> str:
     """What the library depends on: sources, options, compiler, processor."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout  # noqa: S603
     parts = [source.read_bytes() for source in [*HEADERS, *SOURCES]]
-    parts += [version, " ".join(OPTIONS).encode(), platform.machine().encode()]
+    parts += [version, " ".join(OPTIONS).encode(), machine().encode()]
     return hashlib.sha256(b"\0".join([*parts, processor().encode()])).hexdigest()[:16]
 
 

@@ -18,11 +18,11 @@ struct Weights {
   }
 };
 
-#ifdef DOT_BYTES
-// What `dots` takes off each weight.
+// What `dots` takes off each weight: those of 4 bits do as they are.
 template <int BITS>
-constexpr int OFFSET = 0;
+constexpr int OFFSET = BITS == 8 ? CENTRE : 0;
 
+#ifdef DOT_BYTES
 template <class Vector, int BITS, int ROWS, int VECTORS>
 inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
                  typename Vector::Integers (&sums)[ROWS][VECTORS]) {
@@ -38,15 +38,13 @@ inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
     for (int v = 0; v < VECTORS; ++v) {
       some[v] = weights.group<Vector>(v, g);
       if constexpr (BITS == 4) high[v] = Vector::high(some[v]), some[v] = Vector::low(some[v]);
+      if constexpr (BITS == 8) some[v] = Vector::lowered(some[v]);
     }
     add(some, 4 * g);
     if constexpr (BITS == 4) add(high, BLOCK / 2 + 4 * g);
   }
 }
 #else
-template <int BITS>
-constexpr int OFFSET = BITS == 8 ? 128 : 0;
-
 // Or compilers multiply ahead of adding, more than registers hold: twice the time.
 inline void settle(__m256i& sum) { asm("" : "+x"(sum)); }
 
@@ -77,7 +75,7 @@ inline void dots_of_nibbles(const Weights& weights, const int8_t* inputs, size_t
 }
 
 // Two products of bytes fit 16 bits where one of them has a sign: 2 · 128 · 127 stays below 2^15.
-// Weights of 8 bits are therefore taken as signed ones, OFFSET lower, and inputs get their signs.
+// Weights of 8 bits are therefore taken as signed ones, CENTRE lower, and inputs get their signs.
 template <class Vector, int ROWS, int VECTORS>
 inline void dots_of_bytes(const Weights& weights, const int8_t* inputs, size_t ins,
                           __m256i (&sums)[ROWS][VECTORS]) {
@@ -86,7 +84,7 @@ inline void dots_of_bytes(const Weights& weights, const int8_t* inputs, size_t i
   for (int g = 0; g < 8; ++g) {
     __m256i some[VECTORS], sizes[VECTORS];
     for (int v = 0; v < VECTORS; ++v) {
-      some[v] = weights.group<Vector>(v, g) ^ _mm256_set1_epi8(char(OFFSET<8>));
+      some[v] = lowered(weights.group<Vector>(v, g));
       sizes[v] = _mm256_abs_epi8(some[v]);
     }
     for (int r = 0; r < ROWS; ++r) {

@@ -26,7 +26,7 @@ inline void unpack_row(const Linear& linear, int out, float* to) {
   const uint8_t* block = linear.stripe(out);
   for (int b = 0; b < linear.blocks(); ++b, block += linear.block_bytes()) {
     const Half* scales = reinterpret_cast<const Half*>(block);
-    const float d = _cvtsh_ss(scales[lane]), m = _cvtsh_ss(scales[LANES + lane]);
+    const float d = single(scales[lane]), m = single(scales[LANES + lane]);
     const uint8_t* q = block + SCALES + lane * 4;
     for (int k = 0; k < BLOCK; ++k) {
       const int group = k / 4 % (linear.bits == 4 ? 4 : 8);

@@ -49,7 +49,7 @@ inline void shrink_tile(const int8_t* a, const float* scales, int rank, const Qu
     }
   for (int t = 0; t < ROWS; ++t)
     for (int r = 0; r < RANKS; ++r)
-      shrunk[size_t(row + t) * stride + rank + r] = totals[r][t].sum() * scales[rank + r];
+      shrunk[size_t(row + t) * stride + rank + r] = totals[r][t].summed() * scales[rank + r];
 }
 
 // The same for ranks [begin, end) and all rows of a segment. `shrunk` is [rows, stride].
@@ -81,10 +81,10 @@ inline float spread(const float* shrunk, int ranks, int16_t* to) {
   // The sum of all products must fit 32 bits.
   const float most = std::min(LARGEST, INT32_MAX / 127 / ranks), scale = peak / most;
   const float inverse = scale > 0 ? 1 / scale : 0;
-  const auto whole = [&](int r) { return r < ranks ? int16_t(std::lrint(shrunk[r] * inverse)) : 0; };
+  const auto whole = [&](int r) { return r < ranks ? int16_t(std::lrint(shrunk[r] * inverse)) : int16_t(0); };
   for (int r = 0; r < quads(ranks) * QUAD; r += 2, to += 2 * LANES) {
-    const int pair = (uint16_t(whole(r + 1)) << 16) | uint16_t(whole(r));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_set1_epi32(pair));
+    const int16_t pair[] = {whole(r), whole(r + 1)};
+    for (int lane = 0; lane < LANES; ++lane) std::copy_n(pair, 2, to + 2 * lane);
   }
   return scale + zero;
 }
@@ -107,8 +107,7 @@ inline void expand_tile(const Expand& part, const int8_t* matrix, const float* s
         totals[row].add(b + q * SPREAD, room + (row * count + q) * SPREAD);
     for (int row = 0; row < ROWS; ++row) {
       float* to = y + size_t(row) * width + out;
-      const __m256 scale = _mm256_set1_ps(scales[row]);
-      _mm256_storeu_ps(to, _mm256_fmadd_ps(totals[row].sum(), scale, _mm256_loadu_ps(to)));
+      fused(totals[row].summed(), Eight::all(scales[row]), Eight::load(to)).store(to);
     }
   }
 }

@@ -15,25 +15,22 @@ struct Quantised {
 
 inline void quantise(const float* x, int ins, int row, const Quantised& to) {
   const int blocks = ins / BLOCK;
-  const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   for (int b = 0; b < blocks; ++b) {
-    __m256 part[4], peak = _mm256_setzero_ps();
-    for (int i = 0; i < 4; ++i) {
-      part[i] = _mm256_loadu_ps(x + b * BLOCK + i * LANES);
-      peak = _mm256_max_ps(peak, _mm256_and_ps(part[i], magnitude));
+    Eight part[BLOCK / LANES], peak, total;
+    for (int i = 0; i < BLOCK / LANES; ++i) {
+      part[i] = Eight::load(x + b * BLOCK + i * LANES);
+      peak = larger(peak, magnitude(part[i]));
     }
     const float scale = largest(peak) / 127.0f;
-    const __m256 inverse = _mm256_set1_ps(scale > 0 ? 1.0f / scale : 0.0f);
-    __m256i total = _mm256_setzero_si256();
+    const Eight inverse = Eight::all(scale > 0 ? 1.0f / scale : 0.0f);
     int8_t* out = to.values + size_t(row) * ins + b * BLOCK;
-    for (int i = 0; i < 4; ++i) {
-      const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(part[i], inverse));
-      total = _mm256_add_epi32(total, q);
-      const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i * LANES), _mm_packs_epi16(words, words));
+    for (int i = 0; i < BLOCK / LANES; ++i) {
+      const Eight q = rounded(part[i] * inverse);
+      total = total + q;
+      q.store_bytes(out + i * LANES);
     }
     to.scales[size_t(row) * blocks + b] = scale;
-    to.sums[size_t(row) * blocks + b] = scale * sum(_mm256_cvtepi32_ps(total));
+    to.sums[size_t(row) * blocks + b] = scale * sum(total);
   }
 }
 

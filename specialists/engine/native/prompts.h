@@ -50,7 +50,7 @@ class Prompts {
     multiply_tiled(
         linear, tiles_ + size_t(rows.begin) * linear.ins, rows.end - rows.begin, outs.begin, outs.end,
         [&](int row, int out) { shares.add(rows.begin + row, out); },
-        [&](int row, int out, __m256 v) { write(first_ + rows.begin + row, out, v); });
+        [&](int row, int out, Eight v) { write(first_ + rows.begin + row, out, v); });
   }
 
  private:

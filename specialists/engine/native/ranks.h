@@ -34,7 +34,7 @@ struct Shrunk {
     const __m512i dots = _mm512_dpbusd_epi32(x.bias, weights, x.values);
     total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), x.scales, total);
   }
-  float sum() const { return _mm512_reduce_add_ps(total); }
+  float summed() const { return _mm512_reduce_add_ps(total); }
 };
 
 // Products of 8 outputs' weights with inputs of 16 bits, a quad of ranks at a time.
@@ -44,51 +44,35 @@ struct Expanded {
     const __m512i weights = _mm512_cvtepi8_epi16(load_block(b));
     total = _mm512_dpwssd_epi32(total, weights, _mm512_loadu_si512(inputs));
   }
-  __m256 sum() const {
+  Eight summed() const {
     const __m256i low = _mm512_castsi512_si256(total), high = _mm512_extracti64x4_epi64(total, 1);
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
+    return floats(_mm256_add_epi32(low, high));
   }
 };
 #else
 constexpr int SHRUNK_BLOCKS = 1;
 
 struct Inputs {
-  __m256i values, magnitudes;
-  __m256 scales;
+  Bytes values;
+  Eight scales;
 
-  Inputs(const int8_t* from, const float* scale, int) {
-    values = load_block(from);
-    magnitudes = _mm256_abs_epi8(values);
-    scales = _mm256_broadcast_ss(scale);
-  }
+  Inputs(const int8_t* from, const float* scale, int)
+      : values(load_block(from)), scales(Eight::all(*scale)) {}
 };
 
 struct Shrunk {
-  __m256 total = _mm256_setzero_ps();
+  Eight total;
   void add(const int8_t* a, const Inputs& x) {
-    const __m256i weights = _mm256_sign_epi8(load_block(a), x.values);
-#ifdef DOT_BYTES
-    const __m256i dots = DOT_BYTES(_mm256_setzero_si256(), x.magnitudes, weights);
-#else
-    const __m256i pairs = _mm256_maddubs_epi16(x.magnitudes, weights);
-    const __m256i dots = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-#endif
-    total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), x.scales, total);
+    total = fused(floats(signed_products(x.values, load_block(a))), x.scales, total);
   }
-  float sum() const { return ::sum(total); }
+  float summed() const { return sum(total); }
 };
 
 struct Expanded {
-  __m256i total = _mm256_setzero_si256();
+  Integers total = {};
   void add(const int8_t* b, const int16_t* inputs) {
-    for (int half = 0; half < 2; ++half) {
-      const auto* weights = reinterpret_cast<const __m128i*>(b) + half;
-      const auto* values = reinterpret_cast<const __m256i*>(inputs) + half;
-      const __m256i products = _mm256_madd_epi16(
-          _mm256_cvtepi8_epi16(_mm_loadu_si128(weights)), _mm256_loadu_si256(values));
-      total = _mm256_add_epi32(total, products);
-    }
+    for (int half = 0; half < 2; ++half) total = add_pairs(b + half * 16, inputs + half * 16, total);
   }
-  __m256 sum() const { return _mm256_cvtepi32_ps(total); }
+  Eight summed() const { return floats(total); }
 };
 #endif

@@ -1,74 +1,21 @@
-// Vectors of eight floats, and what else the kernels need of AVX2, FMA and F16C.
+// Vectors of eight floats and of sixteen, as the processor has them, and what is made of them.
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
 
-constexpr int LANES = 8;
+#ifdef __aarch64__
+#include "neon.h"
+#else
+#include "avx.h"
+#endif
+
+constexpr int LANES = Eight::COUNT;
 
 // The next multiple of LANES.
 inline int filled(int count) { return (count + LANES - 1) / LANES * LANES; }
-
-using Half = uint16_t;  // IEEE 754 binary16, as bits
-
-inline __m256 load_halves(const Half* from) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-
-inline void store_halves(Half* to, __m256 values) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                   _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT));
-}
-
-inline float sum(__m256 v) {
-  __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
-}
-
-inline float largest(__m256 v) {
-  __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-
-// So many floats.
-struct Eight {
-  static constexpr int COUNT = 8;
-  __m256 values = _mm256_setzero_ps();
-
-  static Eight halves(const Half* from) { return {load_halves(from)}; }
-  static Eight load(const float* from) { return {_mm256_loadu_ps(from)}; }
-  static Eight all(float value) { return {_mm256_set1_ps(value)}; }
-  void store(float* to) const { _mm256_storeu_ps(to, values); }
-
-  friend Eight operator+(Eight a, Eight b) { return {a.values + b.values}; }
-  friend Eight operator-(Eight a, Eight b) { return {a.values - b.values}; }
-  friend Eight operator*(Eight a, Eight b) { return {a.values * b.values}; }
-  friend Eight operator/(Eight a, Eight b) { return {a.values / b.values}; }
-  // a·b + c, rounded once.
-  friend Eight fused(Eight a, Eight b, Eight c) { return {_mm256_fmadd_ps(a.values, b.values, c.values)}; }
-  friend Eight larger(Eight a, Eight b) { return {_mm256_max_ps(a.values, b.values)}; }
-  friend Eight smaller(Eight a, Eight b) { return {_mm256_min_ps(a.values, b.values)}; }
-  friend Eight rounded(Eight a) {
-    return {_mm256_round_ps(a.values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-  }
-  // a·2^n for whole numbers n, as far as 2^n is a normal number.
-  friend Eight scaled(Eight a, Eight n) {
-    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.values), _mm256_set1_epi32(127));
-    return {a.values * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
-  }
-  // a where x reaches `least`, else 0.
-  friend Eight where(Eight x, Eight least, Eight a) {
-    return {_mm256_and_ps(a.values, _mm256_cmp_ps(x.values, least.values, _CMP_NLT_UQ))};
-  }
-  friend float sum(Eight a) { return sum(a.values); }
-  friend float largest(Eight a) { return largest(a.values); }
-};
 
 #ifdef __AVX512F__
 struct Sixteen {
@@ -144,39 +91,16 @@ inline Sixteen exponential(Sixteen x) {
   return where(x, least, scaled(fused(y, r * r, r + one), n));
 }
 
-inline __m256i load_block(const int8_t* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
-
-// Eight of them as floats.
-inline __m256 load_bytes(const int8_t* from) {
-  return _mm256_cvtepi32_ps(
-      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-}
-
 constexpr size_t AHEAD = 4096;  // bytes; what is read once is too short for the processor to foresee
 
 // Asks for what will be read so many bytes from here on; beyond the end it does nothing.
 inline void prefetch(const void* from, size_t bytes, size_t ahead) {
   for (size_t at = 0; at < bytes; at += 64)
-    _mm_prefetch(static_cast<const char*>(from) + ahead + at, _MM_HINT_T1);
+    __builtin_prefetch(static_cast<const char*>(from) + ahead + at, 0, 2);
 }
 
 inline int32_t load_four(const int8_t* from) {
   int32_t bytes;
   __builtin_memcpy(&bytes, from, sizeof bytes);
   return bytes;
-}
-
-// Instructions that add four products of bytes to each 32-bit lane: with AVX-512, or without.
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-#define DOT_BYTES _mm256_dpbusd_epi32
-#elif defined(__AVXVNNI__)
-#define DOT_BYTES _mm256_dpbusd_avx_epi32
-#endif
-
-// The sums of four vectors.
-inline __m128 sums(__m256 a, __m256 b, __m256 c, __m256 d) {
-  const __m256 halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-  return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }

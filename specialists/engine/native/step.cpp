@@ -187,9 +187,9 @@ class Llama {
       team_.barrier();
     }
     const Share outs(linear.outs, member, team_.size(), LANES);
-    const auto write = [&](int row, int out, __m256 v) {
+    const auto write = [&](int row, int out, Eight v) {
       float* at = y + size_t(row) * linear.outs + out;
-      _mm256_storeu_ps(at, residual ? _mm256_add_ps(_mm256_loadu_ps(at), v) : v);
+      (residual ? Eight::load(at) + v : v).store(at);
     };
     multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write);
     prompts_.multiply(linear, number * GROUPS + group, member, write);
@@ -242,9 +242,9 @@ class Llama {
       const float* from = qkv + queries() + head * dim;
       for (int d = 0; d < dim; d += LANES) {
         Half key[LANES];
-        store_halves(key, _mm256_loadu_ps(from + d));
+        Eight::load(from + d).store_halves(key);
         for (int i = 0; i < LANES; ++i) layer.keys[at + (d + i) * PAGE + slot] = key[i];
-        store_halves(layer.values + at + slot * dim + d, _mm256_loadu_ps(from + keys() + d));
+        Eight::load(from + keys() + d).store_halves(layer.values + at + slot * dim + d);
       }
     }
   }
@@ -310,9 +310,9 @@ class Llama {
     }
     team_.barrier();
     const Share outs(head_.outs, member, team_.size(), LANES);
-    const auto write = [&](int row, int out, __m256 v) {
+    const auto write = [&](int row, int out, Eight v) {
       float lanes[LANES];
-      _mm256_storeu_ps(lanes, v);
+      v.store(lanes);
       const int valid = std::clamp(shape_.vocabulary - out, 0, LANES);
       std::memcpy(step.logits + size_t(row) * shape_.vocabulary + out, lanes, valid * sizeof(float));
     };

@@ -1,7 +1,6 @@
 // Threads that do one step together, and meet at barriers within it.
 #pragma once
 
-#include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -133,12 +132,21 @@ class Team {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
+  // Leaves the core to its other thread for a moment, where it has one.
+  static void relax() {
+#ifdef __aarch64__
+    asm volatile("isb");
+#else
+    __builtin_ia32_pause();
+#endif
+  }
+
   // Whether the counter moved on in a while; who waits longer leaves its core to others, maybe to a
   // member that lost its own.
   static bool spin(const std::atomic<uint32_t>& counter, uint32_t seen) {
     for (int spins = 0; spins < SPINS; ++spins) {
       if (counter.load(std::memory_order_acquire) != seen) return true;
-      _mm_pause();
+      relax();
     }
     return false;
   }

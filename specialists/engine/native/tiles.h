@@ -208,7 +208,7 @@ void multiply_tiled(const Linear& linear, const uint16_t* inputs, int rows, int 
       store_sums(sums, AT_ONCE);
       for (int r = 0; r < std::min(AT_ONCE, rows - row); ++r)
         for (int o = 0; o < std::min(AT_ONCE, end - out); o += LANES)
-          write(row + r, out + o, _mm256_load_ps(sums + r * AT_ONCE + o));
+          write(row + r, out + o, Eight::load(sums + r * AT_ONCE + o));
     }
   }
 }
