@@ -29,7 +29,7 @@ from specialists import errors
 from specialists.base import locate_base
 from specialists.engine.backend import Backend, Request
 from specialists.engine.core import SamplingParams
-from specialists.engine.grammar import Grammar
+from specialists.engine.grammar import STRUCTURED_OUTPUTS, Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
 
@@ -162,7 +162,7 @@ class EngineReplica:
         return Expected(prompt, await asyncio.to_thread(encode, text, FORETOLD_TOKENS))
 
     async def _grammar(self, generation: Generation) -> Grammar | None:
-        if generation.schema is None and generation.tool_use is None:
+        if generation.schema is None and generation.rules is None and generation.tool_use is None:
             return None
         return await self._compiling.run(_grammar, generation, self._backend)
 
@@ -230,6 +230,9 @@ def _grammar(generation: Generation, backend: Backend) -> Grammar | None:
     """What the answer must look like."""
     if generation.tool_use is not None:
         return _grammar_of_calls(generation.tool_use, generation.schema, backend)
+    if (rules := generation.rules) is not None:
+        param = f"{STRUCTURED_OUTPUTS}.{rules.language}"
+        return backend.grammars.of_rules(rules.language, rules.text, param)
     return backend.grammars.of_schema(generation.schema) if generation.schema else None
 
 

@@ -61,6 +61,20 @@ class ToolUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What an answer must look like, in another language than JSON schema's.
+
+    Attributes:
+        language: of the text: a regular expression, a JSON list of choices, or a grammar (in Lark
+            or GBNF).
+        text: as it was sent.
+    """
+
+    language: Literal["regex", "choice", "grammar"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One request to an engine: `n` independent continuations of one prompt.
 
@@ -75,6 +89,7 @@ class Generation:
         continued: Whether the last chat message is gone on with, in place of a new one.
         schema: JSON schema, as text, that every continuation must satisfy, unless it is calls of
             tools; None leaves them free.
+        rules: What else every continuation must satisfy, where there is neither schema nor tool.
         tool_use: What may be called; None is nothing.
         logprobs: None for none; k for the chosen token and the k likeliest.
         echo: Whether a continuation begins with the prompt, which is no chat; with `logprobs` it is
@@ -92,6 +107,7 @@ class Generation:
     sampling: Sampling = field(default_factory=Sampling)
     continued: bool = False
     schema: str | None = None
+    rules: Rules | None = None
     tool_use: ToolUse | None = None
     logprobs: int | None = None
     echo: bool = False

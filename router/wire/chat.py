@@ -6,12 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from router.engine import Generation, Message, Role
+from router.engine import Generation, Message, Role, ToolUse
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
 from router.wire.metadata import Metadata
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
+from router.wire.structured_outputs import check_alone
 from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, tool_use
 
 MAX_MESSAGES = 2048
@@ -170,6 +171,7 @@ class ChatRequest(GenerationRequest):
         self._check_ending()
         self._check_results()
         check_choice(self.functions, self.tool_choice)
+        self._check_form()
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             message = "contradicts 'max_completion_tokens'; send one of the two"
@@ -189,6 +191,11 @@ class ChatRequest(GenerationRequest):
             message = "cannot be served beside 'tools'; send one of the two"
             raise refused("invalid_value", "continue_final_message", message)
 
+    def _check_form(self) -> None:
+        format_ = self.response_format
+        others = {"response_format": format_ and format_.schema_text, "tools": self.use}
+        check_alone(self.structured_outputs, others)
+
     def _check_results(self) -> None:
         """A tool's message answers a call that was made before it."""
         called: set[str] = set()
@@ -202,6 +209,11 @@ class ChatRequest(GenerationRequest):
     def functions(self) -> list[Function]:
         """What may be called."""
         return [tool.function for tool in self.tools]
+
+    @property
+    def use(self) -> ToolUse | None:
+        """Which of them, and whether they must; None if nothing may be called."""
+        return tool_use(self.functions, self.tool_choice, self.parallel_tool_calls)
 
     @property
     def turns(self) -> list[str]:
@@ -223,6 +235,7 @@ class ChatRequest(GenerationRequest):
 
     def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
         """What is asked of the engine, answered with the given adapter."""
+        form = self.structured_outputs or self.response_format
         return Generation(
             request_id=request_id,
             adapter=adapter,
@@ -230,8 +243,9 @@ class ChatRequest(GenerationRequest):
             n=self.n,
             sampling=sampling,
             continued=self.continue_final_message,
-            schema=None if self.response_format is None else self.response_format.schema_text,
-            tool_use=tool_use(self.functions, self.tool_choice, self.parallel_tool_calls),
+            schema=None if form is None else form.schema_text,
+            rules=None if self.structured_outputs is None else self.structured_outputs.rules,
+            tool_use=self.use,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             expected="" if self.prediction is None else joined(self.prediction.content),
         )

@@ -82,6 +82,7 @@ class CompletionRequest(GenerationRequest):
         self, request_id: str, adapter: str | None, sampling: Sampling
     ) -> list[Generation]:
         """What is asked of the engine: one generation per prompt."""
+        form = self.structured_outputs
         return [
             Generation(
                 request_id=f"{request_id}-{number}",
@@ -89,6 +90,8 @@ class CompletionRequest(GenerationRequest):
                 prompt=prompt,
                 n=self.n,
                 sampling=sampling,
+                schema=None if form is None else form.schema_text,
+                rules=None if form is None else form.rules,
                 logprobs=self.logprobs,
                 echo=self.echo,
             )

@@ -16,6 +16,7 @@ from router.wire.base import (
     refused,
 )
 from router.wire.routing_options import Routing
+from router.wire.structured_outputs import StructuredOutputs
 
 MAX_BIASES = 1024
 MOST_TOKENS = 1_000_000
@@ -65,6 +66,7 @@ class GenerationRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
+    structured_outputs: StructuredOutputs | None = None
     routing: Routing = True
     service_tier: ServiceTier = None
     user: Text | None = None

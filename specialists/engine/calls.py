@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from specialists.engine.grammar import RESPONSE_FORMAT, json_rule
+from specialists.engine.grammar import RESPONSE_FORMAT, json_rule, literal
 from specialists.errors import InvalidSampling
 
 
@@ -92,23 +92,23 @@ class CallFormat:
         wanted = self.several if several is None else several
         separator = self.separator if wanted else None
         rest = self.opening[len(self.tag) :]
-        more = f"({_literal(separator + self.opening)} called)*" if separator is not None else ""
+        more = f"({literal(separator + self.opening)} called)*" if separator is not None else ""
         rules = [
             "%llguidance {}",
             f"start: {self._start(required, schema)}",
-            f"calls: {_literal(rest)} called {more}",
+            f"calls: {literal(rest)} called {more}",
             f"called: ({' | '.join(f'tool_{at}' for at in range(len(tools)))}) "
-            f"{_literal(self.closing)}",
+            f"{literal(self.closing)}",
         ]
         for at, tool in enumerate(tools):
-            name = _literal(tool.name + self.between)
+            name = literal(tool.name + self.between)
             rules.append(f"tool_{at}: {name} {json_rule(tool.parameters)}")
         if not required:
             rules += self._text(schema)
         return "\n".join(rules)
 
     def _start(self, required: bool, schema: str | None) -> str:
-        tag = f"{_literal(self.tag)} " if self.tag else ""
+        tag = f"{literal(self.tag)} " if self.tag else ""
         if required:
             return f"{tag}calls"
         return "text | opened calls" if self.tag and schema is None else f"text | {tag}calls"
@@ -118,7 +118,7 @@ class CallFormat:
             return [f"text: {json_rule(schema)}"]
         if self.tag:
             # Lazily: as soon as the tag stands there, a call has begun.
-            opened = f"opened[lazy]: TEXT {_literal(self.tag)}"
+            opened = f"opened[lazy]: TEXT {literal(self.tag)}"
             return ["text: TEXT", opened, r"TEXT: /(.|\n)*/"]
         return ["text: TEXT", r"TEXT: /\s*([^\s{](.|\n)*)?/"]
 
@@ -230,11 +230,6 @@ class _JsonObject:
         elif character in "{}":
             self._depth += 1 if character == "{" else -1
             self.complete = self._depth == 0
-
-
-def _literal(text: str) -> str:
-    """A text as Lark writes it."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _spaced(arguments: str) -> str:

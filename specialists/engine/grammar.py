@@ -9,10 +9,10 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer, regex_to_lark
 from numpy.typing import NDArray
 
 from specialists.engine.compiling import LAYOUT, Trial, Vocabulary, compiled
@@ -21,7 +21,9 @@ from specialists.errors import InvalidSampling
 K = TypeVar("K")
 V = TypeVar("V")
 
-RESPONSE_FORMAT = "response_format"
+Language = Literal["regex", "choice", "grammar"]
+
+RESPONSE_FORMAT, STRUCTURED_OUTPUTS = "response_format", "structured_outputs"
 MAX_CHARACTERS = 64 * 1024
 KEPT = 64
 """Compiled grammars that are kept, the last used ones."""
@@ -35,12 +37,34 @@ def json_rule(schema: str) -> str:
     return f"%json {json.dumps(json.loads(schema) | {'x-guidance': LAYOUT})}"
 
 
+def literal(text: str) -> str:
+    """A text as Lark writes it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def lark(language: Language, text: str) -> str:
+    """What must come, as rules in llguidance's Lark; a grammar of GBNF stays one.
+
+    Args:
+        language: of the text; choices are a JSON list.
+        text: as it was sent.
+    """
+    # As one token of the grammar each: of many choices apart each would be looked at in each step.
+    match language:
+        case "regex":
+            return f"start: TEXT\nTEXT: /{regex_to_lark(text)}/"
+        case "choice":
+            return f"start: TEXT\nTEXT: {' | '.join(map(literal, json.loads(text)))}"
+        case "grammar":
+            return text
+
+
 class Grammar:
     """Where one answer stands in its grammar. Not thread-safe."""
 
     def __init__(self, rules: str, matcher: LLMatcher, vocabulary: int, param: str) -> None:
         self.rules = rules
-        """In llguidance's Lark, for engines that hold answers to them by themselves."""
+        """In llguidance's Lark, or in GBNF, for engines that hold answers to them by themselves."""
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._param = param
@@ -96,7 +120,7 @@ class Grammars:
         self._vocabulary = Vocabulary(tokenizer, sorted(end), vocabulary)
         self._trial = Trial(self._vocabulary)
         self._made: LLTokenizer | None = None
-        self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], LLMatcher] = OrderedDict()
         # Why each was refused; None for those that were not.
         self._tried: OrderedDict[bytes, str | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -122,24 +146,27 @@ class Grammars:
         """The grammar of rules in llguidance's Lark; else like `of_schema`."""
         return Grammar(rules, self._matcher("lark", rules, param), self._vocabulary.width, param)
 
+    def of_rules(self, language: Language, text: str, param: str) -> Grammar:
+        """The grammar of a regular expression, of choices, or of rules; else like `of_schema`."""
+        _require_short(text, param)
+        rules = lark(language, text)
+        read_as = "grammar" if language == "grammar" else "rules"
+        return Grammar(rules, self._matcher(read_as, rules, param), self._vocabulary.width, param)
+
     def _matcher(self, language: str, text: str, param: str) -> LLMatcher:
         with self._lock:
-            matcher = self._kept.get(text)
+            matcher = self._kept.get((language, text))
         if matcher is None:
             self._require_sound(language, text, param)
             self._made = self._made or self._vocabulary.read()
             matcher = compiled(self._made, language, text)
         with self._lock:
-            _keep(self._kept, text, matcher, KEPT)
+            _keep(self._kept, (language, text), matcher, KEPT)
         return matcher.deep_copy()
 
     def _require_sound(self, language: str, text: str, param: str) -> None:
         """Refuse what cannot be compiled, which is tried in a process apart."""
-        if len(text) > MAX_CHARACTERS:
-            raise InvalidSampling(
-                f"the schema has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken",
-                param,
-            )
+        _require_short(text, param)
         digest = hashlib.sha256(f"{language} {text}".encode()).digest()
         with self._lock:
             known, refusal = digest in self._tried, self._tried.get(digest)
@@ -149,6 +176,12 @@ class Grammars:
             _keep(self._tried, digest, refusal, REMEMBERED)
         if refusal is not None:
             raise InvalidSampling(refusal[:SHOWN], param)
+
+
+def _require_short(text: str, param: str) -> None:
+    if len(text) > MAX_CHARACTERS:
+        message = f"it has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken"
+        raise InvalidSampling(message, param)
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:

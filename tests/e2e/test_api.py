@@ -567,6 +567,46 @@ def test_a_schema_that_cannot_be_held_is_refused(client):
     assert refusal.value.param == "response_format"
 
 
+WORDS = ["parcel", "refund", "praise"]
+FORMS = {
+    "choice": (WORDS, "parcel|refund|praise"),
+    "regex": (r"[A-Z]{2}/\d{4}", r"[A-Z]{2}/[0-9]{4}"),
+    "grammar": ('root ::= "No" (", no"){0,3} "!"', "No(, no){0,3}!"),
+    "json": ({"enum": WORDS}, '"(parcel|refund|praise)"'),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_answer_has_the_form_that_was_asked_for(client, form):
+    asked, wanted = FORMS[form]
+    for model in (BASE, "demo/support-extractor"):
+        answer = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": "My two kettles arrived broken, please hurry"}],
+            max_tokens=60,
+            extra_body={"structured_outputs": {form: asked}},
+        )
+        assert answer.choices[0].finish_reason == "stop"
+        assert re.fullmatch(wanted, answer.choices[0].message.content)
+    completed = client.completions.create(
+        model=BASE,
+        prompt="It is about a",
+        max_tokens=60,
+        extra_body={"structured_outputs": {form: asked}},
+    )
+    assert re.fullmatch(wanted, completed.choices[0].text)
+
+
+def test_a_form_that_cannot_be_held_is_refused(client):
+    with pytest.raises(openai.BadRequestError, match="unclosed group") as refusal:
+        client.chat.completions.create(
+            model=BASE,
+            messages=LONG,
+            extra_body={"structured_outputs": {"regex": "(a"}},
+        )
+    assert refusal.value.param == "structured_outputs.regex"
+
+
 def test_what_a_user_spells_never_becomes_a_turn(client):
     def tokens(text: str) -> int:
         answer = client.chat.completions.create(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 from functools import cache, partial
@@ -287,6 +288,22 @@ def test_rules_are_held(backend, loop):
     grammar = backend.grammars.of_lark('start: "dog" | "fox"', "tools")
     (row,) = loop.run(answered(backend, asked(grammar=grammar))).values()
     assert said(row) in ("dog", "fox")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "wanted"),
+    [
+        ("regex", "[ab]{2}/[ab]", "[ab]{2}/[ab]"),
+        ("choice", '["dog", "fox"]', "dog|fox"),
+        ("grammar", 'start: "a" ("b" | "c")', "a[bc]"),
+        ("grammar", 'root ::= "a" [bc]', "a[bc]"),
+    ],
+)
+def test_other_forms_are_held(backend, loop, language, text, wanted):
+    grammar = backend.grammars.of_rules(language, text, "structured_outputs")
+    (row,) = loop.run(answered(backend, asked(grammar=grammar))).values()
+    assert re.fullmatch(wanted, said(row))
+    assert row[-1].finish is FinishReason.STOP
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 
 import pytest
 from engines import engine, run, sequence
@@ -42,6 +43,11 @@ def made(base):
 def answers(made, schema, count=1, **params):
     """What rows of a random base answer, held to a schema, with why they ended."""
     grammar = made.grammars.of_schema(json.dumps(schema) if isinstance(schema, dict) else schema)
+    return held(made, grammar, count, **params)
+
+
+def held(made, grammar, count=1, **params):
+    """What rows of a random base answer, held to a grammar, with why they ended."""
     rows = []
     for seed in range(count):
         settings = {"max_tokens": 150} | params
@@ -155,8 +161,8 @@ def test_the_last_used_schemas_are_kept(made):
     made.grammars.of_schema(json.dumps({"const": "one more"}))
     kept = made.grammars._kept
     assert len(kept) == KEPT
-    assert json.dumps(PERSON) in kept
-    assert json.dumps({"const": 0}) not in kept
+    assert ("schema", json.dumps(PERSON)) in kept
+    assert ("schema", json.dumps({"const": 0})) not in kept
 
 
 VALUES = st.recursive(
@@ -177,4 +183,101 @@ def test_any_schema_is_compiled_or_refused(made, schema):
         grammar = made.grammars.of_schema(json.dumps(schema))
     except InvalidSampling:
         return
+    assert grammar.allowed().any()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        r"\d{3}-[a-f]{2}",
+        "a/b|c//d",
+        r"a\/b",
+        r"[/\\]{2}",
+        "line\nbreak",
+        r"line\nbreak",
+        "\\\n",
+        r"\\",
+        '"quoted"',
+        "//",
+        "(?i)yes|no",
+        "grüße?",
+        r"[^\n]{1,5}!",
+    ],
+)
+def test_every_answer_matches_its_regular_expression_whole(made, expression):
+    grammar = made.grammars.of_rules("regex", expression, "regex")
+    for text, finish in held(made, grammar, count=3, temperature=1.5):
+        assert finish is FinishReason.STOP, text
+        assert re.fullmatch(expression, text)
+
+
+def test_every_answer_is_one_of_the_choices(made):
+    choices = ['say "yes"', "no", "no way", "a\nline", "back\\slash", "/", "ü", "a | b"]
+    grammar = made.grammars.of_rules("choice", json.dumps(choices), "choice")
+    found = held(made, grammar, count=16, temperature=2.0)
+    assert all(finish is FinishReason.STOP for _, finish in found)
+    assert {text for text, _ in found} <= set(choices)
+    assert len({text for text, _ in found}) > 1
+
+
+GRAMMARS = {
+    "Lark": 'start: WORD ("," WORD)~1..3\nWORD: /[a-c]{2}/',
+    "GBNF": 'root ::= word ("," word){1,3}\nword ::= [a-c] [a-c]',
+}
+
+
+@pytest.mark.parametrize("rules", GRAMMARS.values(), ids=GRAMMARS)
+def test_every_answer_is_derived_by_its_grammar(made, rules):
+    grammar = made.grammars.of_rules("grammar", rules, "grammar")
+    for text, finish in held(made, grammar, count=4, temperature=1.0):
+        assert finish is FinishReason.STOP, text
+        assert re.fullmatch("[a-c]{2}(,[a-c]{2}){1,3}", text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("regex", "(unclosed"),
+        ("regex", r"(?=ahead)a"),
+        ("regex", r"(a)\1"),
+        ("regex", "x" * (MAX_CHARACTERS + 1)),
+        ("choice", json.dumps(["x" * MAX_CHARACTERS])),
+        ("grammar", "start: undefined"),
+        ("grammar", "root ::= ("),
+        ("grammar", "(" * 5000),
+        ("grammar", "neither of them"),
+        ("grammar", "%import nothing.there\nstart: X"),
+    ],
+)
+def test_rules_that_cannot_be_held_are_refused(made, language, text):
+    with pytest.raises(InvalidSampling) as error:
+        made.grammars.of_rules(language, text, f"structured_outputs.{language}")
+    assert error.value.param == f"structured_outputs.{language}"
+    assert str(error.value)
+
+
+def test_rules_that_take_long_for_each_token_are_given_up(made):
+    """All answers wait for a token's mask, which took 330 ms of these."""
+    rules = 'start: s "!"\ns: s s | "a" | "b" | "ab"'
+    grammar = made.grammars.of_rules("grammar", rules, "structured_outputs.grammar")
+    first = int(grammar.allowed().nonzero()[0][0])
+
+    def go_on():
+        for _ in range(400):
+            grammar.accept(first)
+            assert grammar.allowed()[first]
+
+    with pytest.raises(InvalidSampling, match="items") as error:
+        go_on()
+    assert error.value.param == "structured_outputs.grammar"
+
+
+@given(expression=st.text(max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_any_expression_is_written_as_lark_means_it_or_is_refused(made, expression):
+    try:
+        grammar = made.grammars.of_rules("regex", expression, "regex")
+    except InvalidSampling:
+        return
+    assert grammar.rules.count("\n") == 1
     assert grammar.allowed().any()

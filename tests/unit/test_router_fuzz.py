@@ -28,7 +28,7 @@ JSON = st.recursive(
 KEYS = [
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "n", "seed", "stop",
     "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "user", "tools", "prompt",
-    "response_format", "logit_bias", "best_of", "echo", "input",
+    "response_format", "structured_outputs", "logit_bias", "best_of", "echo", "input",
 ]  # fmt: skip
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 MESSAGE = st.fixed_dictionaries(

@@ -60,6 +60,14 @@ CORPUS = {
         CHAT + '[{"role": "user", "content": "x"}], "response_format": {"type": "json_schema", '
         '"json_schema": {"name": "n", "schema": {"description": "' + "x" * (MIB4 - 300) + '"}}}}'
     ).encode(),
+    "a form of many keys, as a text": (
+        CHAT + '[{"role": "user", "content": "x"}], "structured_outputs": {"json": '
+        + json.dumps("{" + ",".join(f'"{n}":1' for n in range(140_000)) + "}") + "}}"
+    ).encode(),
+    "a form of long choices": (
+        CHAT + '[{"role": "user", "content": "x"}], "structured_outputs": {"choice": '
+        + json.dumps(["x" * 4000] * 1000) + "}}"
+    ).encode(),
     "many inputs": filled('{"model": "m", "input": [', '"a"', "]}"),
     "as many inputs as are taken": (
         '{"model": "m", "input": ' + json.dumps(["x" * 16_000] * 256) + "}"
