@@ -404,7 +404,9 @@ def test_what_is_closed_ends_its_answers_and_takes_no_more(opened, loop):
     made = opened()
 
     async def close_while_answering():
-        stream = made.generate(asked(max_tokens=240, logit_bias=ENDLESS))
+        # So many that some are there still, however late this is.
+        many = asked(n=ROWS + WAITING, max_tokens=240, logit_bias=ENDLESS)
+        stream = made.generate(many)
         await anext(stream)
         await asyncio.to_thread(made.close)
         with pytest.raises(EngineStopped):
