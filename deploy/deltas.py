@@ -14,7 +14,13 @@ class Deltas:
     """Makes deltas of the emissions of one request's rows."""
 
     def __init__(
-        self, tokenizer: Tokenizer, calls: CallFormat | None, rows: int, *, mute: bool = False
+        self,
+        tokenizer: Tokenizer,
+        calls: CallFormat | None,
+        rows: int,
+        *,
+        mute: bool = False,
+        ends: bool = True,
     ) -> None:
         """Make deltas of so many rows.
 
@@ -23,12 +29,13 @@ class Deltas:
             calls: of which format the calls are that are looked for in answers; None for none.
             rows: how many there are.
             mute: whether nothing is told of answers but that they end.
+            ends: whether there are tokens that end answers, and are no part of them.
         """
         self._tokenizer = tokenizer
         self._mute = mute
         self._rows = rows
         self._begun: list[Delta] = []
-        self._tells_ends = False
+        self._tells_ends = not ends
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:

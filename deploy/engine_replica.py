@@ -177,7 +177,8 @@ def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> 
     """What makes deltas of the emissions."""
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
-    deltas = Deltas(tokenizer, calls, generation.n, mute=mute)
+    ends = not generation.sampling.ignore_eos
+    deltas = Deltas(tokenizer, calls, generation.n, mute=mute, ends=ends)
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None
         deltas.echo(prompt, text, logprobs=generation.logprobs is not None)

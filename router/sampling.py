@@ -20,6 +20,8 @@ class Sampling:
         logit_bias: Pairs of a token's id and what is added to its logit.
         seed: Makes sampling repeatable; None is fresh each time.
         stop: Texts that end an answer; they are not part of it.
+        min_tokens: Before so many nothing but such a text ends an answer.
+        ignore_eos: Whether nothing but such a text, or its length, ends one.
     """
 
     max_tokens: int | None = None
@@ -33,6 +35,8 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
 
     @property
     def set(self) -> dict[str, Any]:

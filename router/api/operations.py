@@ -21,6 +21,7 @@ async def health() -> dict[str, Any]:
 
 
 @routes.get("/readyz")
+@routes.get("/health", summary="As /readyz, where other servers have it")
 async def readiness(service: Served) -> JSONResponse:
     """Requests can be answered; otherwise 503 with what is missing and how far it is."""
     missing = await service.missing()

@@ -228,10 +228,9 @@ class ChatRequest(GenerationRequest):
         )
 
     @property
-    def sampling(self) -> Sampling:
-        """What is asked of the sampling."""
-        limit = self.max_completion_tokens or self.max_tokens
-        return replace(super().sampling, max_tokens=limit)
+    def most_tokens(self) -> int | None:
+        """Tokens of an answer at most, as far as the request says."""
+        return self.max_completion_tokens or self.max_tokens
 
     def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
         """What is asked of the engine, answered with the given adapter."""

@@ -65,6 +65,8 @@ class GenerationRequest(Body):
     logit_bias: LogitBias | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] = 0
+    ignore_eos: bool = Field(False, description="Whether an answer goes on to its greatest length.")
     n: Annotated[int, Field(ge=1, le=8)] = 1
     structured_outputs: StructuredOutputs | None = None
     routing: Routing = True
@@ -77,6 +79,18 @@ class GenerationRequest(Body):
             raise refused("invalid_value", "stream_options", "needs 'stream': true; add it")
         return self
 
+    @model_validator(mode="after")
+    def _least_is_no_more_than_most(self) -> Self:
+        if self.most_tokens is not None and self.min_tokens > self.most_tokens:
+            message = f"is more than the {self.most_tokens:,} tokens that an answer may have"
+            raise refused("invalid_value", "min_tokens", message)
+        return self
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens of an answer at most, as far as the request says."""
+        return self.max_tokens
+
     @property
     def include_usage(self) -> bool:
         """Whether the stream ends with a chunk of usage."""
@@ -86,7 +100,7 @@ class GenerationRequest(Body):
     def sampling(self) -> Sampling:
         """What is asked of the sampling."""
         return Sampling(
-            max_tokens=self.max_tokens,
+            max_tokens=self.most_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
             # As others have it, -1 too keeps all.
@@ -98,6 +112,8 @@ class GenerationRequest(Body):
             logit_bias=_biases(self.logit_bias),
             seed=self.seed,
             stop=None if self.stop is None else tuple(self.stop),
+            min_tokens=self.min_tokens or None,
+            ignore_eos=self.ignore_eos or None,
         )
 
 

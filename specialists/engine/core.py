@@ -39,6 +39,8 @@ class SamplingParams:
         logit_bias: pairs of token and what is added to its logit.
         seed: of this row's own random numbers; None takes a fresh one.
         stop: texts that end the answer and are not part of it.
+        min_tokens: before so many no token ends the answer, as long as others may come.
+        ignore_eos: whether no token ends it at all.
         logprobs: None for none; k for the chosen token's and those of the k most likely.
         prompt_logprobs: the same of the prompt's tokens, but for its first.
     """
@@ -54,6 +56,8 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
+    ignore_eos: bool = False
     logprobs: int | None = None
     prompt_logprobs: int | None = None
 
@@ -67,6 +71,10 @@ class SamplingParams:
     def truncates(self) -> bool:
         """Whether unlikely tokens are left out one by one."""
         return self.top_k > 0 or self.min_p > 0
+
+    def ends(self, eos: frozenset[int]) -> frozenset[int]:
+        """Those that end an answer, of the base's tokens that do."""
+        return frozenset() if self.ignore_eos else eos
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,7 @@ class Row:
         learned: tokens that guesses are made from so far, see `Drafts`.
         expected: what the answer may be, if somebody said so.
         scored: the first tokens of the prompt, of which need not be told how likely they were.
+        ends: tokens that end the answer.
         emit: called from the engine's thread with every emission.
     """
 
@@ -157,6 +166,7 @@ class Row:
     learned: int = 0
     expected: Expected | None = None
     scored: int = 1
+    ends: frozenset[int] = frozenset()
 
     @property
     def scope(self) -> bytes:
@@ -167,6 +177,11 @@ class Row:
     def is_scoring(self) -> bool:
         """Whether it is to be told how likely tokens of the prompt were, of which it was not."""
         return self.params.prompt_logprobs is not None and self.scored < self.prompt_length
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether nothing may end it yet."""
+        return self.generated < self.params.min_tokens
 
     @property
     def generated(self) -> int:

@@ -134,6 +134,7 @@ class Engine:
 
     def add(self, row: Row) -> None:
         """Queue a row."""
+        row.ends = row.params.ends(self.tokenizer.eos)
         self._scheduler.add(row)
 
     def abort(self, row: Row) -> None:
@@ -300,7 +301,7 @@ class Engine:
         self._generated += 1
         if row.grammar is not None:
             row.grammar.accept(choice.token)
-        ended = choice.token in self.tokenizer.eos
+        ended = choice.token in row.ends
         self._drafts.learn(row)
         emission = emitted(
             row.text, choice, self._over(row), ended=ended, cached=row.cached,

@@ -1,4 +1,4 @@
-"""What changes a row's logits before a token is drawn: penalties, biases, its grammar."""
+"""What changes a row's logits before a token is drawn: penalties, biases, its form, its length."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     Rows that ask for nothing keep theirs. The argument keeps its own where a row wants to be told
     of them.
     """
-    asked = [at for at, row in enumerate(rows) if row.params.shapes or row.grammar]
+    asked = [at for at, row in enumerate(rows) if _is_asked(row)]
     if not asked:
         return logits
     if logits.is_inference() or any(row.params.logprobs is not None for row in rows):
@@ -23,7 +23,12 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         if rows[at].params.shapes:
             _shape(rows[at]).apply(logits[at], rows[at].tokens)
         _hold_to_grammar(logits[at], rows[at])
+        _hold_open(logits[at], rows[at])
     return logits
+
+
+def _is_asked(row: Row) -> bool:
+    return row.params.shapes or row.grammar is not None or row.is_too_short
 
 
 def _shape(row: Row) -> Shape:
@@ -43,3 +48,14 @@ def _hold_to_grammar(logits: torch.Tensor, row: Row) -> None:
     if row.grammar is not None:
         barred = torch.from_numpy(~row.grammar.allowed())
         logits.masked_fill_(barred.to(logits.device), -torch.inf)
+
+
+def _hold_open(logits: torch.Tensor, row: Row) -> None:
+    """Bar what would end an answer that is too short, unless its grammar leaves nothing else."""
+    if not row.is_too_short or not row.ends:
+        return
+    ends = torch.tensor(sorted(row.ends), device=logits.device)
+    before = logits[ends]
+    logits[ends] = -torch.inf
+    if row.grammar is not None and logits.max() == -torch.inf:
+        logits[ends] = before

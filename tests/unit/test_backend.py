@@ -276,6 +276,40 @@ def test_biases_and_penalties_are_applied(backend, loop, networks):
     assert tokens(row) != tokens(free)
 
 
+ENDING = ((2, 100.0),)
+"""What ends an answer is the likeliest always."""
+
+
+def test_an_answer_ends_no_sooner_than_it_may(backend, loop):
+    (row,) = loop.run(answered(backend, asked(logit_bias=ENDING))).values()
+    assert [len(row), row[-1].finish] == [1, FinishReason.STOP]
+    (row,) = loop.run(answered(backend, asked(logit_bias=ENDING, min_tokens=5))).values()
+    assert [len(row), row[-1].finish] == [6, FinishReason.STOP]
+    (row,) = loop.run(answered(backend, asked(logit_bias=ENDING, min_tokens=500))).values()
+    assert [len(row), row[-1].finish] == [12, FinishReason.LENGTH]
+
+
+def test_where_ends_are_ignored_only_the_length_ends_an_answer(backend, loop):
+    wanted = asked(logit_bias=ENDING, ignore_eos=True, logprobs=0)
+    (row,) = loop.run(answered(backend, wanted)).values()
+    assert tokens(row) == [2] * 12
+    assert said(row) == ""
+    assert row[-1].finish is FinishReason.LENGTH
+
+
+def test_a_grammar_ends_an_answer_that_is_too_short(backend, loop):
+    grammar = backend.grammars.of_lark('start: "dog" | "fox"', "tools")
+    wanted = asked(grammar=grammar, min_tokens=10, ignore_eos=True)
+    (row,) = loop.run(answered(backend, wanted)).values()
+    assert said(row) in ("dog", "fox")
+    # Here nothing must follow, and nothing may but its end.
+    grammar = backend.grammars.of_lark('start: "dog" | "dog fox"', "tools")
+    wanted = asked(grammar=grammar, min_tokens=12, logit_bias=ENDING)
+    (row,) = loop.run(answered(backend, wanted)).values()
+    assert said(row) in ("dog", "dog fox")
+    assert row[-1].finish is FinishReason.STOP
+
+
 def test_a_schema_is_held(backend, loop):
     grammar = backend.grammars.of_schema(SCHEMA)
     wanted = asked(grammar=grammar, n=2, temperature=1.3, seed=5, max_tokens=60)

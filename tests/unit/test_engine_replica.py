@@ -127,6 +127,8 @@ def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
     )
     assert delta.logprobs == ()
     assert delta.finish_reason == "stop"
+    [delta] = Deltas(tokenizer, None, 1, ends=False).of([(0, Emission(Choice(end, -0.1), ""))])
+    assert len(delta.logprobs) == 1
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from router.api.app import create_app
 from router.api.upload import Upload
 from router.routing.follower import Follower
 
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/health"}
 FILES = {
     "adapter_config": ("adapter_config.json", tiny_adapter.config()),
     "adapter_model": ("adapter_model.safetensors", tiny_adapter.weights(seed=5)),

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -226,7 +226,7 @@ class VllmRunner:
         return VllmRow(
             prompt=len(request.prompt),
             text=self.tokenizer.stream(request.params.stop),
-            eos=self.tokenizer.eos,
+            eos=_params(request).ends(self.tokenizer.eos),
             shown=request.params.logprobs,
             emit=lambda emission: mailbox.put((number, emission)),
         )
@@ -242,7 +242,7 @@ class VllmRunner:
             "salt": request.tenant,
             # What has the least comes first.
             "priority": int(request.absent),
-            "params": sampling(request.params, number, room, self.tokenizer.eos),
+            "params": sampling(_params(request), number, room, self.tokenizer.eos),
             "grammar": request.grammar.rules if request.grammar else None,
         }
 
@@ -283,6 +283,13 @@ class VllmRunner:
             raise EngineStopped("vLLM is shutting down")
 
 
+def _params(request: Request) -> SamplingParams:
+    """A grammar says itself where its answer ends; vLLM would go on behind that."""
+    if request.grammar is None:
+        return request.params
+    return replace(request.params, min_tokens=0, ignore_eos=False)
+
+
 def sampling(params: SamplingParams, number: int, room: int, eos: frozenset[int]) -> dict[str, Any]:
     """Of a request's row `number`, as vLLM takes them, with room for so many tokens."""
     said = asdict(params)
@@ -291,7 +298,9 @@ def sampling(params: SamplingParams, number: int, room: int, eos: frozenset[int]
     said |= {"temperature": 0.0, "top_p": 1.0} if greedy else {}
     said |= {"max_tokens": max(min(params.max_tokens, room), 1), "seed": seed}
     # Stop texts are found where tokens become text.
-    said |= {"stop": None, "stop_token_ids": sorted(eos), "logit_bias": dict(params.logit_bias)}
+    ends = sorted(params.ends(eos))
+    said |= {"stop": None, "stop_token_ids": ends, "logit_bias": dict(params.logit_bias)}
+    said["min_tokens"] = min(params.min_tokens, said["max_tokens"])  # it refuses more
     return said
 
 
