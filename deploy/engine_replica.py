@@ -143,7 +143,7 @@ class EngineReplica:
             expected=await self._expected(generation.expected, prompt),
         )
         deltas, foretold = _deltas(generation, prompt, tokenizer), dict[int, int | None]()
-        written = cached = 0
+        written, cached, told = 0, 0, False
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
                 cached = cached or emissions[0][1].cached
@@ -151,7 +151,8 @@ class EngineReplica:
                     foretold |= {row: each.foretold for row, each in emissions}
                 for delta in deltas.of(emissions):
                     written += delta.tokens
-                    yield delta
+                    yield delta if told else replace(delta, prompt=Usage(len(prompt), 0, cached))
+                    told = True
         yield Usage(len(prompt), written, cached, *_foretold(request, foretold))
 
     async def _expected(self, text: str, prompt: list[int]) -> Expected | None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.answer import collect
 from router.engine import Delta, Items, Message, Usage
@@ -115,9 +115,15 @@ async def with_usage(items: Items, more: Usage) -> Items:
     """The same items, with what steps before them took."""
     try:
         async for item in items:
-            yield item + more if isinstance(item, Usage) else item
+            yield _with(item, more)
     finally:
         await items.aclose()
+
+
+def _with(item: Delta | Usage, more: Usage) -> Delta | Usage:
+    if isinstance(item, Usage):
+        return item + more
+    return item if item.prompt is None else replace(item, prompt=item.prompt + more)
 
 
 def user(text: str) -> tuple[Message, ...]:

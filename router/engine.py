@@ -131,7 +131,7 @@ class Delta:
     """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last.
 
     `logprobs` are those of its tokens, packed (see `logprobs.py`); `stopped_by` is the stop text
-    that ended it.
+    that ended it. The first of all says what the `prompt` took.
     """
 
     index: int
@@ -141,6 +141,7 @@ class Delta:
     finish_reason: FinishReason | None = None
     calls: tuple[CallDelta, ...] = ()
     stopped_by: str | None = None
+    prompt: "Usage | None" = None
 
 
 def joined(deltas: Iterable[Delta]) -> list[Delta]:
@@ -157,6 +158,7 @@ def joined(deltas: Iterable[Delta]) -> list[Delta]:
             finish_reason=some[-1].finish_reason,
             calls=tuple(chain.from_iterable(each.calls for each in some)),
             stopped_by=some[-1].stopped_by,
+            prompt=some[0].prompt,
         )
         for index, some in of_each.items()
     ]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 
 from router.engine import Delta, Generation, Items, Usage
 from router.errors import Overloaded
@@ -39,6 +40,7 @@ def echo(generation: Generation) -> Script:
         for at, word in enumerate(spaced)
         for index in range(generation.n)
     ]
+    deltas[:1] = [replace(first, prompt=Usage(len(words), 0)) for first in deltas[:1]]
     return [*deltas, Usage(len(words), len(deltas))]
 
 

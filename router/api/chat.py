@@ -25,7 +25,7 @@ async def create_chat_completion(service: Served, request: Request, caller: Aske
     body = parse(await read_json(request), ChatRequest)
 
     def writer(head: Envelope, _: object = None) -> ChatWriter:
-        return ChatWriter(head, body.include_usage, body.logprobs)
+        return ChatWriter(head, body.stream_options, body.logprobs)
 
     def items(answer: Ready) -> Items:
         if not body.store:

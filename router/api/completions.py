@@ -50,7 +50,7 @@ async def create_completion(service: Served, request: Request, caller: Asker) ->
             service,
             request,
             counted(service, caller, decision, "text_completion", items, most),
-            CompletionWriter(head, body.include_usage, body.logprobs is not None),
+            CompletionWriter(head, body.stream_options, body.logprobs is not None),
             answer_headers(service, caller, decision),
             None if body.stream else body.n * len(generations),
         )

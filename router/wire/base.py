@@ -109,4 +109,7 @@ class StreamOptions(Body):
     """What a stream carries beside its text."""
 
     unsupported: ClassVar = {"include_obfuscation": (False,)}
-    include_usage: bool = False
+    include_usage: bool = Field(False, description="Whether it ends with a chunk of usage.")
+    continuous_usage_stats: bool = Field(
+        False, description="Whether, with that, each chunk has the usage so far."
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from router.answer import Choice
 from router.engine import CallDelta, Delta, ToolCall
 from router.logprobs import TokenLogprob, unpacked
+from router.wire.base import StreamOptions
 from router.wire.writer import ChoiceWriter, Envelope, Json, call_id, finite
 
 
@@ -15,9 +16,9 @@ class ChatWriter(ChoiceWriter):
     chunk_object = "chat.completion.chunk"
 
     def __init__(
-        self, envelope: Envelope, include_usage: bool = False, logprobs: bool = False
+        self, envelope: Envelope, options: StreamOptions | None = None, logprobs: bool = False
     ) -> None:
-        super().__init__(envelope, include_usage)
+        super().__init__(envelope, options)
         self._logprobs = logprobs
         self._introduced: set[int] = set()
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from router.answer import Choice
 from router.engine import Delta, FinishReason
 from router.logprobs import TokenLogprob, unpacked
+from router.wire.base import StreamOptions
 from router.wire.writer import ChoiceWriter, Envelope, Json, finite
 
 Told = TypeVar("Told")
@@ -20,9 +21,9 @@ class CompletionWriter(ChoiceWriter):
     body_object = chunk_object = "text_completion"
 
     def __init__(
-        self, envelope: Envelope, include_usage: bool = False, logprobs: bool = False
+        self, envelope: Envelope, options: StreamOptions | None = None, logprobs: bool = False
     ) -> None:
-        super().__init__(envelope, include_usage)
+        super().__init__(envelope, options)
         self._logprobs = logprobs
         self._offsets: Counter[int] = Counter()
         self._written_so_far: Counter[int] = Counter()

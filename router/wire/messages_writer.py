@@ -7,11 +7,10 @@ from pydantic_core import from_json
 from router.answer import Choice
 from router.engine import CallDelta, Delta, FinishReason, ToolCall, Usage
 from router.wire.messages_error import in_messages
-from router.wire.writer import Envelope, Json, Writer, call_id
+from router.wire.writer import NOTHING, Envelope, Json, Writer, call_id
 
 TEXT = -1
 """The block of the answer's text; calls go by their numbers."""
-NOTHING = Usage(0, 0)
 REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -40,7 +39,7 @@ class MessagesWriter(Writer):
 
     def stream_delta(self, delta: Delta) -> Iterator[Json]:
         """What a delta adds; the first one begins the answer too."""
-        yield from self._beginning()
+        yield from self._beginning(delta.prompt or NOTHING)
         self._choice.add(delta)
         if delta.text:
             yield from self._begin(TEXT, _text(""))
@@ -50,7 +49,7 @@ class MessagesWriter(Writer):
 
     def stream_end(self, usage: Usage) -> Iterator[Json]:
         """The end of the last block, why the answer ended, and what it took."""
-        yield from self._beginning()
+        yield from self._beginning(usage)
         if not self._blocks:
             yield from self._begin(TEXT, _text(""))
         yield from self._close()
@@ -65,10 +64,10 @@ class MessagesWriter(Writer):
         """Events go by their type."""
         return str(data["type"])
 
-    def _beginning(self) -> Iterator[Json]:
+    def _beginning(self, usage: Usage) -> Iterator[Json]:
         if not self._has_begun:
             self._has_begun = True
-            yield {"type": "message_start", "message": self._message([], NOTHING)}
+            yield {"type": "message_start", "message": self._message([], usage)}
 
     def _called(self, piece: CallDelta) -> Iterator[Json]:
         call = self._choice.calls[piece.index]

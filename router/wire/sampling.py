@@ -92,11 +92,6 @@ class GenerationRequest(Body):
         return self.max_tokens
 
     @property
-    def include_usage(self) -> bool:
-        """Whether the stream ends with a chunk of usage."""
-        return self.stream_options is not None and self.stream_options.include_usage
-
-    @property
     def sampling(self) -> Sampling:
         """What is asked of the sampling."""
         return Sampling(

@@ -8,11 +8,13 @@ from typing import Any
 
 from router.answer import Choice
 from router.engine import Delta, Usage
+from router.wire.base import StreamOptions
 
 # OpenAI's stand-in for an impossible token, since JSON has no infinity.
 LEAST_LOGPROB = -9999.0
 
 DONE = "[DONE]"
+NOTHING = Usage(0, 0)
 Json = dict[str, Any]
 
 
@@ -70,9 +72,10 @@ class ChoiceWriter(Writer):
     body_object: str
     chunk_object: str
 
-    def __init__(self, envelope: Envelope, include_usage: bool = False) -> None:
+    def __init__(self, envelope: Envelope, options: StreamOptions | None = None) -> None:
         super().__init__(envelope)
-        self._include_usage = include_usage
+        self._options = options or StreamOptions()
+        self._so_far = NOTHING
         self._chunks = 0
 
     def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
@@ -93,8 +96,10 @@ class ChoiceWriter(Writer):
     def chunk(self, delta: Delta) -> Json:
         """A delta; the stream's first one also carries the routing."""
         chunk = self._head(self.chunk_object, [self._piece(delta)])
-        if self._include_usage:
-            chunk["usage"] = None
+        self._so_far += (delta.prompt or NOTHING) + Usage(0, delta.tokens)
+        if self._options.include_usage:
+            told = self._options.continuous_usage_stats
+            chunk["usage"] = usage_json(self._so_far) if told else None
         if self._chunks == 0:
             chunk |= self._envelope.told
         self._chunks += 1
@@ -102,7 +107,7 @@ class ChoiceWriter(Writer):
 
     def usage_chunk(self, usage: Usage) -> Json | None:
         """The stream's last chunk, or None where usage was not asked for."""
-        if not self._include_usage:
+        if not self._options.include_usage:
             return None
         return self._head(self.chunk_object, []) | {"usage": usage_json(usage)}
 

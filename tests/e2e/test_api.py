@@ -121,6 +121,29 @@ def test_a_stream_has_the_routing_in_its_first_chunk_and_usage_in_its_last(clien
     assert 0 < chunks[-1]["usage"]["completion_tokens"] <= 40
 
 
+def test_what_load_testers_ask_for_is_served(cluster):
+    """As GuideLLM does: is it there, and answers of one length, with the usage so far."""
+    with cluster.http() as http:
+        assert http.get("/health").status_code == 200
+        asked = {
+            "model": "demo/salary-coach",
+            "messages": [{"role": "user", "content": "ok"}],
+            "max_completion_tokens": 120,
+            "stop": None,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        }
+        with http.stream("POST", "/v1/chat/completions", json=asked) as answer:
+            data = [line[6:] for line in answer.iter_lines() if line.startswith("data: {")]
+    used = [json.loads(each)["usage"] for each in data]
+    counts = [each["completion_tokens"] for each in used]
+    assert counts == sorted(counts)
+    assert used[-1] == used[-2]
+    assert counts[-1] == 120
+    assert len({each["prompt_tokens"] for each in used}) == 1
+
+
 def test_a_stream_and_a_plain_answer_say_the_same(client):
     asked = {"model": "demo/commit-message", "temperature": 0, "max_tokens": 40}
     messages = [{"role": "user", "content": "the search page was slow, it now caches results"}]

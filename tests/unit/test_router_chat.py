@@ -180,6 +180,39 @@ def test_a_stream_brings_routing_once_role_once_per_choice_and_usage_last(client
         assert [c.finish_reason for c in choices] == [None, None, None, "stop"]
 
 
+def test_each_chunk_of_a_stream_may_have_the_usage_so_far(client, engine):
+    engine.script = lambda generation: [
+        Delta(0, "rain", 2, prompt=Usage(7, 0, 3)),
+        Delta(0, " soon", 1),
+        Delta(0, "", 1, finish_reason="stop"),
+        Usage(7, 4, 3),
+    ]
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    stream = client.chat.completions.create(
+        model=BASE, messages=FORECAST, stream=True, stream_options=options
+    )
+    used = [chunk.usage for chunk in stream]
+    assert [each.completion_tokens for each in used] == [2, 3, 4, 4]
+    assert {(each.prompt_tokens, each.prompt_tokens_details.cached_tokens) for each in used} == {
+        (7, 3)
+    }
+    options["include_usage"] = False
+    stream = client.chat.completions.create(
+        model=BASE, messages=FORECAST, stream=True, stream_options=options
+    )
+    assert {chunk.usage for chunk in stream} == {None}
+
+
+def test_usage_so_far_is_of_all_prompts_of_a_completion(client):
+    stream = client.completions.create(
+        model=BASE, prompt=["one two", "three"], stream=True,
+        stream_options={"include_usage": True, "continuous_usage_stats": True},
+    )  # fmt: skip
+    *_, before, last = [chunk.usage for chunk in stream]
+    assert before == last
+    assert (last.prompt_tokens, last.completion_tokens) == (3, 3)
+
+
 def test_a_stream_ends_with_done_and_without_usage_unless_asked(http):
     body = {"model": "auto", "messages": FORECAST, "stream": True}
     response = http.post("/v1/chat/completions", json=body)

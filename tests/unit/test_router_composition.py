@@ -168,6 +168,10 @@ def test_a_stream_begins_with_the_steps(http):
     text = "".join(each["choices"][0]["delta"].get("content", "") for each in [first, *others])
     assert text == "and the weather? in french: good morning"
     assert usage["usage"]["total_tokens"] == 22
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    answer = ask(http, {"steps": CHAIN}, stream=True, stream_options=options)
+    *_, before, usage, done = events(answer.text)
+    assert before["usage"] == usage["usage"]
 
 
 def test_a_partial_answer_may_be_streamed_too(made, http):

@@ -118,7 +118,9 @@ def test_a_stream_grows_to_the_same_answer(client):
         final = stream.get_final_message()
     assert final.content[0].text == whole.content[0].text
     assert (final.usage, final.stop_reason) == (whole.usage, whole.stop_reason)
-    kinds = [event.type for event in ask(client, asked, stream=True)]
+    events = list(ask(client, asked, stream=True))
+    assert events[0].message.usage.input_tokens == final.usage.input_tokens
+    kinds = [event.type for event in events]
     assert kinds == [
         "message_start",
         "content_block_start",

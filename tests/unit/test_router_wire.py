@@ -69,7 +69,7 @@ def test_every_parameter_reaches_the_engine():
         ),
         logprobs=4,
     )
-    assert body.include_usage
+    assert body.stream_options.include_usage
 
 
 @pytest.mark.parametrize("content", ["ab c", [{"type": "text", "text": t} for t in ("ab", " c")]])
