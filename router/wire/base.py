@@ -38,6 +38,7 @@ def bounded(most: int, what: str) -> BeforeValidator:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
+"""What is looked for in a database. What a base reads may have any characters."""
 ModelName = Annotated[Text, Field(min_length=1, max_length=256, examples=["auto", "owner/name"])]
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -40,12 +40,12 @@ class TextPart(Body):
     }
 
     type: Literal["text"]
-    text: Text
+    text: str
 
 
 Parts = Annotated[list[TextPart], Field(min_length=1, fail_fast=True), bounded(MAX_PARTS, "parts")]
 Content = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
+    Annotated[str, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
     TEXT_OR_PARTS,
 ]
 

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from router.engine import Generation
 from router.sampling import Sampling
-from router.wire.base import Text, bounded, refused
+from router.wire.base import bounded, refused
 from router.wire.sampling import MOST_TOKENS, GenerationRequest
 
 MAX_PROMPTS = 16
@@ -26,9 +26,9 @@ def _kind(value: object) -> str | None:
 
 
 AnyPrompt = Annotated[
-    Annotated[Text, Tag("(text)")]
+    Annotated[str, Tag("(text)")]
     | Annotated[Ids, Tag("(ids)")]
-    | Annotated[list[Text], bounded(MAX_PROMPTS, "prompts"), Tag("(texts)")]
+    | Annotated[list[str], bounded(MAX_PROMPTS, "prompts"), Tag("(texts)")]
     | Annotated[list[Ids], bounded(MAX_PROMPTS, "prompts"), Tag("(lists)")],
     Discriminator(
         _kind,

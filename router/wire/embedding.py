@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from router.routing.encoder import Vectors
-from router.wire.base import ONE_OR_MORE, Body, ModelName, Text, bounded
+from router.wire.base import ONE_OR_MORE, Body, ModelName, bounded
 
 MAX_TEXTS = 256
-Words = Annotated[Text, Field(min_length=1)]
+Words = Annotated[str, Field(min_length=1)]
 
 
 class EmbeddingRequest(Body):

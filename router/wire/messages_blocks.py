@@ -16,12 +16,12 @@ class TextBlock(Body):
     ignored: ClassVar[frozenset[str]] = frozenset({"cache_control", "citations"})
 
     type: Literal["text"]
-    text: Text
+    text: str
 
 
 Texts = Annotated[list[TextBlock], Field(fail_fast=True), bounded(MAX_PARTS, "blocks")]
 TextOrTexts = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Texts, Tag("(parts)")],
+    Annotated[str, Tag("(text)")] | Annotated[Texts, Tag("(parts)")],
     TEXT_OR_PARTS,
 ]
 
@@ -93,7 +93,7 @@ Blocks = Annotated[
     list[AnyBlock], Field(min_length=1, fail_fast=True), bounded(MAX_PARTS, "blocks")
 ]
 Content = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Blocks, Tag("(parts)")],
+    Annotated[str, Tag("(text)")] | Annotated[Blocks, Tag("(parts)")],
     TEXT_OR_PARTS,
 ]
 OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user"}

@@ -63,7 +63,7 @@ class ResponseRequest(Body):
 
     model: ModelName
     input: Items
-    instructions: Text | None = None
+    instructions: str | None = None
     max_output_tokens: Count | None = None
     temperature: Temperature | None = None
     top_p: Share | None = None

@@ -22,12 +22,12 @@ class Part(Body):
     ignored: ClassVar[frozenset[str]] = frozenset({"annotations", "logprobs", "detail"})
 
     type: Literal["input_text", "output_text", "text"]
-    text: Text
+    text: str
 
 
 Parts = Annotated[list[Part], Field(fail_fast=True), bounded(MAX_PARTS, "parts")]
 Content = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
+    Annotated[str, Tag("(text)")] | Annotated[Parts, Tag("(parts)")],
     TEXT_OR_PARTS,
 ]
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from router.wire.base import Body, Text, refused
+from router.wire.base import Body, refused
 from router.wire.chat import Messages
 from router.wire.routing_options import RoutingOptions
 
@@ -13,7 +13,7 @@ class RouteRequest(Body):
     """A conversation (`messages`) or one text (`input`) to find a specialist for."""
 
     messages: Messages | None = None
-    input: Text | None = None
+    input: str | None = None
     routing: RoutingOptions = RoutingOptions()
     explain: bool = Field(False, description="Whether to show the examples that are nearest.")
 

@@ -74,3 +74,11 @@ def test_a_page_is_as_long_as_it_is_asked_for_and_says_whether_there_are_more(re
             found, more = kept.list(limit, **asked)
             assert [each.id for each in found] == expected[:limit]
             assert more is (limit < len(expected))
+
+
+def test_any_character_may_be_kept(registry):
+    """Texts out of PDFs have NULs; of JSON PostgreSQL keeps them as they are escaped."""
+    messages = [{"role": "user", "content": "a\0b \u2028 \U0001f600"}]
+    registry.conversations.keep(said(0, messages))
+    [kept], _ = registry.conversations.list(1)
+    assert kept.request == {"messages": messages}

@@ -73,6 +73,21 @@ def test_auto_is_answered_by_the_specialist_that_fits(client, engine, running):
     assert raw.headers["x-request-id"]
 
 
+def test_a_text_may_have_any_characters(client, engine):
+    said = "a\0b\u2028\U0001f600"
+    answer = client.chat.completions.create(
+        model=BASE, messages=[{"role": "user", "content": said}], store=True
+    )
+    assert answer.choices[0].message.content == said
+    [kept] = client.chat.completions.messages.list(answer.id)
+    assert kept.content == said
+    for each in (said, [said, "c"]):
+        client.completions.create(model=BASE, prompt=each)
+    client.responses.create(model=BASE, input=said, instructions=said)
+    assert engine.generations[-1].prompt[0].content == said
+    assert client.post("/route", body={"input": said}, cast_to=object)
+
+
 def test_routing_is_left_out_where_it_is_not_wanted(client):
     for stream in (False, True):
         raw = client.chat.completions.with_raw_response.create(
