@@ -47,7 +47,7 @@ class Cluster:
 @contextmanager
 def running(home: Path, **settings: str) -> Iterator[Cluster]:
     """Start `myriad up`, and give it once it says that it is ready; stop it at the end."""
-    own = {"MYRIAD_HOME": str(home), "MYRIAD_PORT": str(_free_port())}
+    own = {"MYRIAD_HOME": str(home), "MYRIAD_PORT": str(free_port())}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "deploy.cli", "up", "--json"],
@@ -86,7 +86,8 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of this machine's that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
