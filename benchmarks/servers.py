@@ -18,14 +18,12 @@ from pathlib import Path
 import httpx
 import torch
 
-from benchmarks.adapters import random_adapter
 from benchmarks.cluster import free_port, running
 from benchmarks.engine import HIGH
 from benchmarks.peers import VLLM, Peer, peer
 from benchmarks.report import Row as Figure
 from benchmarks.report import alternating, at_least, show, write_json
-from benchmarks.serving import OWNER, publish
-from deploy.home import open_registry
+from benchmarks.serving import OWNER, registered
 from deploy.settings import Settings, read_settings
 from specialists.base import Base, locate_base
 from specialists.hardware import choose_dtype, dtype_name
@@ -131,27 +129,17 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
     """Start the servers, and measure."""
     if not VLLM.exists():
         raise SystemExit("the load tester is vLLM's: `make vllm` installs it")
-    with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch, "home")
-        home.mkdir()
-        (home / "base").symlink_to(settings.home / "base")
-        folder = Path(scratch, "adapters")
-        adapters = {
-            name: random_adapter(base, folder / name, 16, at) for at, name in enumerate(HIGH)
-        }
-        registry = open_registry(settings.model_copy(update={"home": home}), base)
-        publish(registry, adapters)
-        registry.close()
-        with (
-            peer(VLLM, "vllm_load.py", base.name, base.folder) as tester,
-            vllm_server(base, adapters) as with_lora,
-            vllm_server(base, {}) as without,
-            running(home, MYRIAD_DEMOS="false") as cluster,
-        ):
-            assert tester is not None
-            urls = {f"ours, {ADAPTED}": cluster.url, f"vLLM, {ADAPTED}": with_lora}
-            urls |= {f"ours, {BARE}": cluster.url, f"vLLM, {BARE}": without}
-            return measure(tester, urls, rounds)
+    with (
+        registered(settings, base) as (home, adapters),
+        peer(VLLM, "vllm_load.py", base.name, base.folder) as tester,
+        vllm_server(base, adapters) as with_lora,
+        vllm_server(base, {}) as without,
+        running(home, MYRIAD_DEMOS="false") as cluster,
+    ):
+        assert tester is not None
+        urls = {f"ours, {ADAPTED}": cluster.url, f"vLLM, {ADAPTED}": with_lora}
+        urls |= {f"ours, {BARE}": cluster.url, f"vLLM, {BARE}": without}
+        return measure(tester, urls, rounds)
 
 
 def main() -> None:

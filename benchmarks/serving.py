@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -172,8 +173,9 @@ def _plain(name: str, value: float) -> Figure:
     return Figure(f"serving.{name}", value, "decisions/s" if "route" in name else "tokens/s")
 
 
-def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
-    """Start the cluster, and measure."""
+@contextmanager
+def registered(settings: Settings, base: Base) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """A home with a specialist of random weights for each of HIGH; and their folders, by name."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch, "home")
         home.mkdir()
@@ -182,12 +184,16 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
         adapters = {
             name: random_adapter(base, folder / name, 16, at) for at, name in enumerate(HIGH)
         }
-        registry = open_registry(settings.model_copy(update={"home": home}), base)
-        publish(registry, adapters)
-        registry.close()
-        with running(home, MYRIAD_DEMOS="false") as cluster:
-            ours = Ours.from_folder(base, adapters)
-            return figures(measure(ours, Server(cluster.url, ours.never), rounds))
+        with closing(open_registry(settings.model_copy(update={"home": home}), base)) as registry:
+            publish(registry, adapters)
+        yield home, adapters
+
+
+def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
+    """Start the cluster, and measure."""
+    with registered(settings, base) as (home, adapters), running(home, MYRIAD_DEMOS="false") as up:
+        ours = Ours.from_folder(base, adapters)
+        return figures(measure(ours, Server(up.url, ours.never), rounds))
 
 
 def main() -> None:

@@ -96,10 +96,8 @@ class ChoiceWriter(Writer):
     def chunk(self, delta: Delta) -> Json:
         """A delta; the stream's first one also carries the routing."""
         chunk = self._head(self.chunk_object, [self._piece(delta)])
-        self._so_far += (delta.prompt or NOTHING) + Usage(0, delta.tokens)
         if self._options.include_usage:
-            told = self._options.continuous_usage_stats
-            chunk["usage"] = usage_json(self._so_far) if told else None
+            chunk["usage"] = self._used(delta) if self._options.continuous_usage_stats else None
         if self._chunks == 0:
             chunk |= self._envelope.told
         self._chunks += 1
@@ -110,6 +108,10 @@ class ChoiceWriter(Writer):
         if not self._options.include_usage:
             return None
         return self._head(self.chunk_object, []) | {"usage": usage_json(usage)}
+
+    def _used(self, delta: Delta) -> Json:
+        self._so_far += (delta.prompt or NOTHING) + Usage(0, delta.tokens)
+        return usage_json(self._so_far)
 
     def _head(self, kind: str, choices: list[Json]) -> Json:
         return {
