@@ -43,20 +43,14 @@ def _from_schema(schema: str) -> str:
     return LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
 
 
-def _from_grammar(rules: str) -> str:
-    try:
-        return str(LLMatcher.grammar_from_lark(any_to_lark(rules)))
-    except Exception as error:  # of what it reads, in as many ways as there are mistakes
-        raise ValueError(f"it is neither Lark nor GBNF: {error}") from error
-
-
 READERS: dict[str, Callable[[str], str]] = {
     "schema": _from_schema,
     "lark": LLMatcher.grammar_from_lark,
     "rules": LLMatcher.grammar_from_lark,
-    "grammar": _from_grammar,
 }
-"""What makes a grammar of a text, by the text's language; `rules` and `grammar` are strangers'."""
+"""What makes a grammar of a text, by the text's language; `rules` are Lark of strangers'."""
+GRAMMAR = "grammar"
+"""Lark of strangers', or GBNF that becomes Lark by Python code, beside which all else is slow."""
 
 QUICK = LLParserLimits(max_items_in_row=300, step_lexer_fuel=50_000)
 """Of strangers' rules: all answers wait for a token's mask. Of ambiguous ones (`s: s s | "a"`) it
@@ -88,7 +82,7 @@ def compiled(tokenizer: LLTokenizer, language: str, text: str) -> LLMatcher:
     Raises:
         ValueError: it is none, or is too large.
     """
-    limits = QUICK if language in ("rules", "grammar") else None
+    limits = QUICK if language == "rules" else None
     matcher = LLMatcher(tokenizer, READERS[language](text), log_level=0, limits=limits)
     if matcher.is_error():
         raise ValueError(matcher.get_error().strip())
@@ -111,15 +105,41 @@ class Trial:
         Raises:
             OSError: no process can be begun.
         """
+        try:
+            refused: str | None = self._asked(language, text)
+        except EOFError:
+            return TOO_MUCH
+        return refused
+
+    def lark(self, grammar: str) -> str:
+        """A grammar that is Lark or GBNF, as Lark.
+
+        Raises:
+            ValueError: it is neither, or that takes too long to tell.
+            OSError: no process can be begun.
+        """
+        try:
+            made, refused = self._asked(GRAMMAR, grammar)
+        except EOFError:
+            raise ValueError(TOO_MUCH) from None
+        if made is None:
+            raise ValueError(refused)
+        return str(made)
+
+    def _asked(self, language: str, text: str) -> Any:
+        """What the process makes of a text.
+
+        Raises:
+            EOFError: it was ended by it.
+        """
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._begin()
             try:
-                refused: str | None = _answer(self._line, [language, text])
+                return _answer(self._line, [language, text])
             except EOFError:
                 self._end()
-                return TOO_MUCH
-            return refused
+                raise
 
     def _begin(self) -> None:
         self._end()
@@ -158,7 +178,7 @@ def main(descriptor: int) -> None:
             language, text = json.loads(line.recv_bytes())
             # The system ends a process whose time is over; no code of it is asked.
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            answer = _refused(tokenizer, language, text)
+            answer = _lark(text) if language == GRAMMAR else _refused(tokenizer, language, text)
             signal.setitimer(signal.ITIMER_PROF, 0)
             line.send_bytes(json.dumps(answer).encode())
     except (EOFError, OSError):
@@ -171,6 +191,14 @@ def _refused(tokenizer: LLTokenizer, language: str, text: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _lark(grammar: str) -> tuple[str | None, str | None]:
+    """A grammar as Lark, or why it is none."""
+    try:
+        return any_to_lark(grammar), None
+    except Exception as error:  # of what it reads, in as many ways as there are mistakes
+        return None, f"it is neither Lark nor GBNF: {error}"
 
 
 if __name__ == "__main__":

@@ -42,21 +42,17 @@ def literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def lark(language: Language, text: str) -> str:
-    """What must come, as rules in llguidance's Lark; a grammar of GBNF stays one.
+def matching(expression: str) -> str:
+    """Texts that match a regular expression whole, in llguidance's Lark."""
+    return f"start: TEXT\nTEXT: /{regex_to_lark(expression)}/"
 
-    Args:
-        language: of the text; choices are a JSON list.
-        text: as it was sent.
+
+def one_of(choices: str) -> str:
+    """One of a JSON list's texts, in llguidance's Lark.
+
+    As one token of the grammar: of many apart each would be looked at in each step.
     """
-    # As one token of the grammar each: of many choices apart each would be looked at in each step.
-    match language:
-        case "regex":
-            return f"start: TEXT\nTEXT: /{regex_to_lark(text)}/"
-        case "choice":
-            return f"start: TEXT\nTEXT: {' | '.join(map(literal, json.loads(text)))}"
-        case "grammar":
-            return text
+    return f"start: TEXT\nTEXT: {' | '.join(map(literal, json.loads(choices)))}"
 
 
 class Grammar:
@@ -64,7 +60,7 @@ class Grammar:
 
     def __init__(self, rules: str, matcher: LLMatcher, vocabulary: int, param: str) -> None:
         self.rules = rules
-        """In llguidance's Lark, or in GBNF, for engines that hold answers to them by themselves."""
+        """In llguidance's Lark, for engines that hold answers to them by themselves."""
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._param = param
@@ -121,6 +117,7 @@ class Grammars:
         self._trial = Trial(self._vocabulary)
         self._made: LLTokenizer | None = None
         self._kept: OrderedDict[tuple[str, str], LLMatcher] = OrderedDict()
+        self._lark: OrderedDict[str, str] = OrderedDict()
         # Why each was refused; None for those that were not.
         self._tried: OrderedDict[bytes, str | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -149,9 +146,26 @@ class Grammars:
     def of_rules(self, language: Language, text: str, param: str) -> Grammar:
         """The grammar of a regular expression, of choices, or of rules; else like `of_schema`."""
         _require_short(text, param)
-        rules = lark(language, text)
-        read_as = "grammar" if language == "grammar" else "rules"
-        return Grammar(rules, self._matcher(read_as, rules, param), self._vocabulary.width, param)
+        match language:
+            case "regex":
+                rules = matching(text)
+            case "choice":
+                rules = one_of(text)
+            case "grammar":
+                rules = self._as_lark(text, param)
+        return Grammar(rules, self._matcher("rules", rules, param), self._vocabulary.width, param)
+
+    def _as_lark(self, grammar: str, param: str) -> str:
+        with self._lock:
+            rules = self._lark.get(grammar)
+        if rules is None:
+            try:
+                rules = self._trial.lark(grammar)
+            except ValueError as error:
+                raise InvalidSampling(str(error)[:SHOWN], param) from error
+        with self._lock:
+            _keep(self._lark, grammar, rules, KEPT)
+        return rules
 
     def _matcher(self, language: str, text: str, param: str) -> LLMatcher:
         with self._lock:

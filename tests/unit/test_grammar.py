@@ -247,6 +247,7 @@ def test_every_answer_is_derived_by_its_grammar(made, rules):
         ("grammar", "(" * 5000),
         ("grammar", "neither of them"),
         ("grammar", "%import nothing.there\nstart: X"),
+        ("grammar", "\n" * 60_000),
     ],
 )
 def test_rules_that_cannot_be_held_are_refused(made, language, text):
@@ -254,6 +255,18 @@ def test_rules_that_cannot_be_held_are_refused(made, language, text):
         made.grammars.of_rules(language, text, f"structured_outputs.{language}")
     assert error.value.param == f"structured_outputs.{language}"
     assert str(error.value)
+
+
+def test_a_grammar_is_turned_into_lark_once(made, monkeypatch):
+    asked = []
+    turned = made.grammars._trial.lark
+    monkeypatch.setattr(
+        made.grammars._trial, "lark", lambda text: asked.append(text) or turned(text)
+    )
+    for _ in range(3):
+        rules = made.grammars.of_rules("grammar", 'root ::= "once"', "grammar").rules
+    assert "start" in rules
+    assert asked == ['root ::= "once"']
 
 
 def test_rules_that_take_long_for_each_token_are_given_up(made):
