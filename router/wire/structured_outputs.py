@@ -12,6 +12,8 @@ from router.wire.base import Body, Text, bounded, refused
 from router.wire.response_format import ANY_OBJECT
 
 MAX_CHOICES = 1000
+MAX_CHARACTERS = 64 * 1024
+"""Of a schema's text: more is not compiled, and need not be read."""
 WAYS = ("json", "json_object", "regex", "choice", "grammar")
 
 
@@ -19,6 +21,9 @@ def _read(value: object) -> object:
     """A schema may come as its text."""
     if not isinstance(value, str):
         return value
+    if len(value) > MAX_CHARACTERS:
+        message = f"has {len(value):,} characters; at most {MAX_CHARACTERS:,} are taken"
+        raise PydanticCustomError("invalid_value", message)
     try:
         return from_json(value, allow_inf_nan=False)
     except ValueError as error:

@@ -60,6 +60,7 @@ def test_what_an_answer_must_look_like_reaches_the_engine(asked, schema, rules):
         ({"json": "{"}, "structured_outputs.json", "invalid_value"),
         ({"json": "[" * 5000}, "structured_outputs.json", "invalid_value"),
         ({"json": "3"}, "structured_outputs.json", "invalid_type"),
+        ({"json": " " * 65_537}, "structured_outputs.json", "invalid_value"),
         ({"json": True}, "structured_outputs.json", "invalid_type"),
         ({"regex": ""}, "structured_outputs.regex", "invalid_value"),
         ({"regex": 3}, "structured_outputs.regex", "invalid_type"),

@@ -16,9 +16,11 @@ from specialists.errors import NoKernels
 
 HEADERS, SOURCES = (sorted(Path(__file__).parent.glob(pattern)) for pattern in ("*.h", "*.cpp"))
 COMPILERS = ("g++", "clang++")
-OPTIONS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 NEEDED = {"x86_64": ("avx2", "fma", "f16c"), "aarch64": ("asimd", "asimddp")}
 """Features, as Linux names them, of the processors that there are kernels for."""
+# Of an Arm that it does not know a compiler does not use what it has.
+PROCESSOR = "-march=armv8.2-a+dotprod" if platform.machine() == "aarch64" else "-march=native"
+OPTIONS = ("-std=c++20", "-O3", PROCESSOR, "-shared", "-fPIC", "-pthread")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
