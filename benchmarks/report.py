@@ -1,5 +1,6 @@
 """What every benchmark reports: rows for machines, beside what it prints for people."""
 
+import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.progress import told
+from deploy.settings import Settings, read_settings
+from specialists.base import Base, locate_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,26 @@ def show(rows: Iterable[Row]) -> None:
         target = "" if row.target is None else f"{row.target:g} {'met' if row.met else 'MISSED'}"
         table.add_row(row.name, f"{row.value:.2f}", row.unit, target)
     Console().print(table)
+
+
+def command(
+    about: str | None, rounds: int, run: Callable[[Settings, Base, int], list[Row]]
+) -> None:
+    """What a benchmark does that takes nothing but rounds: measure, print, and write.
+
+    Args:
+        about: what it says of itself.
+        rounds: as many as there are unless others are asked for.
+        run: measures on a base, so many rounds.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    arguments = parser.parse_args()
+    settings = read_settings()
+    rows = run(settings, locate_base(settings.base, settings.home), arguments.rounds)
+    show(rows)
+    write_json(arguments.json, rows)
 
 
 def alternating(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:

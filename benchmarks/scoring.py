@@ -5,7 +5,6 @@ Many prompts at once, each with the log probabilities of its tokens, against vLL
 with LoRA off: with it on, vLLM 0.32 dies of several such prompts.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,9 +19,8 @@ from benchmarks.adapters import random_adapter
 from benchmarks.engine import finder, prompt_of
 from benchmarks.peers import VLLM, Peer, peer
 from benchmarks.report import Row as Figure
-from benchmarks.report import alternating, at_least, show, write_json
-from deploy.settings import read_settings
-from specialists.base import Base, locate_base
+from benchmarks.report import alternating, at_least, command
+from specialists.base import Base
 from specialists.engine.core import Emission, Row, SamplingParams
 from specialists.engine.engine import Engine, EngineOptions
 from specialists.hardware import choose_dtype, dtype_name
@@ -110,14 +108,7 @@ def run(base: Base, rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    arguments = parser.parse_args()
-    settings = read_settings()
-    rows = run(locate_base(settings.base, settings.home), arguments.rounds)
-    show(rows)
-    write_json(arguments.json, rows)
+    command(__doc__, 3, lambda _, base, rounds: run(base, rounds))
 
 
 if __name__ == "__main__":

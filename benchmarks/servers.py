@@ -5,13 +5,12 @@ servers, with LoRA and without, run in an environment of their own (`make vllm`)
 turn with ours; who is not asked waits meanwhile. Every figure is a median of the rounds.
 """
 
-import argparse
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -20,12 +19,12 @@ import torch
 
 from benchmarks.cluster import free_port, running
 from benchmarks.engine import HIGH
-from benchmarks.peers import VLLM, Peer, peer
+from benchmarks.peers import VLLM, Peer, environment, peer
 from benchmarks.report import Row as Figure
-from benchmarks.report import alternating, at_least, show, write_json
+from benchmarks.report import alternating, at_least, command
 from benchmarks.serving import OWNER, registered
-from deploy.settings import Settings, read_settings
-from specialists.base import Base, locate_base
+from deploy.settings import Settings
+from specialists.base import Base
 from specialists.hardware import choose_dtype, dtype_name
 from specialists.machine import cores
 
@@ -47,7 +46,10 @@ def vllm_server(base: Base, adapters: Mapping[str, Path]) -> Iterator[str]:
     modules = [f"{OWNER}/{name}={folder}" for name, folder in adapters.items()]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [VLLM, script, *map(str, told), *modules], stdout=output, stderr=output
+            [VLLM, script, *map(str, told), *modules],
+            env=environment(VLLM),
+            stdout=output,
+            stderr=output,
         )
         try:
             _await(process, url := f"http://127.0.0.1:{port}")
@@ -60,11 +62,10 @@ def vllm_server(base: Base, adapters: Mapping[str, Path]) -> Iterator[str]:
 def _await(process: "subprocess.Popen[bytes]", url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{url}/health").is_success:
                 return
-        except httpx.TransportError:
-            time.sleep(1)
+        time.sleep(1)
     raise SystemExit("vLLM's server does not start")
 
 
@@ -144,14 +145,7 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    arguments = parser.parse_args()
-    settings = read_settings()
-    rows = run(settings, locate_base(settings.base, settings.home), arguments.rounds)
-    show(rows)
-    write_json(arguments.json, rows)
+    command(__doc__, 3, run)
 
 
 if __name__ == "__main__":

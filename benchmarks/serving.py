@@ -4,7 +4,6 @@ A cluster is started with 32 specialists of random weights; this process is the 
 same engine by itself beside it, turn by turn. All of it shares this machine's cores.
 """
 
-import argparse
 import asyncio
 import statistics
 import tempfile
@@ -22,13 +21,13 @@ from benchmarks.cluster import running
 from benchmarks.engine import HIGH, ROWS, Case, Ours, prompt_of
 from benchmarks.load import session
 from benchmarks.report import Row as Figure
-from benchmarks.report import alternating, at_least, at_most, show, write_json
+from benchmarks.report import alternating, at_least, at_most, command
 from deploy.home import open_registry
-from deploy.settings import Settings, read_settings
+from deploy.settings import Settings
 from registry.card import Card
 from registry.files import AdapterFiles
 from registry.registry import Registry
-from specialists.base import Base, locate_base
+from specialists.base import Base
 
 STREAMS = Case(ROWS, HIGH)
 PROMPT = 32
@@ -198,14 +197,7 @@ def run(settings: Settings, base: Base, rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    arguments = parser.parse_args()
-    settings = read_settings()
-    rows = run(settings, locate_base(settings.base, settings.home), arguments.rounds)
-    show(rows)
-    write_json(arguments.json, rows)
+    command(__doc__, 7, run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What our figures are compared with: each peer is a process that is asked over its stdin."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,12 @@ Peer = Callable[..., dict[str, float]]
 is asked of some peers."""
 
 
+def environment(python: str | Path) -> dict[str, str]:
+    """A peer's; vLLM asks for Intel's OpenMP library, which it brings along, to be loaded first."""
+    openmp = Path(python).parents[1] / "lib" / "libiomp5.so"
+    return ({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}) | dict(os.environ)
+
+
 @contextmanager
 def peer(python: str | Path, script: str, *arguments: object) -> Iterator[Peer | None]:
     """Start a script of this folder; None where its interpreter is not installed."""
@@ -24,6 +31,7 @@ def peer(python: str | Path, script: str, *arguments: object) -> Iterator[Peer |
         return
     process = subprocess.Popen(
         [python, Path(__file__).parent / script, *map(str, arguments)],
+        env=environment(python),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdin is not None

@@ -10,13 +10,7 @@ import os
 import sys
 import time
 from itertools import count
-from pathlib import Path
 from typing import Any
-
-# vLLM asks for Intel's OpenMP library, which it brings along, to be loaded before all else.
-OPENMP = Path(sys.prefix, "lib", "libiomp5.so")
-if OPENMP.exists() and "LD_PRELOAD" not in os.environ:
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"LD_PRELOAD": str(OPENMP)})
 
 OUT = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what vLLM prints is no answer

@@ -6,14 +6,8 @@ off. NAME is what the base is called.
 
 import os
 import sys
-from pathlib import Path
 
-# vLLM asks for Intel's OpenMP library, which it brings along, to be loaded before all else.
-OPENMP = Path(sys.prefix, "lib", "libiomp5.so")
-if OPENMP.exists() and "LD_PRELOAD" not in os.environ:
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"LD_PRELOAD": str(OPENMP)})
-
-from vllm.entrypoints.launchers.api_server.entry import main  # noqa: E402
+from vllm.entrypoints.launchers.api_server.entry import main
 
 
 def arguments(port: str, name: str, base: str, dtype: str, *adapters: str) -> list[str]:
