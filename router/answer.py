@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router.engine import (
+    NOTHING,
     CallDelta,
     Delta,
     Engine,
@@ -83,7 +84,7 @@ async def generate_all(engine: Engine, generations: Sequence[Generation]) -> Ite
                 yield replace(item, index=item.index + offsets[at])
     if len(usages) < len(sources):
         raise cut_short()
-    yield sum(usages, Usage(0, 0))
+    yield sum(usages, NOTHING)
 
 
 async def _merged(sources: Sequence[Items]) -> AsyncGenerator[tuple[int, Delta | Usage], None]:

@@ -6,14 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.answer import collect
-from router.engine import Delta, Items, Message, Usage
+from router.engine import NOTHING, Delta, Items, Message, Usage
 from router.errors import INTERNAL, RouterError
 from router.routing.decision import Decision
 from router.routing.plan import Plan, Step
 
 logger = logging.getLogger(__name__)
-
-NOTHING = Usage(0, 0)
 
 
 @dataclass(frozen=True, slots=True)

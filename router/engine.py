@@ -187,6 +187,8 @@ class Usage:
         return Usage(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
+NOTHING = Usage(0, 0)
+
 Items = AsyncGenerator[Delta | Usage, None]
 """What comes of a generation: deltas as they are made, then one `Usage`."""
 

@@ -12,7 +12,6 @@ from router.wire.base import Body, Text, bounded, refused
 from router.wire.metadata import Metadata
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
-from router.wire.structured_outputs import check_alone
 from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, tool_use
 
 MAX_MESSAGES = 2048
@@ -192,9 +191,13 @@ class ChatRequest(GenerationRequest):
             raise refused("invalid_value", "continue_final_message", message)
 
     def _check_form(self) -> None:
+        """Nothing else says what an answer must look like beside `structured_outputs`."""
         format_ = self.response_format
         others = {"response_format": format_ and format_.schema_text, "tools": self.use}
-        check_alone(self.structured_outputs, others)
+        beside = [name for name, asked in others.items() if asked]
+        if self.structured_outputs is not None and beside:
+            message = f"cannot be served beside '{beside[0]}'; send one of the two"
+            raise refused("invalid_value", "structured_outputs", message)
 
     def _check_results(self) -> None:
         """A tool's message answers a call that was made before it."""

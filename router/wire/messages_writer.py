@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pydantic_core import from_json
 
 from router.answer import Choice
-from router.engine import CallDelta, Delta, FinishReason, ToolCall, Usage
+from router.engine import NOTHING, CallDelta, Delta, FinishReason, ToolCall, Usage
 from router.wire.messages_error import in_messages
-from router.wire.writer import NOTHING, Envelope, Json, Writer, call_id
+from router.wire.writer import Envelope, Json, Writer, call_id
 
 TEXT = -1
 """The block of the answer's text; calls go by their numbers."""

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, from_json
 
 from router.engine import Rules
-from router.wire.base import Body, Text, bounded, refused
+from router.wire.base import Body, Text, bounded
 from router.wire.response_format import ANY_OBJECT
 
 MAX_CHOICES = 1000
@@ -82,11 +82,3 @@ class StructuredOutputs(Body):
         if self.choice is not None:
             return Rules("choice", json.dumps(self.choice))
         return None if self.grammar is None else Rules("grammar", self.grammar)
-
-
-def check_alone(asked: StructuredOutputs | None, others: Mapping[str, object]) -> None:
-    """Refuse other fields that say what an answer must look like beside this one."""
-    for name, value in others.items():
-        if asked is not None and value:
-            message = f"cannot be served beside '{name}'; send one of the two"
-            raise refused("invalid_value", "structured_outputs", message)

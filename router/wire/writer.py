@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.answer import Choice
-from router.engine import Delta, Usage
+from router.engine import NOTHING, Delta, Usage
 from router.wire.base import StreamOptions
 
 # OpenAI's stand-in for an impossible token, since JSON has no infinity.
 LEAST_LOGPROB = -9999.0
 
 DONE = "[DONE]"
-NOTHING = Usage(0, 0)
 Json = dict[str, Any]
 
 
