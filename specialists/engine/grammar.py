@@ -8,8 +8,8 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer, regex_to_lark
@@ -102,6 +102,35 @@ class Grammar:
             raise InvalidSampling(self._matcher.get_error().strip()[:SHOWN], self._param)
 
 
+class Latest(Generic[K, V]):
+    """What was made of the keys that were asked for last. Thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._values)
+
+    def __contains__(self, key: K) -> bool:
+        """Whether it is known what was made of a key."""
+        return key in self._values
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """What was made of a key; it is made where that is not known, beside others."""
+        with self._lock:
+            found = [self._values[key]] if key in self._values else []
+        [made] = found or [make()]
+        with self._lock:
+            self._values[key] = made
+            self._values.move_to_end(key)
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return made
+
+
 class Grammars:
     """Compiles grammars, and keeps the last ones. Thread-safe."""
 
@@ -116,11 +145,10 @@ class Grammars:
         self._vocabulary = Vocabulary(tokenizer, sorted(end), vocabulary)
         self._trial = Trial(self._vocabulary)
         self._made: LLTokenizer | None = None
-        self._kept: OrderedDict[tuple[str, str], LLMatcher] = OrderedDict()
-        self._lark: OrderedDict[str, str] = OrderedDict()
+        self._kept: Latest[tuple[str, str], LLMatcher] = Latest(KEPT)
+        self._lark: Latest[str, str] = Latest(KEPT)
         # Why each was refused; None for those that were not.
-        self._tried: OrderedDict[bytes, str | None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._tried: Latest[bytes, str | None] = Latest(REMEMBERED)
 
     def of_schema(self, schema: str, param: str = RESPONSE_FORMAT) -> Grammar:
         """The grammar of a JSON schema, at its beginning; may take seconds.
@@ -156,38 +184,24 @@ class Grammars:
         return Grammar(rules, self._matcher("rules", rules, param), self._vocabulary.width, param)
 
     def _as_lark(self, grammar: str, param: str) -> str:
-        with self._lock:
-            rules = self._lark.get(grammar)
-        if rules is None:
-            try:
-                rules = self._trial.lark(grammar)
-            except ValueError as error:
-                raise InvalidSampling(str(error)[:SHOWN], param) from error
-        with self._lock:
-            _keep(self._lark, grammar, rules, KEPT)
-        return rules
+        try:
+            return self._lark.get(grammar, lambda: self._trial.lark(grammar))
+        except ValueError as error:
+            raise InvalidSampling(str(error)[:SHOWN], param) from error
 
     def _matcher(self, language: str, text: str, param: str) -> LLMatcher:
-        with self._lock:
-            matcher = self._kept.get((language, text))
-        if matcher is None:
+        def made() -> LLMatcher:
             self._require_sound(language, text, param)
             self._made = self._made or self._vocabulary.read()
-            matcher = compiled(self._made, language, text)
-        with self._lock:
-            _keep(self._kept, (language, text), matcher, KEPT)
-        return matcher.deep_copy()
+            return compiled(self._made, language, text)
+
+        return self._kept.get((language, text), made).deep_copy()
 
     def _require_sound(self, language: str, text: str, param: str) -> None:
         """Refuse what cannot be compiled, which is tried in a process apart."""
         _require_short(text, param)
         digest = hashlib.sha256(f"{language} {text}".encode()).digest()
-        with self._lock:
-            known, refusal = digest in self._tried, self._tried.get(digest)
-        if not known:
-            refusal = self._trial.refusal(language, text)
-        with self._lock:
-            _keep(self._tried, digest, refusal, REMEMBERED)
+        refusal = self._tried.get(digest, lambda: self._trial.refusal(language, text))
         if refusal is not None:
             raise InvalidSampling(refusal[:SHOWN], param)
 
@@ -196,11 +210,3 @@ def _require_short(text: str, param: str) -> None:
     if len(text) > MAX_CHARACTERS:
         message = f"it has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken"
         raise InvalidSampling(message, param)
-
-
-def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
-    """Keep what was used last, and let go of what was used longest ago."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
