@@ -1,4 +1,5 @@
-// Drives the team from tests: `judge` says how many work, told what steps took; `work` counts who did.
+// Drives the team from tests: `judge` says how many work, told what steps took; `work` counts who did;
+// `miss` returns when a sleeper has seen what it was not woken for.
 #include <cstdio>
 #include <cstring>
 #include <set>
@@ -39,9 +40,19 @@ void work(int size, int steps) {
   std::printf("\n%d\n", wrong);
 }
 
+void miss() {
+  Counter counter;
+  auto* const numbers = reinterpret_cast<std::atomic<uint32_t>*>(&counter);  // its value, and its sleepers
+  std::thread sleeper([&] { counter.wait(0); });
+  while (numbers[1] == 0) std::this_thread::yield();
+  numbers[0] = 1;
+  sleeper.join();
+}
+
 }  // namespace
 
 int main(int, char** words) {
   if (!std::strcmp(words[1], "judge")) judge(std::atoi(words[2]));
-  else work(std::atoi(words[2]), std::atoi(words[3]));
+  else if (!std::strcmp(words[1], "work")) work(std::atoi(words[2]), std::atoi(words[3]));
+  else miss();
 }

@@ -68,3 +68,7 @@ def test_who_is_to_work_works_however_strength_changes(program, size):
     seen, wrong = ran.stdout.splitlines()
     assert wrong == "0"
     assert {1, size} <= set(map(int, seen.split()))
+
+
+def test_a_wake_up_that_is_lost_keeps_nobody_asleep(program):
+    subprocess.run([program, "miss"], check=True)

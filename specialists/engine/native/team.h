@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "counter.h"
 #include "strength.h"
 
 // Part `index` of `count` things cut into `parts`, as even as whole multiples of `grain` allow.
@@ -109,17 +110,18 @@ class Team {
 
   // Waits until all that work have come here.
   void barrier() {
-    if (active_ == 1) return;
-    const uint32_t round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active_) {
+    // Once all have come the next step may begin, of fewer or more.
+    const int active = active_;
+    if (active == 1) return;
+    const uint32_t round = round_.get();
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active) {
       arrived_.store(0, std::memory_order_relaxed);
-      round_.store(round + 1, std::memory_order_release);
-      round_.notify_all();
+      round_.set(round + 1);
       return;
     }
     if (spin(round_, round)) return;
     const double begun = seconds();
-    round_.wait(round, std::memory_order_acquire);
+    round_.wait(round);
     waited_.fetch_add(seconds() - begun, std::memory_order_relaxed);
   }
 
@@ -143,9 +145,9 @@ class Team {
 
   // Whether the counter moved on in a while; who waits longer leaves its core to others, maybe to a
   // member that lost its own.
-  static bool spin(const std::atomic<uint32_t>& counter, uint32_t seen) {
+  static bool spin(const Counter& counter, uint32_t seen) {
     for (int spins = 0; spins < SPINS; ++spins) {
-      if (counter.load(std::memory_order_acquire) != seen) return true;
+      if (counter.get() != seen) return true;
       relax();
     }
     return false;
@@ -153,15 +155,14 @@ class Team {
 
   // A step is told by its number and how many do it: who is none of them may be late to hear of it.
   void announce() {
-    const uint32_t number = (steps_.load(std::memory_order_relaxed) >> ACTIVE_BITS) + 1;
-    steps_.store(number << ACTIVE_BITS | uint32_t(active_), std::memory_order_release);
-    steps_.notify_all();
+    const uint32_t number = (steps_.get() >> ACTIVE_BITS) + 1;
+    steps_.set(number << ACTIVE_BITS | uint32_t(active_));
   }
 
   void serve(int member) {
     for (uint32_t seen = 0;;) {
-      if (!spin(steps_, seen)) steps_.wait(seen, std::memory_order_acquire);
-      seen = steps_.load(std::memory_order_acquire);
+      if (!spin(steps_, seen)) steps_.wait(seen);
+      seen = steps_.get();
       if (stopping_) return;
       if (member >= int(seen & ((1u << ACTIVE_BITS) - 1))) continue;
       (*work_)(member);
@@ -174,7 +175,7 @@ class Team {
   Strength strength_;
   std::vector<std::thread> threads_;
   Places places_;
-  std::atomic<uint32_t> steps_{0}, round_{0};
+  Counter steps_, round_;
   std::atomic<int> arrived_{0};
   std::atomic<double> waited_{0};
   std::atomic<bool> stopping_{false};
