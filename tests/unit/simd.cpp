@@ -64,10 +64,14 @@ const std::map<std::string, Operation> OPERATIONS{
     {"signed_products", operation<int8_t, float>(64, 8, [](auto in, auto out) {
        store(signed_products(load_block(in), load_block(in + 32)), out);
      })},
-    // 16 bytes, then as many numbers of 16 bits; what they are added to is 1.
-    {"add_pairs", operation<int16_t, float>(24, 8, [](auto in, auto out) {
-       const Integers one = signed_products(all_fours(1), all_fours(1));
-       store(add_pairs(reinterpret_cast<const int8_t*>(in), in + 8, one), out);
+    // What they are added to is 1.
+    {"add_pairs", operation<int16_t, float>(32, 8, [](auto in, auto out) {
+       store(add_pairs(load_block(in), load_block(in + 16), integers(1)), out);
+     })},
+    {"every_other_byte", operation<uint8_t, int16_t>(32, 32, [](auto in, auto out) {
+       const Bytes even = even_bytes(load_block(in)), odd = odd_bytes(load_block(in));
+       std::memcpy(out, &even, sizeof even);
+       std::memcpy(out + 16, &odd, sizeof odd);
      })},
     {"nibbles", operation<uint8_t, int8_t>(32, 64, [](auto in, auto out) {
        const Bytes low = low_nibbles(load_block(in)), high = high_nibbles(load_block(in));
@@ -79,7 +83,7 @@ const std::map<std::string, Operation> OPERATIONS{
     {"add_products", operation<uint8_t, float>(64, 8, [](auto in, auto out) {
        const Bytes inputs = load_block(in + 32), centre = all_fours(0x01010101 * (CENTRE / 2));
        const Integers half = signed_products(centre, inputs);
-       const Integers found = add_products(lowered(load_block(in)), inputs, Narrow::none());
+       const Integers found = add_products(lowered(load_block(in)), inputs, Narrow::integers(0));
        (floats(found) + floats(half) + floats(half)).store(out);
      })},
 #endif

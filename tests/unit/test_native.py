@@ -536,10 +536,10 @@ def test_an_adapter_is_packed_to_the_nearest_multiples(tmp_path, rank, dtype):
     shrinks = [of_8_bits(pair.a.float()) for pair in pairs.values()]
     expands = [of_8_bits(pair.b.float().t() * pair.scale) for pair in pairs.values()]
     filled = [torch.nn.functional.pad(b, (0, 0, 0, -len(b) % 4)) for b, _ in expands]
-    # [stripes, pairs of ranks, outputs, 2]
-    striped = [b.reshape(len(b) // 2, 2, -1, 8).permute(2, 0, 3, 1) for b in filled]
+    # [stripes, words, outputs, ranks]: the first, the third, the second, the fourth; without a sign
+    striped = [b.reshape(len(b) // 4, 2, 2, -1, 8).permute(3, 0, 4, 2, 1) + 128 for b in filled]
     wanted = torch.cat([part.flatten() for part in [*(a for a, _ in shrinks), *striped]])
-    assert torch.equal(made.matrices, wanted.to(torch.int8))
+    assert torch.equal(made.matrices.view(torch.uint8), wanted.to(torch.int32).to(torch.uint8))
     scales = [a * b for (_, a), (_, b) in zip(shrinks, expands, strict=True)]
     assert torch.equal(made.scales, torch.cat(scales))
 

@@ -188,11 +188,17 @@ def test_products_of_weights_without_a_sign_are_exact(run, request):
 
 
 def test_products_of_bytes_with_longer_numbers_are_exact(run):
-    a = bytes_drawn(22, 16)
+    a = bytes_drawn(22, 16, np.uint8).astype(np.int16)
     b = np.random.default_rng(23).integers(-32767, 32768, (TIMES, 16)).astype(np.int16)
     b[0] = 32767
     wanted = 1 + sums_of(a.astype(int) * b, 2)
     assert np.array_equal(run("add_pairs", a, b), wanted)
+
+
+def test_every_other_byte_is_taken_as_16_bits(run):
+    both = bytes_drawn(25, dtype=np.uint8)
+    wanted = np.concatenate([both[:, ::2], both[:, 1::2]], axis=1)
+    assert np.array_equal(run("every_other_byte", both, gives=np.int16), wanted)
 
 
 def test_bytes_are_taken_apart(run):

@@ -16,8 +16,8 @@ from specialists.engine.native import library
 TYPES = ("F32", "F16", "BF16")
 """Of numbers that are saved, in the order of pack.cpp."""
 SCALE_BYTES = torch.float32.itemsize
-QUAD = 4
-"""Ranks that the kernels expand at once."""
+WORD = 4
+"""Ranks of an output of B that lie together."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def _shrinking(shape: Shape) -> int:
 
 
 def _expanding(shape: Shape) -> int:
-    """Bytes of B, whose ranks are filled up to whole quads."""
-    return shape.outs * -(-shape.ranks // QUAD) * QUAD
+    """Bytes of B, whose ranks are filled up to whole words."""
+    return shape.outs * -(-shape.ranks // WORD) * WORD
 
 
 def _pair(pair: Pair[Tensor], a: int, b: int, scales: int) -> library.Pair:

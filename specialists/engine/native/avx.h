@@ -87,12 +87,16 @@ inline void store_sums(Eight a, Eight b, Eight c, Eight d, float* to) {
 using Bytes = __m256i;     // 32 of them
 using Integers = __m256i;  // eight of 32 bits
 
+inline Integers integers(int value) { return _mm256_set1_epi32(value); }
 inline Eight floats(Integers v) { return {_mm256_cvtepi32_ps(v)}; }
 inline Bytes load_block(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 // The same four bytes, again and again.
 inline Bytes all_fours(int32_t four) { return _mm256_set1_epi32(four); }
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+// Every other byte, as 16 bits.
+inline Bytes even_bytes(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi16(255)); }
+inline Bytes odd_bytes(Bytes v) { return _mm256_srli_epi16(v, 8); }
 
 // Instructions that add four products of bytes, of which the first have no sign, to each of eight
 // integers: with AVX-512, or without.
@@ -121,8 +125,7 @@ inline Integers signed_products(Bytes a, Bytes b) {
 #endif
 }
 
-// Adds the sums of two products each of 16 bytes with numbers of 16 bits.
-inline Integers add_pairs(const int8_t* bytes, const int16_t* numbers, Integers to) {
-  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
-  return _mm256_add_epi32(to, _mm256_madd_epi16(wide, load_block(numbers)));
+// Adds two products each of numbers of 16 bits.
+inline Integers add_pairs(Bytes a, Bytes b, Integers to) {
+  return _mm256_add_epi32(to, _mm256_madd_epi16(a, b));
 }

@@ -26,7 +26,7 @@ constexpr int OFFSET = BITS == 8 ? CENTRE : 0;
 template <class Vector, int BITS, int ROWS, int VECTORS>
 inline void dots(const Weights& weights, const int8_t* inputs, size_t ins,
                  typename Vector::Integers (&sums)[ROWS][VECTORS]) {
-  for (auto& row : sums) std::fill(row, row + VECTORS, Vector::none());
+  for (auto& row : sums) std::fill(row, row + VECTORS, Vector::integers(0));
   const auto add = [&](const auto& some, int at) {
     for (int r = 0; r < ROWS; ++r) {
       const auto four = Vector::inputs(inputs + r * ins + at);

@@ -96,6 +96,7 @@ struct Integers {
   int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
 };
 
+inline Integers integers(int value) { return {vdupq_n_s32(value), vdupq_n_s32(value)}; }
 inline Eight floats(Integers v) { return {vcvtq_f32_s32(v.low), vcvtq_f32_s32(v.high)}; }
 inline Bytes load_block(const void* from) {
   const auto* bytes = static_cast<const int8_t*>(from);
@@ -117,6 +118,21 @@ inline Bytes high_nibbles(Bytes v) {
   return {shifted(v.low), shifted(v.high)};
 }
 
+// Every other byte, as 16 bits.
+inline Bytes even_bytes(Bytes v) {
+  const uint16x8_t mask = vdupq_n_u16(255);
+  const auto even = [mask](int8x16_t v) {
+    return vreinterpretq_s8_u16(vandq_u16(vreinterpretq_u16_s8(v), mask));
+  };
+  return {even(v.low), even(v.high)};
+}
+inline Bytes odd_bytes(Bytes v) {
+  const auto odd = [](int8x16_t v) {
+    return vreinterpretq_s8_u16(vshrq_n_u16(vreinterpretq_u16_s8(v), 8));
+  };
+  return {odd(v.low), odd(v.high)};
+}
+
 // Instructions add four products of bytes with signs to each of four integers. What weights without a
 // sign are lowered by, to be multiplied:
 #define DOT_BYTES
@@ -132,12 +148,11 @@ inline Integers add_products(Bytes a, Bytes b, Integers to) {
 // The sums of four products each of bytes with signs.
 inline Integers signed_products(Bytes a, Bytes b) { return add_products(a, b, {}); }
 
-// Adds the sums of two products each of 16 bytes with numbers of 16 bits.
-inline Integers add_pairs(const int8_t* bytes, const int16_t* numbers, Integers to) {
-  const auto four = [](int16x8_t wide, int16x8_t numbers) {
-    return vpaddq_s32(vmull_s16(vget_low_s16(wide), vget_low_s16(numbers)), vmull_high_s16(wide, numbers));
+// Adds two products each of numbers of 16 bits.
+inline Integers add_pairs(Bytes a, Bytes b, Integers to) {
+  const auto four = [](int8x16_t some, int8x16_t others) {
+    const int16x8_t a = vreinterpretq_s16_s8(some), b = vreinterpretq_s16_s8(others);
+    return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
   };
-  const int8x16_t narrow = vld1q_s8(bytes);
-  return {vaddq_s32(to.low, four(vmovl_s8(vget_low_s8(narrow)), vld1q_s16(numbers))),
-          vaddq_s32(to.high, four(vmovl_high_s8(narrow), vld1q_s16(numbers + 8)))};
+  return {vaddq_s32(to.low, four(a.low, b.low)), vaddq_s32(to.high, four(a.high, b.high))};
 }

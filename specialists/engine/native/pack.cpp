@@ -62,13 +62,15 @@ Eight steps_of(const Most& found) { return found.most / Eight::all(MOST) + found
 // To divide by: of what is all zero anything will do.
 Eight divisors(Eight steps) { return larger(steps, Eight::all(FLT_MIN)); }
 
-// Eight rows of eight bytes as four columns of pairs one after another.
-void turn(const int8_t* from, int8_t* to) {
-  int16_t pairs[LANES * LANES / 2], turned[LANES * LANES / 2];
-  std::memcpy(pairs, from, sizeof pairs);
-  for (int column = 0; column < LANES / 2; ++column)
-    for (int row = 0; row < LANES; ++row) turned[column * LANES + row] = pairs[row * LANES / 2 + column];
-  std::memcpy(to, turned, sizeof turned);
+// Eight numbers as two words of B.
+void put_words(Eight numbers, uint32_t* to) {
+  int8_t bytes[LANES];
+  numbers.store_bytes(bytes);
+  std::memcpy(to, bytes, sizeof bytes);
+  for (uint32_t* word = to; word < to + LANES / WORD; ++word) {
+    const uint32_t raised = *word ^ 0x01010101u * RAISED;
+    *word = (raised & 0xff0000ff) | (raised >> 8 & 0xff00) | (raised << 8 & 0xff0000);
+  }
 }
 
 // A by ranks, each of one scale.
@@ -83,30 +85,30 @@ void pack_a(const Pair& pair, const char* a, int8_t* to, float* scales) {
   }
 }
 
-// B in stripes of 8 outputs, each rank of one scale, filled up to whole quads of ranks: eight ranks at
-// a time. Multiplies what is in the scales by B's.
+// B in stripes of 8 outputs, each rank of one scale, filled up to whole words: eight ranks at a time.
+// Multiplies what is in the scales by B's.
 template <Type TYPE>
 void pack_b(const Pair& pair, const char* b, int8_t* to, float* scales) {
-  const int whole = quads(pair.ranks) * QUAD;
+  const int count = words(pair.ranks);
   const size_t next = size_t(pair.ranks) * SIZE<TYPE>;
   const Eight scale = Eight::all(pair.scale);
   for (int rank = 0; rank < pair.ranks; rank += LANES) {
-    const int count = std::min(LANES, pair.ranks - rank), filled = std::min(LANES, whole - rank);
+    const int some = std::min(LANES, pair.ranks - rank);
     const auto values = [&](int out) {
       const char* from = b + out * next + rank * SIZE<TYPE>;
-      return (count == LANES ? load<TYPE>(from) : load_first<TYPE>(count, from)) * scale;
+      return (some == LANES ? load<TYPE>(from) : load_first<TYPE>(some, from)) * scale;
     };
     Most found;
     for (int out = 0; out < pair.outs; ++out) found.add(values(out));
     float each[LANES];
     const Eight steps = steps_of(found), by = divisors(steps);
     steps.store(each);
-    for (int i = 0; i < count; ++i) scales[rank + i] *= each[i];
-    for (int first = 0; first < pair.outs; first += LANES) {
-      int8_t rows[LANES * LANES], turned[LANES * LANES];
-      for (int lane = 0; lane < LANES; ++lane) (values(first + lane) / by).store_bytes(rows + lane * LANES);
-      turn(rows, turned);
-      std::memcpy(to + size_t(first) * whole + size_t(rank) * LANES, turned, filled * LANES);
+    for (int i = 0; i < some; ++i) scales[rank + i] *= each[i];
+    for (int out = 0; out < pair.outs; ++out) {
+      uint32_t made[LANES / WORD];
+      put_words(values(out) / by, made);
+      int8_t* stripe = to + (size_t(out / LANES) * count + rank / WORD) * WORDS + out % LANES * WORD;
+      for (int w = 0; w < words(some); ++w) std::memcpy(stripe + w * WORDS, made + w, sizeof *made);
     }
   }
 }

@@ -1,11 +1,7 @@
-// What shrinking and expanding do with vectors: of 512 bits where there are any.
+// What shrinking does with vectors: of 512 bits where there are any.
 #pragma once
 
 #include "simd.h"
-
-constexpr int QUAD = 4;  // ranks that are expanded at once
-
-inline int quads(int ranks) { return (ranks + QUAD - 1) / QUAD; }
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 constexpr int SHRUNK_BLOCKS = 2;  // blocks of inputs that are shrunk at once
@@ -36,19 +32,6 @@ struct Shrunk {
   }
   float summed() const { return _mm512_reduce_add_ps(total); }
 };
-
-// Products of 8 outputs' weights with inputs of 16 bits, a quad of ranks at a time.
-struct Expanded {
-  __m512i total = _mm512_setzero_si512();
-  void add(const int8_t* b, const int16_t* inputs) {
-    const __m512i weights = _mm512_cvtepi8_epi16(load_block(b));
-    total = _mm512_dpwssd_epi32(total, weights, _mm512_loadu_si512(inputs));
-  }
-  Eight summed() const {
-    const __m256i low = _mm512_castsi512_si256(total), high = _mm512_extracti64x4_epi64(total, 1);
-    return floats(_mm256_add_epi32(low, high));
-  }
-};
 #else
 constexpr int SHRUNK_BLOCKS = 1;
 
@@ -66,13 +49,5 @@ struct Shrunk {
     total = fused(floats(signed_products(x.values, load_block(a))), x.scales, total);
   }
   float summed() const { return sum(total); }
-};
-
-struct Expanded {
-  Integers total = {};
-  void add(const int8_t* b, const int16_t* inputs) {
-    for (int half = 0; half < 2; ++half) total = add_pairs(b + half * 16, inputs + half * 16, total);
-  }
-  Eight summed() const { return floats(total); }
 };
 #endif

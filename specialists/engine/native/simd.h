@@ -99,7 +99,7 @@ inline void prefetch(const void* from, size_t bytes, size_t ahead) {
     __builtin_prefetch(static_cast<const char*>(from) + ahead + at, 0, 2);
 }
 
-inline int32_t load_four(const int8_t* from) {
+inline int32_t load_four(const void* from) {
   int32_t bytes;
   __builtin_memcpy(&bytes, from, sizeof bytes);
   return bytes;

@@ -9,6 +9,7 @@
 
 #include <cstring>
 
+#include "ahead.h"
 #include "attention.h"
 #include "buffer.h"
 #include "lora.h"
@@ -64,6 +65,7 @@ class Llama {
         prompts_(team_),
         told_(team_),
         scores_(threads),
+        ahead_(threads),
         expanding_(threads) {}
 
   void step(const Step& step) {
@@ -180,39 +182,61 @@ class Llama {
   // y = or += the group's linear of the input that all members have made ready, adapters included.
   void product(const Step& step, int number, Group group, int member, float* y, bool residual) {
     const Linear& linear = layers_[number].linears[group];
+    const int at = number * GROUPS + group;
     team_.barrier();
     if (ranks_ > 0 || prompts_.adapted()) {
-      shrink_all(step, number, group, member, linear.ins);
-      prompts_.shrink(number * GROUPS + group, member, linear.ins);
+      each_share(step, at, member, [&](const Segment& segment, int begin, int end) {
+        shrink(segment.lora(at), begin, end, segment, quantised_, linear.ins, shrunk_, ranks_);
+      });
+      prompts_.shrink(at, member, linear.ins);
       team_.barrier();
     }
     const Share outs(linear.outs, member, team_.size(), LANES);
     const auto write = [&](int row, int out, Eight v) {
-      float* at = y + size_t(row) * linear.outs + out;
-      (residual ? Eight::load(at) + v : v).store(at);
+      float* to = y + size_t(row) * linear.outs + out;
+      (residual ? Eight::load(to) + v : v).store(to);
     };
-    multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write);
-    prompts_.multiply(linear, number * GROUPS + group, member, write);
+    Ahead& ahead = ahead_[member];
+    want(step, at, member, outs, ahead);
+    ahead.deal(pauses(linear, step.tiled, outs.begin, outs.end));
+    multiply(linear, quantised_, step.tiled, outs.begin, outs.end, write, [&] { ahead.ask(); });
+    prompts_.multiply(linear, at, member, write);
     for (int s = 0; s < generated_; ++s)
-      expand(lora(step, s, number, group), step.segment[s], shrunk_, ranks_,
-             expanding_[member].need(0), outs.begin, outs.end, y, linear.outs);
+      expand(step.segment[s].lora(at), step.segment[s], shrunk_, ranks_, expanding_[member].need(0),
+             outs.begin, outs.end, y, linear.outs);
     team_.barrier();
   }
 
-  static const Lora& lora(const Step& step, int s, int number, Group group) {
-    return step.segment[s].adapter->groups[number * GROUPS + group];
+  // What this member reads of adapters from a product on to the next one: B of its outputs, and then its
+  // share of the next A.
+  void want(const Step& step, int group, int member, const Share& outs, Ahead& ahead) const {
+    ahead.clear();
+    for (int s = 0; s < generated_; ++s) {
+      const Segment& segment = step.segment[s];
+      segment.lora(group).each_part(outs.begin, outs.end, [&](const Expand& part, int begin, int end) {
+        const uint8_t* b = segment.adapter->b(part, begin);
+        ahead.want(b, segment.adapter->b(part, end) - b);
+      });
+    }
+    if (++group == shape_.layers * GROUPS) return;
+    const int ins = layers_[group / GROUPS].linears[group % GROUPS].ins;
+    each_share(step, group, member, [&](const Segment& segment, int begin, int end) {
+      ahead.want(segment.adapter->a(segment.lora(group), begin, ins), size_t(end - begin) * ins);
+    });
   }
 
-  // All ranks of what is generated in one line, cut among the members.
-  void shrink_all(const Step& step, int number, Group group, int member, int ins) {
+  // All ranks of what is generated in one line, cut among the members: calls `work(segment, begin, end)`
+  // for those that are this member's.
+  template <class Work>
+  void each_share(const Step& step, int group, int member, Work&& work) const {
     int total = 0;
-    for (int s = 0; s < generated_; ++s) total += lora(step, s, number, group).ranks;
+    for (int s = 0; s < generated_; ++s) total += step.segment[s].lora(group).ranks;
     const Share mine(total, member, team_.size());
     for (int s = 0, at = 0; s < generated_; ++s) {
-      const Lora& each = lora(step, s, number, group);
-      const int begin = std::max(mine.begin - at, 0), end = std::min(mine.end - at, each.ranks);
-      if (begin < end) shrink(each, begin, end, step.segment[s], quantised_, ins, shrunk_, ranks_);
-      at += each.ranks;
+      const int ranks = step.segment[s].lora(group).ranks;
+      const int begin = std::max(mine.begin - at, 0), end = std::min(mine.end - at, ranks);
+      if (begin < end) work(step.segment[s], begin, end);
+      at += ranks;
     }
   }
 
@@ -328,6 +352,7 @@ class Llama {
   Prompts prompts_, told_;
   std::vector<Buffer<float>> scores_;
   std::vector<Near> near_;
+  std::vector<Ahead> ahead_;
   std::vector<Buffer<int16_t>> expanding_;
   Buffer<float> x_buffer_, input_buffer_, output_buffer_, angle_buffer_, scale_buffer_, sum_buffer_,
       shrunk_buffer_;

@@ -17,10 +17,13 @@ struct Narrow {
   }
   static Bytes low(Bytes v) { return low_nibbles(v); }
   static Bytes high(Bytes v) { return high_nibbles(v); }
-  static Bytes inputs(const int8_t* four) { return all_fours(load_four(four)); }
+  static Bytes even(Bytes v) { return even_bytes(v); }
+  static Bytes odd(Bytes v) { return odd_bytes(v); }
+  static Bytes inputs(const void* four) { return all_fours(load_four(four)); }
+  static Integers integers(int value) { return ::integers(value); }
+  static Integers add_pairs(Bytes a, Bytes b, Integers to) { return ::add_pairs(a, b, to); }
 #ifdef DOT_BYTES
   static Bytes lowered(Bytes v) { return ::lowered(v); }
-  static Integers none() { return Integers{}; }
   static Integers add_products(Bytes a, Bytes b, Integers to) { return ::add_products(a, b, to); }
 #endif
   static Floats all(float value) { return Eight::all(value); }
@@ -49,9 +52,12 @@ struct Wide {
   }
   static Bytes low(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
   static Bytes high(Bytes v) { return low(_mm512_srli_epi16(v, 4)); }
-  static Bytes inputs(const int8_t* four) { return _mm512_set1_epi32(load_four(four)); }
+  static Bytes even(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi16(255)); }
+  static Bytes odd(Bytes v) { return _mm512_srli_epi16(v, 8); }
+  static Bytes inputs(const void* four) { return _mm512_set1_epi32(load_four(four)); }
+  static Integers integers(int value) { return _mm512_set1_epi32(value); }
+  static Integers add_pairs(Bytes a, Bytes b, Integers to) { return _mm512_dpwssd_epi32(to, a, b); }
   static Bytes lowered(Bytes v) { return v; }
-  static Integers none() { return _mm512_setzero_si512(); }
   static Integers add_products(Bytes a, Bytes b, Integers to) { return _mm512_dpbusd_epi32(to, a, b); }
   static Floats all(float value) { return _mm512_set1_ps(value); }
   static Floats floats(Integers v) { return _mm512_cvtepi32_ps(v); }

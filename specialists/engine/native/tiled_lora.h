@@ -46,22 +46,23 @@ inline void unpack_a(const int8_t* a, int ranks, int ins, uint16_t* to) {
 
 // Up to 32 ranks of B as weights [2, 16 pairs of ranks, 16 outputs, 2] of 32 outputs from `out` on; zeros
 // for outputs that are not the part's.
-inline void unpack_b(const Expand& part, const int8_t* matrix, int rank, int out, uint16_t* to) {
-  const int count = quads(part.ranks), some = std::min(count - rank / QUAD, BLOCK / QUAD);
-  const auto stripe = [&](int from) -> const int8_t* {
-    const int inside = from - part.out;
-    if (inside < 0 || inside >= part.outs) return nullptr;
-    return matrix + size_t(inside) * count * QUAD + rank * LANES;
+inline void unpack_b(const Adapter& adapter, const Expand& part, int rank, int out, uint16_t* to) {
+  const int some = std::min(words(part.ranks - rank), BLOCK / WORD);
+  const auto word = [&](int out, int which) {
+    if (out < part.out || out >= part.out + part.outs) return _mm256_set1_epi8(char(RAISED));
+    return load_block(adapter.b(part, out) + (rank / WORD + which) * WORDS);
   };
-  const auto floats = [](const int8_t* stripe, int pair) {
-    if (!stripe) return _mm512_setzero_ps();
-    const auto* bytes = reinterpret_cast<const __m128i*>(stripe) + pair;
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes)));
+  const auto number = [](__m512i both, int byte) {
+    const __m512i raised = _mm512_and_si512(_mm512_srli_epi32(both, 8 * byte), _mm512_set1_epi32(255));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(raised, _mm512_set1_epi32(RAISED)));
   };
   for (int t = 0; t < 2; ++t, out += SIDE, to += TILE) {
-    const int8_t *low = stripe(out), *high = stripe(out + LANES);
-    for (int pair = 0; pair < 2 * some; ++pair)
-      put_rounded(floats(low, pair), floats(high, pair), to + pair * BLOCK);
+    for (int w = 0; w < some; ++w) {
+      const __m256i low = word(out, w), high = word(out + LANES, w);
+      const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+      _mm512_store_si512(to + 2 * w * BLOCK, paired(number(both, 0), number(both, 2)));
+      _mm512_store_si512(to + (2 * w + 1) * BLOCK, paired(number(both, 1), number(both, 3)));
+    }
     std::fill(to + 2 * some * BLOCK, to + TILE, 0);
   }
 }
@@ -111,7 +112,7 @@ inline void shrink_tiled(const TiledSegment& segment, int group, const uint16_t*
   const Tiling tiling;
   each_block(lora, [&](const Expand& part, int rank, int block) {
     const int ranks = part.ranks - rank, at = part.rank + rank;
-    unpack_a(segment.adapter->matrices + lora.a + size_t(at) * ins, ranks, ins, weights);
+    unpack_a(segment.adapter->a(lora, at, ins), ranks, ins, weights);
     for (int row = first; row < last; row += AT_ONCE) {
       sum_tiles(ins / BLOCK, weights, inputs + size_t(row) * ins, end - row > SIDE, sums, AT_ONCE);
       keep_shrunk(segment, lora, block, scales + at, ranks, row, sums);
@@ -139,7 +140,7 @@ class TiledShares {
     each_block(lora, [&](const Expand& part, int rank, int block) {
       if (part.out >= out + AT_ONCE || part.out + part.outs <= out) return;
       uint16_t* b = weights + block * 2 * TILE;
-      if (!known) unpack_b(part, segment.adapter->matrices + part.b, rank, out, b);
+      if (!known) unpack_b(*segment.adapter, part, rank, out, b);
       add_products(1, b, segment.block(lora, row, block), rank_blocks(lora) * TILE, true, [](int) {});
     });
     segment_ = &segment, out_ = out;
