@@ -1,6 +1,6 @@
 """What the engine emits for a request, as the router takes it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from router.engine import CallDelta, Delta, joined
@@ -20,7 +20,7 @@ class Deltas:
         rows: int,
         *,
         mute: bool = False,
-        ends: bool = True,
+        ends: Collection[int] = (),
     ) -> None:
         """Make deltas of so many rows.
 
@@ -29,13 +29,13 @@ class Deltas:
             calls: of which format the calls are that are looked for in answers; None for none.
             rows: how many there are.
             mute: whether nothing is told of answers but that they end.
-            ends: whether there are tokens that end answers, and are no part of them.
+            ends: tokens that end answers, and are no part of them.
         """
         self._tokenizer = tokenizer
         self._mute = mute
         self._rows = rows
         self._begun: list[Delta] = []
-        self._tells_ends = not ends
+        self._ends = ends
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
@@ -61,7 +61,7 @@ class Deltas:
             raw = b"".join(self._tokenizer.token_text(token)[1] for token in prompt)
             text = raw.decode(errors="replace")
         first = (packed(self._shown(prompt[0], UNKNOWN)),) if logprobs else ()
-        self._tells_ends = True
+        self._ends = ()
         self._begun = [Delta(row, text, 0, first) for row in range(self._rows)]
 
     def _delta(self, row: int, emission: Emission) -> Delta:
@@ -69,8 +69,7 @@ class Deltas:
             return Delta(row, "", 0, finish_reason="length" if emission.finish else None)
         choice = emission.choice
         shown = choice is not None and choice.logprob is not None
-        ends = choice is not None and choice.token in self._tokenizer.eos
-        ended = ends and not self._tells_ends
+        ended = choice is not None and choice.token in self._ends
         return Delta(
             index=row,
             text=emission.text,

@@ -178,7 +178,7 @@ def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> 
     """What makes deltas of the emissions."""
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
-    ends = not generation.sampling.ignore_eos
+    ends = _params(generation).ends(tokenizer.eos)
     deltas = Deltas(tokenizer, calls, generation.n, mute=mute, ends=ends)
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None

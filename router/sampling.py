@@ -20,8 +20,9 @@ class Sampling:
         logit_bias: Pairs of a token's id and what is added to its logit.
         seed: Makes sampling repeatable; None is fresh each time.
         stop: Texts that end an answer; they are not part of it.
-        min_tokens: Before so many nothing but such a text ends an answer.
-        ignore_eos: Whether nothing but such a text, or its length, ends one.
+        stop_token_ids: Tokens that end an answer beside the base's own; they are not part of it.
+        min_tokens: Before so many nothing but a stop text ends an answer.
+        ignore_eos: Whether the base's own tokens do not end one.
     """
 
     max_tokens: int | None = None
@@ -35,6 +36,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+    stop_token_ids: tuple[int, ...] | None = None
     min_tokens: int | None = None
     ignore_eos: bool | None = None
 

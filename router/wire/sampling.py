@@ -19,6 +19,7 @@ from router.wire.routing_options import Routing
 from router.wire.structured_outputs import StructuredOutputs
 
 MAX_BIASES = 1024
+MAX_STOP_TOKENS = 64
 MOST_TOKENS = 1_000_000
 Count = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
@@ -39,7 +40,9 @@ LogitBias = Annotated[
     dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]],
     bounded(MAX_BIASES, "biases"),
 ]
-
+StopTokens = Annotated[
+    list[Annotated[int, Field(ge=0, lt=10**9)]], bounded(MAX_STOP_TOKENS, "token ids")
+]
 
 FLEX = Field(description="`flex` is for what nobody waits for: it gives way to everything else.")
 ServiceTier = Annotated[Literal["auto", "default", "flex"] | None, FLEX]
@@ -65,6 +68,7 @@ class GenerationRequest(Body):
     logit_bias: LogitBias | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | None = None
+    stop_token_ids: StopTokens | None = None
     min_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] = 0
     ignore_eos: bool = Field(False, description="Whether an answer goes on to its greatest length.")
     n: Annotated[int, Field(ge=1, le=8)] = 1
@@ -107,6 +111,7 @@ class GenerationRequest(Body):
             logit_bias=_biases(self.logit_bias),
             seed=self.seed,
             stop=None if self.stop is None else tuple(self.stop),
+            stop_token_ids=tuple(self.stop_token_ids) if self.stop_token_ids else None,
             min_tokens=self.min_tokens or None,
             ignore_eos=self.ignore_eos or None,
         )

@@ -59,8 +59,13 @@ class Request:
             raise ContextOverflow(len(self.prompt), context)
         if not all(0 <= token < vocabulary for token in self.prompt):
             raise InvalidPrompt(f"token ids must be below {vocabulary}")
-        if any(token >= vocabulary for token, _ in self.params.logit_bias):
-            raise InvalidSampling(f"token ids must be below {vocabulary}", "logit_bias")
+        named = {
+            "logit_bias": [token for token, _ in self.params.logit_bias],
+            "stop_token_ids": self.params.stop_token_ids,
+        }
+        for param, tokens in named.items():
+            if any(token >= vocabulary for token in tokens):
+                raise InvalidSampling(f"token ids must be below {vocabulary}", param)
 
 
 class Backend(Protocol):

@@ -39,8 +39,9 @@ class SamplingParams:
         logit_bias: pairs of token and what is added to its logit.
         seed: of this row's own random numbers; None takes a fresh one.
         stop: texts that end the answer and are not part of it.
+        stop_token_ids: tokens that end it beside the base's own, and are not part of it.
         min_tokens: before so many no token ends the answer, as long as others may come.
-        ignore_eos: whether no token ends it at all.
+        ignore_eos: whether the base's own do not end it.
         logprobs: None for none; k for the chosen token's and those of the k most likely.
         prompt_logprobs: the same of the prompt's tokens, but for its first.
     """
@@ -56,6 +57,7 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     min_tokens: int = 0
     ignore_eos: bool = False
     logprobs: int | None = None
@@ -73,8 +75,8 @@ class SamplingParams:
         return self.top_k > 0 or self.min_p > 0
 
     def ends(self, eos: frozenset[int]) -> frozenset[int]:
-        """Those that end an answer, of the base's tokens that do."""
-        return frozenset() if self.ignore_eos else eos
+        """The tokens that end an answer, given the base's own."""
+        return frozenset(self.stop_token_ids) | (frozenset() if self.ignore_eos else eos)
 
 
 @dataclass(frozen=True, slots=True)

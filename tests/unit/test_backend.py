@@ -289,6 +289,16 @@ def test_an_answer_ends_no_sooner_than_it_may(backend, loop):
     assert [len(row), row[-1].finish] == [12, FinishReason.LENGTH]
 
 
+def test_an_answer_ends_with_a_token_that_the_request_names(backend, loop):
+    (free,) = loop.run(answered(backend, asked(ignore_eos=True))).values()
+    last = tokens(free)[4]
+    wanted = asked(stop_token_ids=(7, last), ignore_eos=True)
+    (row,) = loop.run(answered(backend, wanted)).values()
+    assert tokens(row) == tokens(free)[: tokens(free).index(last) + 1]
+    assert row[-1].finish is FinishReason.STOP
+    assert said(row) == said(free[: len(row) - 1])
+
+
 def test_where_ends_are_ignored_only_the_length_ends_an_answer(backend, loop):
     wanted = asked(logit_bias=ENDING, ignore_eos=True, logprobs=0)
     (row,) = loop.run(answered(backend, wanted)).values()

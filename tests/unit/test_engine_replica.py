@@ -122,12 +122,11 @@ def test_of_foretold_answers_it_is_told_how_much_came(came, told):
 
 def test_the_end_of_turn_has_no_logprob_to_show(tokenizer):
     end = next(iter(tokenizer.eos))
-    [delta] = Deltas(tokenizer, None, 1).of(
-        [(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))]
-    )
+    ended = [(0, Emission(Choice(end, -0.1), "", FinishReason.STOP))]
+    [delta] = Deltas(tokenizer, None, 1, ends=tokenizer.eos).of(ended)
     assert delta.logprobs == ()
     assert delta.finish_reason == "stop"
-    [delta] = Deltas(tokenizer, None, 1, ends=False).of([(0, Emission(Choice(end, -0.1), ""))])
+    [delta] = Deltas(tokenizer, None, 1).of(ended)
     assert len(delta.logprobs) == 1
 
 

@@ -43,7 +43,7 @@ def test_every_parameter_reaches_the_engine():
         ],
         max_completion_tokens=5, temperature=0, top_p=0.5, seed=-3, stop="x", n=8,
         top_k=4, min_p=0.1, frequency_penalty=-1, presence_penalty=1, repetition_penalty=1.1,
-        logit_bias={"7": -100}, min_tokens=3, ignore_eos=True,
+        logit_bias={"7": -100}, min_tokens=3, ignore_eos=True, stop_token_ids=[5, 9],
         logprobs=True, top_logprobs=4, user="u", stream=True,
         stream_options={"include_usage": True},
     )  # fmt: skip
@@ -66,6 +66,7 @@ def test_every_parameter_reaches_the_engine():
             logit_bias=((7, -100),),
             seed=-3,
             stop=("x",),
+            stop_token_ids=(5, 9),
         ),
         logprobs=4,
     )
@@ -210,6 +211,8 @@ def test_the_unsupported_is_refused_by_name(fields, param):
         ),
         ({"continue_final_message": True}, "continue_final_message", "invalid_value"),
         ({"add_generation_prompt": False}, "add_generation_prompt", "invalid_value"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "invalid_value"),
+        ({"stop_token_ids": [5] * 65}, "stop_token_ids", "invalid_value"),
         ({"min_tokens": -1}, "min_tokens", "invalid_value"),
         ({"min_tokens": 6, "max_tokens": 5}, "min_tokens", "invalid_value"),
         ({"min_tokens": 6, "max_completion_tokens": 5}, "min_tokens", "invalid_value"),
