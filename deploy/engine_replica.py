@@ -142,7 +142,7 @@ class EngineReplica:
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
         )
-        deltas, foretold = _deltas(generation, prompt, tokenizer), dict[int, int | None]()
+        deltas, foretold = _deltas(generation, request, tokenizer), dict[int, int | None]()
         written, cached, told = 0, 0, False
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
@@ -174,15 +174,15 @@ class EngineReplica:
             raise LookupError(digest) from error
 
 
-def _deltas(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> Deltas:
+def _deltas(generation: Generation, request: Request, tokenizer: Tokenizer) -> Deltas:
     """What makes deltas of the emissions."""
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
-    ends = _params(generation).ends(tokenizer.eos)
+    ends = request.params.ends(tokenizer.eos)
     deltas = Deltas(tokenizer, calls, generation.n, mute=mute, ends=ends)
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None
-        deltas.echo(prompt, text, logprobs=generation.logprobs is not None)
+        deltas.echo(request.prompt, text, logprobs=generation.logprobs is not None)
     return deltas
 
 

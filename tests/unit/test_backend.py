@@ -357,10 +357,19 @@ def test_other_forms_are_held(backend, loop, language, text, wanted):
         (asked(prompt=[10**6]), InvalidPrompt),
         (asked(prompt=[5] * 300), ContextOverflow),
         (asked(logit_bias=((10**6, 1.0),)), InvalidSampling),
+        (asked(stop_token_ids=(10**6,)), InvalidSampling),
         (asked(n=ROWS + WAITING + 1), Overloaded),
         (asked(adapter="sha256:" + "f" * 64), AdapterUnavailable),
     ],
-    ids=["empty", "unknown token", "too long", "unknown bias", "too many", "unknown adapter"],
+    ids=[
+        "empty",
+        "unknown token",
+        "too long",
+        "unknown bias",
+        "unknown end",
+        "too many",
+        "unknown adapter",
+    ],
 )
 def test_what_cannot_be_answered_is_refused_and_the_next_is_not(backend, loop, request_, refusal):
     with pytest.raises(refusal):

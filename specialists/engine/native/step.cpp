@@ -90,7 +90,7 @@ class Llama {
     generated_ = 0, ranks_ = 0;
     for (; generated_ < step.segments && step.segment[generated_].begin < step.tiled; ++generated_)
       for (int g = 0; g < groups; ++g)
-        ranks_ = std::max(ranks_, step.segment[generated_].adapter->groups[g].ranks);
+        ranks_ = std::max(ranks_, step.segment[generated_].lora(g).ranks);
     prompts_.prepare(step.tiled, step.tokens - step.tiled, widest, step.segment + generated_,
                      step.segments - generated_, groups);
     told_.prepare(step.exact, step.samples - step.exact, shape_.hidden, nullptr, 0, 0);
