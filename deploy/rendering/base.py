@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deploy.errors import InvalidSetting
 from deploy.rendering.files import HOME
-from specialists.base import EMBEDDED, fetched_base
+from specialists.base import EMBEDDED, fetched_base, is_gguf
 from specialists.hub import is_of_hub
 
 HUB = f"{HOME}/huggingface"
@@ -12,7 +12,16 @@ HUB = f"{HOME}/huggingface"
 
 
 def folder_of(base: str) -> str | None:
-    """A base that is a folder; it need not be on this machine."""
+    """A base that is a folder; it need not be on this machine.
+
+    Raises:
+        InvalidSetting: it is a GGUF file, which a container would unpack each time it starts.
+    """
+    if is_gguf(base):
+        raise InvalidSetting(
+            f"MYRIAD_BASE={base} is a GGUF file: have `myriad setup` unpack it, and render with "
+            "the folder that it becomes, under MYRIAD_HOME/base"
+        )
     return None if base == EMBEDDED or is_of_hub(base) else base
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 from cli_world import live, myriad, serve
+from gguf_files import write_gguf
 from packaging.requirements import Requirement
+from tiny import tiny_base
 
 from deploy.cli import checks
 from deploy.cli.checks import GIB
 from deploy.client import Client
 from deploy.settings import Settings
 from router.routing import encoder_folder
+from specialists.base import prepare_base
+from specialists.progress import silent
 
 
 @pytest.fixture
@@ -104,6 +108,16 @@ def test_kernels(monkeypatch, tmp_path):
     assert (found.state, found.found) == ("warn", "there is none of no-such-compiler")
     monkeypatch.setenv("MYRIAD_ENGINE__WEIGHTS", "float32")
     assert checks.check_kernels(Settings(home=tmp_path)).found == "not asked for"
+
+
+def test_a_gguf_file_is_unpacked_when_it_is_needed(tmp_path):
+    settings = Settings(home=tmp_path, base=str(tmp_path / "fox.gguf"))
+    assert checks.check_base(settings).state == "fail"
+    write_gguf(tmp_path / "fox.gguf", tiny_base(tmp_path / "fox"))
+    found = checks.check_base(settings)
+    assert (found.state, "myriad setup" in found.mend) == ("warn", True)
+    made = prepare_base(settings.base, settings.home, silent)
+    assert checks.check_base(settings).found == str(made.folder)
 
 
 def test_a_gpu_is_looked_for_where_one_is_asked_for(monkeypatch, tmp_path):

@@ -14,10 +14,9 @@ from tiny import tiny_base
 from transformers import AutoModelForCausalLM
 
 from specialists import hardware
-from specialists.base import _looked_up_once
 from specialists.engine.engine import EngineOptions
 from specialists.engine.text import Tokenizer
-from specialists.gguf_file import GGUFFile
+from specialists.gguf_file import GGUFFile, looked_up_once
 
 CPU = torch.device("cpu")
 LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}
@@ -182,7 +181,7 @@ def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
 
 def test_what_is_remembered_of_a_gguf_file_is_forgotten_afterwards():
     made = gguf.get_tensor_name_map
-    with _looked_up_once():
+    with looked_up_once():
         arch = gguf.MODEL_ARCH.LLAMA
         assert gguf.get_tensor_name_map(arch, 2) is gguf.get_tensor_name_map(arch, 2)
         assert gguf.get_tensor_name_map(arch, 2) is not gguf.get_tensor_name_map(arch, 3)

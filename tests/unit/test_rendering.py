@@ -283,6 +283,13 @@ def test_a_container_finds_the_base(settings, folder):
     assert "HF_HOME=/var/lib/myriad/huggingface" in files["Dockerfile"]
 
 
+@pytest.mark.parametrize("files", [kubernetes_files, docker_files])
+def test_a_gguf_file_is_unpacked_before(settings, files):
+    own = settings.model_copy(update={"base": "/models/fox.gguf"})
+    with pytest.raises(InvalidSetting, match="have `myriad setup` unpack it, and render with"):
+        files(Target(own, base_gib=2))
+
+
 def test_no_file_tells_a_secret(target):
     for files in kubernetes_files(target), docker_files(target), serve_files(target):
         assert not any(PASSWORD in content for content in files.values())
