@@ -80,7 +80,8 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
         _prepare(base, _embedded_gguf(progress), progress)
     # Also for one that an earlier release has unpacked.
     write_generation_defaults(base.folder, EMBEDDED_SAMPLING)
-    _keep_gguf(base.folder / GGUF, progress)
+    if not (base.folder / GGUF).is_file():
+        _keep(_embedded_gguf(progress), base.folder / GGUF)
     return base
 
 
@@ -121,6 +122,7 @@ def _prepare(base: Base, file: Path, progress: Progress) -> None:
     draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=parent))
     try:
         unpack(file, draft, base.name, progress)
+        _keep(file, draft / GGUF)
         _publish(draft, base.folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -138,16 +140,13 @@ def _publish(draft: Path, target: Path) -> None:
             raise
 
 
-def _keep_gguf(target: Path, progress: Progress) -> None:
-    """Put the GGUF file beside what was unpacked of it: its blocks need not be quantised again."""
-    if target.is_file():
-        return
-    source = _embedded_gguf(progress)
+def _keep(file: Path, target: Path) -> None:
+    """Put a GGUF file beside what was unpacked of it: its blocks need not be quantised again."""
     draft = target.with_suffix(f".{os.getpid()}")
     try:
-        draft.hardlink_to(source)
+        draft.hardlink_to(file.resolve())
     except OSError:
-        shutil.copyfile(source, draft)
+        shutil.copyfile(file, draft)
     draft.replace(target)
 
 

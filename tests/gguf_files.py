@@ -20,15 +20,17 @@ def write_gguf(
     *,
     cut: str = "gpt-2",
     tensors: Mapping[str, np.ndarray] | None = None,
+    kinds: Mapping[str, str] | None = None,
     **changes: Any,
 ) -> Path:
-    """A folder's base as a file, in float32.
+    """A folder's base as a file.
 
     Args:
         file: where it goes.
         base: the folder.
         cut: how text is cut, where tokens are bytes.
         tensors: more of them.
+        kinds: llama.cpp's format of tensors, by a part of their name; of others float32.
         changes: fields, with `__` for the dots of their names; None for one that is left out.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,9 @@ def write_gguf(
     for name, value in fields.items():
         _add(writer, name, value)
     for name, tensor in (_tensors(base.folder, config) | dict(tensors or {})).items():
-        writer.add_tensor(name, tensor)
+        kind = next((kind for part, kind in (kinds or {}).items() if part in name), "F32")
+        quantised = gguf.GGMLQuantizationType[kind]
+        writer.add_tensor(name, gguf.quants.quantize(tensor, quantised), raw_dtype=quantised)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -18,7 +18,6 @@ from transformers import AutoConfig
 
 from registry.files import AdapterFiles
 from registry.safetensors_header import read_header
-from specialists.base import GGUF
 from specialists.engine.batch import Copied, Segments
 from specialists.engine.batching import by_adapter
 from specialists.engine.core import Row, Run, SamplingParams, wanted
@@ -607,37 +606,6 @@ def test_an_adapters_numbers_are_within_half_a_step(ranks, count, scale, seed):
     numbers, scales = of_8_bits(by_rank)
     errors = (numbers * scales[:, None] - by_rank).abs().amax(1)
     assert (errors <= by_rank.abs().amax(1) / 127 * 0.501).all()
-
-
-def test_llama_cpps_blocks_are_kept_exactly():
-    gguf = pytest.importorskip("gguf")
-    weight = np.random.default_rng(0).normal(0, 0.2, (24, 96)).astype(np.float32)
-    for kind, read in (("Q4_1", Blocks.of_q4_1), ("Q8_0", Blocks.of_q8_0)):
-        raw = gguf.quants.quantize(weight, gguf.GGMLQuantizationType[kind])
-        expected = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[kind])
-        np.testing.assert_allclose(read(raw).weight, expected, rtol=1e-6, atol=1e-7)
-
-
-def test_a_gguf_file_in_the_folder_is_read_in_transformers_order(base, tmp_path):
-    """llama.cpp interleaves the halves of queries' and keys' heads."""
-    gguf = pytest.importorskip("gguf")
-    made = tiny_base(tmp_path / "base")
-    plain = Checkpoint(made.folder, {"q_proj": 4, "k_proj": 2}, 4)
-    name = "model.layers.0.self_attn.q_proj.weight"
-    weight = plain.vector(name)
-    interleaved = weight.reshape(4, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
-    writer = gguf.GGUFWriter(made.folder / GGUF, "llama")
-    kind = gguf.GGMLQuantizationType.Q4_1
-    writer.add_tensor(
-        "blk.0.attn_q.weight", gguf.quants.quantize(interleaved, kind), raw_dtype=kind
-    )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    with_file = Checkpoint(made.folder, {"q_proj": 4, "k_proj": 2}, 4)
-    expected = gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind)
-    np.testing.assert_allclose(with_file.blocks(name).weight, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_the_engine_takes_the_kernels_unless_it_is_told_otherwise(base):

@@ -28,8 +28,15 @@ GGUF_NAMES = {
     "up_proj": "ffn_up",
     "down_proj": "ffn_down",
 }
-READERS = {"Q4_1": (4, Blocks.of_q4_1), "Q8_0": (8, Blocks.of_q8_0)}
+READERS = {
+    "Q4_0": (4, Blocks.of_q4_0),
+    "Q4_1": (4, Blocks.of_q4_1),
+    "Q4_K": (4, Blocks.of_q4_k),
+    "Q8_0": (8, Blocks.of_q8_0),
+}
 """llama.cpp's formats that are kept as they are, with their bits."""
+MORE_BITS = 8
+"""For what llama.cpp has in others."""
 SCOPES = ("self_attn", "mlp")
 
 
@@ -40,7 +47,7 @@ class Checkpoint:
     Attributes:
         folder: in transformers' layout, perhaps with a GGUF file of the same weights.
         heads: of the modules whose outputs llama.cpp has in another order.
-        bits: of blocks that are made here.
+        bits: of blocks that are made here of weights that no GGUF file has.
     """
 
     folder: Path
@@ -61,16 +68,17 @@ class Checkpoint:
         """Linears of the same inputs as one, or an embedding, in blocks."""
         parts = [self._blocks(name) for name in names]
         if len({part.bits for part in parts}) > 1:
-            parts = [Blocks.quantised(self.vector(name), self.bits) for name in names]
+            parts = [Blocks.quantised(self.vector(name), MORE_BITS) for name in names]
         return Blocks.stacked(parts)
 
     def _blocks(self, name: str) -> Blocks:
         found = self._gguf.get(_gguf_name(name))
-        if found is not None and found.tensor_type.name in READERS:
-            bits, read = READERS[found.tensor_type.name]
-            if bits == self.bits or bits == 8:
-                return self._ordered(name, read(found.data))
-        return Blocks.quantised(self.vector(name), self.bits)
+        if found is None:
+            return Blocks.quantised(self.vector(name), self.bits)
+        bits, read = READERS.get(found.tensor_type.name, (MORE_BITS, None))
+        if read is not None and bits >= self.bits:
+            return self._ordered(name, read(found.data))
+        return Blocks.quantised(self.vector(name), MORE_BITS)
 
     def _ordered(self, name: str, blocks: Blocks) -> Blocks:
         """llama.cpp has the two halves of each head of queries and keys interleaved."""

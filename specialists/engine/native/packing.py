@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 LANES = 8
 BLOCK = 32
+Q4_0_BYTES = 18
 Q4_1_BYTES = 20
+Q4_K_BYTES = 144
+Q4_K_BLOCKS = 8
 Q8_0_BYTES = 34
 
 Floats = NDArray[np.float32]
@@ -49,13 +52,32 @@ class Blocks:
         return cls(d, m, q.astype(np.uint8), bits)
 
     @classmethod
+    def of_q4_0(cls, raw: Bytes) -> "Blocks":
+        """llama.cpp's Q4_0 [outs, bytes]: Q4_1 whose m is -8·d."""
+        parts = raw.reshape(len(raw), -1, Q4_0_BYTES)
+        d = np.ascontiguousarray(parts[..., :2]).view(np.float16)[..., 0]
+        return cls(d, d * np.float16(-8), _nibbles(parts[..., 2:]), 4)
+
+    @classmethod
+    def of_q4_k(cls, raw: Bytes) -> "Blocks":
+        """llama.cpp's Q4_K [outs, bytes]: eight blocks share a d and an m, times 6 bits for each.
+
+        The products are rounded to binary16, by 2^-11 at most.
+        """
+        parts = raw.reshape(len(raw), -1, Q4_K_BYTES)
+        shared = np.ascontiguousarray(parts[..., :4]).view(np.float16).astype(np.float32)
+        d, m = (shared[..., [each]] * six for each, six in enumerate(_six_bits(parts[..., 4:16])))
+        q = _nibbles(parts[..., 16:].reshape(*parts.shape[:2], -1, BLOCK))
+        blocks = len(raw), -1
+        d, m = (each.astype(np.float16).reshape(blocks) for each in (d, -m))
+        return cls(d, m, q.reshape(*blocks, BLOCK), 4)
+
+    @classmethod
     def of_q4_1(cls, raw: Bytes) -> "Blocks":
         """llama.cpp's Q4_1 [outs, bytes]: d, m, and 16 bytes, whose low halves come first."""
         parts = raw.reshape(len(raw), -1, Q4_1_BYTES)
         scales = np.ascontiguousarray(parts[..., :4]).view(np.float16)
-        nibbles = parts[..., 4:]
-        q = np.concatenate((nibbles & 15, nibbles >> 4), axis=2)
-        return cls(scales[..., 0], scales[..., 1], q, 4)
+        return cls(scales[..., 0], scales[..., 1], _nibbles(parts[..., 4:]), 4)
 
     @classmethod
     def of_q8_0(cls, raw: Bytes) -> "Blocks":
@@ -94,6 +116,20 @@ class Blocks:
             groups = groups[:, :, :4] | groups[:, :, 4:] << np.uint8(4)
         weights = groups.reshape(*groups.shape[:2], -1)
         return np.ascontiguousarray(np.concatenate((scales, weights), axis=2))
+
+
+def _nibbles(raw: Bytes) -> Bytes:
+    """Numbers of 4 bits [..., 2 · n] in n bytes, whose low halves come first."""
+    return np.concatenate((raw & 15, raw >> 4), axis=-1)
+
+
+def _six_bits(raw: Bytes) -> tuple[Bytes, Bytes]:
+    """Eight numbers of a Q4_K's scale and eight of its minimum, [..., 8] each, in 12 bytes."""
+    scales, minima, rest = np.split(raw, 3, axis=-1)
+    return (
+        np.concatenate((scales & 63, rest & 15 | scales >> 2 & 48), axis=-1),
+        np.concatenate((minima & 63, rest >> 4 | minima >> 2 & 48), axis=-1),
+    )
 
 
 def _arrays(blocks: Blocks) -> tuple[Any, Any, Any]:
