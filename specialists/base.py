@@ -129,7 +129,7 @@ def _prepare(base: Base, file: Path, progress: Progress) -> None:
 
 
 def _publish(draft: Path, target: Path) -> None:
-    for file in draft.iterdir():
+    for file in filter(Path.is_file, draft.rglob("*")):
         with file.open("rb") as written:
             os.fsync(written.fileno())
     try:

@@ -44,6 +44,7 @@ def read_tokenizer(file: GGUFFile) -> Any:
         _cut_digits(backend)
     elif cut in WHOLE_WORDS:
         backend.model.ignore_merges = True
+    tokenizer.chat_template = _templates(file)
     tokenizer.add_bos_token = _told(file, "add_bos_token", kind == PIECES or cut in WHOLE_WORDS)
     return tokenizer
 
@@ -54,6 +55,16 @@ def end_tokens(file: GGUFFile) -> list[int]:
     kinds, tokens = _told(file, "token_type", []), _told(file, "tokens")
     known = {token for token, kind in enumerate(kinds) if kind == CONTROL and tokens[token] in ENDS}
     return sorted(named | known)
+
+
+def _templates(file: GGUFFile) -> str | dict[str, str] | None:
+    """The chat template, or several by name, of which transformers knows `tool_use`."""
+    plain: str | None = file.value("tokenizer.chat_template")
+    others = file.value("tokenizer.chat_templates") or []
+    if plain is None or not others:
+        return plain
+    named = {name: file.value(f"tokenizer.chat_template.{name}") for name in others}
+    return {"default": plain} | named
 
 
 def _told(file: GGUFFile, name: str, default: Any = None) -> Any:

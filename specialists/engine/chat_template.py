@@ -107,7 +107,7 @@ class ChatTemplate:
                 add_generation_prompt=answer and not continued,
                 continue_final_message=continued,
             )
-        except (TemplateError, ValueError) as error:
+        except (TemplateError, ValueError, TypeError) as error:
             raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
 
     def _spelt_out(self, messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[Turn]:

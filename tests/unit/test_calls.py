@@ -152,6 +152,12 @@ def test_what_a_template_refuses_is_the_callers_fault(base):
         tokenizer.render_chat([Turn("user", "?"), Turn("assistant", "", CALLS)], tools=[DICE])
 
 
+def test_a_template_that_cannot_do_without_tools_refuses_a_chat_without(base):
+    tokenizer = with_template(base.folder, "{% for tool in tools %}{{ tool }}{% endfor %}")
+    with pytest.raises(InvalidPrompt, match="not iterable"):
+        tokenizer.render_chat([Turn("user", "?")])
+
+
 def answer(made, form, count=1, tools=(WEATHER, DICE), temperature=1.0, **wanted):
     """Answers of a random base, held to calls, with what a reader makes of them."""
     wanted = {"required": True, "several": True, "schema": None} | wanted

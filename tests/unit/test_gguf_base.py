@@ -9,7 +9,7 @@ import torch
 from gguf_files import rope_factors, write_gguf
 from safetensors.torch import load_file
 from tiny import TEXTS, tiny_base
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from router.engine import Message
 from specialists.base import Base, locate_base, prepare_base
@@ -132,6 +132,21 @@ def test_pieces_need_no_space_where_the_file_says_so(tmp_path):
     tokenizer = Tokenizer.from_folder(made.folder)
     shown = [tokenizer.token_text(token)[0] for token in tokenizer.encode_part("fox")]
     assert "".join(shown) == "fox"
+
+
+def test_a_template_of_its_own_for_tools_is_kept(tmp_path):
+    base = tiny_base(tmp_path / "base")
+    made = unpacked(
+        tmp_path,
+        base,
+        tokenizer__chat_templates=["tool_use"],
+        tokenizer__chat_template__tool_use="{{ tools[0].function.name }} may be called",
+    )
+    ours, theirs = (Tokenizer.from_folder(each.folder) for each in (made, base))
+    chat = [Message("user", "Which fox?")]
+    assert ours.render_chat(chat) == theirs.render_chat(chat)
+    template = AutoTokenizer.from_pretrained(made.folder).chat_template
+    assert template["tool_use"] == "{{ tools[0].function.name }} may be called"
 
 
 def test_all_that_may_end_an_answer_ends_it(tmp_path):

@@ -2,9 +2,11 @@
 
 import os
 
+from gguf_files import write_gguf
+from tiny import tiny_base
+
 from registry.leftovers import DEAD_SECONDS, DRAFT, forget_leftovers
-from specialists import base
-from specialists.base import EMBEDDED, prepare_base
+from specialists.base import prepare_base
 from specialists.progress import silent
 
 
@@ -27,18 +29,13 @@ def test_what_nobody_writes_any_more_goes(tmp_path):
     assert sorted(tmp_path.iterdir()) == [young, kept]
 
 
-def test_a_base_that_a_killed_process_began_to_unpack_goes(tmp_path, monkeypatch):
-    def unpack(_gguf, folder, _progress):
-        (folder / "config.json").write_text("{}")
-
-    monkeypatch.setattr(base, "_unpack", unpack)
-    monkeypatch.setattr(base, "_embedded_gguf", lambda _: tmp_path / "gguf")
-    (tmp_path / "gguf").write_bytes(b"x")
+def test_a_base_that_a_killed_process_began_to_unpack_goes(tmp_path):
+    file = write_gguf(tmp_path / "fox.gguf", tiny_base(tmp_path / "fox"))
     left = tmp_path / "base" / f"{DRAFT}x"
     left.mkdir(parents=True)
     made_old(left)
-    prepare_base(EMBEDDED, tmp_path, silent)
-    assert [each.name for each in left.parent.iterdir()] == [EMBEDDED]
+    made = prepare_base(str(file), tmp_path, silent)
+    assert list(left.parent.iterdir()) == [made.folder]
 
 
 def test_a_link_goes_and_not_what_it_leads_to(tmp_path):
