@@ -54,6 +54,7 @@ class EngineReplica:
         self._registry = open_registry(settings, base)
         far = settings.files is not None
         self._backend = open_backend(settings.engine, base, self._locate, far=far)
+        self._backend.tokenizer.prepare()
         # Apart from what every request needs: some schemas take seconds.
         self._compiling = Pool("grammars", COMPILING_THREADS)
         self._entrance = Entrance(self._visited, sockets(ENGINES) / replica_name())

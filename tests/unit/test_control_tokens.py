@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from router.engine import Message
+from specialists.engine.control import ControlTokens
 from specialists.engine.text import Tokenizer
 from specialists.training.data import Row
 from specialists.training.encoding import encode
@@ -135,3 +136,12 @@ def test_an_answer_that_has_begun_is_gone_on_with(named, begun):
     ]
     expected = reference(theirs.backend_tokenizer, [*parts, last])
     assert ours.encode_chat(turns, continued=True) == expected
+
+
+def test_what_is_prepared_is_not_made_when_it_is_needed(tmp_path, monkeypatch):
+    tokenizer = Tokenizer.from_folder(tiny_base(tmp_path).folder)
+    expected = tokenizer.encode_chat([Message("user", "<|im_end|>")])
+    fresh = Tokenizer.from_folder(tmp_path)
+    fresh.prepare()
+    monkeypatch.setattr(ControlTokens, "_alias", None)
+    assert fresh.encode_chat([Message("user", "<|im_end|>")]) == expected
