@@ -41,7 +41,10 @@ def write_gguf(
     for name, value in fields.items():
         _add(writer, name, value)
     for name, tensor in (_tensors(base.folder, config) | dict(tensors or {})).items():
-        kind = next((kind for part, kind in (kinds or {}).items() if part in name), "F32")
+        kind = next(
+            (kind for part, kind in (kinds or {}).items() if part in name and "norm" not in name),
+            "F32",
+        )
         quantised = gguf.GGMLQuantizationType[kind]
         writer.add_tensor(name, gguf.quants.quantize(tensor, quantised), raw_dtype=quantised)
     writer.write_header_to_file()

@@ -72,8 +72,13 @@ class Vocabulary:
     width: int
 
     def read(self) -> LLTokenizer:
-        """The same as llguidance knows it; takes a second."""
-        return LLTokenizer(self.tokenizer, n_vocab=self.width, eos_token=list(self.end))
+        """The same as llguidance knows it; takes a second.
+
+        A tokenizer may know tokens for which there are no logits, such as one for padding.
+        """
+        known = json.loads(self.tokenizer)["added_tokens"]
+        width = max([self.width, *(token["id"] + 1 for token in known)])
+        return LLTokenizer(self.tokenizer, n_vocab=width, eos_token=list(self.end))
 
 
 def compiled(tokenizer: LLTokenizer, language: str, text: str) -> LLMatcher:

@@ -53,15 +53,19 @@ def unpacked(folder, base, **changes) -> Base:
     return prepare_base(str(file), folder / "home", silent)
 
 
-def vocabulary_with(base: Base, word: str) -> None:
-    """Give a base's tokenizer a word that no merges lead to, in the place of another token."""
+def vocabulary_with(base: Base, word: str, instead: str | None = None) -> None:
+    """Give a tokenizer a word that no merges lead to, in the place of another, else of the last."""
     file = base.folder / "tokenizer.json"
     state = json.loads(file.read_text())
     vocabulary, merges = state["model"]["vocab"], state["model"]["merges"]
-    last = max(vocabulary, key=vocabulary.__getitem__)
-    vocabulary[word] = vocabulary.pop(last)
-    state["model"]["merges"] = [each for each in merges if "".join(each) != last]
+    instead = instead or max(vocabulary, key=vocabulary.__getitem__)
+    vocabulary[word] = vocabulary.pop(instead)
+    state["model"]["merges"] = [each for each in merges if "".join(each) != instead]
+    for each in state["added_tokens"]:
+        each["content"] = word if each["content"] == instead else each["content"]
     file.write_text(json.dumps(state))
+    config = base.folder / "tokenizer_config.json"
+    config.write_text(config.read_text().replace(json.dumps(instead), json.dumps(word)))
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -80,6 +84,18 @@ def test_it_becomes_the_folder_that_it_was_made_of(tmp_path, pieces, tied):
     chat = [Message("user", " Which fox? 42")]
     assert ours.encode_chat(chat) == theirs.encode_chat(chat)
     assert theirs.eos <= ours.eos
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+def test_no_token_is_added_to_those_of_the_file(tmp_path, pieces):
+    """transformers has defaults of its own for tokens that a file does not name."""
+    base = tiny_base(tmp_path / "base", pieces=pieces)
+    vocabulary_with(base, "<|other|>", instead="<|endoftext|>")
+    unnamed = {f"tokenizer__ggml__{each}_token_id": None for each in ("unknown", "padding")}
+    made = unpacked(tmp_path, base, **unnamed)
+    tokenizer = AutoTokenizer.from_pretrained(made.folder)
+    assert len(tokenizer) == AutoConfig.from_pretrained(made.folder).vocab_size
+    assert "<|endoftext|>" not in tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize(

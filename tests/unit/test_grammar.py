@@ -9,6 +9,7 @@ from engines import engine, run, sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_base
+from transformers import PreTrainedTokenizerFast
 
 from router.wire.response_format import ANY_OBJECT
 from specialists.engine.compiling import Trial, Vocabulary
@@ -55,6 +56,20 @@ def held(made, grammar, count=1, **params):
         rows.append(emissions)
     run(made)
     return [("".join(emission.text for emission in each), each[-1].finish) for each in rows]
+
+
+def test_a_tokenizer_may_know_a_token_that_no_answer_has(tmp_path):
+    """As one for padding, which was added when the base was trained further."""
+    base = tiny_base(tmp_path)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert tokenizer.add_special_tokens({"pad_token": "[PAD]"}) == 1
+    tokenizer.save_pretrained(tmp_path)
+    made = engine(base, {})
+    assert len(tokenizer) == made.vocabulary + 1
+    [(text, finish)] = answers(made, PERSON)
+    made.close()
+    assert finish is FinishReason.STOP
+    assert json.loads(text)["kind"] in ("a", "b")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 2.0])
