@@ -1,5 +1,6 @@
 """Adapters as strangers send them: validated against the base, their configuration rebuilt."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from registry.name_pattern import endings
 from registry.safetensors_header import read_header
 
 __all__ = ["Adapter", "Limits", "validate", "warnings"]
+
+QUANTISED = re.compile(r"[.-](ud-)?(i?q\d\w*|b?f16|f32)$")
+"""What names of GGUF files end in, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ def warnings(config: bytes, weights: Buffer, base: BaseSpec, limits: Limits) -> 
 def _is_called(said: str, name: str) -> bool:
     """Whether a config names a base as we do: a hub id or a folder that ends in its name."""
     last = said.rstrip("/").rpartition("/")[2].lower()
-    # Quantised copies, such as "…-bnb-4bit", are of the same base.
-    return last.startswith(name.lower())
+    # Quantised copies, such as "…-bnb-4bit" or "….Q4_K_M", are of the same base.
+    return last.startswith(QUANTISED.sub("", name.lower()))
 
 
 def _promised(lora: LoraConfig, base: BaseSpec) -> Iterator[str]:

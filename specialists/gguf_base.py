@@ -32,8 +32,7 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     progress("Loading transformers", 1, 4)
     # transformers draws bars of its own, one of which listens to nothing else.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    import torch
-    from transformers import AutoModelForCausalLM, GgufConfig
+    from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -41,15 +40,11 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     progress("Unpacking the weights", 2, 4)
     with looked_up_once():
         tokenizer = read_tokenizer(file)
-        checkpoint = AutoModelForCausalLM.from_pretrained(
-            path.parent,
-            gguf_file=path.name,
-            dtype=torch.bfloat16,
-            quantization_config=GgufConfig(dequantize=True),
-        )
-    config = checkpoint.config
-    config._name_or_path = name
-    config.rope_parameters = config.rope_parameters | _rope(file, config)
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        rope = _rope(file, config)
+        checkpoint = _weights(file)
+    checkpoint.config._name_or_path = name
+    checkpoint.config.rope_parameters = config.rope_parameters | rope
     checkpoint.generation_config.eos_token_id = end_tokens(file)
     progress("Writing the base's folder", 3, 4)
     checkpoint.save_pretrained(folder)
@@ -70,7 +65,31 @@ def _opened(path: Path) -> GGUFFile:
         raise BaseUnavailable(f"{path} has a model of the kind {found!r} with experts")
     if file.value("split.count", 1) > 1:
         raise BaseUnavailable(f"{path} is a part of a model: merge all with `llama-gguf-split`")
+    if any(tensor.name.endswith(".bias") for tensor in file.tensors):
+        raise BaseUnavailable(f"{path} has a model with biases, which are not computed")
     return file
+
+
+def _weights(file: GGUFFile) -> Any:
+    """The network, of transformers, which fills up with numbers at random what a file lacks."""
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    try:
+        checkpoint, told = AutoModelForCausalLM.from_pretrained(
+            file.path.parent,
+            gguf_file=file.path.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
+        )
+    except NotImplementedError as error:
+        raise BaseUnavailable(
+            f"{file.path} has weights that cannot be unpacked: {error}"
+        ) from error
+    if lacking := sorted(told["missing_keys"]):
+        raise BaseUnavailable(f"{file.path} lacks weights: {', '.join(lacking[:3])} …")
+    return checkpoint
 
 
 def _rope(file: GGUFFile, config: Any) -> dict[str, Any]:

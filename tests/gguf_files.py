@@ -1,7 +1,7 @@
 """Bases as GGUF files, written as llama.cpp's converter writes them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def write_gguf(
     cut: str = "gpt-2",
     tensors: Mapping[str, np.ndarray] | None = None,
     kinds: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
     **changes: Any,
 ) -> Path:
     """A folder's base as a file.
@@ -31,6 +32,7 @@ def write_gguf(
         cut: how text is cut, where tokens are bytes.
         tensors: more of them.
         kinds: llama.cpp's format of tensors, by a part of their name; of others float32.
+        without: tensors that are left out.
         changes: fields, with `__` for the dots of their names; None for one that is left out.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,8 @@ def write_gguf(
             "F32",
         )
         quantised = gguf.GGMLQuantizationType[kind]
+        if name in without:
+            continue
         writer.add_tensor(name, gguf.quants.quantize(tensor, quantised), raw_dtype=quantised)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

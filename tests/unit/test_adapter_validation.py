@@ -146,6 +146,16 @@ def test_another_base_is_warned_of(said, warned):
     assert [("is served" in each) for each in found] == [True] * warned
 
 
+@pytest.mark.parametrize(
+    "quantised", ["-Q4_K_M", ".q8_0", "-IQ4_XS", "-f16", ".BF16", "-UD-Q4_K_XL"]
+)
+def test_a_base_of_few_bits_is_the_same_base(quantised):
+    served = dataclasses.replace(BASE, name=f"{BASE.name}{quantised}")
+    for said, warned in (f"meta/{BASE.name}", False), (f"{BASE.name[:-1]}", True):
+        found = warnings(config(base_model_name_or_path=said), weights(tensors()), served, Limits())
+        assert bool(found) == warned
+
+
 def test_promised_layers_that_lack_and_an_adapter_without_effect_are_warned_of():
     assert told() == []
     one = {n: t for n, t in tensors().items() if ".layers.1." in n}

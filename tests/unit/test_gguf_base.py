@@ -3,6 +3,7 @@
 import json
 import os
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -181,12 +182,23 @@ def test_all_that_may_end_an_answer_ends_it(tmp_path):
         ({"cut": "command-r"}, "cuts text as 'command-r', which is not known here"),
         ({"tokenizer__ggml__pre": None}, "cuts text as None, which is not known here"),
         ({"llama__rope__scaling__type": "longrope"}, "stretches positions by 'longrope'"),
+        ({"tensors": {"blk.0.attn_q.bias": np.zeros(32, np.float32)}}, "a model with biases"),
+        ({"without": ["blk.1.ffn_up.weight"]}, "lacks weights: model.layers.1.mlp.up_proj.weight"),
     ],
 )
 def test_what_cannot_be_served_is_refused(tmp_path, changes, problem):
     with pytest.raises(BaseUnavailable, match=problem):
         unpacked(tmp_path, tiny_base(tmp_path / "base"), **changes)
     assert list((tmp_path / "home" / "base").iterdir()) == []
+
+
+def test_a_format_that_the_package_does_not_know_is_refused(tmp_path, monkeypatch):
+    def dequantize(data, kind):
+        raise NotImplementedError(f"Dequantization for {kind.name} is not yet implemented")
+
+    monkeypatch.setattr(gguf, "dequantize", dequantize)
+    with pytest.raises(BaseUnavailable, match="cannot be unpacked: Dequantization for F32 is not"):
+        unpacked(tmp_path, tiny_base(tmp_path / "base"))
 
 
 @pytest.mark.parametrize("content", NONSENSE)
