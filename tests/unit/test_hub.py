@@ -2,7 +2,9 @@
 
 import pytest
 from cli_world import adapter_folder, live, myriad
+from gguf_files import write_gguf
 from hub import serving
+from tiny import tiny_base
 
 from deploy.cli import checks
 from deploy.encoder import encoder_folder
@@ -84,9 +86,33 @@ def test_without_the_hub_there_is_what_was_fetched(tmp_path):
                 locate_base("acme/other", tmp_path)
 
 
+def test_of_gguf_files_one_is_fetched(hub, tmp_path):
+    content = write_gguf(tmp_path / "fox.gguf", tiny_base(tmp_path / "fox")).read_bytes()
+    kinds = ("Q4_1", "UD-Q4_1", "Q8_0", "f16-00001-of-00002")
+    hub.publish("acme/fox-GGUF", {f"fox-{kind}.gguf": content for kind in kinds})
+    settings = Settings(home=tmp_path, base="acme/fox-GGUF:q4_1")
+    assert checks.check_base(settings).state == "warn"
+    with pytest.raises(BaseUnavailable, match="there is no file acme/fox-GGUF:q4_1 here"):
+        locate_base(settings.base, tmp_path)
+    assert not hub.asked
+    base = prepare_base(settings.base, tmp_path, silent)
+    assert base.name == "fox-Q4_1"
+    assert not [path for path in hub.asked if "Q8_0" in path or "f16" in path]
+    asked = len(hub.asked)
+    assert locate_base(settings.base, tmp_path) == prepare_base(settings.base, tmp_path, silent)
+    assert checks.check_base(settings).found == str(base.folder)
+    assert len(hub.asked) == asked
+    with pytest.raises(BaseUnavailable, match="no whole file for acme/fox-GGUF:F16"):
+        prepare_base("acme/fox-GGUF:F16", tmp_path, silent)
+    with pytest.raises(BaseUnavailable, match="the hub has no acme/none"):
+        prepare_base("acme/none:F16", tmp_path, silent)
+
+
 def test_what_is_no_base_is_said(hub, tmp_path):
     hub.publish("acme/gguf", {"config.json": b"{}", "model.gguf": b"GGUF"})
-    with pytest.raises(BaseUnavailable, match="no weights in safetensors"):
+    with pytest.raises(
+        BaseUnavailable, match="safetensors; of GGUF files name one, such as acme/gguf:Q4_"
+    ):
         locate_base("acme/gguf", tmp_path)
     with pytest.raises(BaseUnavailable, match=r"it has no config\.json"):
         locate_base(str(tmp_path), tmp_path)
