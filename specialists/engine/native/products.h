@@ -40,13 +40,15 @@ inline void multiply_tile(const Linear& linear, const uint8_t* stripe, const Qua
                           typename Vector::Floats (*out)[VECTORS], Pause&& pause) {
   const int blocks = linear.blocks(), ins = linear.ins;
   const size_t next = size_t(blocks) * linear.block_bytes(), step = next * Vector::STRIPES;
+  // Of the tile after it, or where one stripe is read after the other, of what lies next.
+  const size_t ahead = VECTORS > 1 ? VECTORS * step : AHEAD;
   for (int r = 0; r < ROWS; ++r) std::fill(out[r], out[r] + VECTORS, Vector::all(0));
   for (int b = 0; b < blocks; ++b, stripe += linear.block_bytes()) {
     const int8_t* values = x.values + size_t(row) * ins + b * BLOCK;
     pause();
     if (row == 0)
       for (int s = 0; s < VECTORS * Vector::STRIPES; ++s)
-        prefetch(stripe + s * next, linear.block_bytes(), VECTORS * step);  // of the tile after it
+        prefetch(stripe + s * next, linear.block_bytes(), ahead);
     typename Vector::Integers sums[ROWS][VECTORS];
     dots<Vector, BITS>({stripe + SCALES, step, next}, values, ins, sums);
     for (int v = 0; v < VECTORS; ++v) {
@@ -92,7 +94,7 @@ template <int BITS, class Write, class Pause>
 void multiply(const Linear& linear, const Quantised& x, int rows, int begin, int end,
               Write&& write, Pause&& pause) {
   // A single row waits for its weights, which come soonest in the order in which they lie.
-  if (rows > 1 || Wide::STRIPES > 1)
+  if (rows > 1)
     begin = multiply_stripes<Wide, BITS, TILE_VECTORS>(linear, x, rows, begin, end, write, pause);
   multiply_stripes<Narrow, BITS, 1>(linear, x, rows, begin, filled(end), write, pause);
 }
