@@ -104,7 +104,8 @@ def _rope(file: GGUFFile, config: Any) -> dict[str, Any]:
     if kind == "linear":
         return {"rope_type": kind, "factor": factor}
     if kind == "yarn":
-        began = file.value("llama.rope.scaling.original_context_length")
+        trained = file.value("llama.context_length")
+        began = file.value("llama.rope.scaling.original_context_length", trained)
         return {"rope_type": kind, "factor": factor, "original_max_position_embeddings": began}
     raise BaseUnavailable(f"{file.path} stretches positions by {kind!r}, which is not computed")
 

@@ -36,6 +36,10 @@ TOLD = {
         "llama__rope__scaling__factor": 4.0,
         "llama__rope__scaling__original_context_length": 64,
     },
+    "yarn, from all": {
+        "llama__rope__scaling__type": "yarn",
+        "llama__rope__scaling__factor": 4.0,
+    },
 }
 ODD = (
     "  two spaces first",
@@ -100,7 +104,14 @@ def test_no_token_is_added_to_those_of_the_file(tmp_path, pieces):
 
 
 @pytest.mark.parametrize(
-    ("rope", "fields"), [(LLAMA_3, {}), (LINEAR, TOLD["linear"]), (YARN, TOLD["yarn"])]
+    ("rope", "fields"),
+    [
+        (LLAMA_3, {}),
+        (LINEAR, TOLD["linear"]),
+        (YARN, TOLD["yarn"]),
+        # As llama.cpp has it where nothing is said: from as many as the base was made for.
+        (YARN | {"original_max_position_embeddings": 256}, TOLD["yarn, from all"]),
+    ],
 )
 def test_positions_are_stretched_as_they_were(tmp_path, rope, fields):
     base = tiny_base(tmp_path / "base", rope_parameters=rope, head_dim=16)
