@@ -38,12 +38,20 @@ def set_up_log(settings: LogSettings, process: str) -> None:
     # Serve puts a log of its own, of lines of text, in the place of standard error.
     handler = logging.StreamHandler(sys.__stderr__)
     handler.addFilter(_add_request)
-    handler.setFormatter(Lines(process) if settings.format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(Lines(process) if settings.format == "json" else Text(TEXT))
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(settings.level.upper())
         logger.propagate = False
+
+
+class Text(logging.Formatter):
+    """Lines for people."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, as it is called there
+        """See `logging.Formatter`, which prints it; Serve's `print` spells a file's as a tuple."""
+        return "".join(traceback.format_exception(*ei)).rstrip("\n")
 
 
 class Lines(logging.Formatter):

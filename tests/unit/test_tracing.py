@@ -184,3 +184,24 @@ def test_the_log_is_as_the_settings_say(capsys, monkeypatch):
     logging.getLogger("router.api").info("never")
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith("WARNING router.api [req-8] slow")
+
+
+@pytest.mark.usefixtures("loggers")
+def test_an_error_is_told_line_by_line_whatever_prints(capsys, monkeypatch):
+    """In a replica `print` is Serve's, which hands on what goes to a file as one tuple."""
+    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
+    set_up_log(LogSettings(), "engine-1")
+    plain = print
+
+    def serves(*objects, file=None, **options):
+        plain(objects, file=file, **options)
+
+    monkeypatch.setattr("builtins.print", serves)
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        logging.getLogger("router.api").exception("failed")
+    monkeypatch.undo()
+    first, second, *_, last = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR router.api [-] failed")
+    assert (second, last) == ("Traceback (most recent call last):", "ValueError: a bug")
