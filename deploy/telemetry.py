@@ -51,7 +51,7 @@ class Text(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802, as it is called there
         """See `logging.Formatter`, which prints it; Serve's `print` spells a file's as a tuple."""
-        return "".join(traceback.format_exception(*ei)).rstrip("\n")
+        return _spelt_out(ei).rstrip("\n")
 
 
 class Lines(logging.Formatter):
@@ -80,7 +80,11 @@ class Lines(logging.Formatter):
             yield "span_id", f"{context.span_id:016x}"
         yield from ((name, value) for name, value in vars(record).items() if name not in _USUAL)
         if record.exc_info and record.exc_info[0] is not None:
-            yield "error", "".join(traceback.format_exception(*record.exc_info))
+            yield "error", _spelt_out(record.exc_info)
+
+
+def _spelt_out(error: Any) -> str:
+    return "".join(traceback.format_exception(*error))
 
 
 def _add_request(record: logging.LogRecord) -> bool:

@@ -61,7 +61,7 @@ def locate_base(source: str, home: Path) -> Base:
         base = _unpacked(_here(source), home)
     else:
         return _found(source, silent)
-    if not _is_prepared(base):
+    if not _has_config(base.folder):
         raise BaseUnavailable(f"{base.folder} holds no prepared base: run `myriad setup` first")
     return base
 
@@ -77,7 +77,7 @@ def prepare_base(source: str, home: Path, progress: Progress) -> Base:
         return _found(source, progress)
     file = gguf_source.fetch(source, progress)
     base = _unpacked(file, home)
-    if not _is_prepared(base):
+    if not _has_config(base.folder):
         _prepare(base, file, progress)
     return base
 
@@ -95,7 +95,7 @@ def _embedded(home: Path) -> Base:
 
 def _prepare_embedded(home: Path, progress: Progress) -> Base:
     base = _embedded(home)
-    if not _is_prepared(base):
+    if not _has_config(base.folder):
         _prepare(base, _embedded_gguf(progress), progress)
     # Also for one that an earlier release has unpacked.
     write_generation_defaults(base.folder, EMBEDDED_SAMPLING)
@@ -113,8 +113,8 @@ def _unpacked(file: Path, home: Path) -> Base:
     return Base(name, home / "base" / f"{name}-{stamp}")
 
 
-def _is_prepared(base: Base) -> bool:
-    return (base.folder / "config.json").is_file()
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def _prepare(base: Base, file: Path, progress: Progress) -> None:
@@ -140,7 +140,7 @@ def _publish(draft: Path, target: Path) -> None:
         draft.rename(target)
     except OSError:
         # Someone else prepared the same base meanwhile: theirs is as good as ours.
-        if not (target / "config.json").is_file():
+        if not _has_config(target):
             raise
 
 
@@ -161,7 +161,7 @@ def _found(source: str, progress: Progress) -> Base:
     adapters, need the weights that were there before.
     """
     folder = Path(source).expanduser()
-    if (folder / "config.json").is_file():
+    if _has_config(folder):
         return Base(folder.resolve().name, folder.resolve())
     if folder.exists():
         files = next(folder.glob(f"*{gguf_source.ENDING}"), None)
@@ -185,7 +185,7 @@ def fetched_base(source: str) -> Base | None:
 
 
 def _of_hub(source: str, folder: Path | None) -> Base | None:
-    if folder is None or not (folder / "config.json").is_file():
+    if folder is None or not _has_config(folder):
         return None
     if not any(folder.glob("*.safetensors")):
         return None

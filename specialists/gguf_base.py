@@ -38,7 +38,7 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     logging.disable_progress_bar()
     file = _opened(path)
     progress("Unpacking the weights", 2, 4)
-    with looked_up_once():
+    with looked_up_once(file):
         tokenizer = read_tokenizer(file)
         config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
         rope = _rope(file, config)

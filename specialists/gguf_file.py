@@ -45,22 +45,19 @@ class GGUFFile(gguf.GGUFReader):  # type: ignore[misc]  # the package has no typ
 
 
 @contextmanager
-def looked_up_once() -> Iterator[None]:
-    """Have what transformers asks of a GGUF file again and again remembered for a while.
+def looked_up_once(file: GGUFFile) -> Iterator[None]:
+    """Have what transformers asks of this file again and again found where it is, for a while.
 
-    It reads the whole file for the config, for the weights and for the tokenizer, and makes the
-    table of tensors' names anew for each module: half of the time that unpacking takes.
+    It reads the whole file for the config and for the weights, and makes the table of tensors'
+    names anew for each module: half of the time that unpacking takes.
     """
-    quick = {"GGUFReader": _read, "get_tensor_name_map": gguf.get_tensor_name_map}
+    names = cache(gguf.get_tensor_name_map)
+    quick = {"GGUFReader": lambda _: file, "get_tensor_name_map": names}
     plain = {name: getattr(gguf, name) for name in quick}
     try:
         for name, made in quick.items():
-            setattr(gguf, name, cache(made))
+            setattr(gguf, name, made)
         yield
     finally:
         for name, made in plain.items():
             setattr(gguf, name, made)
-
-
-def _read(path: str | Path) -> GGUFFile:
-    return GGUFFile(Path(path))

@@ -76,9 +76,11 @@ class Vocabulary:
 
         A tokenizer may know tokens for which there are no logits, such as one for padding.
         """
-        known = json.loads(self.tokenizer)["added_tokens"]
-        width = max([self.width, *(token["id"] + 1 for token in known)])
-        return LLTokenizer(self.tokenizer, n_vocab=width, eos_token=list(self.end))
+        end = list(self.end)
+        try:
+            return LLTokenizer(self.tokenizer, n_vocab=self.width, eos_token=end)
+        except ValueError:  # as many as it knows, then
+            return LLTokenizer(self.tokenizer, eos_token=end)
 
 
 def compiled(tokenizer: LLTokenizer, language: str, text: str) -> LLMatcher:

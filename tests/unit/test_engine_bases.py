@@ -161,8 +161,7 @@ def test_bytes_that_are_no_text_end_no_answer(tmp_path):
     assert shown.endswith("\ufffd fox")
 
 
-def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
-    file = tmp_path / "base.gguf"
+def small_gguf(file):
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_token_list(["fox", "jumps", "ø"])
     writer.add_tensor("token_embd.weight", np.arange(96, dtype=np.float32).reshape(3, 32))
@@ -170,6 +169,11 @@ def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return file
+
+
+def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
+    file = small_gguf(tmp_path / "base.gguf")
     plain, quick = gguf.GGUFReader(file), GGUFFile(file)
     assert quick.fields.keys() == plain.fields.keys()
     for name, field in plain.fields.items():
@@ -179,10 +183,13 @@ def test_a_gguf_file_is_read_as_its_package_reads_it(tmp_path):
         np.testing.assert_array_equal(ours.data, theirs.data)
 
 
-def test_what_is_remembered_of_a_gguf_file_is_forgotten_afterwards():
-    made = gguf.get_tensor_name_map
-    with looked_up_once():
+def test_what_is_remembered_of_a_gguf_file_is_forgotten_afterwards(tmp_path):
+    file = GGUFFile(small_gguf(tmp_path / "base.gguf"))
+    made, read = gguf.get_tensor_name_map, gguf.GGUFReader
+    with looked_up_once(file):
+        assert gguf.GGUFReader(str(file.path)) is file
         arch = gguf.MODEL_ARCH.LLAMA
         assert gguf.get_tensor_name_map(arch, 2) is gguf.get_tensor_name_map(arch, 2)
         assert gguf.get_tensor_name_map(arch, 2) is not gguf.get_tensor_name_map(arch, 3)
     assert gguf.get_tensor_name_map is made
+    assert gguf.GGUFReader is read
