@@ -63,7 +63,7 @@ class RandomVectors:
         self._topics = np.random.default_rng(0).normal(size=(TOPICS, DIMENSIONS))
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), 768], each from a seed of its text."""
+        """Unit vectors, float32 [len(texts), dimensions], each from a seed of its text."""
         rows = np.stack([self._row(text) for text in texts]).astype(np.float32)
         unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit

@@ -13,7 +13,8 @@ from router.routing.encoder import Encoder, LayeredEncoder, Vectors
 from router.routing.general import base_requests, general_requests
 from router.routing.vectors import kept_vectors
 
-DIMENSIONS = 768
+DIMENSIONS = 640
+"""Main directions that are kept: more tell nothing more, and take memory of every example."""
 EVENNESS = 0.1
 """Power of a direction's variance by which its coordinates are divided."""
 FLOOR = 0.1
