@@ -285,6 +285,11 @@ def figures(name: str, answers: Answers, data: Data, threshold: float | None) ->
     ]
     error = calibration_error(answers.confident[test], right[test])
     rows.append(at_most(f"{name}: calibration error", error, "share", 0.03))
+    if data.outside:
+        asked = np.concatenate([answers.confident[test], answers.confident[outside]])
+        known = np.concatenate([right[test], np.zeros(len(data.outside), dtype=np.bool_)])
+        mixed = calibration_error(asked, known)
+        rows.append(Row(f"{name}: calibration error, those outside counted in", mixed, "share"))
     if threshold is not None:
         refused = answers.fit < threshold
         rows += [
