@@ -1,6 +1,7 @@
 """The engine on Ray Serve: one base, its adapters found in the registry."""
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
@@ -215,8 +216,11 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
         return [token for token in prompt if isinstance(token, int)]
     turns = [turn for turn in prompt if not isinstance(turn, int)]
     tools = generation.tool_use.tools if generation.tool_use else ()
-    tokenizer.require_room(_texts(turns, tools), context)
-    return tokenizer.encode_chat(turns, tools=tools, continued=generation.continued)
+    told = generation.variables or "{}"
+    tokenizer.require_room([*_texts(turns, tools), told], context)
+    return tokenizer.encode_chat(
+        turns, tools=tools, continued=generation.continued, variables=json.loads(told)
+    )
 
 
 def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:

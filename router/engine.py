@@ -87,6 +87,7 @@ class Generation:
         n: Continuations wanted.
         sampling: How tokens are chosen; what it leaves open is the engine's own choice.
         continued: Whether the last chat message is gone on with, in place of a new one.
+        variables: What else the chat template is told, a JSON object as text; None for nothing.
         schema: JSON schema, as text, that every continuation must satisfy, unless it is calls of
             tools; None leaves them free.
         rules: What else every continuation must satisfy, where there is neither schema nor tool.
@@ -106,6 +107,7 @@ class Generation:
     n: int = 1
     sampling: Sampling = field(default_factory=Sampling)
     continued: bool = False
+    variables: str | None = None
     schema: str | None = None
     rules: Rules | None = None
     tool_use: ToolUse | None = None

@@ -1,5 +1,6 @@
 """The request body of `POST /v1/chat/completions`."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
@@ -16,6 +17,7 @@ from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, 
 
 MAX_MESSAGES = 2048
 MAX_PARTS = 256
+MAX_VARIABLES = 64
 NOT_TEXT = frozenset({"function_call", "audio"})
 """What an assistant's turn may hold beside its text, and is not served."""
 # Tags in brackets are left out of the path of an error.
@@ -152,6 +154,10 @@ class ChatRequest(GenerationRequest):
     parallel_tool_calls: bool | None = None
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None
+    chat_template_kwargs: Annotated[dict[str, Any], bounded(MAX_VARIABLES, "names")] = Field(
+        default_factory=dict,
+        description="Variables of the base's chat template; those that it has not change nothing.",
+    )
     max_completion_tokens: Count | None = None
     prediction: Prediction | None = Field(
         None, description="What the answer may be: as far as it is that, it comes sooner."
@@ -245,6 +251,7 @@ class ChatRequest(GenerationRequest):
             n=self.n,
             sampling=sampling,
             continued=self.continue_final_message,
+            variables=json.dumps(told) if (told := self.chat_template_kwargs) else None,
             schema=None if form is None else form.schema_text,
             rules=None if self.structured_outputs is None else self.structured_outputs.rules,
             tool_use=self.use,

@@ -1,16 +1,18 @@
 """Chats as a base's template writes them, tools and calls included."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from inspect import signature
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from jinja2 import TemplateError
 
 from specialists.engine.calls import Call, CallFormat, Tool
 from specialists.engine.control import ControlTokens
-from specialists.errors import InvalidPrompt
+from specialists.errors import InvalidPrompt, InvalidSampling
 
 OWN_CALLS = CallFormat(
     '<tool_call>\n{"name": "', '", "arguments": ', "}\n</tool_call>", "\n", several=False
@@ -38,6 +40,10 @@ _PROBE = {
     },
 }
 _ASKED = {"role": "user", "content": "?"}
+VARIABLES = "chat_template_kwargs"
+NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
+REFUSALS = (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+"""What a template, which is a program, may raise about what it is told."""
 Turn = dict[str, Any]
 
 
@@ -84,6 +90,7 @@ class ChatTemplate:
         *,
         answer: bool,
         continued: bool,
+        variables: Mapping[str, Any] = NO_VARIABLES,
     ) -> str:
         """A chat as text.
 
@@ -92,10 +99,14 @@ class ChatTemplate:
             tools: what may be called.
             answer: whether to end where the assistant is to speak.
             continued: whether the last message is left open, to be gone on with.
+            variables: what else the template is told.
 
         Raises:
             InvalidPrompt: the base's template takes no such chat.
+            InvalidSampling: a variable is none that a request may set.
         """
+        for name in self._settled.intersection(variables):
+            raise InvalidSampling(f"{VARIABLES!r} cannot set {name!r}; remove it", VARIABLES)
         if self._learnt is None:
             told, turns = [], self._spelt_out(messages, tools)
         else:
@@ -106,8 +117,9 @@ class ChatTemplate:
                 self._masked(told),
                 add_generation_prompt=answer and not continued,
                 continue_final_message=continued,
+                **self._masked(dict(variables)),
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except REFUSALS as error:
             raise InvalidPrompt(f"the base's chat template refuses this chat: {error}") from error
 
     def _spelt_out(self, messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[Turn]:
@@ -128,9 +140,15 @@ class ChatTemplate:
             turns.insert(0, {"role": "system", "content": "\n\n".join([*before, told])})
         return turns
 
-    def _write(self, turns: list[Turn], tools: list[Turn], **ending: bool) -> str:
+    def _write(self, turns: list[Turn], tools: list[Turn], **told: Any) -> str:
         template = self._tokenizer.apply_chat_template
-        return str(template(turns, tools=tools or None, tokenize=False, **ending))
+        return str(template(turns, tools=tools or None, tokenize=False, **told))
+
+    @cached_property
+    def _settled(self) -> frozenset[str]:
+        """What only we tell a template: who could name another one would say what is run here."""
+        ours = signature(self._tokenizer.apply_chat_template).parameters
+        return frozenset({"messages", *ours, *self._tokenizer.special_tokens_map}) - {"documents"}
 
     def _masked(self, value: Any) -> Any:
         """The same, every text in it masked."""
@@ -173,7 +191,7 @@ class ChatTemplate:
         try:
             turns: list[Turn] = [_ASKED, *(said if calls else [])]
             return self._write(turns, [_PROBE], add_generation_prompt=not calls)
-        except (TemplateError, ValueError, TypeError):
+        except REFUSALS:
             return None
 
 

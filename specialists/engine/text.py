@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from specialists.engine.calls import CallFormat, Tool
-from specialists.engine.chat_template import ChatMessage, ChatTemplate
+from specialists.engine.chat_template import NO_VARIABLES, ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
@@ -78,14 +78,13 @@ class Tokenizer:
         tools: Sequence[Tool] = (),
         answer: bool = True,
         continued: bool = False,
+        variables: Mapping[str, Any] = NO_VARIABLES,
     ) -> list[int]:
-        """Tokens of a chat; see `render_chat`.
-
-        Raises:
-            InvalidPrompt: the base's template takes no such chat.
-        """
+        """Tokens of a chat; see `render_chat`, also for what is raised."""
         return self.encode_part(
-            self.render_chat(messages, tools=tools, answer=answer, continued=continued)
+            self.render_chat(
+                messages, tools=tools, answer=answer, continued=continued, variables=variables
+            )
         )
 
     def encode_part(self, text: str) -> list[int]:
@@ -102,17 +101,22 @@ class Tokenizer:
         tools: Sequence[Tool] = (),
         answer: bool = True,
         continued: bool = False,
+        variables: Mapping[str, Any] = NO_VARIABLES,
     ) -> str:
         """A chat as the base's template writes it; with `answer`, up to where it is to speak.
 
-        With `continued` the last message is left open, so that it is what is gone on with.
+        With `continued` the last message is left open, so that it is what is gone on with. Of the
+        `variables`, such as `enable_thinking`, those that the template has not change nothing.
 
         What people wrote is text: where it spells a control token it is masked, for `encode_part`.
 
         Raises:
             InvalidPrompt: the base's template takes no such chat.
+            InvalidSampling: a variable is none that a request may set.
         """
-        return self._template.render(messages, tools, answer=answer, continued=continued)
+        return self._template.render(
+            messages, tools, answer=answer, continued=continued, variables=variables
+        )
 
     def said(self, message: ChatMessage) -> str:
         """An answer as the base writes it, its calls included."""

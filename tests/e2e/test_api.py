@@ -494,6 +494,20 @@ def test_an_answer_that_has_begun_is_gone_on_with(client):
     assert answer.choices[0].message.content.startswith(" Paris")
 
 
+def test_a_template_is_told_what_it_has_and_not_replaced(client):
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    asked = {"model": BASE, "messages": messages, "temperature": 0, "max_tokens": 8}
+    without = client.chat.completions.create(**asked)
+    ignored = {"chat_template_kwargs": {"enable_thinking": False}}
+    told = client.chat.completions.create(**asked, extra_body=ignored)
+    assert told.choices[0].message == without.choices[0].message
+    another = {"chat_template_kwargs": {"chat_template": "{{ 7 * 7 }}"}}
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**asked, extra_body=another)
+    assert raised.value.param == "chat_template_kwargs"
+    assert "'chat_template'" in raised.value.message
+
+
 def test_the_responses_api_answers_and_streams_the_same(client):
     asked = {"model": "demo/commit-message", "input": "added dark mode to the settings page"}
     whole = client.responses.create(**asked, temperature=0, max_output_tokens=40)

@@ -210,6 +210,9 @@ def test_the_unsupported_is_refused_by_name(fields, param):
             "invalid_type",
         ),
         ({"continue_final_message": True}, "continue_final_message", "invalid_value"),
+        ({"chat_template_kwargs": [1]}, "chat_template_kwargs", "invalid_type"),
+        ({"chat_template_kwargs": {str(at): at for at in range(65)}}, "chat_template_kwargs",
+         "invalid_value"),
         ({"add_generation_prompt": False}, "add_generation_prompt", "invalid_value"),
         ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "invalid_value"),
         ({"stop_token_ids": [5] * 65}, "stop_token_ids", "invalid_value"),
@@ -266,6 +269,17 @@ def test_the_last_message_may_be_gone_on_with():
     assert body.generation("id", None, Sampling()).continued
     assert not chat(messages=begun).generation("id", None, Sampling()).continued
     assert chat(add_generation_prompt=True)
+
+
+@pytest.mark.parametrize("told", [{"enable_thinking": False}, {"documents": [{"title": "é"}]}])
+def test_the_variables_of_a_template_reach_the_engine(told):
+    found = chat(chat_template_kwargs=told).generation("id", None, Sampling()).variables
+    assert json.loads(found) == told
+
+
+@pytest.mark.parametrize("nothing", [{}, {"chat_template_kwargs": {}}])
+def test_without_any_the_engine_is_told_of_none(nothing):
+    assert chat(**nothing).generation("id", None, Sampling()).variables is None
 
 
 def test_a_misspelt_name_is_put_right():
