@@ -29,7 +29,7 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     Raises:
         BaseUnavailable: it is no GGUF file, not of a Llama, or says what cannot be computed.
     """
-    progress("Loading transformers", 1, 4)
+    progress("Loading transformers", 1, 3)
     # transformers draws bars of its own, one of which listens to nothing else.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from transformers import AutoConfig
@@ -37,8 +37,7 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
 
     logging.disable_progress_bar()
     file = _opened(path)
-    progress("Unpacking the weights", 2, 4)
-    with looked_up_once(file):
+    with looked_up_once(file, progress):
         tokenizer = read_tokenizer(file)
         config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
         rope = _rope(file, config)
@@ -46,11 +45,11 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     checkpoint.config._name_or_path = name
     checkpoint.config.rope_parameters = config.rope_parameters | rope
     checkpoint.generation_config.eos_token_id = end_tokens(file)
-    progress("Writing the base's folder", 3, 4)
+    progress("Writing the base's folder", 2, 3)
     checkpoint.save_pretrained(folder)
     tokenizer.model_max_length = config.max_position_embeddings
     tokenizer.save_pretrained(folder)
-    progress("The base is ready", 4, 4)
+    progress("The base is ready", 3, 3)
 
 
 def _opened(path: Path) -> GGUFFile:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
+
+from specialists.progress import Progress, silent
 
 
 class GGUFFile(gguf.GGUFReader):  # type: ignore[misc]  # the package has no types
@@ -45,17 +48,28 @@ class GGUFFile(gguf.GGUFReader):  # type: ignore[misc]  # the package has no typ
 
 
 @contextmanager
-def looked_up_once(file: GGUFFile) -> Iterator[None]:
+def looked_up_once(file: GGUFFile, progress: Progress = silent) -> Iterator[None]:
     """Have what transformers asks of this file again and again found where it is, for a while.
 
     It reads the whole file for the config and for the weights, and makes the table of tensors'
-    names anew for each module: half of the time that unpacking takes.
+    names anew for each module: half of the time that unpacking takes. `progress` is told of each
+    tensor that it unpacks.
     """
-    names = cache(gguf.get_tensor_name_map)
-    quick = {"GGUFReader": lambda _: file, "get_tensor_name_map": names}
-    plain = {name: getattr(gguf, name) for name in quick}
+    numbers, dequantize = count(1), gguf.dequantize
+
+    def told(*asked: Any) -> Any:
+        found = dequantize(*asked)
+        progress("Unpacking weights", next(numbers), len(file.tensors))
+        return found
+
+    ours = {
+        "GGUFReader": lambda _: file,
+        "get_tensor_name_map": cache(gguf.get_tensor_name_map),
+        "dequantize": told,
+    }
+    plain = {name: getattr(gguf, name) for name in ours}
     try:
-        for name, made in quick.items():
+        for name, made in ours.items():
             setattr(gguf, name, made)
         yield
     finally:

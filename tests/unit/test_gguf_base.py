@@ -17,6 +17,7 @@ from specialists.base import Base, locate_base, prepare_base
 from specialists.engine.text import Tokenizer
 from specialists.errors import BaseUnavailable
 from specialists.generation_config import end_tokens
+from specialists.gguf_file import GGUFFile
 from specialists.progress import silent
 
 LLAMA_3 = {
@@ -89,6 +90,17 @@ def test_it_becomes_the_folder_that_it_was_made_of(tmp_path, pieces, tied):
     chat = [Message("user", " Which fox? 42")]
     assert ours.encode_chat(chat) == theirs.encode_chat(chat)
     assert theirs.eos <= ours.eos
+
+
+def test_it_tells_of_each_tensor(tmp_path):
+    told = []
+    file = write_gguf(tmp_path / "fox.gguf", tiny_base(tmp_path / "base"))
+    prepare_base(str(file), tmp_path / "home", lambda *step: told.append(step))
+    count = len(GGUFFile(file).tensors)
+    assert count > 10
+    unpacking = [step for step in told if step[0] == "Unpacking weights"]
+    assert [step[1:] for step in unpacking] == [(at, count) for at in range(1, count + 1)]
+    assert told[-1] == ("The base is ready", 3, 3)
 
 
 @pytest.mark.parametrize("pieces", [True, False])
