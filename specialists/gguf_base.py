@@ -29,13 +29,14 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     Raises:
         BaseUnavailable: it is no GGUF file, not of a Llama, or says what cannot be computed.
     """
-    progress("Loading transformers", 1, 3)
+    progress("Loading transformers", 1, 4)
     # transformers draws bars of its own, one of which listens to nothing else.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    progress("Reading the tokenizer", 2, 4)
     file = _opened(path)
     with looked_up_once(file, progress):
         tokenizer = read_tokenizer(file)
@@ -45,11 +46,11 @@ def unpack(path: Path, folder: Path, name: str, progress: Progress) -> None:
     checkpoint.config._name_or_path = name
     checkpoint.config.rope_parameters = config.rope_parameters | rope
     checkpoint.generation_config.eos_token_id = end_tokens(file)
-    progress("Writing the base's folder", 2, 3)
+    progress("Writing the base's folder", 3, 4)
     checkpoint.save_pretrained(folder)
     tokenizer.model_max_length = config.max_position_embeddings
     tokenizer.save_pretrained(folder)
-    progress("The base is ready", 3, 3)
+    progress("The base is ready", 4, 4)
 
 
 def _opened(path: Path) -> GGUFFile:

@@ -100,7 +100,7 @@ def test_it_tells_of_each_tensor(tmp_path):
     assert count > 10
     unpacking = [step for step in told if step[0] == "Unpacking weights"]
     assert [step[1:] for step in unpacking] == [(at, count) for at in range(1, count + 1)]
-    assert told[-1] == ("The base is ready", 3, 3)
+    assert told[-1] == ("The base is ready", 4, 4)
 
 
 @pytest.mark.parametrize("pieces", [True, False])
