@@ -137,6 +137,7 @@ class Composing:
             whole.adapter,
             prompt,
             sampling=sampling,
+            variables=whole.variables,
             tenant=self._caller.tenant,
             absent=self._caller.is_absent,
             whole=True,

@@ -105,8 +105,9 @@ class ChatTemplate:
             InvalidPrompt: the base's template takes no such chat.
             InvalidSampling: a variable is none that a request may set.
         """
-        for name in self._settled.intersection(variables):
-            raise InvalidSampling(f"{VARIABLES!r} cannot set {name!r}; remove it", VARIABLES)
+        for name in variables:
+            if name in self._settled:
+                raise InvalidSampling(f"{VARIABLES!r} cannot set {name!r}; remove it", VARIABLES)
         if self._learnt is None:
             told, turns = [], self._spelt_out(messages, tools)
         else:

@@ -119,6 +119,13 @@ def test_what_is_there_is_given_where_a_step_fails(made, http):
     assert len(made.engine.generations) == 2
 
 
+def test_every_step_tells_the_template_the_same(made, http):
+    answer = ask(http, {"steps": CHAIN}, chat_template_kwargs={"enable_thinking": False})
+    assert answer.status_code == 200
+    told = [each.variables for each in made.engine.generations]
+    assert told == ['{"enable_thinking": false}'] * 2
+
+
 def test_whoever_works_on_what_failed_is_not_asked(made, http):
     made.engine.script = failing(made, "ada/french")
     more = [*FORK, {"name": "end", "prompt": "{both}", "after": ["both"]}]
