@@ -107,7 +107,7 @@ class ChatTemplate:
         """
         for name in variables:
             if name in self._settled:
-                raise InvalidSampling(f"{VARIABLES!r} cannot set {name!r}; remove it", VARIABLES)
+                raise InvalidSampling(f"{name!r} is not for a request to set", VARIABLES)
         if self._learnt is None:
             told, turns = [], self._spelt_out(messages, tools)
         else:
@@ -141,7 +141,7 @@ class ChatTemplate:
             turns.insert(0, {"role": "system", "content": "\n\n".join([*before, told])})
         return turns
 
-    def _write(self, turns: list[Turn], tools: list[Turn], **told: Any) -> str:
+    def _write(self, turns: list[Turn], tools: list[Turn], /, **told: Any) -> str:
         template = self._tokenizer.apply_chat_template
         return str(template(turns, tools=tools or None, tokenize=False, **told))
 
@@ -149,7 +149,8 @@ class ChatTemplate:
     def _settled(self) -> frozenset[str]:
         """What only we tell a template: who could name another one would say what is run here."""
         ours = signature(self._tokenizer.apply_chat_template).parameters
-        return frozenset({"messages", *ours, *self._tokenizer.special_tokens_map}) - {"documents"}
+        names = {"self", "messages", "conversations", *ours, *self._tokenizer.special_tokens_map}
+        return frozenset(names - {"documents"})
 
     def _masked(self, value: Any) -> Any:
         """The same, every text in it masked."""

@@ -41,7 +41,7 @@ def ours(theirs):
         {"enable_thinking": True},
         {"today": "1 Dec 2026", "steps": 3},
         {"documents": [{"title": "a", "text": "b"}, {"title": "c", "text": "d"}]},
-        {"what no template has": {"any": ["thing"]}},
+        {"what no template has": {"any": ["thing"]}, "turns": 1},
     ],
 )
 def test_the_template_is_told_them_as_transformers_would(theirs, ours, variables):
@@ -82,10 +82,12 @@ def test_what_they_spell_is_text(theirs, ours, variables):
         "continue_final_message",
         "tokenizer_kwargs",
         "eos_token",
+        "conversations",
+        "self",
     ],
 )
 def test_what_is_settled_is_no_requests_to_say(ours, name):
-    with pytest.raises(InvalidSampling, match=f"cannot set '{name}'") as raised:
+    with pytest.raises(InvalidSampling, match=f"'{name}' is not for a request") as raised:
         ours.render_chat([ASKED], variables={name: "x"})
     assert raised.value.param == VARIABLES
 
@@ -99,8 +101,6 @@ def test_what_is_settled_is_no_requests_to_say(ours, name):
         {"name": {"first": "x"}},
         {"documents": 3},
         {"documents": "abc"},
-        {"self": 1},
-        {"conversations": []},
         {"raise_exception": 1, "name": 1},
     ],
 )
