@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.claims import only_one, require_port
+from deploy.daemons import daemons, needed
 from deploy.demos import register_demos
 from deploy.encoder import encoder_folder
 from deploy.errors import InvalidSetting, StartFailed
@@ -65,6 +66,7 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
         console.print("Starting the cluster …", style="dim")
         # Ray puts its own handler in the place of ours when it starts.
         with ray_cluster(settings.home, _cpus(settings), _resources(settings)), stop.caught():
+            known = daemons()
             _require_gpus(settings)
             _serve(settings, stop, console)
             if not stop.is_set():
@@ -74,7 +76,8 @@ def run_up(settings: Settings, console: Console, *, as_json: bool) -> None:
                 tidy.start()
             stop.wait()
             console.print("Stopping …", style="dim")
-            _drain()
+            with needed(known):
+                _drain()
 
 
 def prepare(settings: Settings, console: Console) -> Base:

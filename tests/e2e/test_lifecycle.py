@@ -1,14 +1,16 @@
 """Starting, stopping and killing: nothing lost, nothing left running."""
 
 import json
+import os
 import re
+import signal
 import time
 from pathlib import Path
 
 import openai
 import psutil
 import pytest
-from clusters import command_of, furnish
+from clusters import command_of, free_port, furnish, running
 from patience import HANGS
 
 from deploy.ray_cluster import UNASKED, session_folder
@@ -54,6 +56,17 @@ def test_the_same_home_is_refused_and_the_same_port_too(cluster, second_home):
         cluster.home = home
     assert other.returncode == 1
     assert "MYRIAD_PORT" in other.stderr
+
+
+def test_where_everything_is_told_to_end_nobody_waits_for_what_is_gone(second_home, tmp_path):
+    """As supervisors tell all processes of a group: Ray's own, too."""
+    log = tmp_path / "log"
+    with running(second_home, free_port(), log, MYRIAD_DEMOS="false") as made:
+        os.killpg(made.process.pid, signal.SIGTERM)
+        assert made.process.wait(HANGS) == 0
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "Failed to connect" not in said
 
 
 def test_a_lost_engine_is_replaced_and_every_request_gets_an_answer(cluster, client):
