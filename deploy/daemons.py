@@ -28,11 +28,14 @@ def needed(known: Sequence[psutil.Process]) -> Iterator[None]:
     What is done while the context is open would wait for them.
     """
     done = Event()
-    Thread(target=_watch, args=(known, done), name="daemons", daemon=True).start()
+    watch = Thread(target=_watch, args=(known, done), name="daemons", daemon=True)
+    watch.start()
     try:
         yield
     finally:
         done.set()
+        # Or it might take for lost what is ended in order from here on.
+        watch.join()
 
 
 def _watch(known: Sequence[psutil.Process], done: Event) -> None:

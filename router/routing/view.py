@@ -14,7 +14,7 @@ from router.routing.general import base_requests, general_requests
 from router.routing.vectors import kept_vectors
 
 DIMENSIONS = 640
-"""Main directions that are kept: more tell nothing more, and take memory of every example."""
+"""Main directions that are kept: more tell hardly more, and take memory of every example."""
 EVENNESS = 0.1
 """Power of a direction's variance by which its coordinates are divided."""
 FLOOR = 0.1

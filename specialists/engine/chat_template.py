@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from inspect import signature
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from jinja2 import TemplateError
@@ -41,7 +40,6 @@ _PROBE = {
 }
 _ASKED = {"role": "user", "content": "?"}
 VARIABLES = "chat_template_kwargs"
-NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
 REFUSALS = (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a template, which is a program, may raise about what it is told."""
 Turn = dict[str, Any]
@@ -90,7 +88,7 @@ class ChatTemplate:
         *,
         answer: bool,
         continued: bool,
-        variables: Mapping[str, Any] = NO_VARIABLES,
+        variables: Mapping[str, Any],
     ) -> str:
         """A chat as text.
 

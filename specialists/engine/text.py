@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
 from specialists.engine.calls import CallFormat, Tool
-from specialists.engine.chat_template import NO_VARIABLES, ChatMessage, ChatTemplate
+from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
@@ -26,6 +27,7 @@ SHOWN = 1 << 16
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
+NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Tokenizer:
