@@ -8,6 +8,7 @@ from router.logprobs import UNKNOWN, TokenLogprob, packed
 from specialists.engine.calls import CallFormat, CallReader
 from specialists.engine.core import Choice, Emission
 from specialists.engine.text import Tokenizer
+from specialists.engine.thoughts import ThoughtReader, Thoughts
 
 
 class Deltas:
@@ -19,6 +20,7 @@ class Deltas:
         calls: CallFormat | None,
         rows: int,
         *,
+        thoughts: Thoughts | None = None,
         mute: bool = False,
         ends: Collection[int] = (),
     ) -> None:
@@ -28,6 +30,7 @@ class Deltas:
             tokenizer: the base's.
             calls: of which format the calls are that are looked for in answers; None for none.
             rows: how many there are.
+            thoughts: which may come before answers; None where they are not looked for.
             mute: whether nothing is told of answers but that they end.
             ends: tokens that end answers, and are no part of them.
         """
@@ -37,11 +40,19 @@ class Deltas:
         self._begun: list[Delta] = []
         self._ends = ends
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
+        self._thinkers = (
+            [ThoughtReader(thinking=thoughts.opened) for _ in range(rows)] if thoughts else []
+        )
+        self.thought_tokens = 0
+        """Of all answers so far."""
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
         """One delta per row, in place of the emissions that arrived together."""
         begun, self._begun = self._begun, []
-        merged = joined([*begun, *(self._delta(row, emission) for row, emission in emissions)])
+        deltas = [self._delta(row, emission) for row, emission in emissions]
+        if self._thinkers:
+            deltas = [self._apart(delta, self._thinkers[delta.index]) for delta in deltas]
+        merged = joined([*begun, *deltas])
         if not self._readers:
             return merged
         return [_read(delta, self._readers[delta.index]) for delta in merged]
@@ -78,6 +89,16 @@ class Deltas:
             finish_reason=emission.finish.value if emission.finish else None,
             stopped_by=emission.stopped_by,
         )
+
+    def _apart(self, delta: Delta, reader: ThoughtReader) -> Delta:
+        """The same delta, its thoughts told from its text."""
+        if reader.thinking:
+            self.thought_tokens += delta.tokens
+        thought, text = reader.push(delta.text)
+        if delta.finish_reason is not None:
+            rest_of_thought, rest = reader.end()
+            thought, text = thought + rest_of_thought, text + rest
+        return replace(delta, text=text, thought=thought)
 
     def _logprob(self, choice: Choice) -> TokenLogprob:
         top = tuple(self._shown(each.token, each.logprob) for each in choice.top)

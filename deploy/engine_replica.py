@@ -33,6 +33,7 @@ from specialists.engine.core import SamplingParams
 from specialists.engine.grammar import STRUCTURED_OUTPUTS, Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
+from specialists.engine.thoughts import Thoughts, opened
 
 logger = logging.getLogger(__name__)
 
@@ -131,20 +132,22 @@ class EngineReplica:
         if not generation.n:
             yield Usage(len(prompt), 0)
             return
+        thoughts = _thoughts(generation, prompt, tokenizer)
         request = Request(
             id=generation.request_id,
             adapter=generation.adapter,
             prompt=prompt,
             n=generation.n,
             params=_params(generation),
-            grammar=await self._grammar(generation),
+            grammar=await self._grammar(generation, thoughts),
             # What is told of each token would be much at once: it goes as it is made.
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
         )
-        deltas, foretold = _deltas(generation, request, tokenizer), dict[int, int | None]()
+        deltas = _deltas(generation, request, tokenizer, thoughts)
+        foretold = dict[int, int | None]()
         written, cached, told = 0, 0, False
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
@@ -155,7 +158,8 @@ class EngineReplica:
                     written += delta.tokens
                     yield delta if told else replace(delta, prompt=Usage(len(prompt), 0, cached))
                     told = True
-        yield Usage(len(prompt), written, cached, *_foretold(request, foretold))
+        accepted, rejected = _foretold(request, foretold)
+        yield Usage(len(prompt), written, cached, accepted, rejected, deltas.thought_tokens)
 
     async def _expected(self, text: str, prompt: list[int]) -> Expected | None:
         """What an answer may be, the first of it, if somebody foretold it."""
@@ -164,10 +168,10 @@ class EngineReplica:
         encode = self._backend.tokenizer.encode_answer
         return Expected(prompt, await asyncio.to_thread(encode, text, FORETOLD_TOKENS))
 
-    async def _grammar(self, generation: Generation) -> Grammar | None:
+    async def _grammar(self, generation: Generation, thoughts: Thoughts | None) -> Grammar | None:
         if generation.schema is None and generation.rules is None and generation.tool_use is None:
             return None
-        return await self._compiling.run(_grammar, generation, self._backend)
+        return await self._compiling.run(_grammar, generation, self._backend, thoughts)
 
     def _locate(self, digest: str) -> AdapterFiles:
         try:
@@ -176,12 +180,14 @@ class EngineReplica:
             raise LookupError(digest) from error
 
 
-def _deltas(generation: Generation, request: Request, tokenizer: Tokenizer) -> Deltas:
+def _deltas(
+    generation: Generation, request: Request, tokenizer: Tokenizer, thoughts: Thoughts | None
+) -> Deltas:
     """What makes deltas of the emissions."""
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
     ends = request.params.ends(tokenizer.eos)
-    deltas = Deltas(tokenizer, calls, generation.n, mute=mute, ends=ends)
+    deltas = Deltas(tokenizer, calls, generation.n, thoughts=thoughts, mute=mute, ends=ends)
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None
         deltas.echo(request.prompt, text, logprobs=generation.logprobs is not None)
@@ -223,33 +229,49 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
     )
 
 
+def _thoughts(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> Thoughts | None:
+    """Which thoughts may come before an answer; None where they are not looked for."""
+    last = generation.prompt[-1] if generation.prompt else None
+    if not isinstance(last, Message):
+        return None
+    found = tokenizer.thoughts_after(prompt)
+    if found is not None and generation.continued:
+        return replace(found, opened=True) if opened(last.content) else None
+    return found
+
+
 def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:
     """All that people wrote of a chat."""
     for turn in turns:
         yield turn.content
+        yield turn.thoughts
         yield from (call.arguments for call in turn.calls)
     for tool in tools:
         yield tool.description or ""
         yield tool.parameters
 
 
-def _grammar(generation: Generation, backend: Backend) -> Grammar | None:
+def _grammar(generation: Generation, backend: Backend, thoughts: Thoughts | None) -> Grammar | None:
     """What the answer must look like."""
     if generation.tool_use is not None:
-        return _grammar_of_calls(generation.tool_use, generation.schema, backend)
+        return _grammar_of_calls(generation.tool_use, generation.schema, backend, thoughts)
     if (rules := generation.rules) is not None:
         param = f"{STRUCTURED_OUTPUTS}.{rules.language}"
-        return backend.grammars.of_rules(rules.language, rules.text, param)
-    return backend.grammars.of_schema(generation.schema) if generation.schema else None
+        return backend.grammars.of_rules(rules.language, rules.text, param, thoughts)
+    if generation.schema is None:
+        return None
+    return backend.grammars.of_schema(generation.schema, thoughts=thoughts)
 
 
-def _grammar_of_calls(use: ToolUse, schema: str | None, backend: Backend) -> Grammar:
+def _grammar_of_calls(
+    use: ToolUse, schema: str | None, backend: Backend, thoughts: Thoughts | None
+) -> Grammar:
     for at, tool in enumerate(use.tools):
         backend.grammars.check(tool.parameters, f"tools[{at}].function.parameters")
     rules = backend.tokenizer.calls.grammar(
         use.callable, required=use.required, several=use.several, schema=schema
     )
-    return backend.grammars.of_lark(rules, "tools")
+    return backend.grammars.of_lark(rules, "tools", thoughts)
 
 
 def _param(generation: Generation) -> str:

@@ -21,7 +21,10 @@ from router.errors import Unavailable
 
 @dataclass(slots=True)
 class Choice:
-    """One finished continuation; `logprobs` are packed, `stopped_by` is the stop text, if any."""
+    """One finished continuation: `thoughts`, then `text`.
+
+    `logprobs` are packed; `stopped_by` is the stop text, if any.
+    """
 
     index: int
     text: str = ""
@@ -29,10 +32,12 @@ class Choice:
     calls: list[ToolCall] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     stopped_by: str | None = None
+    thoughts: str = ""
 
     def add(self, delta: Delta) -> None:
         """Append what a delta brings."""
         self.text += delta.text
+        self.thoughts += delta.thought
         self.logprobs.extend(delta.logprobs)
         for piece in delta.calls:
             self._add_call(piece)

@@ -22,11 +22,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat; a tool's is the result of a call."""
+    """One turn of a chat; a tool's is the result of a call.
+
+    `thoughts` are what the assistant thought before it said this.
+    """
 
     role: Role
     content: str
     calls: tuple[ToolCall, ...] = ()
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,9 @@ class CallDelta:
 class Delta:
     """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last.
 
-    `logprobs` are those of its tokens, packed (see `logprobs.py`); `stopped_by` is the stop text
-    that ended it. The first of all says what the `prompt` took.
+    `thought` is what was thought before the text. `logprobs` are those of its tokens, packed (see
+    `logprobs.py`); `stopped_by` is the stop text that ended it. The first of all says what the
+    `prompt` took.
     """
 
     index: int
@@ -144,6 +149,7 @@ class Delta:
     calls: tuple[CallDelta, ...] = ()
     stopped_by: str | None = None
     prompt: "Usage | None" = None
+    thought: str = ""
 
 
 def joined(deltas: Iterable[Delta]) -> list[Delta]:
@@ -161,6 +167,7 @@ def joined(deltas: Iterable[Delta]) -> list[Delta]:
             calls=tuple(chain.from_iterable(each.calls for each in some)),
             stopped_by=some[-1].stopped_by,
             prompt=some[0].prompt,
+            thought="".join(each.thought for each in some),
         )
         for index, some in of_each.items()
     ]
@@ -176,6 +183,7 @@ class Usage:
         cached_tokens: Those of the prompt that did not have to be computed.
         accepted_tokens: Those of continuations that were as somebody had foretold.
         rejected_tokens: Those that were foretold, and did not come.
+        thought_tokens: Those of continuations that were thoughts.
     """
 
     prompt_tokens: int
@@ -183,6 +191,7 @@ class Usage:
     cached_tokens: int = 0
     accepted_tokens: int = 0
     rejected_tokens: int = 0
+    thought_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """What both took together."""

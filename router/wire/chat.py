@@ -20,6 +20,8 @@ MAX_PARTS = 256
 MAX_VARIABLES = 64
 NOT_TEXT = frozenset({"function_call", "audio"})
 """What an assistant's turn may hold beside its text, and is not served."""
+THOUGHTS = ("reasoning_content", "reasoning")
+"""What servers call an assistant's thoughts."""
 # Tags in brackets are left out of the path of an error.
 _CONTENT_TAGS: dict[type, str] = {str: "(text)", list: "(parts)"}
 TEXT_OR_PARTS = Discriminator(
@@ -87,12 +89,15 @@ class ChatMessage(Body):
     content: Content = ""
     tool_calls: Calls = Field(default_factory=list)
     tool_call_id: Text | None = None
+    reasoning_content: str = Field("", description="What was thought before it was said.")
+    reasoning: str = Field("", description="The same, as vLLM calls it.")
 
     @classmethod
     def _ignored(cls, data: dict[str, Any]) -> Collection[str]:
         if data.get("role") != "assistant":
             return cls.ignored
-        return cls.ignored | (data.keys() - cls.model_fields.keys() - NOT_TEXT)
+        other = {field for field in THOUGHTS if not isinstance(data.get(field), str)}
+        return cls.ignored | other | (data.keys() - cls.model_fields.keys() - NOT_TEXT)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -104,6 +109,9 @@ class ChatMessage(Body):
             raise refused("invalid_value", "tool_call_id", "is for messages of the role 'tool'")
         if self.role != "assistant" and self.tool_calls:
             raise refused("invalid_value", "tool_calls", "is for messages of the assistant's")
+        for field in THOUGHTS:
+            if self.role != "assistant" and field in self.model_fields_set:
+                raise refused("invalid_value", field, "is for messages of the assistant's")
         return self
 
     @property
@@ -115,7 +123,8 @@ class ChatMessage(Body):
     def message(self) -> Message:
         """The turn as engines take it."""
         calls = tuple(call.function.call for call in self.tool_calls)
-        return replace(message(self.role, self.text), calls=calls)
+        thoughts = self.reasoning_content or self.reasoning
+        return replace(message(self.role, self.text), calls=calls, thoughts=thoughts)
 
 
 Messages = Annotated[

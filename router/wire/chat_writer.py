@@ -34,8 +34,10 @@ class ChatWriter(ChoiceWriter):
         content: Json = {"content": delta.text} if delta.text else {}
         if delta.index not in self._introduced:
             self._introduced.add(delta.index)
-            said = None if delta.calls and not delta.text else delta.text
+            said = None if (delta.calls or delta.thought) and not delta.text else delta.text
             content = {"role": "assistant", "content": said}
+        if delta.thought:
+            content["reasoning_content"] = delta.thought
         if delta.calls:
             calls = (self._call_piece(delta.index, piece) for piece in delta.calls)
             content["tool_calls"] = list(calls)
@@ -48,6 +50,8 @@ class ChatWriter(ChoiceWriter):
 
     def _message(self, choice: Choice) -> Json:
         message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
+        if choice.thoughts:
+            message["reasoning_content"] = choice.thoughts
         if not choice.calls:
             return message
         calls = [

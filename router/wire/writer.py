@@ -138,16 +138,17 @@ def call_id(answer: str, choice: int, call: int) -> str:
 
 def usage_json(usage: Usage) -> Json:
     """Token counts in OpenAI's names."""
-    foretold = {
+    details = {
         "accepted_prediction_tokens": usage.accepted_tokens,
         "rejected_prediction_tokens": usage.rejected_tokens,
+        "reasoning_tokens": usage.thought_tokens,
     }
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    } | ({"completion_tokens_details": foretold} if any(foretold.values()) else {})
+    } | ({"completion_tokens_details": details} if any(details.values()) else {})
 
 
 def finite(logprob: float) -> float:

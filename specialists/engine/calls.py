@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from specialists.engine.grammar import RESPONSE_FORMAT, json_rule, literal
+from specialists.engine.grammar import RESPONSE_FORMAT
+from specialists.engine.lark import json_rule, literal
 from specialists.errors import InvalidSampling
 
 

@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 
 from specialists.engine.calls import Call, CallFormat, Tool
 from specialists.engine.control import ControlTokens
+from specialists.engine.thoughts import CLOSING, OPENING, apart
 from specialists.errors import InvalidPrompt, InvalidSampling
 
 OWN_CALLS = CallFormat(
@@ -60,6 +61,10 @@ class ChatMessage(Protocol):
     def calls(self) -> Sequence[Call]:
         """The tools that are called."""
 
+    @property
+    def thoughts(self) -> str:
+        """What was thought before it was said."""
+
 
 class ChatTemplate:
     """A base's chat template. What people wrote is masked where it spells a control token."""
@@ -73,6 +78,12 @@ class ChatTemplate:
     def calls(self) -> CallFormat:
         """How the base writes calls: as its template does, if it knows of them."""
         return self._learnt or OWN_CALLS
+
+    @cached_property
+    def thinks(self) -> bool:
+        """Whether the base marks what it thinks: its template knows of the marks."""
+        template = str(self._tokenizer.chat_template)
+        return OPENING in template or CLOSING in template
 
     def said(self, message: ChatMessage) -> str:
         """A message's text and its calls, as the base writes them."""
@@ -109,7 +120,8 @@ class ChatTemplate:
         if self._learnt is None:
             told, turns = [], self._spelt_out(messages, tools)
         else:
-            told, turns = [_described(tool) for tool in tools], [_turn(each) for each in messages]
+            told = [_described(tool) for tool in tools]
+            turns = [self._turn(each, _calling(each)) for each in messages]
         try:
             return self._write(
                 self._masked(turns),
@@ -129,7 +141,7 @@ class ChatTemplate:
                 results = (f"<tool_response>\n{each.content}\n</tool_response>" for each in group)
                 turns.append({"role": "user", "content": "\n".join(results)})
             else:
-                turns += ({"role": each.role, "content": self.said(each)} for each in group)
+                turns += (self._turn(each, {"content": self.said(each)}) for each in group)
         if tools:
             described = "\n".join(
                 json.dumps(_described(tool), ensure_ascii=False) for tool in tools
@@ -138,6 +150,15 @@ class ChatTemplate:
             before = [turns.pop(0)["content"]] if turns and turns[0]["role"] == "system" else []
             turns.insert(0, {"role": "system", "content": "\n\n".join([*before, told])})
         return turns
+
+    def _turn(self, message: ChatMessage, said: Turn) -> Turn:
+        """A turn as the template is told of it: thoughts apart, whose marks it writes itself."""
+        turn: Turn = {"role": message.role, "content": message.content} | said
+        if not self.thinks or message.role != "assistant":
+            return turn
+        thoughts, content = apart(turn["content"])
+        thoughts = message.thoughts or thoughts
+        return turn | {"content": content} | ({"reasoning_content": thoughts} if thoughts else {})
 
     def _write(self, turns: list[Turn], tools: list[Turn], /, **told: Any) -> str:
         template = self._tokenizer.apply_chat_template
@@ -195,17 +216,13 @@ class ChatTemplate:
             return None
 
 
-def _turn(message: ChatMessage) -> Turn:
-    turn: Turn = {"role": message.role, "content": message.content}
-    if message.calls:
-        turn["tool_calls"] = [
-            {
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
-            }
-            for call in message.calls
-        ]
-    return turn
+def _calling(message: ChatMessage) -> Turn:
+    """What a turn has beside its text."""
+    functions = (
+        {"name": call.name, "arguments": json.loads(call.arguments)} for call in message.calls
+    )
+    calls = [{"type": "function", "function": function} for function in functions]
+    return {"tool_calls": calls} if calls else {}
 
 
 def _described(tool: Tool) -> Turn:

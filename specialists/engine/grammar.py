@@ -5,17 +5,18 @@ drawn the answer stays one that the schema takes. https://github.com/guidance-ai
 """
 
 import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer, regex_to_lark
+from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
-from specialists.engine.compiling import LAYOUT, Trial, Vocabulary, compiled
+from specialists.engine.compiling import Trial, Vocabulary, compiled
+from specialists.engine.lark import json_rule, matching, one_of
+from specialists.engine.thoughts import Thoughts
 from specialists.errors import InvalidSampling
 
 K = TypeVar("K")
@@ -30,29 +31,6 @@ KEPT = 64
 REMEMBERED = 4096
 """Texts of which is known whether they can be compiled, by digest."""
 SHOWN = 300
-
-
-def json_rule(schema: str) -> str:
-    """JSON of a schema (an object, as text), as a part of a grammar in llguidance's Lark."""
-    return f"%json {json.dumps(json.loads(schema) | {'x-guidance': LAYOUT})}"
-
-
-def literal(text: str) -> str:
-    """A text as Lark writes it."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def matching(expression: str) -> str:
-    """Texts that match a regular expression whole, in llguidance's Lark."""
-    return f"start: TEXT\nTEXT: /{regex_to_lark(expression)}/"
-
-
-def one_of(choices: str) -> str:
-    """One of a JSON list's texts, in llguidance's Lark.
-
-    As one token of the grammar: of many apart each would be looked at in each step.
-    """
-    return f"start: TEXT\nTEXT: {' | '.join(map(literal, json.loads(choices)))}"
 
 
 class Grammar:
@@ -150,28 +128,37 @@ class Grammars:
         # Why each was refused; None for those that were not.
         self._tried: Latest[bytes, str | None] = Latest(REMEMBERED)
 
-    def of_schema(self, schema: str, param: str = RESPONSE_FORMAT) -> Grammar:
+    def of_schema(
+        self, schema: str, param: str = RESPONSE_FORMAT, thoughts: Thoughts | None = None
+    ) -> Grammar:
         """The grammar of a JSON schema, at its beginning; may take seconds.
 
         Args:
             schema: as text.
             param: what the client calls it.
+            thoughts: what may come before it; None is nothing.
 
         Raises:
             InvalidSampling: it is no schema, asks for what cannot be held, or is too large.
         """
+        if thoughts is not None:
+            self._require_sound("schema", schema, param)
+            return self.of_lark(f"start: {json_rule(schema)}", param, thoughts)
         matcher = self._matcher("schema", schema, param)
-        return Grammar(f"start: {json_rule(schema)}", matcher, self._vocabulary.width, param)
+        return self._grammar(f"start: {json_rule(schema)}", matcher, param)
 
     def check(self, schema: str, param: str) -> None:
         """Refuse a schema that `of_schema` would refuse; what was found is remembered."""
         self._require_sound("schema", schema, param)
 
-    def of_lark(self, rules: str, param: str) -> Grammar:
+    def of_lark(self, rules: str, param: str, thoughts: Thoughts | None = None) -> Grammar:
         """The grammar of rules in llguidance's Lark; else like `of_schema`."""
-        return Grammar(rules, self._matcher("lark", rules, param), self._vocabulary.width, param)
+        whole = _whole(rules, thoughts)
+        return self._grammar(whole, self._matcher("lark", whole, param), param)
 
-    def of_rules(self, language: Language, text: str, param: str) -> Grammar:
+    def of_rules(
+        self, language: Language, text: str, param: str, thoughts: Thoughts | None = None
+    ) -> Grammar:
         """The grammar of a regular expression, of choices, or of rules; else like `of_schema`."""
         _require_short(text, param)
         match language:
@@ -181,7 +168,11 @@ class Grammars:
                 rules = one_of(text)
             case "grammar":
                 rules = self._as_lark(text, param)
-        return Grammar(rules, self._matcher("rules", rules, param), self._vocabulary.width, param)
+        whole = _whole(rules, thoughts)
+        return self._grammar(whole, self._matcher("rules", whole, param), param)
+
+    def _grammar(self, rules: str, matcher: LLMatcher, param: str) -> Grammar:
+        return Grammar(rules, matcher, self._vocabulary.width, param)
 
     def _as_lark(self, grammar: str, param: str) -> str:
         try:
@@ -204,6 +195,10 @@ class Grammars:
         refusal = self._tried.get(digest, lambda: self._trial.refusal(language, text))
         if refusal is not None:
             raise InvalidSampling(refusal[:SHOWN], param)
+
+
+def _whole(rules: str, thoughts: Thoughts | None) -> str:
+    return rules if thoughts is None else thoughts.before(rules)
 
 
 def _require_short(text: str, param: str) -> None:

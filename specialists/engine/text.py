@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
+from specialists.engine.thoughts import CLOSING, OPENING, Thoughts
 from specialists.errors import ContextOverflow
 from specialists.generation_config import end_tokens
 
@@ -27,6 +28,10 @@ SHOWN = 1 << 16
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
+MARKS = frozenset({OPENING, CLOSING})
+"""Shown in answers, also where a vocabulary counts them as control tokens."""
+MARK_TOKENS = 16
+"""That a mark and the white space after it take, at most."""
 NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -42,7 +47,10 @@ class Tokenizer:
         # Tokens are bytes in an alphabet of GPT-2's, or pieces of text as SentencePiece has them.
         self._byte_level = b"ByteLevel" in self._backend.decoder.__getstate__()
         added = self._backend.get_added_tokens_decoder()
-        self._unshown = frozenset(token for token, each in added.items() if each.special)
+        self._added = frozenset(each.content for each in added.values())
+        self._unshown = frozenset(
+            token for token, each in added.items() if each.special and each.content not in MARKS
+        )
         self._shown = lru_cache(SHOWN)(self._text_of)
         self.eos = eos
 
@@ -124,6 +132,14 @@ class Tokenizer:
         """An answer as the base writes it, its calls included."""
         return self._template.said(message)
 
+    def thoughts_after(self, prompt: Sequence[int]) -> Thoughts | None:
+        """The thoughts that may follow a chat's prompt; None where the base marks none."""
+        if not self._template.thinks:
+            return None
+        end = b"".join(self.token_text(token)[1] for token in prompt[-MARK_TOKENS:])
+        opened = end.decode(errors="replace").rstrip().endswith(OPENING)
+        return Thoughts(opened, self._added >= MARKS)
+
     @property
     def calls(self) -> CallFormat:
         """How the base writes calls of tools."""
@@ -174,7 +190,8 @@ class Tokenizer:
     def _detokenizer(self) -> Detokenizer:
         if self._byte_level:
             return BytesDetokenizer(self._bytes_of)
-        return PiecesDetokenizer(self._backend.decode, self._unshown)
+        decode = partial(self._backend.decode, skip_special_tokens=False)
+        return PiecesDetokenizer(decode, self._unshown)
 
     def _bytes_of(self, token: int) -> bytes:
         """What a token adds to an answer's text."""

@@ -19,7 +19,7 @@ class TextStream:
         cut = self._stopped_at()
         if cut is not None:
             return self._release(cut, drop_rest=True)
-        return self._release(len(self._held) - _undecided(self._held, self._stop))
+        return self._release(len(self._held) - undecided(self._held, self._stop))
 
     def flush(self) -> str:
         """What was held back, once the answer has ended; sets `stopped_by` for one in it."""
@@ -47,7 +47,7 @@ def _first_stop(text: str, stop: tuple[str, ...]) -> tuple[int, str] | None:
     return min(found)[1:] if found else None
 
 
-def _undecided(text: str, stop: tuple[str, ...]) -> int:
+def undecided(text: str, stop: tuple[str, ...]) -> int:
     """Length of the longest end of `text` that a stop text could begin with."""
     longest = max((len(word) for word in stop), default=0)
     for length in range(min(longest - 1, len(text)), 0, -1):

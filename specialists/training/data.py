@@ -42,6 +42,7 @@ class Message(BaseModel):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     calls: tuple[Call, ...] = ()
+    thoughts: str = ""
     weight: Literal[0, 1] = 1
 
 

@@ -484,3 +484,60 @@ def test_what_has_no_place_is_refused_before_anything_is_decided(client, engine,
         engine.full = False
     assert refusal.value.code == "overloaded"
     assert int(refusal.value.response.headers["retry-after"]) >= 1
+
+
+def thinker(generation) -> list:
+    """An answer that is thought over: `n` of them, in pieces."""
+    pieces = [("I ", ""), ("see.", ""), ("", "Ye"), ("", "s.")]
+    deltas = [
+        Delta(row, text, 1, thought=thought, finish_reason="stop" if text == "s." else None)
+        for thought, text in pieces
+        for row in range(generation.n)
+    ]
+    return [*deltas, Usage(3, len(deltas), thought_tokens=len(deltas) // 2)]
+
+
+def test_what_was_thought_is_told_apart_from_the_answer(client, engine):
+    engine.script = thinker
+    answer = client.chat.completions.create(model=BASE, messages=FORECAST, n=2)
+    for choice in answer.choices:
+        assert choice.message.content == "Yes."
+        assert choice.message.model_extra["reasoning_content"] == "I see."
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 4
+
+
+def test_a_stream_tells_what_is_thought_as_it_comes(client, engine):
+    engine.script = thinker
+    stream = client.chat.completions.create(model=BASE, messages=FORECAST, stream=True)
+    deltas = [chunk.choices[0].delta for chunk in stream]
+    thought = [(delta.model_extra or {}).get("reasoning_content") for delta in deltas]
+    assert thought == ["I ", "see.", None, None]
+    assert [delta.content for delta in deltas] == [None, None, "Ye", "s."]
+    assert deltas[0].role == "assistant"
+
+
+def test_an_answer_without_thoughts_says_nothing_of_them(client):
+    answer = client.chat.completions.create(model=BASE, messages=FORECAST)
+    assert "reasoning_content" not in answer.choices[0].message.model_extra
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_what_was_thought_can_be_sent_back(client, engine, field):
+    said = {"role": "assistant", "content": "Yes.", field: "I see."}
+    client.chat.completions.create(model=BASE, messages=[*FORECAST, said, *FORECAST])
+    [generation] = engine.generations
+    assert [turn.thoughts for turn in generation.prompt] == ["", "I see.", ""]
+
+
+@pytest.mark.parametrize("thoughts", [None, {"summary": "x"}, ["x"]])
+def test_what_other_servers_make_of_thoughts_is_left_out(client, engine, thoughts):
+    said = {"role": "assistant", "content": "Yes.", "reasoning": thoughts}
+    client.chat.completions.create(model=BASE, messages=[*FORECAST, said, *FORECAST])
+    assert engine.generations[0].prompt[1].thoughts == ""
+
+
+def test_only_the_assistant_has_thoughts(http):
+    asked = [{"role": "user", "content": "hello", "reasoning_content": "x"}]
+    answer = http.post("/v1/chat/completions", json={"model": BASE, "messages": asked})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "messages[0].reasoning_content"
