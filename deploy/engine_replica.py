@@ -225,7 +225,11 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
     told = generation.variables or "{}"
     tokenizer.require_room([*_texts(turns, tools), told], context)
     return tokenizer.encode_chat(
-        turns, tools=tools, continued=generation.continued, variables=json.loads(told)
+        turns,
+        tools=tools,
+        continued=generation.continued,
+        variables=json.loads(told),
+        thinks=generation.thinks,
     )
 
 

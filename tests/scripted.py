@@ -44,6 +44,17 @@ def echo(generation: Generation) -> Script:
     return [*deltas, Usage(len(words), len(deltas))]
 
 
+def thinker(generation: Generation) -> Script:
+    """An answer that is thought over: "I see.", then "Yes."; of four tokens, half of them each."""
+    pieces = [("I ", ""), ("see.", ""), ("", "Ye"), ("", "s.")]
+    deltas = [
+        Delta(row, text, 1, thought=thought, finish_reason="stop" if text == "s." else None)
+        for thought, text in pieces
+        for row in range(generation.n)
+    ]
+    return [*deltas, Usage(3, len(deltas), thought_tokens=len(deltas) // 2)]
+
+
 class ScriptedEngine:
     """Plays one script per generation: items are yielded, errors raised, holds waited at.
 

@@ -9,9 +9,11 @@ from router.api.counting import prompt_tokens
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
+from router.sampling import Sampling
 from router.wire.body import parse
 from router.wire.messages import MessagesRequest
 from router.wire.messages_writer import MessagesWriter
+from router.wire.writer import Envelope
 
 routes = APIRouter(prefix="/v1/messages", tags=["generation"])
 
@@ -20,9 +22,11 @@ routes = APIRouter(prefix="/v1/messages", tags=["generation"])
 async def create_message(service: Served, request: Request, caller: Asker) -> Response:
     """Continue a conversation in Anthropic's shape, with whoever fits it (`auto`) or is named."""
     body = parse(await read_json(request), MessagesRequest)
-    return await converse(
-        request, service, caller, "message", body, lambda head, _: MessagesWriter(head)
-    )
+
+    def writer(head: Envelope, _: Sampling) -> MessagesWriter:
+        return MessagesWriter(head, thoughts=body.thinking.wanted)
+
+    return await converse(request, service, caller, "message", body, writer)
 
 
 @routes.post("/count_tokens", openapi_extra=json_body(MessagesRequest))

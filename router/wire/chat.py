@@ -11,6 +11,7 @@ from router.engine import Generation, Message, Role, ToolUse
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
 from router.wire.metadata import Metadata
+from router.wire.reasoning import Effort
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
 from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, tool_use
@@ -110,7 +111,7 @@ class ChatMessage(Body):
         if self.role != "assistant" and self.tool_calls:
             raise refused("invalid_value", "tool_calls", "is for messages of the assistant's")
         for field in THOUGHTS:
-            if self.role != "assistant" and field in self.model_fields_set:
+            if self.role != "assistant" and getattr(self, field):
                 raise refused("invalid_value", field, "is for messages of the assistant's")
         return self
 
@@ -151,7 +152,6 @@ class ChatRequest(GenerationRequest):
         "functions": ([],),
         "modalities": (["text"],),
         "moderation": (),
-        "reasoning_effort": ("none",),
         "verbosity": ("medium",),
         "web_search_options": (),
     }
@@ -167,6 +167,7 @@ class ChatRequest(GenerationRequest):
         default_factory=dict,
         description="Variables of the base's chat template; those that it has not change nothing.",
     )
+    reasoning_effort: Effort | None = None
     max_completion_tokens: Count | None = None
     prediction: Prediction | None = Field(
         None, description="What the answer may be: as far as it is that, it comes sooner."
@@ -261,6 +262,7 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             variables=json.dumps(told) if (told := self.chat_template_kwargs) else None,
+            thinks=self.reasoning_effort is None,
             schema=None if form is None else form.schema_text,
             rules=None if self.structured_outputs is None else self.structured_outputs.rules,
             tool_use=self.use,

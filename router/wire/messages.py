@@ -12,6 +12,7 @@ from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.chat import ChatMessage, joined
 from router.wire.messages_blocks import TextOrTexts, ToolResult, ToolUse, Turns
 from router.wire.messages_tools import Choosing, Tools
+from router.wire.reasoning import served_only
 from router.wire.response_format import schema_text
 from router.wire.routing_options import Routing
 from router.wire.sampling import FLEX, Count, StopText, Temperature
@@ -33,6 +34,19 @@ class OutputConfig(Body):
     ignored: ClassVar[frozenset[str]] = frozenset({"effort"})
 
     format: OutputFormat | None = None
+
+
+class Thinking(Body):
+    """Whether to think before the answer, and to say what."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"display", "budget_tokens"})
+
+    type: Annotated[Literal["adaptive", "disabled"], served_only("adaptive", "disabled")]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to."""
+        return self.type != "disabled"
 
 
 class Whose(Body):
@@ -58,8 +72,6 @@ class MessagesRequest(Body):
         "context_management": (),
         "mcp_servers": ([],),
         "speed": ("standard",),
-        # Whoever may think as much as it likes may do without.
-        "thinking": ({"type": "disabled"}, {"type": "adaptive"}),
     }
 
     model: ModelName
@@ -75,6 +87,7 @@ class MessagesRequest(Body):
     top_p: Share | None = None
     tools: Tools = Field(default_factory=list)
     tool_choice: Choosing = Choosing(type="auto")
+    thinking: Thinking = Thinking(type="disabled")
     output_config: OutputConfig = OutputConfig()
     metadata: Whose = Whose()
     service_tier: Annotated[Literal["auto", "standard_only", "flex"] | None, FLEX] = None
@@ -158,6 +171,7 @@ class MessagesRequest(Body):
             prompt=tuple(turn.message for turn in self.chat),
             sampling=sampling,
             continued=self.continues,
+            thinks=self.thinking.wanted,
             schema=None if format_ is None else schema_text(format_.type, format_.schema_),
             tool_use=tool_use(self.tools, self.tool_choice.choice, several),
         )

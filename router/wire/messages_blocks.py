@@ -58,9 +58,10 @@ class ToolResult(Body):
 
 
 class Thought(Replayed):
-    """What another server's model thought before it answered; it is left out."""
+    """What was thought before what comes after it; left out where it is not to be read."""
 
     type: Literal["thinking", "redacted_thinking"]
+    thinking: str = ""
 
 
 Block = TextBlock | ToolUse | ToolResult | Thought
@@ -96,7 +97,7 @@ Content = Annotated[
     Annotated[str, Tag("(text)")] | Annotated[Blocks, Tag("(parts)")],
     TEXT_OR_PARTS,
 ]
-OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user"}
+OF_ROLE: dict[type[Body], str] = {ToolUse: "assistant", ToolResult: "user", Thought: "assistant"}
 """Whose messages a kind of block is for."""
 
 
@@ -128,6 +129,11 @@ class Turn(Body):
         return joined([block for block in self.content if isinstance(block, TextBlock)])
 
     @property
+    def thoughts(self) -> str:
+        """What was thought before it was said."""
+        return "".join(block.thinking for block in self.blocks if isinstance(block, Thought))
+
+    @property
     def calls(self) -> list[ToolUse]:
         """The calls that it makes."""
         return [block for block in self.blocks if isinstance(block, ToolUse)]
@@ -140,7 +146,10 @@ class Turn(Body):
         if results and not text:
             return results
         calls = [call.call for call in self.calls]
-        return [*results, ChatMessage(role=self.role, content=text, tool_calls=calls)]
+        said = ChatMessage(
+            role=self.role, content=text, tool_calls=calls, reasoning_content=self.thoughts
+        )
+        return [*results, said]
 
 
 Turns = Annotated[

@@ -9,8 +9,8 @@ from router.engine import NOTHING, CallDelta, Delta, FinishReason, ToolCall, Usa
 from router.wire.messages_error import in_messages
 from router.wire.writer import Envelope, Json, Writer, call_id
 
-TEXT = -1
-"""The block of the answer's text; calls go by their numbers."""
+THOUGHTS, TEXT = -2, -1
+"""Blocks: what was thought, and the answer's text; calls go by their numbers."""
 REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -21,8 +21,10 @@ REASONS: dict[FinishReason, str] = {
 class MessagesWriter(Writer):
     """Writes `message`, whole and as events; a stream's blocks come one after the other."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, *, thoughts: bool = False) -> None:
+        """Write an answer; with its `thoughts`, if there are any."""
         super().__init__(envelope)
+        self._thoughts = thoughts
         self._choice = Choice(0)
         self._blocks = 0
         self._open: int | None = None
@@ -35,12 +37,16 @@ class MessagesWriter(Writer):
         calls = [
             self._call(number, call, _arguments(call)) for number, call in enumerate(choice.calls)
         ]
-        return self._message([*text, *calls], usage) | _end(choice)
+        thought = [_thought(choice.thoughts)] if self._thoughts and choice.thoughts else []
+        return self._message([*thought, *text, *calls], usage) | _end(choice)
 
     def stream_delta(self, delta: Delta) -> Iterator[Json]:
         """What a delta adds; the first one begins the answer too."""
         yield from self._beginning(delta.prompt or NOTHING)
         self._choice.add(delta)
+        if delta.thought and self._thoughts:
+            yield from self._begin(THOUGHTS, _thought(""))
+            yield self._grown({"type": "thinking_delta", "thinking": delta.thought})
         if delta.text:
             yield from self._begin(TEXT, _text(""))
             yield self._grown({"type": "text_delta", "text": delta.text})
@@ -50,7 +56,7 @@ class MessagesWriter(Writer):
     def stream_end(self, usage: Usage) -> Iterator[Json]:
         """The end of the last block, why the answer ended, and what it took."""
         yield from self._beginning(usage)
-        if not self._blocks:
+        if not self._choice.text and not self._choice.calls:
             yield from self._begin(TEXT, _text(""))
         yield from self._close()
         yield {"type": "message_delta", "delta": _end(self._choice), "usage": _usage(usage)}
@@ -108,6 +114,11 @@ class MessagesWriter(Writer):
             "usage": _usage(usage),
             **self._envelope.routing,
         }
+
+
+def _thought(text: str) -> Json:
+    """What was thought. Nobody is to prove that it is ours, so that nothing is signed."""
+    return {"type": "thinking", "thinking": text, "signature": ""}
 
 
 def _text(text: str) -> Json:

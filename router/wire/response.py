@@ -12,6 +12,7 @@ from router.sampling import Sampling
 from router.wire.base import Body, ModelName, Share, Text, refused
 from router.wire.chat import ChatMessage
 from router.wire.metadata import Metadata
+from router.wire.reasoning import Reasoning
 from router.wire.response_format import schema_text
 from router.wire.response_items import Items, turns, unasked
 from router.wire.routing_options import Routing
@@ -55,7 +56,6 @@ class ResponseRequest(Body):
         "conversation": (),
         "max_tool_calls": (),
         "prompt": (),
-        "reasoning": ({}, {"effort": "none"}, {"effort": None}),
         "stream_options": ({}, {"include_obfuscation": False}),
         "top_logprobs": (0,),
         "truncation": ("disabled",),
@@ -64,6 +64,7 @@ class ResponseRequest(Body):
     model: ModelName
     input: Items
     instructions: str | None = None
+    reasoning: Reasoning = Reasoning()
     max_output_tokens: Count | None = None
     temperature: Temperature | None = None
     top_p: Share | None = None
@@ -147,6 +148,7 @@ class ResponseRequest(Body):
             adapter=adapter,
             prompt=self.messages,
             sampling=sampling,
+            thinks=self.reasoning.effort is None,
             schema=self.text.format.schema_text,
             tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
         )

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from router.wire.base import Body, Text, bounded
 from router.wire.chat import MAX_MESSAGES, MAX_PARTS, TEXT_OR_PARTS, ChatMessage, joined
-from router.wire.tools import Call, CalledFunction
+from router.wire.tools import Call, CalledFunction, Replayed
 
 
 class Part(Body):
@@ -75,8 +75,29 @@ class FunctionResult(Body):
         return ChatMessage(role="tool", tool_call_id=self.call_id, content=joined(self.output))
 
 
-Item = Turn | FunctionCall | FunctionResult
-KINDS = ("message", "function_call", "function_call_output")
+class ReasoningText(Body):
+    """A piece of what was thought."""
+
+    type: Literal["reasoning_text"]
+    text: str
+
+
+class Reasoning(Replayed):
+    """What was thought before what comes after it, as it came."""
+
+    type: Literal["reasoning"]
+    content: Annotated[list[ReasoningText], bounded(MAX_PARTS, "parts")] = Field(
+        default_factory=list
+    )
+
+    @property
+    def turn(self) -> ChatMessage:
+        """The assistant's, of which nothing is said yet."""
+        return ChatMessage(role="assistant", reasoning_content=joined(self.content))
+
+
+Item = Turn | FunctionCall | FunctionResult | Reasoning
+KINDS = ("message", "function_call", "function_call_output", "reasoning")
 
 
 def _kind(value: object) -> str | None:
@@ -88,7 +109,8 @@ def _kind(value: object) -> str | None:
 AnyItem = Annotated[
     Annotated[Turn, Tag("(message)")]
     | Annotated[FunctionCall, Tag("(function_call)")]
-    | Annotated[FunctionResult, Tag("(function_call_output)")],
+    | Annotated[FunctionResult, Tag("(function_call_output)")]
+    | Annotated[Reasoning, Tag("(reasoning)")],
     Discriminator(
         _kind,
         custom_error_type="invalid_value",
@@ -125,12 +147,23 @@ def items_of(turn: ChatMessage) -> list[dict[str, Any]]:
     if turn.role == "tool":
         return [{"type": "function_call_output", "call_id": turn.tool_call_id, "output": turn.text}]
     part = output_part(turn.text) if turn.role == "assistant" else input_part(turn.text)
+    thought = [reasoning_item(turn.reasoning_content)] if turn.reasoning_content else []
     said = {"type": "message", "role": turn.role, "content": [part]}
     calls = [
         {"type": "function_call", "call_id": call.id, **call.function.model_dump()}
         for call in turn.tool_calls
     ]
-    return calls if calls and not turn.text else [said, *calls]
+    return [*thought, *calls] if calls and not turn.text else [*thought, said, *calls]
+
+
+def reasoning_item(thoughts: str) -> dict[str, Any]:
+    """What was thought, as an item."""
+    return {"type": "reasoning", "summary": [], "content": [reasoning_part(thoughts)]}
+
+
+def reasoning_part(thoughts: str) -> dict[str, Any]:
+    """What was thought."""
+    return {"type": "reasoning_text", "text": thoughts}
 
 
 def input_part(text: str) -> dict[str, Any]:
@@ -144,12 +177,25 @@ def output_part(text: str) -> dict[str, Any]:
 
 
 def turns(items: Sequence[Item]) -> list[ChatMessage]:
-    """The items as turns of a chat: what an assistant says and calls at once is one of them."""
+    """The items as turns of a chat: what an assistant thinks, says and calls at once is one.
+
+    Thoughts that came to nothing are left out.
+    """
     made: list[ChatMessage] = []
     for item in items:
-        if isinstance(item, FunctionCall) and made and made[-1].role == "assistant":
-            calls = [*made[-1].tool_calls, *item.turn.tool_calls]
-            made[-1] = made[-1].model_copy(update={"tool_calls": calls})
+        turn, last = item.turn, made[-1] if made else None
+        if last and last.role == "assistant" and _goes_on(last, item):
+            calls = [*last.tool_calls, *turn.tool_calls]
+            made[-1] = last.model_copy(
+                update={"tool_calls": calls, "content": last.content or turn.content}
+            )
         else:
-            made.append(item.turn)
-    return made
+            made.append(turn)
+    return [turn for turn in made if turn.role != "assistant" or turn.text or turn.tool_calls]
+
+
+def _goes_on(last: ChatMessage, item: Item) -> bool:
+    """Whether an item belongs to an assistant's turn that has begun."""
+    is_thought = last.reasoning_content and not last.text and not last.tool_calls
+    is_said = isinstance(item, Turn) and item.role == "assistant"
+    return isinstance(item, FunctionCall) or bool(is_thought and is_said)

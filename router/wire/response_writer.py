@@ -8,12 +8,14 @@ from router.engine import Delta, Usage
 from router.sampling import Sampling
 from router.wire.base import Body
 from router.wire.response import ResponseRequest, as_sent
-from router.wire.response_items import output_part
+from router.wire.response_items import output_part, reasoning_item, reasoning_part
 from router.wire.tools import AnyChoice
 from router.wire.writer import Envelope, Json, Writer, call_id
 
-MESSAGE = -1
-"""The place of the answer's text among its items; calls go by their numbers."""
+THOUGHTS, MESSAGE = -2, -1
+"""Items of an answer: what was thought, and its text; calls go by their numbers."""
+PARTS = {THOUGHTS: reasoning_part, MESSAGE: output_part}
+NAMED = {THOUGHTS: "rs-", MESSAGE: "msg-"}
 
 
 class ResponseWriter(Writer):
@@ -30,14 +32,19 @@ class ResponseWriter(Writer):
     def body(self, choices: Sequence[Choice], usage: Usage) -> Json:
         """The whole answer."""
         [choice] = choices
+        thought = [THOUGHTS] if choice.thoughts else []
         text = [MESSAGE] if choice.text or not choice.calls else []
-        return self._response(choice, [*text, *range(len(choice.calls))], usage)
+        return self._response(choice, [*thought, *text, *range(len(choice.calls))], usage)
 
     def stream_delta(self, delta: Delta) -> Iterator[Json]:
         """What a delta adds; the first one begins the answer too."""
         if self._number == 0:
             yield from self._beginning()
         self._choice.add(delta)
+        if delta.thought:
+            yield from self._begin(THOUGHTS)
+            place = self._place(THOUGHTS)
+            yield self._event("response.reasoning_text.delta", **place, delta=delta.thought)
         if delta.text:
             yield from self._begin(MESSAGE)
             place = self._place(MESSAGE)
@@ -52,7 +59,7 @@ class ResponseWriter(Writer):
         """The parts once more in full, from the smallest to the whole."""
         if self._number == 0:
             yield from self._beginning()
-        if not self._begun:
+        if not self._choice.text and not self._choice.calls:
             yield from self._begin(MESSAGE)
         for at, which in enumerate(self._begun):
             yield from self._ending(which)
@@ -81,13 +88,13 @@ class ResponseWriter(Writer):
         if which in self._begun:
             return
         self._begun.append(which)
-        empty: Json = {"content": []} if which == MESSAGE else {"arguments": ""}
+        empty: Json = {"content": []} if which < 0 else {"arguments": ""}
         item = self._item(self._choice, which) | empty | {"status": "in_progress"}
         at = len(self._begun) - 1
         yield self._event("response.output_item.added", output_index=at, item=item)
-        if which == MESSAGE:
-            place = self._place(MESSAGE)
-            yield self._event("response.content_part.added", **place, part=output_part(""))
+        if which < 0:
+            part = PARTS[which]("")
+            yield self._event("response.content_part.added", **self._place(which), part=part)
 
     def _ending(self, which: int) -> Iterator[Json]:
         """An item's content in full."""
@@ -96,6 +103,10 @@ class ResponseWriter(Writer):
             text = self._choice.text
             yield self._event("response.output_text.done", **place, text=text, logprobs=[])
             yield self._event("response.content_part.done", **place, part=output_part(text))
+        elif which == THOUGHTS:
+            text = self._choice.thoughts
+            yield self._event("response.reasoning_text.done", **place, text=text)
+            yield self._event("response.content_part.done", **place, part=reasoning_part(text))
         else:
             call = self._choice.calls[which]
             told = {**place, "name": call.name, "arguments": call.arguments}
@@ -108,16 +119,18 @@ class ResponseWriter(Writer):
 
     def _place(self, which: int) -> Json:
         place = {"item_id": self._id(which), "output_index": self._begun.index(which)}
-        return place | {"content_index": 0} if which == MESSAGE else place
+        return place | {"content_index": 0} if which < 0 else place
 
     def _id(self, which: int) -> str:
         """Of an item."""
-        if which == MESSAGE:
-            return self._envelope.id.replace("resp-", "msg-", 1)
+        if which < 0:
+            return self._envelope.id.replace("resp-", NAMED[which], 1)
         return call_id(self._envelope.id, 0, which).replace("call_", "fc_", 1)
 
     def _item(self, choice: Choice, which: int) -> Json:
         item = {"id": self._id(which), "status": _status(choice.finish_reason)}
+        if which == THOUGHTS:
+            return item | reasoning_item(choice.thoughts)
         if which == MESSAGE:
             content = [output_part(choice.text)]
             return item | {"type": "message", "role": "assistant", "content": content}
@@ -168,6 +181,6 @@ def _usage(usage: Usage) -> Json:
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens},
         "output_tokens": usage.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.thought_tokens},
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }

@@ -15,7 +15,7 @@ from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
-from specialists.engine.thoughts import CLOSING, OPENING, Thoughts
+from specialists.engine.thoughts import CLOSING, NONE, OPENING, Thoughts, just_opened
 from specialists.errors import ContextOverflow
 from specialists.generation_config import end_tokens
 
@@ -30,6 +30,8 @@ _SPACE_PIECE = "▁"
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 MARKS = frozenset({OPENING, CLOSING})
 """Shown in answers, also where a vocabulary counts them as control tokens."""
+NO_THOUGHTS = "enable_thinking"
+"""The variable by which templates are told, false, that nothing is to be thought."""
 MARK_TOKENS = 16
 """That a mark and the white space after it take, at most."""
 NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
@@ -89,13 +91,24 @@ class Tokenizer:
         answer: bool = True,
         continued: bool = False,
         variables: Mapping[str, Any] = NO_VARIABLES,
+        thinks: bool = True,
     ) -> list[int]:
-        """Tokens of a chat; see `render_chat`, also for what is raised."""
-        return self.encode_part(
-            self.render_chat(
-                messages, tools=tools, answer=answer, continued=continued, variables=variables
-            )
+        """Tokens of a chat; see `render_chat`, also for what is raised.
+
+        With `thinks` false whoever answers is told not to think first, as far as the template can
+        tell, and finds thoughts closed that it has opened.
+        """
+        if not thinks and self._template.thinks:
+            variables = {NO_THOUGHTS: False, **variables}
+        text = self.render_chat(
+            messages, tools=tools, answer=answer, continued=continued, variables=variables
         )
+        closed = not thinks and not continued and self.opens_thoughts(text)
+        return [*self.encode_part(text), *(self.encode_part(NONE) if closed else ())]
+
+    def opens_thoughts(self, prompt: str) -> bool:
+        """Whether a rendered chat ends where the base is to think."""
+        return self._template.thinks and just_opened(prompt)
 
     def encode_part(self, text: str) -> list[int]:
         """Tokens of a part of a chat as `render_chat` gave it: nothing is put around it."""
@@ -137,8 +150,7 @@ class Tokenizer:
         if not self._template.thinks:
             return None
         end = b"".join(self.token_text(token)[1] for token in prompt[-MARK_TOKENS:])
-        opened = end.decode(errors="replace").rstrip().endswith(OPENING)
-        return Thoughts(opened, self._added >= MARKS)
+        return Thoughts(just_opened(end.decode(errors="replace")), self._added >= MARKS)
 
     @property
     def calls(self) -> CallFormat:

@@ -8,6 +8,8 @@ from specialists.engine.text_stream import undecided
 OPENING, CLOSING = "<think>", "</think>"
 """As DeepSeek's R1 and what was distilled from it write them, and Qwen, Nemotron, Hermes."""
 
+NONE = f"\n{CLOSING}\n\n"
+"""What closes thoughts that were opened before there were any."""
 GAP = r"GAP: /\s{0,3}/"
 """White space around marks, in llguidance's Lark: a small base loses itself in more."""
 BY_TEXT = (rf"closed[lazy]: /(.|\n)*/ {literal(CLOSING)}", GAP)
@@ -19,6 +21,11 @@ BY_TOKEN = (f"closed: UNMARKED {CLOSING}", r"UNMARKED: /(.|\n)*/ & ~/(.|\n)*<\/t
 def opened(text: str) -> bool:
     """Whether a text ends within thoughts."""
     return text.rfind(OPENING) > text.rfind(CLOSING)
+
+
+def just_opened(text: str) -> bool:
+    """Whether a text ends where thoughts begin."""
+    return text.rstrip().endswith(OPENING)
 
 
 def apart(text: str) -> tuple[str, str]:

@@ -97,6 +97,17 @@ def stopped(page: Page, problems: list[str]) -> None:
     assert problems == []
 
 
+def thinking(page: Page, problems: list[str]) -> None:
+    """Beside an engine that thinks first: what it thought is there to be looked at, apart."""
+    ask(page, "hello there")
+    expect(page.locator(".answer.ended .said")).to_have_text("Yes.")
+    thoughts = page.get_by_text("I see.")
+    expect(thoughts).not_to_be_visible()
+    page.get_by_text("Thoughts").click()
+    expect(thoughts).to_be_visible()
+    assert problems == []
+
+
 def failing(page: Page, problems: list[str]) -> None:
     """Beside an engine that fails: its words are shown, and what was asked is not lost."""
     ask(page, "hello there")

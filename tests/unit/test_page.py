@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from browsing import browse, needs_chromium, needs_driver
 from cli_world import live
-from scripted import Hold
+from scripted import Hold, thinker
 from served import BASE, served, service
 from test_trainer import lines
 from tiny import tiny_base
@@ -56,6 +56,12 @@ def test_an_answer_is_stopped_and_what_came_is_remembered(made):
     first, second = made.engine.generations
     assert said(first) == ["hello there"]
     assert said(second) == ["hello there", "Word", "and again"]
+
+
+def test_what_was_thought_is_shown_apart(made):
+    made.engine.script = thinker
+    with served(made) as url:
+        browse("thinking", url)
 
 
 def test_what_fails_says_why_and_loses_nothing(made):

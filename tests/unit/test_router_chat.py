@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from scripted import ScriptedEngine, echo
+from scripted import ScriptedEngine, echo, thinker
 from served import BASE, events, http_client, served, service
 
 from router.engine import Delta, Usage
@@ -486,17 +486,6 @@ def test_what_has_no_place_is_refused_before_anything_is_decided(client, engine,
     assert int(refusal.value.response.headers["retry-after"]) >= 1
 
 
-def thinker(generation) -> list:
-    """An answer that is thought over: `n` of them, in pieces."""
-    pieces = [("I ", ""), ("see.", ""), ("", "Ye"), ("", "s.")]
-    deltas = [
-        Delta(row, text, 1, thought=thought, finish_reason="stop" if text == "s." else None)
-        for thought, text in pieces
-        for row in range(generation.n)
-    ]
-    return [*deltas, Usage(3, len(deltas), thought_tokens=len(deltas) // 2)]
-
-
 def test_what_was_thought_is_told_apart_from_the_answer(client, engine):
     engine.script = thinker
     answer = client.chat.completions.create(model=BASE, messages=FORECAST, n=2)
@@ -541,3 +530,9 @@ def test_only_the_assistant_has_thoughts(http):
     answer = http.post("/v1/chat/completions", json={"model": BASE, "messages": asked})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "messages[0].reasoning_content"
+
+
+@pytest.mark.parametrize(("asked", "thinks"), [({}, True), ({"reasoning_effort": "none"}, False)])
+def test_an_answer_may_be_wanted_at_once(client, engine, asked, thinks):
+    client.chat.completions.create(model=BASE, messages=FORECAST, **asked)
+    assert engine.generations[0].thinks is thinks

@@ -6,6 +6,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 from pydantic import BaseModel
+from scripted import thinker
 from served import BASE, http_client, register, served, service
 from test_router_tools import PARAMETERS, SAID
 
@@ -102,6 +103,53 @@ def test_everything_that_is_asked_reaches_the_engine(made, client):
         "max_tokens": 9, "temperature": 0, "top_p": 0.5, "top_k": 3, "stop": ("END",),
     }  # fmt: skip
     assert not asked.continued
+
+
+THOUGHT = {"type": "thinking", "thinking": "I see.", "signature": ""}
+SAID_AFTER = {"type": "text", "text": "Yes."}
+
+
+def test_thoughts_are_told_to_who_wants_them(made, client):
+    made.engine.script = thinker
+    answer = ask(client, thinking={"type": "adaptive"})
+    assert [block.to_dict() for block in answer.content] == [THOUGHT, SAID_AFTER]
+    assert made.engine.generations[-1].thinks
+    with client.messages.stream(
+        model=BASE, max_tokens=9, messages=[ASKED], thinking={"type": "adaptive"}
+    ) as stream:
+        told = [event.thinking for event in stream if event.type == "thinking"]
+        final = stream.get_final_message()
+    assert told == ["I ", "see."]
+    assert [block.to_dict() for block in final.content] == [THOUGHT, SAID_AFTER]
+
+
+@pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
+def test_who_wants_no_thoughts_gets_none(made, client, fields):
+    made.engine.script = thinker
+    assert [block.to_dict() for block in ask(client, **fields).content] == [SAID_AFTER]
+    assert not made.engine.generations[-1].thinks
+    asked = {"model": BASE, "max_tokens": 9, "messages": [ASKED]}
+    with client.messages.stream(**asked, **fields) as stream:
+        final = stream.get_final_message()
+    assert [block.to_dict() for block in final.content] == [SAID_AFTER]
+
+
+def test_thoughts_that_come_to_nothing_are_followed_by_an_empty_text(made, client):
+    made.engine.script = lambda _: [
+        Delta(0, "", 1, thought="I see.", finish_reason="length"), Usage(1, 1, thought_tokens=1)
+    ]  # fmt: skip
+    fields = {"model": BASE, "max_tokens": 1, "messages": [ASKED], "thinking": {"type": "adaptive"}}
+    with client.messages.stream(**fields) as stream:
+        final = stream.get_final_message()
+    for answer in (client.messages.create(**fields), final):
+        assert [block.to_dict() for block in answer.content] == [THOUGHT, SAID_AFTER | {"text": ""}]
+        assert answer.stop_reason == "max_tokens"
+
+
+def test_what_was_thought_can_be_sent_back(made, client):
+    hidden = {"type": "redacted_thinking", "data": "x"}
+    ask(client, ASKED, {"role": "assistant", "content": [hidden, THOUGHT, SAID_AFTER]}, ASKED)
+    assert [turn.thoughts for turn in made.engine.generations[-1].prompt] == ["", "I see.", ""]
 
 
 def test_what_was_begun_is_gone_on_with(made, client):
@@ -348,7 +396,7 @@ def said(role, *blocks):
         ({"tools": [DICE], "tool_choice": {"type": "tool", "name": "cards"}}, "tool_choice"),
         ({"tools": [DICE], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.type"),
         ({"extra_body": {"n": 2}}, "n"),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import openai
 import pytest
 from openai import OpenAI
 from pydantic import BaseModel
+from scripted import thinker
 from served import BASE, served, service
 from test_router_tools import PARAMETERS, SAID
 
@@ -80,6 +81,85 @@ def test_a_stream_grows_to_the_same_answer(client):
     assert "".join(deltas) == final.output_text == whole.output_text == "one two three"
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert final.usage == whole.usage
+
+
+def test_what_was_thought_comes_before_the_answer(made, client):
+    made.engine.script = thinker
+    answer = client.responses.create(model=BASE, input="hi")
+    thought, said = answer.output
+    assert (thought.type, thought.content[0].text, thought.summary) == ("reasoning", "I see.", [])
+    assert (said.type, answer.output_text) == ("message", "Yes.")
+    assert answer.usage.output_tokens_details.reasoning_tokens == 2
+    assert len({thought.id, said.id, answer.id}) == 3
+
+
+def test_a_stream_tells_what_is_thought_as_it_comes(made, client):
+    made.engine.script = thinker
+    with client.responses.stream(model=BASE, input="hi") as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert [item.type for item in final.output] == ["reasoning", "message"]
+    told = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+    assert told == ["I ", "see."]
+    [whole] = [event for event in events if event.type == "response.reasoning_text.done"]
+    assert (whole.text, whole.output_index, whole.content_index) == ("I see.", 0, 0)
+    places = {event.output_index for event in events if "output_text" in event.type}
+    assert places == {1}
+    assert final.output_text == "Yes."
+
+
+def test_thoughts_that_come_to_nothing_are_followed_by_an_empty_answer(made, client):
+    made.engine.script = lambda _: [
+        Delta(0, "", 1, thought="I", finish_reason="length"), Usage(1, 1, thought_tokens=1)
+    ]  # fmt: skip
+    for answer in (
+        client.responses.create(model=BASE, input="hi"),
+        [*client.responses.create(model=BASE, input="hi", stream=True)][-1].response,
+    ):
+        assert [item.type for item in answer.output] == ["reasoning", "message"]
+        assert (answer.output_text, answer.status) == ("", "incomplete")
+
+
+def test_what_was_thought_can_be_sent_back(made, client):
+    made.engine.script = thinker
+    first = client.responses.create(model=BASE, input="hi")
+    call = {"type": "function_call", "call_id": "c", "name": "dice", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": "6"}
+    others = {"type": "reasoning", "id": "x", "summary": [], "encrypted_content": "y"}
+    turns = [
+        {"role": "user", "content": "hi"}, *first.output, {"role": "user", "content": "roll"},
+        first.output[0], call, result, others, {"role": "assistant", "content": "6"},
+        first.output[0], {"role": "user", "content": "bye"},
+    ]  # fmt: skip
+    client.responses.create(model=BASE, input=turns)
+    asked = made.engine.generations[-1].prompt
+    assert [(turn.role, turn.content, turn.thoughts, len(turn.calls)) for turn in asked] == [
+        ("user", "hi", "", 0), ("assistant", "Yes.", "I see.", 0), ("user", "roll", "", 0),
+        ("assistant", "", "I see.", 1), ("tool", "6", "", 0), ("assistant", "6", "", 0),
+        ("user", "bye", "", 0),
+    ]  # fmt: skip
+
+
+def test_what_was_thought_is_kept(made, client):
+    made.engine.script = thinker
+    first = client.responses.create(model=BASE, input="hi", store=True)
+    kept = client.responses.retrieve(first.id)
+    assert kept.output == first.output
+    second = client.responses.create(
+        model=BASE, input="on", previous_response_id=first.id, store=True
+    )
+    assert made.engine.generations[-1].prompt[1].thoughts == "I see."
+    items = client.responses.input_items.list(second.id, order="asc").data
+    assert [item.type for item in items] == ["message", "reasoning", "message", "message"]
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "thinks"),
+    [({}, True), ({"effort": None, "summary": "auto"}, True), ({"effort": "none"}, False)],
+)
+def test_an_answer_may_be_wanted_at_once(made, client, reasoning, thinks):
+    client.responses.create(model=BASE, input="hi", reasoning=reasoning)
+    assert made.engine.generations[0].thinks is thinks
 
 
 def test_an_answer_that_is_cut_short_is_incomplete(made, client):
@@ -334,7 +414,8 @@ def test_an_answer_is_parsed(made, client):
         ({"tools": [DICE, DICE]}, "tools"),
         ({"tools": [DICE], "tool_choice": {"type": "function", "name": "cards"}}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"input": [{"type": "reasoning", "summary": []}]}, "input[0]"),
+        ({"input": [{"type": "reasoning", "content": ["x"]}]}, "input[0].content[0]"),
+        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
         ({"input": [{"type": "function_call", "call_id": "1", "name": "dice", "arguments": "["}]},
          "input[0].arguments"),
         ({"background": True}, "background"),

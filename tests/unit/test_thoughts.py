@@ -11,7 +11,7 @@ from tiny import CHATML, tiny_base
 from transformers import AddedToken, AutoTokenizer
 
 from deploy.deltas import Deltas
-from deploy.engine_replica import _grammar, _thoughts
+from deploy.engine_replica import _grammar, _prompt, _thoughts
 from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse
 from specialists.engine.chat_template import OWN_CALLS
 from specialists.engine.core import Choice, Emission, FinishReason
@@ -272,3 +272,30 @@ def test_a_schema_that_is_none_is_refused_as_ever(made):
 def test_a_form_may_be_that_of_a_grammar_which_no_brace_ends_early(made):
     with pytest.raises(InvalidSampling):
         held(made, None, rules=Rules("grammar", 'start: "a"\n}\nb: "c"'))
+
+
+@pytest.mark.parametrize("template", [OPENED, CLOSABLE])
+def test_an_answer_can_be_wanted_without_a_thought(folder, template):
+    tokenizer = with_template(folder, template)
+    prompt = tokenizer.encode_chat([ASKED])
+    if template == OPENED:
+        expected = [*prompt, *tokenizer.encode_part("\n</think>\n\n")]
+    else:
+        expected = tokenizer.encode_chat([ASKED], variables={"enable_thinking": False})
+    found = _prompt(Generation("id", None, (ASKED,), thinks=False), tokenizer, 1024)
+    assert found == expected
+    assert not tokenizer.thoughts_after(found).opened
+    assert _prompt(Generation("id", None, (ASKED,)), tokenizer, 1024) == prompt
+
+
+def test_what_was_begun_is_not_closed_by_who_wants_no_thoughts(folder):
+    tokenizer = with_template(folder, OPENED)
+    chat = (ASKED, Message("assistant", "<think>"))
+    asked = Generation("id", None, chat, continued=True, thinks=False)
+    assert _prompt(asked, tokenizer, 1024) == tokenizer.encode_chat(chat, continued=True)
+
+
+def test_a_base_that_marks_no_thoughts_is_told_nothing_of_them(folder):
+    tokenizer = with_template(folder, CHATML + "{{ enable_thinking is defined }}")
+    prompt = _prompt(Generation("id", None, (ASKED,), thinks=False), tokenizer, 1024)
+    assert tokenizer.decode(prompt).endswith("False")

@@ -60,6 +60,7 @@ class Answer {
   #said = make("div", { className: "said" });
   #by = make("summary", {}, "…");
   #why = make("details", {}, this.#by);
+  #thought = make("div", { className: "step" });
   element = make("li", { className: "answer" }, this.#why, this.#said);
 
   async read(asked, signal) {
@@ -71,13 +72,21 @@ class Answer {
   #take(chunk) {
     if (chunk.error) throw new Error(chunk.error.message);
     if (chunk.routing) this.#decided(chunk.id, chunk.routing);
-    const piece = chunk.choices[0]?.delta.content;
+    const { content: piece, reasoning_content: thought } = chunk.choices[0]?.delta ?? {};
+    if (piece || thought) this.#first ??= performance.now();
+    if (thought) this.#thinking(thought);
     if (piece) {
-      this.#first ??= performance.now();
       this.#said.append(piece);
       this.text += piece;
     }
     if (chunk.usage) this.#measured(chunk.usage.completion_tokens);
+  }
+
+  #thinking(thought) {
+    if (!this.#thought.isConnected) {
+      this.#said.before(make("details", {}, make("summary", {}, "Thoughts"), this.#thought));
+    }
+    this.#thought.append(thought);
   }
 
   #decided(id, routing) {
