@@ -24,6 +24,7 @@ class Turn:
     role: str
     content: str
     calls: tuple[ToolCall, ...] = ()
+    thoughts: str = ""
 
 
 def make_adapter(base: Base, folder: Path, *, seed: int, **lora) -> Path:

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from specialists.engine.calls import Call, CallFormat, Tool
 from specialists.engine.control import ControlTokens
-from specialists.engine.thoughts import CLOSING, OPENING, apart
+from specialists.engine.thoughts import CLOSING, NONE, OPENING, apart, just_opened
 from specialists.errors import InvalidPrompt, InvalidSampling
 
 OWN_CALLS = CallFormat(
@@ -85,12 +85,39 @@ class ChatTemplate:
         template = str(self._tokenizer.chat_template)
         return OPENING in template or CLOSING in template
 
+    def apart(self, message: ChatMessage) -> tuple[str, str]:
+        """An assistant's thoughts, and its text; of a base that marks none all is text."""
+        if not self.thinks or message.role != "assistant":
+            return "", message.content
+        thoughts, content = apart(message.content)
+        return message.thoughts or thoughts, content
+
     def said(self, message: ChatMessage) -> str:
         """A message's text and its calls, as the base writes them."""
+        _, content = self.apart(message)
         if not message.calls:
-            return message.content
-        text = [message.content] if message.content and self.calls.tag else []
+            return content
+        text = [content] if content and self.calls.tag else []
         return "\n".join([*text, self.calls.write(message.calls)])
+
+    def answered(self, asked: str, whole: str, answer: ChatMessage) -> list[str]:
+        """What was added to a chat when it was answered, in parts that are tokenised apart.
+
+        Thoughts that the template opens there, and does not write of an answer that was given, are
+        this answer's. There are no parts where what came before was changed.
+
+        Args:
+            asked: as it was rendered for an answer to come.
+            whole: the same with the answer, rendered.
+            answer: which it was.
+        """
+        if whole.startswith(asked):
+            return [whole[len(asked) :]]
+        unopened = asked.rstrip().removesuffix(OPENING)
+        if not (self.thinks and just_opened(asked) and whole.startswith(unopened)):
+            return []
+        thoughts, _ = self.apart(answer)
+        return [self._control.mask(thoughts) + NONE, whole[len(unopened) :]]
 
     def render(
         self,
@@ -153,12 +180,9 @@ class ChatTemplate:
 
     def _turn(self, message: ChatMessage, said: Turn) -> Turn:
         """A turn as the template is told of it: thoughts apart, whose marks it writes itself."""
-        turn: Turn = {"role": message.role, "content": message.content} | said
-        if not self.thinks or message.role != "assistant":
-            return turn
-        thoughts, content = apart(turn["content"])
-        thoughts = message.thoughts or thoughts
-        return turn | {"content": content} | ({"reasoning_content": thoughts} if thoughts else {})
+        thoughts, content = self.apart(message)
+        thought = {"reasoning_content": thoughts} if thoughts else {}
+        return {"role": message.role, "content": content} | thought | said
 
     def _write(self, turns: list[Turn], tools: list[Turn], /, **told: Any) -> str:
         template = self._tokenizer.apply_chat_template

@@ -152,6 +152,19 @@ class Tokenizer:
         end = b"".join(self.token_text(token)[1] for token in prompt[-MARK_TOKENS:])
         return Thoughts(just_opened(end.decode(errors="replace")), self._added >= MARKS)
 
+    def apart(self, message: ChatMessage) -> tuple[str, str]:
+        """An assistant's thoughts, and its text; of a base that marks none all is text."""
+        return self._template.apart(message)
+
+    def answered(self, asked: str, whole: str, answer: ChatMessage) -> list[str]:
+        """What was added to a rendered chat when it was answered; see `ChatTemplate.answered`."""
+        return self._template.answered(asked, whole, answer)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the base marks what it thinks before it answers."""
+        return self._template.thinks
+
     @property
     def calls(self) -> CallFormat:
         """How the base writes calls of tools."""

@@ -63,6 +63,12 @@ class Thoughts:
             ]
         )
 
+    def without(self, answer: str) -> str:
+        """An answer that is there, without its thoughts."""
+        reader = ThoughtReader(thinking=self.opened)
+        _, said = reader.push(answer)
+        return said + reader.end()[1]
+
 
 class ThoughtReader:
     """Tells thoughts from the answer that follows them, as both come.

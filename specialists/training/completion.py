@@ -4,6 +4,7 @@ from textwrap import shorten
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from specialists.engine.thoughts import apart
 from specialists.training.notebook import Answer
 
 LONGEST_REFUSAL = 500
@@ -11,7 +12,7 @@ LONGEST_REFUSAL = 500
 
 
 class _Message(BaseModel):
-    content: str
+    content: str | None
 
 
 class _Choice(BaseModel):
@@ -39,13 +40,17 @@ class _Refusal(BaseModel):
 
 
 def said_in(content: bytes) -> Answer | None:
-    """The answer in a response; None for one of another form."""
+    """The answer in a response, without thoughts in it; None for one of another form."""
     try:
         completion = _Completion.model_validate_json(content)
     except ValidationError:
         return None
     choice, usage = completion.choices[0], completion.usage or _Usage()
-    text = choice.message.content
+    said = choice.message.content
+    if said is None and choice.finish_reason != "length":
+        return None
+    # Who was cut short among their thoughts has said nothing.
+    _, text = apart(said or "")
     tokens = usage.total_tokens or len(text) // 3
     return Answer(text, choice.finish_reason == "stop", tokens)
 

@@ -12,6 +12,10 @@ from specialists.training.pairs import Pair
 
 LONGEST_TOKEN = 256
 """Characters: texts that are too long by that measure are not even cut into tokens."""
+REWRITTEN = (
+    "the base's chat template changes earlier turns when a chat goes on, so that its "
+    "answers cannot be told apart: train on chats of one answer, or with another base"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ def examples_of(
 ) -> list[Example]:
     """A chat or a pair as an example, or none when it is too long; a document as several.
 
+    So is a chat of several answers where a base thinks: what it thought of one it does not see when
+    it gives the next.
+
     Raises:
         TrainingDataError: an instruction goes before a request, and there is none.
     """
@@ -71,11 +78,29 @@ def examples_of(
         return encode_document(lesson, tokenizer, limit)
     if isinstance(lesson, Pair):
         found = encode_pair(lesson, tokenizer, limit)
-    elif instruction is None:
-        found = encode(lesson, tokenizer, limit)
     else:
-        found = encode_instructed(lesson, instruction, tokenizer, limit)
+        return [
+            example
+            for row in (_answers(lesson) if tokenizer.thinks else [lesson])
+            if (example := _encode(row, instruction, tokenizer, limit)) is not None
+        ]
     return [] if found is None else [found]
+
+
+def _answers(row: Row) -> list[Row]:
+    """A chat up to each answer that is to be learnt."""
+    turns = [message.model_copy(update={"weight": 0}) for message in row.messages]
+    return [
+        row.model_copy(update={"messages": (*turns[:at], message)})
+        for at, message in enumerate(row.messages)
+        if message.role == "assistant" and message.weight
+    ]
+
+
+def _encode(row: Row, instruction: str | None, tokenizer: Tokenizer, limit: int) -> Example | None:
+    if instruction is None:
+        return encode(row, tokenizer, limit)
+    return encode_instructed(row, instruction, tokenizer, limit)
 
 
 def encode_document(document: Document, tokenizer: Tokenizer, limit: int) -> list[Example]:
@@ -103,17 +128,18 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
     The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
     the border between them no token may merge, since none does when the base answers.
     """
-    if sum(len(turn.content) for turn in row.messages) > limit * LONGEST_TOKEN:
+    if sum(len(turn.content + turn.thoughts) for turn in row.messages) > limit * LONGEST_TOKEN:
         return None
+    last = len(row.messages) - 1
     tokens: list[int] = []
     learnt: list[bool] = []
     read = ""
     for turn, message in enumerate(row.messages):
-        if message.role == "assistant":
-            asked = _rest(tokenizer.render_chat(row.messages[:turn], tools=row.tools), read)
+        if message.role == "assistant" and (turn == last or not tokenizer.thinks):
+            asked = tokenizer.render_chat(row.messages[:turn], tools=row.tools)
             whole = tokenizer.render_chat(row.messages[: turn + 1], tools=row.tools, answer=False)
-            prompt = tokenizer.encode_part(asked)
-            answer = tokenizer.encode_part(_rest(whole, read + asked))
+            prompt = tokenizer.encode_part(_rest(asked, read))
+            answer = _tokens(tokenizer.answered(asked, whole, message), tokenizer)
             # What the template writes after the end of the turn is not the assistant's.
             end = _end_of_turn(answer, tokenizer)
             tokens += prompt + answer
@@ -148,11 +174,19 @@ def _rest(text: str, read: str) -> str:
         TrainingDataError: it rewrites what came before.
     """
     if not text.startswith(read):
-        raise TrainingDataError(
-            "the base's chat template changes earlier turns when a chat goes on, so that its "
-            "answers cannot be told apart: train on chats of one answer, or with another base"
-        )
+        raise TrainingDataError(REWRITTEN)
     return text[len(read) :]
+
+
+def _tokens(parts: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    """The tokens of what a template wrote.
+
+    Raises:
+        TrainingDataError: there is nothing, since it rewrites what came before.
+    """
+    if not parts:
+        raise TrainingDataError(REWRITTEN)
+    return [token for part in parts for token in tokenizer.encode_part(part)]
 
 
 def _end_of_turn(tokens: list[int], tokenizer: Tokenizer) -> int:

@@ -170,15 +170,20 @@ async def _answers(
 
 
 async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
-    """What is answered to a row's request, cut a little beyond the length of its own answer."""
+    """What is answered to a row's request, cut a little beyond the length of its own answer.
+
+    It is thought over where the row's own answer was.
+    """
     tokenizer = runner.tokenizer
-    room = len(tokenizer.encode(tokenizer.said(row.answer))) + ROOM
-    prompt = tokenizer.encode_chat(row.request, tools=row.tools)
-    request = Request("held-out", adapter, prompt, 1, SamplingParams(room, temperature=0.0))
+    thought, _ = tokenizer.apart(row.answer)
+    room = len(tokenizer.encode(tokenizer.said(row.answer))) + len(tokenizer.encode(thought))
+    prompt = tokenizer.encode_chat(row.request, tools=row.tools, thinks=bool(thought))
+    request = Request("held-out", adapter, prompt, 1, SamplingParams(room + ROOM, temperature=0.0))
     text = ""
     async for emissions in runner.generate(request):
         text += "".join(emission.text for _, emission in emissions)
-    return text
+    thoughts = tokenizer.thoughts_after(prompt)
+    return text if thoughts is None else thoughts.without(text)
 
 
 def _perplexities(

@@ -30,6 +30,8 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
 }
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""What an assistant's thoughts are called, in files as in answers."""
 
 
 class NotAChat(ValueError):
@@ -175,6 +177,9 @@ def _turn(path: str, turn: object) -> Turn:
     said = None if role == "function_call" else turn.get("content", turn.get("value"))
     content = "" if calls and said is None else _text(path, said)
     found = {"role": ROLES[role], "content": content, "calls": calls}
+    thoughts = next((turn[name] for name in THOUGHTS if isinstance(turn.get(name), str)), "")
+    if ROLES[role] == "assistant":
+        found["thoughts"] = thoughts
     return found | ({"weight": turn["weight"]} if turn.get("weight") is not None else {})
 
 

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from specialists.errors import TrainingDataError
 
 Conversation = Mapping[str, Any]
 """As `GET /v1/specialists/{owner}/{name}/conversations` has it."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,18 @@ def _answer(each: Conversation, *, unrated: bool) -> tuple[dict[str, Any] | None
         return None, "not rated"
     said = each["answer"][0]
     if said.get("tool_calls"):
-        return {**_assistant(said.get("content") or ""), "tool_calls": said["tool_calls"]}, ""
+        called = {"tool_calls": said["tool_calls"]}
+        return {**_assistant(said.get("content") or "", said), **called}, ""
     if not (said.get("content") or "").strip():
         return None, "empty"
-    return _assistant(said["content"]), ""
+    return _assistant(said["content"], said), ""
 
 
-def _assistant(text: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": text}
+def _assistant(text: str, said: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """An answer, with what was thought before it was said."""
+    thoughts = said.get("reasoning_content")
+    thought = {"reasoning_content": thoughts} if thoughts else {}
+    return {"role": "assistant", "content": text} | thought
 
 
 def _add(rows: dict[str, str], each: Conversation, row: Mapping[str, Any]) -> bool:

@@ -1,21 +1,27 @@
 """What a base thinks before it answers is told from the answer."""
 
+import asyncio
 import json
+from contextlib import closing
 from typing import NamedTuple
 
 import pytest
+from engines import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from thinking import CLOSABLE, OPENED, with_template
 from tiny import CHATML, tiny_base
-from transformers import AddedToken, AutoTokenizer
+from transformers import AddedToken, AutoTokenizer, LlamaForCausalLM
 
 from deploy.deltas import Deltas
-from deploy.engine_replica import _grammar, _prompt, _thoughts
-from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse
+from deploy.engine_replica import EngineReplica, _grammar, _prompt, _thoughts
+from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse, joined
+from router.pool import Pool
+from router.sampling import Sampling
 from specialists.engine.chat_template import OWN_CALLS
 from specialists.engine.core import Choice, Emission, FinishReason
 from specialists.engine.grammar import Grammars
+from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
 from specialists.engine.thoughts import ThoughtReader, Thoughts, apart
 from specialists.errors import InvalidSampling
@@ -272,6 +278,61 @@ def test_a_schema_that_is_none_is_refused_as_ever(made):
 def test_a_form_may_be_that_of_a_grammar_which_no_brace_ends_early(made):
     with pytest.raises(InvalidSampling):
         held(made, None, rules=Rules("grammar", 'start: "a"\n}\nb: "c"'))
+
+
+class Replica(EngineReplica):
+    """A replica of an engine that is there."""
+
+    def __init__(self, backend):
+        self._backend = backend
+        self._compiling = Pool("grammars", 1)
+
+    def __del__(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def replica(tmp_path_factory):
+    """Of a base whose marks are tokens, and which opens its thoughts."""
+    folder = tiny_base(tmp_path_factory.mktemp("base"), context=1024).folder
+    theirs = AutoTokenizer.from_pretrained(folder)
+    theirs.add_tokens([AddedToken(mark, normalized=False) for mark in ("<think>", "</think>")])
+    theirs.chat_template = OPENED
+    theirs.save_pretrained(folder)
+    network = LlamaForCausalLM.from_pretrained(folder)
+    network.resize_token_embeddings(len(theirs))
+    network.save_pretrained(folder)
+    with closing(Runner.from_folder(folder, {}.__getitem__, SMALL, max_waiting=4)) as runner:
+        yield Replica(runner)
+
+
+def answered(replica, **fields):
+    """What a replica's answer to a chat gathers to."""
+    asked = Generation("id", None, (ASKED,), **fields)
+
+    async def gathered():
+        deltas = [item async for item in replica._answer(asked)]
+        return joined(deltas[:-1])[0], deltas[-1]
+
+    return asyncio.run(gathered())
+
+
+def test_a_replica_thinks_then_answers_as_is_wanted(replica):
+    tokenizer = replica._backend.tokenizer
+    [mark] = tokenizer.encode_part("</think>")
+    [a] = tokenizer.encode_part("a")
+    closes = Sampling(max_tokens=40, logit_bias=((mark, 100.0),), temperature=0.0)
+    rules = Rules("choice", '["yes", "yes, of course"]')
+    delta, usage = answered(replica, sampling=closes, rules=rules)
+    assert delta.thought == ""
+    assert delta.text.startswith("yes")
+    assert usage.thought_tokens == 1
+    thinks = Sampling(max_tokens=5, logit_bias=((a, 100.0),), temperature=0.0)
+    delta, usage = answered(replica, sampling=thinks, rules=rules)
+    assert (delta.thought, delta.text, delta.finish_reason) == ("aaaaa", "", "length")
+    assert usage.thought_tokens == usage.completion_tokens == 5
+    delta, usage = answered(replica, sampling=thinks, thinks=False)
+    assert (delta.thought, delta.text, usage.thought_tokens) == ("", "aaaaa", 0)
 
 
 @pytest.mark.parametrize("template", [OPENED, CLOSABLE])
