@@ -27,6 +27,15 @@ CLOSABLE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
     "{% if enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}"
 )
+# As of Nemotron's: it thinks if it is told to in words; the template drops what it thought.
+TOLD = OPENED.replace("<think>\\n", "")
+# As of QwQ's in llama.cpp: nothing is thought unless that is asked for.
+SHUT = OPENED.replace("<think>\\n", "<think>\\n</think>")
+# As of GLM's: an answer that was not thought over has one of the marks, or both.
+HALF = OPENED.replace(
+    "+ content +", "+ ('</think>' if message['role'] == 'assistant' else '') + content +"
+)
+EMPTY = HALF.replace("'</think>' if", "'<think></think>' if")
 
 
 def with_template(folder: Path, template: str) -> Tokenizer:

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from specialists.engine.calls import Call, CallFormat, Tool
 from specialists.engine.control import ControlTokens
-from specialists.engine.thoughts import CLOSING, NONE, OPENING, apart, just_opened
+from specialists.engine.thoughts import CLOSING, MARKS, NONE, OPENING, apart
 from specialists.errors import InvalidPrompt, InvalidSampling
 
 OWN_CALLS = CallFormat(
@@ -103,21 +103,28 @@ class ChatTemplate:
     def answered(self, asked: str, whole: str, answer: ChatMessage) -> list[str]:
         """What was added to a chat when it was answered, in parts that are tokenised apart.
 
-        Thoughts that the template opens there, and does not write of an answer that was given, are
-        this answer's. There are no parts where what came before was changed.
+        Thoughts are in it, also where the template opens them for an answer that is to come, and
+        does not write those of one that was given. There are no parts where what came before was
+        changed.
 
         Args:
             asked: as it was rendered for an answer to come.
             whole: the same with the answer, rendered.
             answer: which it was.
         """
-        if whole.startswith(asked):
-            return [whole[len(asked) :]]
-        unopened = asked.rstrip().removesuffix(OPENING)
-        if not (self.thinks and just_opened(asked) and whole.startswith(unopened)):
-            return []
         thoughts, _ = self.apart(answer)
-        return [self._control.mask(thoughts) + NONE, whole[len(unopened) :]]
+        thought = self._control.mask(thoughts)
+        if whole.startswith(asked):
+            said = whole[len(asked) :]
+            told = said.lstrip().startswith(OPENING) or asked.rstrip().endswith(MARKS)
+            return [f"{OPENING}\n{thought}{NONE}", said] if thoughts and not told else [said]
+        before, _, after = asked.rpartition(OPENING)
+        if not self.thinks or not before or not whole.startswith(before):
+            return []
+        said = whole[len(before) :].removeprefix(OPENING)
+        if after.strip() == CLOSING:
+            return [said.removeprefix(CLOSING)]
+        return [thought if said.lstrip().startswith(CLOSING) else thought + NONE, said]
 
     def render(
         self,

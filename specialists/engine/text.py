@@ -15,7 +15,7 @@ from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
-from specialists.engine.thoughts import CLOSING, NONE, OPENING, Thoughts, just_opened
+from specialists.engine.thoughts import MARKS, NONE, Thoughts, just_opened
 from specialists.errors import ContextOverflow
 from specialists.generation_config import end_tokens
 
@@ -28,8 +28,6 @@ SHOWN = 1 << 16
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 _SPACE_PIECE = "▁"
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
-MARKS = frozenset({OPENING, CLOSING})
-"""Shown in answers, also where a vocabulary counts them as control tokens."""
 NO_THOUGHTS = "enable_thinking"
 """The variable by which templates are told, false, that nothing is to be thought."""
 MARK_TOKENS = 16
@@ -150,7 +148,7 @@ class Tokenizer:
         if not self._template.thinks:
             return None
         end = b"".join(self.token_text(token)[1] for token in prompt[-MARK_TOKENS:])
-        return Thoughts(just_opened(end.decode(errors="replace")), self._added >= MARKS)
+        return Thoughts(just_opened(end.decode(errors="replace")), self._added.issuperset(MARKS))
 
     def apart(self, message: ChatMessage) -> tuple[str, str]:
         """An assistant's thoughts, and its text; of a base that marks none all is text."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from specialists.engine.lark import literal
 from specialists.engine.text_stream import undecided
 
-OPENING, CLOSING = "<think>", "</think>"
+MARKS = OPENING, CLOSING = "<think>", "</think>"
 """As DeepSeek's R1 and what was distilled from it write them, and Qwen, Nemotron, Hermes."""
 
 NONE = f"\n{CLOSING}\n\n"

@@ -23,6 +23,7 @@ from specialists.engine.core import FinishReason, SamplingParams
 from specialists.engine.engine import EngineOptions
 from specialists.engine.report import mark
 from specialists.engine.runner import Runner
+from specialists.engine.thoughts import Thoughts
 from specialists.engine.vllm.runner import VllmOptions, VllmRunner
 from specialists.errors import (
     AdapterUnavailable,
@@ -332,6 +333,13 @@ def test_rules_are_held(backend, loop):
     grammar = backend.grammars.of_lark('start: "dog" | "fox"', "tools")
     (row,) = loop.run(answered(backend, asked(grammar=grammar))).values()
     assert said(row) in ("dog", "fox")
+
+
+def test_a_grammar_lets_an_answer_be_thought_over(backend, loop):
+    grammar = backend.grammars.of_lark('start: "dog" | "fox"', "tools", Thoughts(opened=False))
+    likely = tuple((token, 50.0) for token in backend.tokenizer.encode("dog"))
+    (row,) = loop.run(answered(backend, asked(grammar=grammar, logit_bias=likely))).values()
+    assert said(row) == "dog"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from thinking import CLOSABLE, OPENED, with_template
+from thinking import CLOSABLE, EMPTY, HALF, OPENED, SHUT, TOLD, with_template
 from tiny import CHATML, tiny_base
 
 from specialists.engine.core import Choice, Emission, FinishReason
@@ -51,6 +51,13 @@ def learnt(example, tokenizer):
         (CLOSABLE, PLAIN, "Yes.<|im_end|>"),
         (CLOSABLE, APART, "<think>\nI see.\n</think>\n\nYes.<|im_end|>"),
         (CLOSABLE, MARKED, "<think>\nI see.\n</think>\n\nYes.<|im_end|>"),
+        (TOLD, PLAIN, "Yes.<|im_end|>"),
+        (TOLD, MARKED, "<think>\nI see.\n</think>\n\nYes.<|im_end|>"),
+        (SHUT, PLAIN, "Yes.<|im_end|>"),
+        (SHUT, APART, "Yes.<|im_end|>"),
+        (HALF, PLAIN, "</think>Yes.<|im_end|>"),
+        (HALF, APART, "I see.</think>Yes.<|im_end|>"),
+        (EMPTY, PLAIN, "</think>Yes.<|im_end|>"),
         (CHATML, APART, "Yes.<|im_end|>"),
         (CHATML, MARKED, MARKED["content"] + "<|im_end|>"),
     ],
