@@ -33,6 +33,7 @@ from specialists.engine.core import SamplingParams
 from specialists.engine.grammar import STRUCTURED_OUTPUTS, Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
+from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import Thoughts, opened
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class EngineReplica:
             tenant=generation.tenant,
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
+            budget=_budget(generation, thoughts, tokenizer),
         )
         deltas = _deltas(generation, request, tokenizer, thoughts)
         foretold = dict[int, int | None]()
@@ -229,7 +231,7 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
         tools=tools,
         continued=generation.continued,
         variables=json.loads(told),
-        thinks=generation.thinks,
+        thinks=generation.thought != 0,
     )
 
 
@@ -242,6 +244,15 @@ def _thoughts(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -
     if found is not None and generation.continued:
         return replace(found, opened=True) if opened(last.content) else None
     return found
+
+
+def _budget(
+    generation: Generation, thoughts: Thoughts | None, tokenizer: Tokenizer
+) -> ThoughtBudget | None:
+    """What closes thoughts that take too many tokens, if any may be taken."""
+    if thoughts is None or not generation.thought:
+        return None
+    return tokenizer.budget(thoughts, generation.thought)
 
 
 def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:

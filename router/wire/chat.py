@@ -168,6 +168,9 @@ class ChatRequest(GenerationRequest):
         description="Variables of the base's chat template; those that it has not change nothing.",
     )
     reasoning_effort: Effort | None = None
+    thinking_token_budget: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Tokens that may be thought before the answer; as vLLM calls it."
+    )
     max_completion_tokens: Count | None = None
     prediction: Prediction | None = Field(
         None, description="What the answer may be: as far as it is that, it comes sooner."
@@ -262,7 +265,7 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             variables=json.dumps(told) if (told := self.chat_template_kwargs) else None,
-            thinks=self.reasoning_effort is None,
+            thought=0 if self.reasoning_effort else self.thinking_token_budget,
             schema=None if form is None else form.schema_text,
             rules=None if self.structured_outputs is None else self.structured_outputs.rules,
             tool_use=self.use,

@@ -12,7 +12,6 @@ from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.chat import ChatMessage, joined
 from router.wire.messages_blocks import TextOrTexts, ToolResult, ToolUse, Turns
 from router.wire.messages_tools import Choosing, Tools
-from router.wire.reasoning import served_only
 from router.wire.response_format import schema_text
 from router.wire.routing_options import Routing
 from router.wire.sampling import FLEX, Count, StopText, Temperature
@@ -37,16 +36,28 @@ class OutputConfig(Body):
 
 
 class Thinking(Body):
-    """Whether to think before the answer, and to say what."""
+    """How much to think before the answer, and whether to say what."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"display", "budget_tokens"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"display"})
 
-    type: Annotated[Literal["adaptive", "disabled"], served_only("adaptive", "disabled")]
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: Count | None = None
+
+    @model_validator(mode="after")
+    def _has_a_budget_where_it_needs_one(self) -> Self:
+        if self.type == "enabled" and self.budget_tokens is None:
+            raise refused("missing", "budget_tokens", "is missing; add it")
+        return self
 
     @property
     def wanted(self) -> bool:
         """Whether to."""
         return self.type != "disabled"
+
+    @property
+    def most(self) -> int | None:
+        """Tokens of thoughts; None is as many as the base likes."""
+        return self.budget_tokens if self.wanted else 0
 
 
 class Whose(Body):
@@ -171,7 +182,7 @@ class MessagesRequest(Body):
             prompt=tuple(turn.message for turn in self.chat),
             sampling=sampling,
             continued=self.continues,
-            thinks=self.thinking.wanted,
+            thought=self.thinking.most,
             schema=None if format_ is None else schema_text(format_.type, format_.schema_),
             tool_use=tool_use(self.tools, self.tool_choice.choice, several),
         )

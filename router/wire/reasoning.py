@@ -8,22 +8,16 @@ from pydantic_core import PydanticCustomError
 from router.wire.base import Body
 
 
-def served_only(*values: str) -> BeforeValidator:
-    """Refuse other values as those of a field that is not supported."""
-
-    def check(value: object) -> object:
-        if value not in values:
-            known = " or ".join(f"'{each}'" for each in values)
-            message = f"is supported by this server as {known} only; change or remove it"
-            raise PydanticCustomError("unsupported_parameter", message)
-        return value
-
-    return BeforeValidator(check)
+def _none_alone(value: object) -> object:
+    if value not in (None, "none"):
+        message = "is supported by this server as 'none' only; remove it"
+        raise PydanticCustomError("unsupported_parameter", message)
+    return value
 
 
 Effort = Annotated[
     Literal["none"],
-    served_only("none"),
+    BeforeValidator(_none_alone),
     Field(description="Whether to answer without a thought before it."),
 ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from specialists.engine.grammar import Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.text_stream import TextStream
+from specialists.engine.thought_budget import ThoughtBudget
 from specialists.errors import EngineError
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Row:
         expected: what the answer may be, if somebody said so.
         scored: the first tokens of the prompt, of which need not be told how likely they were.
         ends: tokens that end the answer.
+        budget: of its thoughts; None leaves them free.
         emit: called from the engine's thread with every emission.
     """
 
@@ -169,6 +171,7 @@ class Row:
     expected: Expected | None = None
     scored: int = 1
     ends: frozenset[int] = frozenset()
+    budget: ThoughtBudget | None = None
 
     @property
     def scope(self) -> bytes:

@@ -301,6 +301,8 @@ class Engine:
         self._generated += 1
         if row.grammar is not None:
             row.grammar.accept(choice.token)
+        if row.budget is not None:
+            row.budget.accept(choice.token)
         ended = choice.token in row.ends
         self._drafts.learn(row)
         emission = emitted(

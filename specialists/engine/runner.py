@@ -145,6 +145,7 @@ class Runner:
             tenant=request.tenant,
             absent=request.absent,
             expected=request.expected.copy() if request.expected else None,
+            budget=request.budget.copy() if request.budget else None,
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

@@ -1,4 +1,7 @@
-"""What changes a row's logits before a token is drawn: penalties, biases, its form, its length."""
+"""What changes a row's logits before a token is drawn: penalties, biases, its form, its length.
+
+And what it may think, at most.
+"""
 
 from collections.abc import Sequence
 
@@ -24,11 +27,14 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
             _shape(rows[at]).apply(logits[at], rows[at].tokens)
         _hold_to_grammar(logits[at], rows[at])
         _hold_open(logits[at], rows[at])
+        _close_thoughts(logits[at], rows[at])
     return logits
 
 
 def _is_asked(row: Row) -> bool:
-    return row.params.shapes or row.grammar is not None or row.is_too_short
+    return (
+        row.params.shapes or row.grammar is not None or row.budget is not None or row.is_too_short
+    )
 
 
 def _shape(row: Row) -> Shape:
@@ -59,3 +65,11 @@ def _hold_open(logits: torch.Tensor, row: Row) -> None:
     logits[ends] = -torch.inf
     if row.grammar is not None and logits.max() == -torch.inf:
         logits[ends] = before
+
+
+def _close_thoughts(logits: torch.Tensor, row: Row) -> None:
+    """Leave only what closes thoughts that have become too long."""
+    token = None if row.budget is None else row.budget.forced
+    if token is not None:
+        logits.fill_(-torch.inf)
+        logits[token] = 0.0

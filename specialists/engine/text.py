@@ -15,6 +15,7 @@ from specialists.engine.chat_template import ChatMessage, ChatTemplate
 from specialists.engine.control import FENCE, ControlTokens
 from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, PiecesDetokenizer
 from specialists.engine.text_stream import TextStream
+from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import MARKS, NONE, Thoughts, just_opened
 from specialists.errors import ContextOverflow
 from specialists.generation_config import end_tokens
@@ -153,6 +154,14 @@ class Tokenizer:
     def apart(self, message: ChatMessage) -> tuple[str, str]:
         """An assistant's thoughts, and its text; of a base that marks none all is text."""
         return self._template.apart(message)
+
+    def budget(self, thoughts: Thoughts, most: int) -> ThoughtBudget:
+        """What closes an answer's thoughts after as many tokens of them."""
+        closing = self.encode_part(NONE)
+        return ThoughtBudget(most, closing, self._said, opened=thoughts.opened)
+
+    def _said(self, token: int) -> str:
+        return self.token_text(token)[0]
 
     def answered(self, asked: str, whole: str, answer: ChatMessage) -> list[str]:
         """What was added to a rendered chat when it was answered; see `ChatTemplate.answered`."""

@@ -342,6 +342,17 @@ def test_a_grammar_lets_an_answer_be_thought_over(backend, loop):
     assert said(row) == "dog"
 
 
+def test_thoughts_end_when_their_budget_is_spent_or_that_is_refused(backend, loop):
+    budget = backend.tokenizer.budget(Thoughts(opened=True), 3)
+    wanted = replace(asked(logit_bias=ENDLESS), budget=budget)
+    if isinstance(backend, VllmRunner):
+        with pytest.raises(InvalidSampling, match="not told to close thoughts"):
+            loop.run(answered(backend, wanted))
+    else:
+        (row,) = loop.run(answered(backend, wanted)).values()
+        assert said(row[3:]).startswith("\n</think>")
+
+
 @pytest.mark.parametrize(
     ("language", "text", "wanted"),
     [

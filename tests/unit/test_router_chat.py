@@ -532,7 +532,15 @@ def test_only_the_assistant_has_thoughts(http):
     assert answer.json()["error"]["param"] == "messages[0].reasoning_content"
 
 
-@pytest.mark.parametrize(("asked", "thinks"), [({}, True), ({"reasoning_effort": "none"}, False)])
-def test_an_answer_may_be_wanted_at_once(client, engine, asked, thinks):
+@pytest.mark.parametrize(
+    ("asked", "thought"),
+    [
+        ({}, None),
+        ({"reasoning_effort": "none"}, 0),
+        ({"extra_body": {"thinking_token_budget": 7}}, 7),
+        ({"reasoning_effort": "none", "extra_body": {"thinking_token_budget": 7}}, 0),
+    ],
+)
+def test_it_may_be_said_how_much_is_thought(client, engine, asked, thought):
     client.chat.completions.create(model=BASE, messages=FORECAST, **asked)
-    assert engine.generations[0].thinks is thinks
+    assert engine.generations[0].thought == thought

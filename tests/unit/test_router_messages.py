@@ -113,7 +113,7 @@ def test_thoughts_are_told_to_who_wants_them(made, client):
     made.engine.script = thinker
     answer = ask(client, thinking={"type": "adaptive"})
     assert [block.to_dict() for block in answer.content] == [THOUGHT, SAID_AFTER]
-    assert made.engine.generations[-1].thinks
+    assert made.engine.generations[-1].thought is None
     with client.messages.stream(
         model=BASE, max_tokens=9, messages=[ASKED], thinking={"type": "adaptive"}
     ) as stream:
@@ -123,11 +123,18 @@ def test_thoughts_are_told_to_who_wants_them(made, client):
     assert [block.to_dict() for block in final.content] == [THOUGHT, SAID_AFTER]
 
 
+def test_thoughts_may_have_a_budget(made, client):
+    made.engine.script = thinker
+    answer = ask(client, thinking={"type": "enabled", "budget_tokens": 1024})
+    assert [block.type for block in answer.content] == ["thinking", "text"]
+    assert made.engine.generations[-1].thought == 1024
+
+
 @pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
 def test_who_wants_no_thoughts_gets_none(made, client, fields):
     made.engine.script = thinker
     assert [block.to_dict() for block in ask(client, **fields).content] == [SAID_AFTER]
-    assert not made.engine.generations[-1].thinks
+    assert made.engine.generations[-1].thought == 0
     asked = {"model": BASE, "max_tokens": 9, "messages": [ASKED]}
     with client.messages.stream(**asked, **fields) as stream:
         final = stream.get_final_message()
@@ -396,7 +403,7 @@ def said(role, *blocks):
         ({"tools": [DICE], "tool_choice": {"type": "tool", "name": "cards"}}, "tool_choice"),
         ({"tools": [DICE], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.type"),
+        ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
         ({"extra_body": {"n": 2}}, "n"),
     ],
 )  # fmt: skip

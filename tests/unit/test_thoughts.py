@@ -14,7 +14,7 @@ from tiny import CHATML, tiny_base
 from transformers import AddedToken, AutoTokenizer, LlamaForCausalLM
 
 from deploy.deltas import Deltas
-from deploy.engine_replica import EngineReplica, _grammar, _prompt, _thoughts
+from deploy.engine_replica import EngineReplica, _budget, _grammar, _prompt, _thoughts
 from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse, joined
 from router.pool import Pool
 from router.sampling import Sampling
@@ -23,6 +23,7 @@ from specialists.engine.core import Choice, Emission, FinishReason
 from specialists.engine.grammar import Grammars
 from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
+from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import ThoughtReader, Thoughts, apart
 from specialists.errors import InvalidSampling
 
@@ -331,8 +332,55 @@ def test_a_replica_thinks_then_answers_as_is_wanted(replica):
     delta, usage = answered(replica, sampling=thinks, rules=rules)
     assert (delta.thought, delta.text, delta.finish_reason) == ("aaaaa", "", "length")
     assert usage.thought_tokens == usage.completion_tokens == 5
-    delta, usage = answered(replica, sampling=thinks, thinks=False)
+    delta, usage = answered(replica, sampling=thinks, thought=0)
     assert (delta.thought, delta.text, usage.thought_tokens) == ("", "aaaaa", 0)
+
+
+@pytest.mark.parametrize("rules", [None, Rules("choice", '["yes", "yes, of course"]')])
+def test_thoughts_end_when_their_budget_is_spent(replica, rules):
+    tokenizer = replica._backend.tokenizer
+    letters = tuple((tokenizer.encode_part(each)[0], bias) for each, bias in (("a", 50), ("y", 40)))
+    likely = Sampling(max_tokens=20, logit_bias=letters, temperature=0.0)
+    delta, usage = answered(replica, sampling=likely, rules=rules, thought=3)
+    assert delta.thought == "aaa"
+    assert delta.text.startswith("yes" if rules else "aaaa")
+    assert usage.thought_tokens == 3 + len(tokenizer.encode_part("\n</think>"))
+
+
+def spending(most, parts, *, opened):
+    """Which tokens were forced beside those that came, each one of `parts`."""
+    budget = ThoughtBudget(most, [90, 91], parts.__getitem__, opened=opened).copy()
+    forced = []
+    for token in range(len(parts)):
+        while (must := budget.forced) is not None:
+            forced.append((token, must))
+            budget.accept(must)
+        budget.accept(token)
+    return forced
+
+
+@pytest.mark.parametrize(
+    ("most", "parts", "opened", "forced"),
+    [
+        (2, "abcd", True, [(2, 90), (2, 91)]),
+        (9, "abcd", True, []),
+        (4, "abcd", True, []),
+        (1, ["a</think>", "b", "c"], True, []),
+        (2, ["a", "</think>", "c"], True, []),
+        (1, ["a", "</think>", "c"], True, [(1, 90), (1, 91)]),
+        (1, "abcd", False, []),
+        (1, ["<think>", "a", "b"], False, [(2, 90), (2, 91)]),
+    ],
+)
+def test_what_closes_thoughts_comes_once_and_only_where_they_are_too_long(
+    most, parts, opened, forced
+):
+    assert spending(most, parts, opened=opened) == forced
+
+
+def test_an_answer_that_nobody_thinks_over_has_no_budget(folder):
+    tokenizer = with_template(folder, CHATML)
+    assert _budget(Generation("id", None, (ASKED,), thought=5), None, tokenizer) is None
 
 
 @pytest.mark.parametrize("template", [OPENED, CLOSABLE])
@@ -343,7 +391,7 @@ def test_an_answer_can_be_wanted_without_a_thought(folder, template):
         expected = [*prompt, *tokenizer.encode_part("\n</think>\n\n")]
     else:
         expected = tokenizer.encode_chat([ASKED], variables={"enable_thinking": False})
-    found = _prompt(Generation("id", None, (ASKED,), thinks=False), tokenizer, 1024)
+    found = _prompt(Generation("id", None, (ASKED,), thought=0), tokenizer, 1024)
     assert found == expected
     assert not tokenizer.thoughts_after(found).opened
     assert _prompt(Generation("id", None, (ASKED,)), tokenizer, 1024) == prompt
@@ -352,11 +400,11 @@ def test_an_answer_can_be_wanted_without_a_thought(folder, template):
 def test_what_was_begun_is_not_closed_by_who_wants_no_thoughts(folder):
     tokenizer = with_template(folder, OPENED)
     chat = (ASKED, Message("assistant", "<think>"))
-    asked = Generation("id", None, chat, continued=True, thinks=False)
+    asked = Generation("id", None, chat, continued=True, thought=0)
     assert _prompt(asked, tokenizer, 1024) == tokenizer.encode_chat(chat, continued=True)
 
 
 def test_a_base_that_marks_no_thoughts_is_told_nothing_of_them(folder):
     tokenizer = with_template(folder, CHATML + "{{ enable_thinking is defined }}")
-    prompt = _prompt(Generation("id", None, (ASKED,), thinks=False), tokenizer, 1024)
+    prompt = _prompt(Generation("id", None, (ASKED,), thought=0), tokenizer, 1024)
     assert tokenizer.decode(prompt).endswith("False")

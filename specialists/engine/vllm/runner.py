@@ -156,6 +156,9 @@ class VllmRunner:
         if request.params.prompt_logprobs is not None:
             # Of several prompts at once, with LoRA on, it dies of it.
             raise InvalidSampling("vLLM does not tell how likely prompts are", "echo")
+        if request.budget is not None:
+            message = "vLLM is not told to close thoughts that become too long"
+            raise InvalidSampling(message, "thinking_token_budget")
         places, streams = self._places, self._streams
         with places.taken(request.tenant, request.n), streams.opened(request.streams):
             async with self._adapters.held(request.adapter) as adapter:
