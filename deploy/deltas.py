@@ -40,9 +40,7 @@ class Deltas:
         self._begun: list[Delta] = []
         self._ends = ends
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
-        self._thinkers = (
-            [ThoughtReader(thinking=thoughts.opened) for _ in range(rows)] if thoughts else []
-        )
+        self._thinkers = [] if thoughts is None else [thoughts.reader() for _ in range(rows)]
         self.thought_tokens = 0
         """Of all answers so far."""
 

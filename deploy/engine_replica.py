@@ -33,7 +33,6 @@ from specialists.engine.core import SamplingParams
 from specialists.engine.grammar import STRUCTURED_OUTPUTS, Grammar
 from specialists.engine.habits import Expected
 from specialists.engine.text import Tokenizer
-from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import Thoughts, opened
 
 logger = logging.getLogger(__name__)
@@ -140,13 +139,14 @@ class EngineReplica:
             prompt=prompt,
             n=generation.n,
             params=_params(generation),
-            grammar=await self._grammar(generation, thoughts),
+            # Where there are to be no thoughts, none are let pass.
+            grammar=await self._grammar(generation, thoughts if generation.thought != 0 else None),
             # What is told of each token would be much at once: it goes as it is made.
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
             absent=generation.absent,
             expected=await self._expected(generation.expected, prompt),
-            budget=_budget(generation, thoughts, tokenizer),
+            thoughts=thoughts,
         )
         deltas = _deltas(generation, request, tokenizer, thoughts)
         foretold = dict[int, int | None]()
@@ -241,18 +241,11 @@ def _thoughts(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -
     if not isinstance(last, Message):
         return None
     found = tokenizer.thoughts_after(prompt)
-    if found is not None and generation.continued:
-        return replace(found, opened=True) if opened(last.content) else None
-    return found
-
-
-def _budget(
-    generation: Generation, thoughts: Thoughts | None, tokenizer: Tokenizer
-) -> ThoughtBudget | None:
-    """What closes thoughts that take too many tokens, if any may be taken."""
-    if thoughts is None or not generation.thought:
+    if found is None or (generation.continued and not opened(last.content)):
         return None
-    return tokenizer.budget(thoughts, generation.thought)
+    return replace(
+        found, opened=found.opened or generation.continued, most=generation.thought or None
+    )
 
 
 def _texts(turns: Iterable[Message], tools: Iterable[Tool]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from specialists.engine.grammar import Grammar, Grammars
 from specialists.engine.habits import Expected
 from specialists.engine.report import Report
 from specialists.engine.text import Tokenizer
-from specialists.engine.thought_budget import ThoughtBudget
+from specialists.engine.thoughts import Thoughts
 from specialists.errors import ContextOverflow, InvalidPrompt, InvalidSampling
 
 
@@ -28,7 +28,7 @@ class Request:
         tenant: whose request it is; nobody else shares what is computed for it.
         absent: whether nobody waits for the answers.
         expected: what each answer may be, before it has begun, for an engine that makes use of it.
-        budget: of each answer's thoughts, at its beginning; None leaves them free.
+        thoughts: which may come before each answer; None: all is the answer.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Request:
     tenant: str | None = None
     absent: bool = False
     expected: Expected | None = None
-    budget: ThoughtBudget | None = None
+    thoughts: Thoughts | None = None
 
     @property
     def streams(self) -> int:

@@ -138,14 +138,14 @@ class Runner:
             tokens=list(request.prompt),
             prompt_length=len(request.prompt),
             params=request.params,
-            text=self.engine.tokenizer.stream(request.params.stop),
+            text=self.engine.tokenizer.stream(request.params.stop, request.thoughts),
             emit=lambda emission: mailbox.put((number, emission)),
             random=random,
             grammar=request.grammar.copy() if request.grammar else None,
             tenant=request.tenant,
             absent=request.absent,
             expected=request.expected.copy() if request.expected else None,
-            budget=request.budget.copy() if request.budget else None,
+            budget=self.engine.tokenizer.budget(request.thoughts),
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

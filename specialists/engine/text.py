@@ -155,10 +155,11 @@ class Tokenizer:
         """An assistant's thoughts, and its text; of a base that marks none all is text."""
         return self._template.apart(message)
 
-    def budget(self, thoughts: Thoughts, most: int) -> ThoughtBudget:
-        """What closes an answer's thoughts after as many tokens of them."""
-        closing = self.encode_part(NONE)
-        return ThoughtBudget(most, closing, self._said, opened=thoughts.opened)
+    def budget(self, thoughts: Thoughts | None) -> ThoughtBudget | None:
+        """What closes an answer's thoughts when they are too long; None where they may be so."""
+        if thoughts is None or thoughts.most is None:
+            return None
+        return ThoughtBudget(thoughts.most, self.encode_part(NONE), self._said, thoughts.reader())
 
     def _said(self, token: int) -> str:
         return self.token_text(token)[0]
@@ -215,9 +216,10 @@ class Tokenizer:
             return bytes(self._bytes[character] for character in piece)
         return piece.encode()
 
-    def stream(self, stop: tuple[str, ...]) -> TextStream:
-        """A fresh text stream for one answer."""
-        return TextStream(self._detokenizer(), stop)
+    def stream(self, stop: tuple[str, ...], thoughts: Thoughts | None = None) -> TextStream:
+        """A fresh text stream for one answer, which thoughts may come before."""
+        read = None if thoughts is None else thoughts.reader().push
+        return TextStream(self._detokenizer(), stop, read)
 
     def _detokenizer(self) -> Detokenizer:
         if self._byte_level:

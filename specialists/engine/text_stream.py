@@ -1,31 +1,56 @@
 """An answer's tokens as text that can be shown, up to its first stop text."""
 
+from collections.abc import Callable
+
 from specialists.engine.detokenizer import Detokenizer
+
+Read = Callable[[str], tuple[str, str]]
+"""Takes new text, and gives what it adds to thoughts and to an answer, see `ThoughtReader.push`."""
 
 
 class TextStream:
     """Turns an answer's tokens into text that can be shown, and finds its stop texts."""
 
-    def __init__(self, detokenizer: Detokenizer, stop: tuple[str, ...]) -> None:
+    def __init__(
+        self, detokenizer: Detokenizer, stop: tuple[str, ...], read: Read | None = None
+    ) -> None:
+        """Show an answer from its beginning.
+
+        Args:
+            detokenizer: of its tokens.
+            stop: texts that end it, of which nothing is shown.
+            read: tells thoughts, which no text ends, from the answer after them; None: there are
+                none.
+        """
         self._detokenizer = detokenizer
         self._stop = stop
+        self._read = read
         self._held = ""
         self.stopped_by: str | None = None
         """The stop text that ended the answer."""
 
     def push(self, token: int) -> str:
         """Text that became certain with this token; sets `stopped_by` when one appeared."""
-        self._held += self._detokenizer.push(token)
+        thought = self._hold(self._detokenizer.push(token))
         cut = self._stopped_at()
         if cut is not None:
-            return self._release(cut, drop_rest=True)
-        return self._release(len(self._held) - undecided(self._held, self._stop))
+            return thought + self._release(cut, drop_rest=True)
+        return thought + self._release(len(self._held) - undecided(self._held, self._stop))
 
     def flush(self) -> str:
         """What was held back, once the answer has ended; sets `stopped_by` for one in it."""
-        self._held += self._detokenizer.rest()
+        thought = self._hold(self._detokenizer.rest())
         cut = self._stopped_at()
-        return self._release(len(self._held) if cut is None else cut, drop_rest=True)
+        return thought + self._release(len(self._held) if cut is None else cut, drop_rest=True)
+
+    def _hold(self, text: str) -> str:
+        """Take in new text; gives back what of it comes before the answer."""
+        said = text if self._read is None else self._read(text)[1]
+        if said:
+            self._read = None
+        before = max(len(text) - len(said), 0)
+        self._held += text[before:]
+        return text[:before]
 
     def _stopped_at(self) -> int | None:
         """Where the stop text begins that ends the answer, if one is there."""

@@ -6,10 +6,14 @@ from specialists.engine.thoughts import ThoughtReader
 
 
 class ThoughtBudget:
-    """Closes an answer's thoughts when they have taken as many tokens as they may. Of one row."""
+    """Closes an answer's thoughts when they have taken as many tokens as they may."""
 
     def __init__(
-        self, most: int, closing: Sequence[int], shown: Callable[[int], str], *, opened: bool
+        self,
+        most: int,
+        closing: Sequence[int],
+        shown: Callable[[int], str],
+        reader: ThoughtReader,
     ) -> None:
         """Begin with an answer.
 
@@ -17,18 +21,12 @@ class ThoughtBudget:
             most: tokens that thoughts may take, before what closes them.
             closing: the tokens that close them.
             shown: what a token says.
-            opened: whether the answer begins within thoughts.
+            reader: tells thoughts from the answer, of which it has read nothing.
         """
-        self._made = most, closing, shown
-        self._opened = opened
         self._left = most
         self._closing = list(closing)
         self._shown = shown
-        self._reader = ThoughtReader(thinking=opened)
-
-    def copy(self) -> "ThoughtBudget":
-        """The same for another answer, at its beginning."""
-        return ThoughtBudget(*self._made, opened=self._opened)
+        self._reader = reader
 
     @property
     def forced(self) -> int | None:

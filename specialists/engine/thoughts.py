@@ -43,10 +43,16 @@ class Thoughts:
     Attributes:
         opened: whether the prompt has opened thoughts.
         own_tokens: whether marks are tokens of their own, which no text spells.
+        most: tokens that they may take, before what closes them; None is any number.
     """
 
     opened: bool
     own_tokens: bool = False
+    most: int | None = None
+
+    def reader(self) -> "ThoughtReader":
+        """What tells them from an answer."""
+        return ThoughtReader(thinking=self.opened)
 
     def before(self, rules: str) -> str:
         """Answers as a grammar has them, after any thoughts; both in llguidance's Lark."""
@@ -65,7 +71,7 @@ class Thoughts:
 
     def without(self, answer: str) -> str:
         """An answer that is there, without its thoughts."""
-        reader = ThoughtReader(thinking=self.opened)
+        reader = self.reader()
         _, said = reader.push(answer)
         return said + reader.end()[1]
 

@@ -14,7 +14,7 @@ from tiny import CHATML, tiny_base
 from transformers import AddedToken, AutoTokenizer, LlamaForCausalLM
 
 from deploy.deltas import Deltas
-from deploy.engine_replica import EngineReplica, _budget, _grammar, _prompt, _thoughts
+from deploy.engine_replica import EngineReplica, _grammar, _prompt, _thoughts
 from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse, joined
 from router.pool import Pool
 from router.sampling import Sampling
@@ -349,7 +349,7 @@ def test_thoughts_end_when_their_budget_is_spent(replica, rules):
 
 def spending(most, parts, *, opened):
     """Which tokens were forced beside those that came, each one of `parts`."""
-    budget = ThoughtBudget(most, [90, 91], parts.__getitem__, opened=opened).copy()
+    budget = ThoughtBudget(most, [90, 91], parts.__getitem__, ThoughtReader(thinking=opened))
     forced = []
     for token in range(len(parts)):
         while (must := budget.forced) is not None:
@@ -378,9 +378,41 @@ def test_what_closes_thoughts_comes_once_and_only_where_they_are_too_long(
     assert spending(most, parts, opened=opened) == forced
 
 
-def test_an_answer_that_nobody_thinks_over_has_no_budget(folder):
-    tokenizer = with_template(folder, CHATML)
-    assert _budget(Generation("id", None, (ASKED,), thought=5), None, tokenizer) is None
+@pytest.mark.parametrize("thought", [0, 5, None])
+def test_an_answer_that_nobody_thinks_over_has_no_budget(folder, thought):
+    asked = Generation("id", None, (ASKED,), thought=thought)
+    assert _thoughts(asked, [5], with_template(folder, CHATML)) is None
+    found = _thoughts(asked, [5], with_template(folder, CLOSABLE))
+    assert found == Thoughts(opened=False, most=thought or None)
+
+
+def test_where_no_thoughts_are_wanted_a_form_lets_none_pass(replica):
+    tokenizer = replica._backend.tokenizer
+    [opening] = tokenizer.encode_part("<think>")
+    likely = Sampling(max_tokens=40, logit_bias=((opening, 100.0),), temperature=0.0)
+    rules = Rules("choice", '["yes", "yes, of course"]')
+    delta, usage = answered(replica, sampling=likely, rules=rules, thought=0)
+    assert (delta.thought, delta.text[:3], usage.thought_tokens) == ("", "yes", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "expected", "stopped"),
+    [
+        ("one. two.</think>\n\nthree. four.", True, "one. two.</think>\n\nthree", "."),
+        ("<think>one. two.</think>three. four.", False, "<think>one. two.</think>three", "."),
+        ("one. two.", False, "one", "."),
+        ("one. two.", True, "one. two.", None),
+        ("one. </think>\n\n. two", True, "one. </think>\n\n", "."),
+    ],
+)
+def test_a_stop_text_ends_the_answer_and_no_thoughts(folder, text, opened, expected, stopped):
+    tokenizer = with_template(folder, OPENED)
+    stream, shown = tokenizer.stream((".",), Thoughts(opened)), ""
+    for token in tokenizer.encode_part(text):
+        shown += stream.push(token)
+        if stream.stopped_by is not None:
+            break
+    assert ((shown + stream.flush()).strip(" "), stream.stopped_by) == (expected, stopped)
 
 
 @pytest.mark.parametrize("template", [OPENED, CLOSABLE])

@@ -156,7 +156,7 @@ class VllmRunner:
         if request.params.prompt_logprobs is not None:
             # Of several prompts at once, with LoRA on, it dies of it.
             raise InvalidSampling("vLLM does not tell how likely prompts are", "echo")
-        if request.budget is not None:
+        if request.thoughts is not None and request.thoughts.most is not None:
             message = "vLLM is not told to close thoughts that become too long"
             raise InvalidSampling(message, "thinking_token_budget")
         places, streams = self._places, self._streams
@@ -228,7 +228,7 @@ class VllmRunner:
     def _row(self, request: Request, number: int, mailbox: Mailbox) -> VllmRow:
         return VllmRow(
             prompt=len(request.prompt),
-            text=self.tokenizer.stream(request.params.stop),
+            text=self.tokenizer.stream(request.params.stop, request.thoughts),
             eos=_params(request).ends(self.tokenizer.eos),
             shown=request.params.logprobs,
             emit=lambda emission: mailbox.put((number, emission)),
