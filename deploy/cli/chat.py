@@ -56,15 +56,18 @@ class Answer:
     model: str
     routing: dict[str, Any] | None
     text: str
+    thoughts: str
     finish_reason: str | None
     usage: dict[str, Any] | None
 
     @property
     def json(self) -> dict[str, Any]:
         """The answer for programs."""
+        thought = {"reasoning_content": self.thoughts} if self.thoughts else {}
         return {
             "model": self.model,
             "content": self.text,
+            **thought,
             "finish_reason": self.finish_reason,
             "routing": self.routing,
             "usage": self.usage,
@@ -92,7 +95,7 @@ class Conversation:
             self.output.json(answer.json)
 
     def _stream(self, messages: list[dict[str, Any]]) -> Answer:
-        model, text = "", ""
+        model = text = thoughts = ""
         routing = reason = usage = None
         for chunk in self.client.chat(messages, self.model, **self.sampling):
             model = model or chunk.get("model") or ""
@@ -100,19 +103,27 @@ class Conversation:
                 routing = chunk["routing"]
                 self._say_who(routing, model)
             for choice in chunk.get("choices", ()):
-                piece = choice.get("delta", {}).get("content") or ""
-                text += piece
+                delta = choice.get("delta", {})
+                thought, piece = (delta.get(of) or "" for of in ("reasoning_content", "content"))
+                thoughts, text = thoughts + thought, text + piece
                 reason = choice.get("finish_reason") or reason
+                self._think(thought, ends=bool(thoughts and piece and piece == text))
                 self._write(piece)
             usage = chunk.get("usage") or usage
         self._write("\n")
-        return Answer(model, routing, text, reason, usage)
+        return Answer(model, routing, text, thoughts, reason, usage)
 
     def _say_who(self, routing: dict[str, Any], model: str) -> None:
         who = routing.get("specialist") or f"the base ({model})"
         parts = (who, score(routing.get("score")), routing.get("reason"))
         if not self.output.as_json:
             self.output.note(" · ".join(str(part) for part in parts if part))
+
+    def _think(self, thought: str, *, ends: bool) -> None:
+        """Show what is thought, which is no result."""
+        if not self.output.as_json:
+            told = printable(thought) + ("\n\n" if ends else "")
+            self.output.notes.out(told, end="", style="dim", highlight=False)
 
     def _write(self, piece: str) -> None:
         if not self.output.as_json:

@@ -7,7 +7,7 @@ import re
 import pytest
 import tiny_adapter
 from cli_world import Terminal, adapter_folder, live, myriad
-from scripted import echo
+from scripted import echo, thinker
 
 from registry.batch import Status
 from registry.job import Task
@@ -54,6 +54,15 @@ def test_chat_for_programs():
     assert answer["model"] == answer["routing"]["specialist"] == "ada/coach"
     assert answer["finish_reason"] == "stop"
     assert answer["usage"]["total_tokens"] > 0
+
+
+def test_chat_shows_what_is_thought_beside_the_answer(server):
+    server.engine.script = thinker
+    ran = myriad("chat", RAISE)
+    assert ran.out == "Yes.\n"
+    assert ran.err.endswith("\nI see.\n\n")
+    (answer,) = lines(myriad("chat", RAISE, "--json").out)
+    assert (answer["content"], answer["reasoning_content"]) == ("Yes.", "I see.")
 
 
 def test_chat_passes_its_options_on(server):
