@@ -119,10 +119,11 @@ class ChatTemplate:
             told = said.lstrip().startswith(OPENING) or asked.rstrip().endswith(MARKS)
             return [f"{OPENING}\n{thought}{NONE}", said] if thoughts and not told else [said]
         before, _, after = asked.rpartition(OPENING)
-        if not self.thinks or not before or not whole.startswith(before):
+        shut = after.strip() == CLOSING
+        if not self.thinks or not whole.startswith(before) or (after.strip() and not shut):
             return []
         said = whole[len(before) :].removeprefix(OPENING)
-        if after.strip() == CLOSING:
+        if shut:
             return [said.removeprefix(CLOSING)]
         return [thought if said.lstrip().startswith(CLOSING) else thought + NONE, said]
 

@@ -9,6 +9,7 @@ from thinking import CLOSABLE, EMPTY, HALF, OPENED, SHUT, TOLD, with_template
 from tiny import CHATML, tiny_base
 
 from specialists.engine.core import Choice, Emission, FinishReason
+from specialists.errors import TrainingDataError
 from specialists.training.completion import said_in
 from specialists.training.data import Row, rows_of
 from specialists.training.encoding import encode, examples_of
@@ -92,6 +93,15 @@ def test_each_answer_of_a_chat_is_learnt_after_what_it_would_see(folder, templat
         assert example.tokens[: len(prompt)] == prompt
         assert not any(example.learnt[: len(prompt)])
         assert learnt(example, tokenizer).endswith("Yes.<|im_end|>")
+
+
+def test_a_template_that_changes_what_was_asked_is_refused_whatever_was_written(folder):
+    changing = OPENED.replace("content +", "content + (messages | length | string) +")
+    tokenizer = with_template(folder, changing.replace("<think>\\n'", "'"))
+    assert tokenizer.thinks
+    spelt = {"role": "user", "content": "what is <think> for?"}
+    with pytest.raises(TrainingDataError, match="changes earlier turns"):
+        examples_of(row(spelt, PLAIN), tokenizer, 512)
 
 
 def test_a_long_chat_is_learnt_as_far_as_it_is_short_enough(folder):
