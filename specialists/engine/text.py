@@ -97,17 +97,14 @@ class Tokenizer:
         With `thinks` false whoever answers is told not to think first, as far as the template can
         tell, and finds thoughts closed that it has opened.
         """
-        if not thinks and self._template.thinks:
+        at_once = self.thinks and not thinks
+        if at_once:
             variables = {NO_THOUGHTS: False, **variables}
         text = self.render_chat(
             messages, tools=tools, answer=answer, continued=continued, variables=variables
         )
-        closed = not thinks and not continued and self.opens_thoughts(text)
+        closed = at_once and not continued and just_opened(text)
         return [*self.encode_part(text), *(self.encode_part(NONE) if closed else ())]
-
-    def opens_thoughts(self, prompt: str) -> bool:
-        """Whether a rendered chat ends where the base is to think."""
-        return self._template.thinks and just_opened(prompt)
 
     def encode_part(self, text: str) -> list[int]:
         """Tokens of a part of a chat as `render_chat` gave it: nothing is put around it."""
@@ -146,7 +143,7 @@ class Tokenizer:
 
     def thoughts_after(self, prompt: Sequence[int]) -> Thoughts | None:
         """The thoughts that may follow a chat's prompt; None where the base marks none."""
-        if not self._template.thinks:
+        if not self.thinks:
             return None
         end = b"".join(self.token_text(token)[1] for token in prompt[-MARK_TOKENS:])
         return Thoughts(just_opened(end.decode(errors="replace")), self._added.issuperset(MARKS))

@@ -77,14 +77,11 @@ def examples_of(
             raise TrainingDataError("an instruction goes before requests, and documents have none")
         return encode_document(lesson, tokenizer, limit)
     if isinstance(lesson, Pair):
-        found = encode_pair(lesson, tokenizer, limit)
+        found = [encode_pair(lesson, tokenizer, limit)]
     else:
-        return [
-            example
-            for row in (_answers(lesson) if tokenizer.thinks else [lesson])
-            if (example := _encode(row, instruction, tokenizer, limit)) is not None
-        ]
-    return [] if found is None else [found]
+        rows = _answers(lesson) if tokenizer.thinks else [lesson]
+        found = [_encode(row, instruction, tokenizer, limit) for row in rows]
+    return [example for example in found if example is not None]
 
 
 def _answers(row: Row) -> list[Row]:
@@ -126,7 +123,8 @@ def encode(row: Row, tokenizer: Tokenizer, limit: int) -> Example | None:
     """A row as an example; None when it is longer than `limit` tokens.
 
     The prompt is tokenised as it is when it is served, and each answer by itself behind it: over
-    the border between them no token may merge, since none does when the base answers.
+    the border between them no token may merge, since none does when the base answers. Of a base
+    that thinks the last answer alone is learnt.
     """
     if sum(len(turn.content + turn.thoughts) for turn in row.messages) > limit * LONGEST_TOKEN:
         return None
