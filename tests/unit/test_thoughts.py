@@ -1,31 +1,19 @@
 """What a base thinks before it answers is told from the answer."""
 
-import asyncio
-import json
-from contextlib import closing
-from typing import NamedTuple
-
 import pytest
-from engines import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from thinking import CLOSABLE, OPENED, with_template
 from tiny import CHATML, tiny_base
-from transformers import AddedToken, AutoTokenizer, LlamaForCausalLM
+from transformers import AddedToken, AutoTokenizer
 
 from deploy.deltas import Deltas
-from deploy.engine_replica import EngineReplica, _grammar, _prompt, _thoughts
-from router.engine import Generation, Message, Rules, Tool, ToolCall, ToolUse, joined
-from router.pool import Pool
-from router.sampling import Sampling
+from deploy.engine_replica import _prompt, _thoughts
+from router.engine import Generation, Message
 from specialists.engine.chat_template import OWN_CALLS
 from specialists.engine.core import Choice, Emission, FinishReason
-from specialists.engine.grammar import Grammars
-from specialists.engine.runner import Runner
 from specialists.engine.text import Tokenizer
-from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import ThoughtReader, Thoughts, apart
-from specialists.errors import InvalidSampling
 
 ASKED = Message("user", "hello")
 WORDS = st.text("ab <>/think\n")
@@ -198,201 +186,12 @@ def test_thoughts_that_are_cut_off_are_no_answer(folder):
     assert (delta.thought, delta.text, delta.tokens) == ("I see </", "", 1)
 
 
-SCHEMA = json.dumps(
-    {"type": "object", "properties": {"a": {"enum": ["}", "{"]}}, "required": ["a"]}
-)
-DICE = Tool("dice", json.dumps({"type": "object", "properties": {}}))
-JSON = '{"a": "}"}'
-CALL = OWN_CALLS.write([ToolCall("dice", "{}")])
-FORMS = {
-    "schema": ({"schema": SCHEMA}, JSON),
-    "regex": ({"rules": Rules("regex", r"[0-9]{2}\}")}, "12}"),
-    "choice": ({"rules": Rules("choice", '["}no", "yes"]')}, "}no"),
-    "lark": ({"rules": Rules("grammar", 'start: "}" B // }\nB: /b{2}/')}, "}bb"),
-    "gbnf": ({"rules": Rules("grammar", 'root ::= "}" b\nb ::= "b"')}, "}b"),
-    "calls": ({"tool_use": ToolUse((DICE,), required=True)}, CALL),
-    "calls or text": ({"tool_use": ToolUse((DICE,))}, "no dice"),
-    "calls or schema": ({"tool_use": ToolUse((DICE,)), "schema": SCHEMA}, JSON),
-}
-
-
-class Made(NamedTuple):
-    """What grammars are made with."""
-
-    tokenizer: Tokenizer
-    grammars: Grammars
-    own_tokens: bool
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["text", "tokens"])
-def made(request, tmp_path_factory):
-    theirs = AutoTokenizer.from_pretrained(tiny_base(tmp_path_factory.mktemp("base")).folder)
-    if request.param:
-        theirs.add_tokens([AddedToken(mark, normalized=False) for mark in ("<think>", "</think>")])
-    tokenizer = Tokenizer(theirs, frozenset({theirs.eos_token_id}))
-    grammars = Grammars(tokenizer.state, tokenizer.eos, len(theirs))
-    return Made(tokenizer, grammars, request.param)
-
-
-def held(made, opened, **fields):
-    """The grammar of an answer."""
-    thoughts = None if opened is None else Thoughts(opened, made.own_tokens)
-    return _grammar(Generation("id", None, (ASKED,), **fields), made, thoughts)
-
-
-def fits(made, grammar, text):
-    """Whether a grammar takes a text, to its end."""
-    [end] = made.tokenizer.eos
-    tokens = [*made.tokenizer.encode_part(text), end]
-    return grammar.copy().fitting(tokens) == len(tokens)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_an_answer_is_held_to_its_form_once_it_has_been_thought_over(made, form):
-    fields, answer = FORMS[form]
-    opened, closed, plain = (held(made, each, **fields) for each in (True, False, None))
-    thought = 'I could say {"a": 1}, or <b>.\n'
-    assert fits(made, opened, f"{thought}</think>\n\n{answer}")
-    assert fits(made, opened, f"</think>{answer}")
-    assert not fits(made, opened, answer)
-    assert fits(made, closed, f"<think>{thought}</think>\n\n{answer}")
-    assert fits(made, closed, answer)
-    assert fits(made, plain, answer)
-    if form != "calls or text":
-        for grammar, before in ((opened, "a</think>"), (closed, "<think></think>"), (closed, "")):
-            assert not fits(made, grammar, f"{before}{thought}")
-            assert not fits(made, grammar, f"{before}{answer}, I think")
-        assert not fits(made, plain, f"<think></think>{answer}")
-
-
-def test_a_mark_that_is_a_token_is_not_spelt_otherwise(made):
-    grammar = held(made, True, rules=Rules("choice", '["yes", "no"]'))
-    spelt = [token for each in "a</think>" for token in made.tokenizer.encode_part(each)]
-    assert grammar.fitting(spelt) == len(spelt) - made.own_tokens
-
-
-def test_a_schema_that_is_none_is_refused_as_ever(made):
-    with pytest.raises(InvalidSampling, match="EOF"):
-        held(made, True, schema="{")
-
-
-def test_a_form_may_be_that_of_a_grammar_which_no_brace_ends_early(made):
-    with pytest.raises(InvalidSampling):
-        held(made, None, rules=Rules("grammar", 'start: "a"\n}\nb: "c"'))
-
-
-class Replica(EngineReplica):
-    """A replica of an engine that is there."""
-
-    def __init__(self, backend):
-        self._backend = backend
-        self._compiling = Pool("grammars", 1)
-
-    def __del__(self):
-        pass
-
-
-@pytest.fixture(scope="module")
-def replica(tmp_path_factory):
-    """Of a base whose marks are tokens, and which opens its thoughts."""
-    folder = tiny_base(tmp_path_factory.mktemp("base"), context=1024).folder
-    theirs = AutoTokenizer.from_pretrained(folder)
-    theirs.add_tokens([AddedToken(mark, normalized=False) for mark in ("<think>", "</think>")])
-    theirs.chat_template = OPENED
-    theirs.save_pretrained(folder)
-    network = LlamaForCausalLM.from_pretrained(folder)
-    network.resize_token_embeddings(len(theirs))
-    network.save_pretrained(folder)
-    with closing(Runner.from_folder(folder, {}.__getitem__, SMALL, max_waiting=4)) as runner:
-        yield Replica(runner)
-
-
-def answered(replica, **fields):
-    """What a replica's answer to a chat gathers to."""
-    asked = Generation("id", None, (ASKED,), **fields)
-
-    async def gathered():
-        deltas = [item async for item in replica._answer(asked)]
-        return joined(deltas[:-1])[0], deltas[-1]
-
-    return asyncio.run(gathered())
-
-
-def test_a_replica_thinks_then_answers_as_is_wanted(replica):
-    tokenizer = replica._backend.tokenizer
-    [mark] = tokenizer.encode_part("</think>")
-    [a] = tokenizer.encode_part("a")
-    closes = Sampling(max_tokens=40, logit_bias=((mark, 100.0),), temperature=0.0)
-    rules = Rules("choice", '["yes", "yes, of course"]')
-    delta, usage = answered(replica, sampling=closes, rules=rules)
-    assert delta.thought == ""
-    assert delta.text.startswith("yes")
-    assert usage.thought_tokens == 1
-    thinks = Sampling(max_tokens=5, logit_bias=((a, 100.0),), temperature=0.0)
-    delta, usage = answered(replica, sampling=thinks, rules=rules)
-    assert (delta.thought, delta.text, delta.finish_reason) == ("aaaaa", "", "length")
-    assert usage.thought_tokens == usage.completion_tokens == 5
-    delta, usage = answered(replica, sampling=thinks, thought=0)
-    assert (delta.thought, delta.text, usage.thought_tokens) == ("", "aaaaa", 0)
-
-
-@pytest.mark.parametrize("rules", [None, Rules("choice", '["yes", "yes, of course"]')])
-def test_thoughts_end_when_their_budget_is_spent(replica, rules):
-    tokenizer = replica._backend.tokenizer
-    letters = tuple((tokenizer.encode_part(each)[0], bias) for each, bias in (("a", 50), ("y", 40)))
-    likely = Sampling(max_tokens=20, logit_bias=letters, temperature=0.0)
-    delta, usage = answered(replica, sampling=likely, rules=rules, thought=3)
-    assert delta.thought == "aaa"
-    assert delta.text.startswith("yes" if rules else "aaaa")
-    assert usage.thought_tokens == 3 + len(tokenizer.encode_part("\n</think>"))
-
-
-def spending(most, parts, *, opened):
-    """Which tokens were forced beside those that came, each one of `parts`."""
-    budget = ThoughtBudget(most, [90, 91], parts.__getitem__, ThoughtReader(thinking=opened))
-    forced = []
-    for token in range(len(parts)):
-        while (must := budget.forced) is not None:
-            forced.append((token, must))
-            budget.accept(must)
-        budget.accept(token)
-    return forced
-
-
-@pytest.mark.parametrize(
-    ("most", "parts", "opened", "forced"),
-    [
-        (2, "abcd", True, [(2, 90), (2, 91)]),
-        (9, "abcd", True, []),
-        (4, "abcd", True, []),
-        (1, ["a</think>", "b", "c"], True, []),
-        (2, ["a", "</think>", "c"], True, []),
-        (1, ["a", "</think>", "c"], True, [(1, 90), (1, 91)]),
-        (1, "abcd", False, []),
-        (1, ["<think>", "a", "b"], False, [(2, 90), (2, 91)]),
-    ],
-)
-def test_what_closes_thoughts_comes_once_and_only_where_they_are_too_long(
-    most, parts, opened, forced
-):
-    assert spending(most, parts, opened=opened) == forced
-
-
 @pytest.mark.parametrize("thought", [0, 5, None])
 def test_an_answer_that_nobody_thinks_over_has_no_budget(folder, thought):
     asked = Generation("id", None, (ASKED,), thought=thought)
     assert _thoughts(asked, [5], with_template(folder, CHATML)) is None
     found = _thoughts(asked, [5], with_template(folder, CLOSABLE))
     assert found == Thoughts(opened=False, most=thought or None)
-
-
-def test_where_no_thoughts_are_wanted_a_form_lets_none_pass(replica):
-    tokenizer = replica._backend.tokenizer
-    [opening] = tokenizer.encode_part("<think>")
-    likely = Sampling(max_tokens=40, logit_bias=((opening, 100.0),), temperature=0.0)
-    rules = Rules("choice", '["yes", "yes, of course"]')
-    delta, usage = answered(replica, sampling=likely, rules=rules, thought=0)
-    assert (delta.thought, delta.text[:3], usage.thought_tokens) == ("", "yes", 0)
 
 
 @pytest.mark.parametrize(
