@@ -8,7 +8,7 @@ from router.logprobs import UNKNOWN, TokenLogprob, packed
 from specialists.engine.calls import CallFormat, CallReader
 from specialists.engine.core import Choice, Emission
 from specialists.engine.text import Tokenizer
-from specialists.engine.thoughts import ThoughtReader, Thoughts
+from specialists.engine.thoughts import Thoughts
 
 
 class Deltas:
@@ -21,6 +21,7 @@ class Deltas:
         rows: int,
         *,
         thoughts: Thoughts | None = None,
+        whole: bool = False,
         mute: bool = False,
         ends: Collection[int] = (),
     ) -> None:
@@ -31,6 +32,7 @@ class Deltas:
             calls: of which format the calls are that are looked for in answers; None for none.
             rows: how many there are.
             thoughts: which may come before answers; None where they are not looked for.
+            whole: whether nobody reads before all is there.
             mute: whether nothing is told of answers but that they end.
             ends: tokens that end answers, and are no part of them.
         """
@@ -40,20 +42,23 @@ class Deltas:
         self._begun: list[Delta] = []
         self._ends = ends
         self._readers = [CallReader(calls) for _ in range(rows)] if calls else []
-        self._thinkers = [] if thoughts is None else [thoughts.reader() for _ in range(rows)]
-        self.thought_tokens = 0
-        """Of all answers so far."""
+        self._thinkers = [] if thoughts is None else [Thinker(thoughts, whole) for _ in range(rows)]
 
     def of(self, emissions: Iterable[tuple[int, Emission]]) -> list[Delta]:
         """One delta per row, in place of the emissions that arrived together."""
         begun, self._begun = self._begun, []
         deltas = [self._delta(row, emission) for row, emission in emissions]
         if self._thinkers:
-            deltas = [self._apart(delta, self._thinkers[delta.index]) for delta in deltas]
+            deltas = [self._thinkers[delta.index].apart(delta) for delta in deltas]
         merged = joined([*begun, *deltas])
         if not self._readers:
             return merged
         return [_read(delta, self._readers[delta.index]) for delta in merged]
+
+    @property
+    def thought_tokens(self) -> int:
+        """Tokens of thoughts, of all answers so far."""
+        return sum(thinker.tokens for thinker in self._thinkers)
 
     def echo(self, prompt: Sequence[int], text: str | None, *, logprobs: bool) -> None:
         """Begin each answer with its prompt, whose first token nothing is known of.
@@ -88,16 +93,6 @@ class Deltas:
             stopped_by=emission.stopped_by,
         )
 
-    def _apart(self, delta: Delta, reader: ThoughtReader) -> Delta:
-        """The same delta, its thoughts told from its text."""
-        if reader.thinking:
-            self.thought_tokens += delta.tokens
-        thought, text = reader.push(delta.text)
-        if delta.finish_reason is not None:
-            rest_of_thought, rest = reader.end()
-            thought, text = thought + rest_of_thought, text + rest
-        return replace(delta, text=text, thought=thought)
-
     def _logprob(self, choice: Choice) -> TokenLogprob:
         top = tuple(self._shown(each.token, each.logprob) for each in choice.top)
         return replace(self._shown(choice.token, choice.logprob or 0.0), top=top)
@@ -105,6 +100,41 @@ class Deltas:
     def _shown(self, token: int, logprob: float) -> TokenLogprob:
         text, raw = self._tokenizer.token_text(token)
         return TokenLogprob(text, logprob, raw)
+
+
+class Thinker:
+    """Tells the thoughts of one row from its text.
+
+    What ends by itself within thoughts that its prompt opened is an answer all the same: so answer
+    adapters that were trained without thoughts, elsewhere.
+    """
+
+    def __init__(self, thoughts: Thoughts, whole: bool) -> None:
+        """Begin with a row, whose thoughts are told in one if it is wanted `whole`."""
+        self._reader = thoughts.reader()
+        self._opened = thoughts.opened
+        self._whole = whole
+        self._thought = ""
+        self.tokens = 0
+        """Of its thoughts."""
+
+    def apart(self, delta: Delta) -> Delta:
+        """The same delta, its thoughts told from its text."""
+        self.tokens += delta.tokens if self._reader.thinking else 0
+        thought, text = self._reader.push(delta.text)
+        if delta.finish_reason is not None:
+            rest_of_thought, rest = self._reader.end()
+            thought, text = thought + rest_of_thought, text + rest
+        self._thought += thought
+        still_thinking = self._reader.thinking
+        if still_thinking and self._opened and delta.finish_reason == "stop":
+            self.tokens = 0
+            return replace(delta, text=self._thought)
+        if self._whole:
+            held = still_thinking and delta.finish_reason is None
+            thought = "" if held else self._thought
+            self._thought = self._thought if held else ""
+        return replace(delta, text=text, thought=thought)
 
 
 def _read(delta: Delta, reader: CallReader) -> Delta:

@@ -189,7 +189,10 @@ def _deltas(
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
     ends = request.params.ends(tokenizer.eos)
-    deltas = Deltas(tokenizer, calls, generation.n, thoughts=thoughts, mute=mute, ends=ends)
+    whole = generation.whole
+    deltas = Deltas(
+        tokenizer, calls, generation.n, thoughts=thoughts, whole=whole, mute=mute, ends=ends
+    )
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None
         deltas.echo(request.prompt, text, logprobs=generation.logprobs is not None)

@@ -180,10 +180,44 @@ def test_deltas_tell_thoughts_answers_and_calls_apart(folder):
     assert deltas.thought_tokens == 4
 
 
-def test_thoughts_that_are_cut_off_are_no_answer(folder):
-    deltas = Deltas(with_template(folder, OPENED), None, 1, thoughts=Thoughts(opened=True))
+@pytest.mark.parametrize("whole", [False, True])
+def test_thoughts_that_are_cut_off_are_no_answer(folder, whole):
+    deltas = Deltas(
+        with_template(folder, OPENED), None, 1, thoughts=Thoughts(opened=True), whole=whole
+    )
     [delta] = deltas.of([(0, Emission(Choice(5), "I see </", FinishReason.LENGTH))])
     assert (delta.thought, delta.text, delta.tokens) == ("I see </", "", 1)
+
+
+PIECES = ["<think>I ", "see.", "</think>", "Yes", "."]
+
+
+@pytest.mark.parametrize(
+    ("opened", "pieces", "whole", "told", "counted"),
+    [
+        (True, PIECES, True, [("", ""), ("", ""), ("I see.", ""), ("", "Yes"), ("", ".")], 3),
+        (False, PIECES, True, [("", ""), ("", ""), ("I see.", ""), ("", "Yes"), ("", ".")], 2),
+        (False, PIECES, False, [("I", ""), (" see.", ""), ("", ""), ("", "Yes"), ("", ".")], 2),
+        (False, ["<think>I</think>Y", "es"], True, [("I", "Y"), ("", "es")], 0),
+        (False, ["Y", "es"], True, [("", "Y"), ("", "es")], 0),
+        # What never closes the thoughts that its prompt opened, and ends, is an answer.
+        (True, ["Y", "es"], True, [("", ""), ("", "Yes")], 0),
+        (True, ["Y", "es"], False, [("Y", ""), ("", "Yes")], 0),
+        (False, ["<think>Y", "es"], True, [("", ""), ("Yes", "")], 1),
+    ],
+)
+def test_thoughts_are_told_as_they_come_or_once_they_are_whole(
+    folder, opened, pieces, whole, told, counted
+):
+    tokenizer = with_template(folder, OPENED)
+    deltas = Deltas(tokenizer, None, 1, thoughts=Thoughts(opened=opened), whole=whole)
+    ends = [None] * (len(pieces) - 1) + [FinishReason.STOP]
+    found = [
+        deltas.of([(0, Emission(Choice(5), piece, end))])[0]
+        for piece, end in zip(pieces, ends, strict=True)
+    ]
+    assert [(delta.thought, delta.text) for delta in found] == told
+    assert deltas.thought_tokens == counted
 
 
 @pytest.mark.parametrize("thought", [0, 5, None])
