@@ -140,7 +140,7 @@ class EngineReplica:
             n=generation.n,
             params=_params(generation),
             # Where there are to be no thoughts, none are let pass.
-            grammar=await self._grammar(generation, thoughts if generation.thought != 0 else None),
+            grammar=await self._grammar(generation, thoughts if generation.thinks else None),
             # What is told of each token would be much at once: it goes as it is made.
             whole=generation.whole and generation.logprobs is None,
             tenant=generation.tenant,
@@ -148,8 +148,7 @@ class EngineReplica:
             expected=await self._expected(generation.expected, prompt),
             thoughts=thoughts,
         )
-        deltas = _deltas(generation, request, tokenizer, thoughts)
-        foretold = dict[int, int | None]()
+        deltas, foretold = _deltas(generation, request, tokenizer), dict[int, int | None]()
         written, cached, told = 0, 0, False
         async with aclosing(self._backend.generate(request)) as answers:
             async for emissions in answers:
@@ -182,16 +181,19 @@ class EngineReplica:
             raise LookupError(digest) from error
 
 
-def _deltas(
-    generation: Generation, request: Request, tokenizer: Tokenizer, thoughts: Thoughts | None
-) -> Deltas:
+def _deltas(generation: Generation, request: Request, tokenizer: Tokenizer) -> Deltas:
     """What makes deltas of the emissions."""
     calls = tokenizer.calls if generation.tool_use else None
     mute = generation.sampling.max_tokens == 0
     ends = request.params.ends(tokenizer.eos)
-    whole = generation.whole
     deltas = Deltas(
-        tokenizer, calls, generation.n, thoughts=thoughts, whole=whole, mute=mute, ends=ends
+        tokenizer,
+        calls,
+        generation.n,
+        thoughts=request.thoughts,
+        whole=generation.whole,
+        mute=mute,
+        ends=ends,
     )
     if generation.echo:
         text = generation.prompt if isinstance(generation.prompt, str) else None
@@ -234,7 +236,7 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
         tools=tools,
         continued=generation.continued,
         variables=json.loads(told),
-        thinks=generation.thought != 0,
+        thinks=generation.thinks,
     )
 
 
@@ -247,7 +249,7 @@ def _thoughts(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -
     if found is None or (generation.continued and not opened(last.content)):
         return None
     return replace(
-        found, opened=found.opened or generation.continued, most=generation.thought or None
+        found, opened=found.opened or generation.continued, most=generation.most_thought or None
     )
 
 

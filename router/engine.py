@@ -92,8 +92,8 @@ class Generation:
         sampling: How tokens are chosen; what it leaves open is the engine's own choice.
         continued: Whether the last chat message is gone on with, in place of a new one.
         variables: What else the chat template is told, a JSON object as text; None for nothing.
-        thought: Tokens that the base may think before it answers, if it is one that does; None is
-            as many as it likes.
+        most_thought: Tokens that the base may think before it answers, if it is one that does;
+            None is as many as it likes.
         schema: JSON schema, as text, that every continuation must satisfy, unless it is calls of
             tools; None leaves them free.
         rules: What else every continuation must satisfy, where there is neither schema nor tool.
@@ -114,7 +114,7 @@ class Generation:
     sampling: Sampling = field(default_factory=Sampling)
     continued: bool = False
     variables: str | None = None
-    thought: int | None = None
+    most_thought: int | None = None
     schema: str | None = None
     rules: Rules | None = None
     tool_use: ToolUse | None = None
@@ -124,6 +124,11 @@ class Generation:
     absent: bool = False
     whole: bool = False
     expected: str = ""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether anything may be thought."""
+        return self.most_thought != 0
 
 
 @dataclass(frozen=True, slots=True)

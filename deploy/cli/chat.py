@@ -107,7 +107,8 @@ class Conversation:
                 thought, piece = (delta.get(of) or "" for of in ("reasoning_content", "content"))
                 thoughts, text = thoughts + thought, text + piece
                 reason = choice.get("finish_reason") or reason
-                self._think(thought, ends=bool(thoughts and piece and piece == text))
+                # The first words of an answer end what was thought before it.
+                self._think(thought + ("\n\n" if thoughts and piece and piece == text else ""))
                 self._write(piece)
             usage = chunk.get("usage") or usage
         self._write("\n")
@@ -119,11 +120,10 @@ class Conversation:
         if not self.output.as_json:
             self.output.note(" · ".join(str(part) for part in parts if part))
 
-    def _think(self, thought: str, *, ends: bool) -> None:
+    def _think(self, thought: str) -> None:
         """Show what is thought, which is no result."""
-        if not self.output.as_json:
-            told = printable(thought) + ("\n\n" if ends else "")
-            self.output.notes.out(told, end="", style="dim", highlight=False)
+        if thought and not self.output.as_json:
+            self.output.notes.out(printable(thought), end="", style="dim", highlight=False)
 
     def _write(self, piece: str) -> None:
         if not self.output.as_json:

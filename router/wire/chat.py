@@ -265,7 +265,7 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             variables=json.dumps(told) if (told := self.chat_template_kwargs) else None,
-            thought=0 if self.reasoning_effort else self.thinking_token_budget,
+            most_thought=0 if self.reasoning_effort else self.thinking_token_budget,
             schema=None if form is None else form.schema_text,
             rules=None if self.structured_outputs is None else self.structured_outputs.rules,
             tool_use=self.use,

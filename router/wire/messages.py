@@ -182,7 +182,7 @@ class MessagesRequest(Body):
             prompt=tuple(turn.message for turn in self.chat),
             sampling=sampling,
             continued=self.continues,
-            thought=self.thinking.most,
+            most_thought=self.thinking.most,
             schema=None if format_ is None else schema_text(format_.type, format_.schema_),
             tool_use=tool_use(self.tools, self.tool_choice.choice, several),
         )

@@ -148,7 +148,7 @@ class ResponseRequest(Body):
             adapter=adapter,
             prompt=self.messages,
             sampling=sampling,
-            thought=0 if self.reasoning.effort else None,
+            most_thought=0 if self.reasoning.effort else None,
             schema=self.text.format.schema_text,
             tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
         )

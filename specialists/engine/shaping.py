@@ -33,7 +33,7 @@ def shaped(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
 
 def _is_asked(row: Row) -> bool:
     return (
-        row.params.shapes or row.grammar is not None or row.budget is not None or row.is_too_short
+        row.params.shapes or row.grammar is not None or row.is_too_short or _forced(row) is not None
     )
 
 
@@ -69,7 +69,11 @@ def _hold_open(logits: torch.Tensor, row: Row) -> None:
 
 def _close_thoughts(logits: torch.Tensor, row: Row) -> None:
     """Leave only what closes thoughts that have become too long."""
-    token = None if row.budget is None else row.budget.forced
+    token = _forced(row)
     if token is not None:
         logits.fill_(-torch.inf)
         logits[token] = 0.0
+
+
+def _forced(row: Row) -> int | None:
+    return None if row.budget is None else row.budget.forced

@@ -6,15 +6,14 @@ import pytest
 from engines import Turn, engine, run, sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thinking import with_template
 from tiny import CHATML, tiny_base
-from transformers import AutoTokenizer
 
 from deploy.deltas import Deltas
 from router.engine import Tool, ToolCall
 from specialists.engine.calls import CallFormat, CallPiece, CallReader
 from specialists.engine.chat_template import OWN_CALLS
 from specialists.engine.core import Emission, FinishReason
-from specialists.engine.text import Tokenizer
 from specialists.errors import InvalidPrompt, InvalidSampling
 
 # As Qwen's and Hermes' templates write tools and calls.
@@ -79,12 +78,6 @@ DICE = Tool(
     ),
 )
 CALLS = (ToolCall("weather", '{"city": "Rome"}'), ToolCall("dice", '{"sides": 6}'))
-
-
-def with_template(folder, template: str) -> Tokenizer:
-    theirs = AutoTokenizer.from_pretrained(folder)
-    theirs.chat_template = template
-    return Tokenizer(theirs, frozenset({theirs.eos_token_id}))
 
 
 @pytest.fixture(scope="module", params=["bytes", "pieces"])

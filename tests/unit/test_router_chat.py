@@ -543,4 +543,4 @@ def test_only_the_assistant_has_thoughts(http):
 )
 def test_it_may_be_said_how_much_is_thought(client, engine, asked, thought):
     client.chat.completions.create(model=BASE, messages=FORECAST, **asked)
-    assert engine.generations[0].thought == thought
+    assert engine.generations[0].most_thought == thought

@@ -113,7 +113,7 @@ def test_thoughts_are_told_to_who_wants_them(made, client):
     made.engine.script = thinker
     answer = ask(client, thinking={"type": "adaptive"})
     assert [block.to_dict() for block in answer.content] == [THOUGHT, SAID_AFTER]
-    assert made.engine.generations[-1].thought is None
+    assert made.engine.generations[-1].most_thought is None
     with client.messages.stream(
         model=BASE, max_tokens=9, messages=[ASKED], thinking={"type": "adaptive"}
     ) as stream:
@@ -127,14 +127,14 @@ def test_thoughts_may_have_a_budget(made, client):
     made.engine.script = thinker
     answer = ask(client, thinking={"type": "enabled", "budget_tokens": 1024})
     assert [block.type for block in answer.content] == ["thinking", "text"]
-    assert made.engine.generations[-1].thought == 1024
+    assert made.engine.generations[-1].most_thought == 1024
 
 
 @pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
 def test_who_wants_no_thoughts_gets_none(made, client, fields):
     made.engine.script = thinker
     assert [block.to_dict() for block in ask(client, **fields).content] == [SAID_AFTER]
-    assert made.engine.generations[-1].thought == 0
+    assert made.engine.generations[-1].most_thought == 0
     asked = {"model": BASE, "max_tokens": 9, "messages": [ASKED]}
     with client.messages.stream(**asked, **fields) as stream:
         final = stream.get_final_message()

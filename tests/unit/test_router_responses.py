@@ -159,7 +159,7 @@ def test_what_was_thought_is_kept(made, client):
 )
 def test_an_answer_may_be_wanted_at_once(made, client, reasoning, thought):
     client.responses.create(model=BASE, input="hi", reasoning=reasoning)
-    assert made.engine.generations[0].thought == thought
+    assert made.engine.generations[0].most_thought == thought
 
 
 def test_an_answer_that_is_cut_short_is_incomplete(made, client):

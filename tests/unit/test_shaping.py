@@ -17,6 +17,8 @@ from transformers import (
 from specialists.engine.core import Row, SamplingParams
 from specialists.engine.sampler import sample
 from specialists.engine.shaping import shaped
+from specialists.engine.thought_budget import ThoughtBudget
+from specialists.engine.thoughts import ThoughtReader
 
 VOCABULARY = 300
 
@@ -108,3 +110,15 @@ def test_draws_follow_what_transformers_keeps(params, warpers, temperature):
     found = torch.bincount(tokens, minlength=VOCABULARY) / draws
     assert set(tokens.tolist()) <= set(expected.nonzero().flatten().tolist())
     torch.testing.assert_close(found, expected, atol=0.035, rtol=0)
+
+
+def test_a_budget_costs_nothing_until_it_is_spent():
+    thinking, plain = row(), logits()
+    thinking.budget = ThoughtBudget(1, [7], lambda _: "a", ThoughtReader(thinking=True))
+    assert shaped(plain, [thinking]) is plain
+    thinking.budget.accept(5)
+    found = shaped(plain.clone(), [thinking])[0]
+    assert found.isfinite().nonzero().flatten().tolist() == [7]
+    thinking.budget.accept(7)
+    assert shaped(plain, [thinking]) is plain
+    torch.testing.assert_close(plain, logits())

@@ -71,7 +71,7 @@ def test_a_replica_thinks_then_answers_as_is_wanted(replica):
     delta, usage = answered(replica, sampling=thinks, rules=rules)
     assert (delta.thought, delta.text, delta.finish_reason) == ("aaaaa", "", "length")
     assert usage.thought_tokens == usage.completion_tokens == 5
-    delta, usage = answered(replica, sampling=thinks, thought=0)
+    delta, usage = answered(replica, sampling=thinks, most_thought=0)
     assert (delta.thought, delta.text, usage.thought_tokens) == ("", "aaaaa", 0)
 
 
@@ -80,7 +80,7 @@ def test_thoughts_end_when_their_budget_is_spent(replica, rules):
     tokenizer = replica._backend.tokenizer
     letters = tuple((tokenizer.encode_part(each)[0], bias) for each, bias in (("a", 50), ("y", 40)))
     likely = Sampling(max_tokens=20, logit_bias=letters, temperature=0.0)
-    delta, usage = answered(replica, sampling=likely, rules=rules, thought=3)
+    delta, usage = answered(replica, sampling=likely, rules=rules, most_thought=3)
     assert delta.thought == "aaa"
     assert delta.text.startswith("yes" if rules else "aaaa")
     assert usage.thought_tokens == 3 + len(tokenizer.encode_part("\n</think>"))
@@ -122,5 +122,5 @@ def test_where_no_thoughts_are_wanted_a_form_lets_none_pass(replica):
     [opening] = tokenizer.encode_part("<think>")
     likely = Sampling(max_tokens=40, logit_bias=((opening, 100.0),), temperature=0.0)
     rules = Rules("choice", '["yes", "yes, of course"]')
-    delta, usage = answered(replica, sampling=likely, rules=rules, thought=0)
+    delta, usage = answered(replica, sampling=likely, rules=rules, most_thought=0)
     assert (delta.thought, delta.text[:3], usage.thought_tokens) == ("", "yes", 0)

@@ -222,7 +222,7 @@ def test_thoughts_are_told_as_they_come_or_once_they_are_whole(
 
 @pytest.mark.parametrize("thought", [0, 5, None])
 def test_an_answer_that_nobody_thinks_over_has_no_budget(folder, thought):
-    asked = Generation("id", None, (ASKED,), thought=thought)
+    asked = Generation("id", None, (ASKED,), most_thought=thought)
     assert _thoughts(asked, [5], with_template(folder, CHATML)) is None
     found = _thoughts(asked, [5], with_template(folder, CLOSABLE))
     assert found == Thoughts(opened=False, most=thought or None)
@@ -256,7 +256,7 @@ def test_an_answer_can_be_wanted_without_a_thought(folder, template):
         expected = [*prompt, *tokenizer.encode_part("\n</think>\n\n")]
     else:
         expected = tokenizer.encode_chat([ASKED], variables={"enable_thinking": False})
-    found = _prompt(Generation("id", None, (ASKED,), thought=0), tokenizer, 1024)
+    found = _prompt(Generation("id", None, (ASKED,), most_thought=0), tokenizer, 1024)
     assert found == expected
     assert not tokenizer.thoughts_after(found).opened
     assert _prompt(Generation("id", None, (ASKED,)), tokenizer, 1024) == prompt
@@ -265,11 +265,11 @@ def test_an_answer_can_be_wanted_without_a_thought(folder, template):
 def test_what_was_begun_is_not_closed_by_who_wants_no_thoughts(folder):
     tokenizer = with_template(folder, OPENED)
     chat = (ASKED, Message("assistant", "<think>"))
-    asked = Generation("id", None, chat, continued=True, thought=0)
+    asked = Generation("id", None, chat, continued=True, most_thought=0)
     assert _prompt(asked, tokenizer, 1024) == tokenizer.encode_chat(chat, continued=True)
 
 
 def test_a_base_that_marks_no_thoughts_is_told_nothing_of_them(folder):
     tokenizer = with_template(folder, CHATML + "{{ enable_thinking is defined }}")
-    prompt = _prompt(Generation("id", None, (ASKED,), thought=0), tokenizer, 1024)
+    prompt = _prompt(Generation("id", None, (ASKED,), most_thought=0), tokenizer, 1024)
     assert tokenizer.decode(prompt).endswith("False")
