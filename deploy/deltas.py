@@ -48,8 +48,6 @@ class Deltas:
         """One delta per row, in place of the emissions that arrived together."""
         begun, self._begun = self._begun, []
         deltas = [self._delta(row, emission) for row, emission in emissions]
-        if self._thinkers:
-            deltas = [self._thinkers[delta.index].apart(delta) for delta in deltas]
         merged = joined([*begun, *deltas])
         if not self._readers:
             return merged
@@ -84,14 +82,16 @@ class Deltas:
         choice = emission.choice
         shown = choice is not None and choice.logprob is not None
         ended = choice is not None and choice.token in self._ends
-        return Delta(
+        delta = Delta(
             index=row,
             text=emission.text,
             tokens=0 if emission.of_prompt else 1,
             logprobs=(packed(self._logprob(choice)),) if choice and shown and not ended else (),
             finish_reason=emission.finish.value if emission.finish else None,
             stopped_by=emission.stopped_by,
+            thought=emission.thought,
         )
+        return self._thinkers[row].told(delta, emission.thinking) if self._thinkers else delta
 
     def _logprob(self, choice: Choice) -> TokenLogprob:
         top = tuple(self._shown(each.token, each.logprob) for each in choice.top)
@@ -103,7 +103,7 @@ class Deltas:
 
 
 class Thinker:
-    """Tells the thoughts of one row from its text.
+    """Says which thoughts of one row are told, and when.
 
     What ends by itself within thoughts that its prompt opened is an answer all the same: so answer
     adapters that were trained without thoughts, elsewhere.
@@ -111,30 +111,26 @@ class Thinker:
 
     def __init__(self, thoughts: Thoughts, whole: bool) -> None:
         """Begin with a row, whose thoughts are told in one if it is wanted `whole`."""
-        self._reader = thoughts.reader()
-        self._opened = thoughts.opened
+        self._opened = self._thinking = thoughts.opened
         self._whole = whole
         self._thought = ""
         self.tokens = 0
         """Of its thoughts."""
 
-    def apart(self, delta: Delta) -> Delta:
-        """The same delta, its thoughts told from its text."""
-        self.tokens += delta.tokens if self._reader.thinking else 0
-        thought, text = self._reader.push(delta.text)
-        if delta.finish_reason is not None:
-            rest_of_thought, rest = self._reader.end()
-            thought, text = thought + rest_of_thought, text + rest
-        self._thought += thought
-        still_thinking = self._reader.thinking
+    def told(self, delta: Delta, still_thinking: bool) -> Delta:
+        """The delta that is told for one that came; `still_thinking` after it."""
+        self.tokens += delta.tokens if self._thinking else 0
+        self._thinking = still_thinking
+        self._thought += delta.thought
         if still_thinking and self._opened and delta.finish_reason == "stop":
             self.tokens = 0
-            return replace(delta, text=self._thought)
-        if self._whole:
-            held = still_thinking and delta.finish_reason is None
-            thought = "" if held else self._thought
-            self._thought = self._thought if held else ""
-        return replace(delta, text=text, thought=thought)
+            return replace(delta, text=self._thought, thought="")
+        if not self._whole:
+            return delta
+        held = still_thinking and delta.finish_reason is None
+        thought = "" if held else self._thought
+        self._thought = self._thought if held else ""
+        return replace(delta, thought=thought)
 
 
 def _read(delta: Delta, reader: CallReader) -> Delta:

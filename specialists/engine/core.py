@@ -104,6 +104,8 @@ class Emission:
     Attributes:
         choice: the sampled token; None when the row failed.
         text: what can be shown now; may be empty while a character or a stop text is incomplete.
+        thought: what can be shown of the thoughts before the answer.
+        thinking: whether the answer is still being thought.
         finish: set on the last one.
         error: why the row failed; it is then the last one.
         cached: tokens of the prompt that did not have to be computed.
@@ -120,6 +122,8 @@ class Emission:
     stopped_by: str | None = None
     foretold: int | None = None
     of_prompt: bool = False
+    thought: str = ""
+    thinking: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -271,11 +275,13 @@ def emitted(
         cached: tokens of the prompt that did not have to be computed.
         foretold: tokens of the answer, up to this one, that somebody had foretold.
     """
-    shown = "" if ended else text.push(choice.token)
+    thought, shown = ("", "") if ended else text.push(choice.token)
     finish = FinishReason.STOP if ended or text.stopped_by else over
     if finish is not None and not text.stopped_by:
-        shown += text.flush()
+        rest_of_thought, rest = text.flush()
+        thought, shown = thought + rest_of_thought, shown + rest
         finish = FinishReason.STOP if text.stopped_by else finish
     return Emission(
-        choice, shown, finish, cached=cached, stopped_by=text.stopped_by, foretold=foretold
-    )
+        choice, shown, finish, cached=cached, stopped_by=text.stopped_by, foretold=foretold,
+        thought=thought, thinking=text.thinking,
+    )  # fmt: skip

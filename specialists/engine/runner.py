@@ -130,7 +130,8 @@ class Runner:
             raise EngineStopped("the engine is shutting down")
 
     def _row(self, request: Request, number: int, mailbox: Mailbox) -> Row:
-        seed = request.params.seed
+        seed, tokenizer = request.params.seed, self.engine.tokenizer
+        text = tokenizer.stream(request.params.stop, request.thoughts)
         random = Random(None if seed is None else f"{seed}/{number}")  # noqa: S311 (not for secrets)
         return Row(
             id=f"{request.id}/{number}",
@@ -138,14 +139,14 @@ class Runner:
             tokens=list(request.prompt),
             prompt_length=len(request.prompt),
             params=request.params,
-            text=self.engine.tokenizer.stream(request.params.stop, request.thoughts),
+            text=text,
             emit=lambda emission: mailbox.put((number, emission)),
             random=random,
             grammar=request.grammar.copy() if request.grammar else None,
             tenant=request.tenant,
             absent=request.absent,
             expected=request.expected.copy() if request.expected else None,
-            budget=self.engine.tokenizer.budget(request.thoughts),
+            budget=tokenizer.budget(request.thoughts, text),
         )
 
     def _tell(self, rows: Iterable[Row], verb: Callable[[Row], None]) -> None:

@@ -152,14 +152,11 @@ class Tokenizer:
         """An assistant's thoughts, and its text; of a base that marks none all is text."""
         return self._template.apart(message)
 
-    def budget(self, thoughts: Thoughts | None) -> ThoughtBudget | None:
+    def budget(self, thoughts: Thoughts | None, text: TextStream) -> ThoughtBudget | None:
         """What closes an answer's thoughts when they are too long; None where they may be so."""
         if thoughts is None or thoughts.most is None:
             return None
-        return ThoughtBudget(thoughts.most, self.encode_part(NONE), self._said, thoughts.reader())
-
-    def _said(self, token: int) -> str:
-        return self.token_text(token)[0]
+        return ThoughtBudget(thoughts.most, self.encode_part(NONE), text)
 
     def answered(self, asked: str, whole: str, answer: ChatMessage) -> list[str]:
         """What was added to a rendered chat when it was answered; see `ChatTemplate.answered`."""
@@ -215,8 +212,8 @@ class Tokenizer:
 
     def stream(self, stop: tuple[str, ...], thoughts: Thoughts | None = None) -> TextStream:
         """A fresh text stream for one answer, which thoughts may come before."""
-        read = None if thoughts is None else thoughts.reader().push
-        return TextStream(self._detokenizer(), stop, read)
+        reader = None if thoughts is None else thoughts.reader()
+        return TextStream(self._detokenizer(), stop, reader)
 
     def _detokenizer(self) -> Detokenizer:
         if self._byte_level:

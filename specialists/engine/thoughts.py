@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from specialists.engine.lark import literal
-from specialists.engine.text_stream import undecided
+from specialists.engine.stop_texts import undecided
 
 MARKS = OPENING, CLOSING = "<think>", "</think>"
 """As DeepSeek's R1 and what was distilled from it write them, and Qwen, Nemotron, Hermes."""
@@ -68,12 +68,6 @@ class Thoughts:
                 "}",
             ]
         )
-
-    def without(self, answer: str) -> str:
-        """An answer that is there, without its thoughts."""
-        reader = self.reader()
-        _, said = reader.push(answer)
-        return said + reader.end()[1]
 
 
 class ThoughtReader:

@@ -178,12 +178,13 @@ async def answer_greedily(runner: Runner, adapter: str | None, row: Row) -> str:
     thought, _ = tokenizer.apart(row.answer)
     room = len(tokenizer.encode(tokenizer.said(row.answer))) + len(tokenizer.encode(thought))
     prompt = tokenizer.encode_chat(row.request, tools=row.tools, thinks=bool(thought))
-    request = Request("held-out", adapter, prompt, 1, SamplingParams(room + ROOM, temperature=0.0))
+    params = SamplingParams(room + ROOM, temperature=0.0)
+    thoughts = tokenizer.thoughts_after(prompt)
+    request = Request("held-out", adapter, prompt, 1, params, thoughts=thoughts)
     text = ""
     async for emissions in runner.generate(request):
         text += "".join(emission.text for _, emission in emissions)
-    thoughts = tokenizer.thoughts_after(prompt)
-    return text if thoughts is None else thoughts.without(text)
+    return text
 
 
 def _perplexities(

@@ -10,6 +10,7 @@ from engines import engine, make_adapter, run, sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
+from texts import all_of
 from tiny import tiny_base
 from transformers import AutoModelForCausalLM
 
@@ -108,8 +109,7 @@ def test_pieces_stream_what_the_tokenizer_decodes(tmp_path, text):
     base = tiny_base(tmp_path, pieces=True)
     tokenizer = Tokenizer.from_folder(base.folder)
     tokens = tokenizer.encode(text)
-    stream = tokenizer.stream(())
-    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    _, shown = all_of(tokenizer.stream(()), tokens)
     assert shown == tokenizer.decode(tokens)
 
 
@@ -123,8 +123,7 @@ def test_pieces_stream_text_however_it_is_cut_into_bytes(pieces, text, data):
         whole = vocabulary.get(character.replace(" ", "▁"))
         split = [vocabulary[f"<0x{byte:02X}>"] for byte in character.encode()]
         tokens += split if whole is None or data.draw(st.booleans()) else [whole]
-    stream = tokenizer.stream(())
-    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
+    _, shown = all_of(tokenizer.stream(()), tokens)
     assert shown == tokenizer.decode(tokens)
     assert "\ufffd" not in shown
 
@@ -157,8 +156,7 @@ def test_bytes_that_are_no_text_end_no_answer(tmp_path):
     stream = tokenizer.stream(())
     tokens = [vocabulary[f"<0x{byte}>"] for byte in ("4B", "FF", "FE", "C3")]
     tokens += tokenizer.encode("fox")
-    shown = "".join(stream.push(token) for token in tokens) + stream.flush()
-    assert shown.endswith("\ufffd fox")
+    assert all_of(stream, tokens)[1].endswith("\ufffd fox")
 
 
 def small_gguf(file):

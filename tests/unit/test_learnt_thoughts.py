@@ -8,7 +8,7 @@ import pytest
 from thinking import CLOSABLE, EMPTY, HALF, OPENED, SHUT, TOLD, with_template
 from tiny import CHATML, tiny_base
 
-from specialists.engine.core import Choice, Emission, FinishReason
+from specialists.engine.core import Choice, FinishReason, emitted
 from specialists.errors import TrainingDataError
 from specialists.training.completion import said_in
 from specialists.training.data import Row, rows_of
@@ -148,7 +148,10 @@ def test_answers_are_compared_as_they_were_given_without_what_was_thought(
 
     async def generate(request):
         asked.append(request)
-        yield [(0, Emission(Choice(5), text, FinishReason.STOP))]
+        stream = tokenizer.stream((), request.thoughts)
+        *first, last = tokenizer.encode_part(text)
+        for token, over in [*((each, None) for each in first), (last, FinishReason.STOP)]:
+            yield [(0, emitted(stream, Choice(token), over, ended=False, cached=0))]
 
     made = row(ASKED, answer)
     runner = SimpleNamespace(tokenizer=tokenizer, generate=generate)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from texts import Parts
 from transformers import (
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
@@ -17,6 +18,7 @@ from transformers import (
 from specialists.engine.core import Row, SamplingParams
 from specialists.engine.sampler import sample
 from specialists.engine.shaping import shaped
+from specialists.engine.text_stream import TextStream
 from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import ThoughtReader
 
@@ -114,9 +116,11 @@ def test_draws_follow_what_transformers_keeps(params, warpers, temperature):
 
 def test_a_budget_costs_nothing_until_it_is_spent():
     thinking, plain = row(), logits()
-    thinking.budget = ThoughtBudget(1, [7], lambda _: "a", ThoughtReader(thinking=True))
+    text = TextStream(Parts("a" * 8), (), ThoughtReader(thinking=True))
+    thinking.budget = ThoughtBudget(1, [7], text)
     assert shaped(plain, [thinking]) is plain
     thinking.budget.accept(5)
+    text.push(5)
     found = shaped(plain.clone(), [thinking])[0]
     assert found.isfinite().nonzero().flatten().tolist() == [7]
     thinking.budget.accept(7)

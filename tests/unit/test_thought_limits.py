@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from engines import SMALL
+from texts import Parts
 from thinking import OPENED
 from tiny import tiny_base
 from transformers import AddedToken, AutoTokenizer, LlamaForCausalLM
@@ -14,6 +15,7 @@ from router.engine import Generation, Message, Rules, joined
 from router.pool import Pool
 from router.sampling import Sampling
 from specialists.engine.runner import Runner
+from specialists.engine.text_stream import TextStream
 from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import ThoughtReader
 
@@ -88,13 +90,15 @@ def test_thoughts_end_when_their_budget_is_spent(replica, rules):
 
 def spending(most, parts, *, opened):
     """Which tokens were forced beside those that came, each one of `parts`."""
-    budget = ThoughtBudget(most, [90, 91], parts.__getitem__, ThoughtReader(thinking=opened))
+    text = TextStream(Parts(parts), (), ThoughtReader(thinking=opened))
+    budget = ThoughtBudget(most, [90, 91], text)
     forced = []
     for token in range(len(parts)):
         while (must := budget.forced) is not None:
             forced.append((token, must))
             budget.accept(must)
         budget.accept(token)
+        text.push(token)
     return forced
 
 

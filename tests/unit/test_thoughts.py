@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import Parts, all_of
 from thinking import CLOSABLE, OPENED, with_template
 from tiny import CHATML, tiny_base
 from transformers import AddedToken, AutoTokenizer
@@ -11,8 +12,9 @@ from deploy.deltas import Deltas
 from deploy.engine_replica import _prompt, _thoughts
 from router.engine import Generation, Message
 from specialists.engine.chat_template import OWN_CALLS
-from specialists.engine.core import Choice, Emission, FinishReason
+from specialists.engine.core import Choice, FinishReason, emitted
 from specialists.engine.text import Tokenizer
+from specialists.engine.text_stream import TextStream
 from specialists.engine.thoughts import ThoughtReader, Thoughts, apart
 
 ASKED = Message("user", "hello")
@@ -130,10 +132,10 @@ def test_marks_are_read_where_they_are_control_tokens(folder):
     tokenizer = with_special_marks(folder)
     found = tokenizer.thoughts_after(tokenizer.encode_chat([ASKED]))
     assert found == Thoughts(opened=True, own_tokens=True)
-    stream = tokenizer.stream(())
     answer = tokenizer.encode_part("a</think>b<|im_end|>")
-    text = "".join(map(stream.push, answer)) + stream.flush()
+    _, text = all_of(tokenizer.stream(()), answer)
     assert text.replace(" ", "") == "a</think>b"
+    assert all_of(tokenizer.stream((), found), answer) == ("a", "b")
 
 
 @pytest.mark.parametrize("template", [OPENED, CLOSABLE])
@@ -155,24 +157,31 @@ def test_a_base_that_marks_no_thoughts_is_shown_what_was_written(folder):
     assert said in with_template(folder, CHATML).render_chat([ASKED, Message("assistant", said)])
 
 
+def heard(row, reader, text, finish=None):
+    """What a row emits for a token that says so."""
+    stream = TextStream(Parts([text]), (), reader)
+    return row, emitted(stream, Choice(0), finish, ended=False, cached=0)
+
+
 def test_deltas_tell_thoughts_answers_and_calls_apart(folder):
     tokenizer = with_template(folder, OPENED)
     deltas = Deltas(tokenizer, OWN_CALLS, 2, thoughts=Thoughts(opened=True))
+    one, two = (ThoughtReader(thinking=True) for _ in range(2))
     call = OWN_CALLS.opening + "dice" + OWN_CALLS.between + "{}" + OWN_CALLS.closing
     first, other = deltas.of(
         [
-            (0, Emission(Choice(5), "I could ")),
-            (1, Emission(Choice(5), f"write {call} </think>")),
-            (1, Emission(Choice(6), "\n\nNo.", FinishReason.STOP)),
-            (0, Emission(Choice(6), "roll.\n")),
+            heard(0, one, "I could "),
+            heard(1, two, f"write {call} </think>"),
+            heard(1, two, "\n\nNo.", FinishReason.STOP),
+            heard(0, one, "roll.\n"),
         ]
     )
     assert (first.thought, first.text, first.calls) == ("I could roll.", "", ())
     assert (other.thought, other.text, other.calls) == (f"write {call}", "No.", ())
     [rest] = deltas.of(
         [
-            (0, Emission(Choice(7), "</think>")),
-            (0, Emission(Choice(8), f"So: {call}", FinishReason.STOP)),
+            heard(0, one, "</think>"),
+            heard(0, one, f"So: {call}", FinishReason.STOP),
         ]
     )
     assert (rest.thought, rest.text, rest.finish_reason) == ("", "So:", "tool_calls")
@@ -185,7 +194,8 @@ def test_thoughts_that_are_cut_off_are_no_answer(folder, whole):
     deltas = Deltas(
         with_template(folder, OPENED), None, 1, thoughts=Thoughts(opened=True), whole=whole
     )
-    [delta] = deltas.of([(0, Emission(Choice(5), "I see </", FinishReason.LENGTH))])
+    reader = ThoughtReader(thinking=True)
+    [delta] = deltas.of([heard(0, reader, "I see </", FinishReason.LENGTH)])
     assert (delta.thought, delta.text, delta.tokens) == ("I see </", "", 1)
 
 
@@ -211,9 +221,10 @@ def test_thoughts_are_told_as_they_come_or_once_they_are_whole(
 ):
     tokenizer = with_template(folder, OPENED)
     deltas = Deltas(tokenizer, None, 1, thoughts=Thoughts(opened=opened), whole=whole)
+    reader = ThoughtReader(thinking=opened)
     ends = [None] * (len(pieces) - 1) + [FinishReason.STOP]
     found = [
-        deltas.of([(0, Emission(Choice(5), piece, end))])[0]
+        deltas.of([heard(0, reader, piece, end)])[0]
         for piece, end in zip(pieces, ends, strict=True)
     ]
     assert [(delta.thought, delta.text) for delta in found] == told
@@ -231,21 +242,29 @@ def test_an_answer_that_nobody_thinks_over_has_no_budget(folder, thought):
 @pytest.mark.parametrize(
     ("text", "opened", "expected", "stopped"),
     [
-        ("one. two.</think>\n\nthree. four.", True, "one. two.</think>\n\nthree", "."),
-        ("<think>one. two.</think>three. four.", False, "<think>one. two.</think>three", "."),
-        ("one. two.", False, "one", "."),
-        ("one. two.", True, "one. two.", None),
-        ("one. </think>\n\n. two", True, "one. </think>\n\n", "."),
+        ("one. two.</think>\n\nthree. four.", True, ("one. two.", "three"), "."),
+        ("<think>one. two.</think>three. four.", False, ("one. two.", "three"), "."),
+        ("one. two.", False, ("", "one"), "."),
+        ("one. two.", True, ("one. two.", ""), None),
+        ("one. </think>\n\n. two", True, ("one.", ""), "."),
+        ("<thi.", False, ("", "<thi"), "."),
+        ("<thi", False, ("", "<thi"), None),
+        ("<", False, ("", "<"), None),
     ],
 )
 def test_a_stop_text_ends_the_answer_and_no_thoughts(folder, text, opened, expected, stopped):
     tokenizer = with_template(folder, OPENED)
-    stream, shown = tokenizer.stream((".",), Thoughts(opened)), ""
-    for token in tokenizer.encode_part(text):
-        shown += stream.push(token)
-        if stream.stopped_by is not None:
-            break
-    assert ((shown + stream.flush()).strip(" "), stream.stopped_by) == (expected, stopped)
+    stream = tokenizer.stream((".",), Thoughts(opened))
+    thought, said = all_of(stream, tokenizer.encode_part(text))
+    assert (thought.strip(), said.strip()) == expected
+    assert stream.stopped_by == stopped
+
+
+def test_a_stop_text_may_begin_as_a_mark_does(folder):
+    tokenizer = with_template(folder, OPENED)
+    stream = tokenizer.stream(("<th",), Thoughts(opened=False))
+    assert all_of(stream, tokenizer.encode_part("<thi"))[1].strip() == ""
+    assert stream.stopped_by == "<th"
 
 
 @pytest.mark.parametrize("template", [OPENED, CLOSABLE])
