@@ -25,7 +25,7 @@ BELOW = 0.8
 NEAR = 0.3
 """Cosine to the centre of a niche, from which on whoever has no tags joins it."""
 SURE = 3
-"""Decimals of such a cosine; niches that differ by less are equally near."""
+"""Decimals of a cosine that count: what differs by less is equally near."""
 CENTRE_OF = 64
 """Specialists whose mean is a niche's centre."""
 GROUPED = 2000
@@ -180,8 +180,10 @@ def _grouped(places: Sequence[_Place]) -> Iterator[tuple[str, list[_Place]]]:
         if places:
             yield "", list(places)
         return
+    # Here too, nothing depends on who came first.
+    places = sorted(places, key=lambda place: place.specialist)
     centres = _centres(places)
-    near = centres @ centres.T
+    near = (centres @ centres.T).round(SURE)
     np.fill_diagonal(near, -1)
     graph = nx.Graph()
     graph.add_nodes_from(range(len(places)))
@@ -191,7 +193,8 @@ def _grouped(places: Sequence[_Place]) -> Iterator[tuple[str, list[_Place]]]:
                 graph.add_edge(at, int(other), weight=float(row[other]))
     for community in nx.community.louvain_communities(graph, seed=0):
         members = sorted(community)
-        middle = members[int((centres[members] @ centroid(centres[members])).argmax())]
+        central = (centres[members] @ centroid(centres[members])).round(SURE)
+        middle = members[int(central.argmax())]
         yield f"like {places[middle].specialist}", [places[at] for at in members]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from hashed import HashedWords
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from served import FRENCH, http_client, register, served, service
 
@@ -110,6 +110,7 @@ TAGS = st.lists(st.sampled_from("abcdef"), max_size=4, unique=True).map(tuple)
 
 
 @settings(max_examples=40)
+@example([()] * 6, 1)
 @given(st.lists(TAGS, max_size=12), st.integers(0, 12))
 def test_everybody_has_one_place_in_memory_or_on_disk(tags, moved):
     import tempfile
