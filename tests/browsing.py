@@ -1,11 +1,12 @@
 """A real browser: which one is here, and the page driven in it by `tests/clients/page.py`."""
 
+import json
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
-from patience import HANGS
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -17,11 +18,16 @@ needs_driver = pytest.mark.skipif(not PYTHON.exists(), reason="`make test` insta
 
 def browse(scenario: str, url: str, *more: str) -> None:
     """Play a scenario of `page.py`; it must come to its end."""
+    driver = _driver()
+    print(json.dumps([scenario, url, *more]), file=driver.stdin, flush=True)
+    failed = json.loads(driver.stdout.readline())
+    assert failed is None, failed
+
+
+@cache
+def _driver() -> "subprocess.Popen[str]":
+    """One browser for all scenarios, which ends when its input does: with this process."""
     driver = ROOT / "tests" / "clients" / "page.py"
-    done = subprocess.run(
-        [PYTHON, driver, scenario, url, CHROMIUM, *more],
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
+    return subprocess.Popen(
+        [PYTHON, driver, CHROMIUM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from patience import HANGS
+from websockets.exceptions import InvalidState
 
 HANDSHAKE = {
     "connection": "Upgrade",
@@ -46,7 +47,9 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
-            connection.shutdown()
+            # Of one that its client is closing uvicorn does not know it.
+            with suppress(InvalidState):
+                connection.shutdown()
         while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 (none tells)
             await asyncio.sleep(0.001)
 

@@ -1,6 +1,5 @@
 """Answers of a JSON schema: whatever the weights say, what comes out is one."""
 
-import gc
 import json
 import re
 
@@ -12,7 +11,6 @@ from tiny import tiny_base
 from transformers import PreTrainedTokenizerFast
 
 from router.wire.response_format import ANY_OBJECT
-from specialists.engine.compiling import Trial, Vocabulary
 from specialists.engine.core import FinishReason
 from specialists.engine.grammar import KEPT, MAX_CHARACTERS
 from specialists.errors import InvalidSampling
@@ -133,41 +131,6 @@ def test_what_cannot_be_held_is_refused(made, schema):
     assert 0 < len(str(caught.value)) <= 300
 
 
-def test_a_schema_that_takes_for_ever_costs_itself_only(made):
-    endless = {"allOf": [{"type": "string", "pattern": f"a.*{n}.*b"} for n in range(40)]}
-    grammars = made.grammars
-    for ask in (grammars.of_schema, lambda text: grammars.check(text, "response_format")):
-        with pytest.raises(InvalidSampling, match="takes too long"):
-            ask(json.dumps(endless))
-        # It is remembered, and not tried again.
-        assert grammars._trial._process.poll() is not None
-    assert grammars.of_schema('{"const": "the next"}').allowed().any()
-
-
-def test_what_is_known_does_not_wait_for_what_is_tried(made):
-    made.grammars.of_schema('{"const": "known"}')
-    with made.grammars._trial._lock:
-        assert made.grammars.of_schema('{"const": "known"}').allowed().any()
-
-
-def test_a_trial_that_died_is_followed_by_another(made):
-    made.grammars.of_schema('{"const": "before"}')
-    died = made.grammars._trial._process
-    died.kill()
-    died.wait()
-    assert made.grammars.of_schema('{"const": "after"}').allowed().any()
-
-
-def test_a_trial_ends_with_who_asks_it(base):
-    trial = Trial(Vocabulary((base.folder / "tokenizer.json").read_text(), [2], 400))
-    assert trial.refusal("schema", '{"const": 1}') is None
-    assert "objekt" in trial.refusal("schema", '{"type": "objekt"}')
-    process = trial._process
-    del trial
-    gc.collect()
-    assert process.returncode is not None
-
-
 def test_the_last_used_schemas_are_kept(made):
     made.grammars.of_schema(json.dumps(PERSON))
     for number in range(KEPT - 1):
@@ -262,7 +225,6 @@ def test_every_answer_is_derived_by_its_grammar(made, rules):
         ("grammar", "(" * 5000),
         ("grammar", "neither of them"),
         ("grammar", "%import nothing.there\nstart: X"),
-        ("grammar", "\n" * 60_000),
     ],
 )
 def test_rules_that_cannot_be_held_are_refused(made, language, text):
@@ -270,18 +232,6 @@ def test_rules_that_cannot_be_held_are_refused(made, language, text):
         made.grammars.of_rules(language, text, f"structured_outputs.{language}")
     assert error.value.param == f"structured_outputs.{language}"
     assert str(error.value)
-
-
-def test_a_grammar_is_turned_into_lark_once(made, monkeypatch):
-    asked = []
-    turned = made.grammars._trial.lark
-    monkeypatch.setattr(
-        made.grammars._trial, "lark", lambda text: asked.append(text) or turned(text)
-    )
-    for _ in range(3):
-        rules = made.grammars.of_rules("grammar", 'root ::= "once"', "grammar").rules
-    assert "start" in rules
-    assert asked == ['root ::= "once"']
 
 
 def test_rules_that_take_long_for_each_token_are_given_up(made):
