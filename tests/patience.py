@@ -8,11 +8,12 @@ HANGS = 3600.0
 
 
 def until(holds: Callable[[], object], every: float = 0.2) -> None:
-    """Look again and again until something holds."""
-    deadline = time.monotonic() + HANGS
+    """Look again and again until something holds: often at first, then once in so many seconds."""
+    deadline, pause = time.monotonic() + HANGS, 0.001
     while not holds():
         assert time.monotonic() < deadline, "it hangs"
-        time.sleep(every)
+        time.sleep(pause)
+        pause = min(2 * pause, every)
 
 
 async def comes(holds: Callable[[], object], every: float = 0.001) -> None:

@@ -442,7 +442,10 @@ def test_work_that_takes_long_is_heard_of(made, at_once):
 
 def test_openais_client_asks_for_a_batch(made, monkeypatch):
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
-    with working(made) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+    with (
+        working(made) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
         content = file_of(line("a", "good day"), line("b", model="no/body"))
         file = client.files.create(file=("asked.jsonl", content), purpose="batch")
         asked = client.batches.create(
