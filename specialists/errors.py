@@ -13,6 +13,7 @@ SpecialistsError
 ├── NoVllm                 vLLM is not where it is looked for, or does not start
 ├── TrainingDataError      a row of the training data cannot be used
 ├── TrainingStopped        a run was asked to end before it was done
+├── UnreadableAdapter      an adapter in another form than PEFT's cannot be made into one of PEFT's
 ├── BudgetSpent            a teacher may be asked no more
 └── TeacherFailed          a teacher did not answer, or refused to
 """
@@ -86,6 +87,10 @@ class NoKernels(SpecialistsError):
 
 class HubUnavailable(SpecialistsError):
     """A hub does not have what is asked of it, or does not give it; the message says why."""
+
+
+class UnreadableAdapter(SpecialistsError):
+    """An adapter in another form than PEFT's cannot be made into one of PEFT's; it says why."""
 
 
 class NoVllm(SpecialistsError):

@@ -1,8 +1,11 @@
 """`myriad specialists`: register, list, show, retire, restore, visibility, release."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +47,8 @@ def register(
         str,
         typer.Argument(
             metavar="FOLDER",
-            help=f"Holds {CONFIG} and {WEIGHTS}; or a hub's OWNER/NAME, or OWNER/NAME@REVISION.",
+            help=f"Holds {CONFIG} and {WEIGHTS}, or what MLX trained; or a hub's OWNER/NAME, or "
+            "OWNER/NAME@REVISION.",
         ),
     ],
     card: Annotated[
@@ -79,15 +83,16 @@ def register(
     name = id_of(specialist)
     found = _folder(folder, output)
     loaded = load_card(name, card or find_card(found), description, found)
-    with connect(url) as client:
+    with connect(url) as client, _of_peft(found) as plain:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
-        version = send(client, fields, found, alias, visibility)
+        version = send(client, fields, plain, alias, visibility)
     output.show(version, registered(version, name))
 
 
 def _folder(place: str, output: Output) -> Path:
     """The folder at `place`, or what a hub has under that name."""
     from deploy.cli.cards import FILES, MODEL_CARD
+    from specialists import mlx_adapter
     from specialists.hub import fetch, is_of_hub
 
     folder = Path(place)
@@ -96,7 +101,20 @@ def _folder(place: str, output: Output) -> Path:
     if not is_of_hub(place):
         raise typer.BadParameter(f"{place} is no folder, and no id of a hub")
     with output.told("fetching") as tell:
-        return fetch(place, (CONFIG, WEIGHTS, MODEL_CARD, *FILES), tell)
+        return fetch(place, (CONFIG, WEIGHTS, mlx_adapter.WEIGHTS, MODEL_CARD, *FILES), tell)
+
+
+@contextmanager
+def _of_peft(folder: Path) -> Iterator[Path]:
+    """A folder with the adapter as PEFT saves it: the same, or one for as long as it is needed."""
+    from specialists import mlx_adapter
+
+    if not mlx_adapter.is_of_mlx(folder):
+        yield folder
+        return
+    with TemporaryDirectory() as made:
+        mlx_adapter.to_peft(folder, Path(made))
+        yield Path(made)
 
 
 @app.command("list")

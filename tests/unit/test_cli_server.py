@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import tiny_adapter
@@ -15,6 +17,7 @@ from router.engine import Delta, Usage
 from router.errors import Unavailable
 from router.sampling import Sampling
 
+MLX = Path(__file__).parents[1] / "adapters" / "mlx-0.32.2" / "all"
 RAISE = "help me ask for a raise"
 
 
@@ -306,6 +309,17 @@ def test_registering_the_same_again_moves_nothing_unless_it_is_asked_to(folder, 
     assert "in service" in myriad(*words, "--alias", "prod").out
     shown = json.loads(myriad("specialists", "show", eve, "--json").out)
     assert shown["version"] == newest["version"] - 1
+
+
+def test_register_takes_what_mlx_trained(eve, tmp_path):
+    folder = shutil.copytree(MLX, tmp_path / "trained")
+    words = ("specialists", "register", eve, str(folder), "--description", "x")
+    assert json.loads(myriad(*words, "--json").out)["warnings"] == []
+    assert "in service" in myriad(*words).out
+    (folder / "adapters.safetensors").write_bytes(b"")
+    ran = myriad(*words)
+    assert ran.code == 1
+    assert f"the MLX adapter in {folder} cannot be read" in " ".join(ran.err.split())
 
 
 def test_register_needs_a_description(folder):
