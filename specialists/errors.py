@@ -10,10 +10,10 @@ SpecialistsError
 │   ├── AdapterUnavailable the adapter could not be loaded, or computes no finite numbers
 │   └── EngineStopped      the engine is shutting down, or failed while it answered
 ├── HubUnavailable         a hub does not give what is asked of it
+├── NoAdapter              what others trained cannot be made into an adapter
 ├── NoVllm                 vLLM is not where it is looked for, or does not start
 ├── TrainingDataError      a row of the training data cannot be used
 ├── TrainingStopped        a run was asked to end before it was done
-├── UnreadableAdapter      an adapter in another form than PEFT's cannot be made into one of PEFT's
 ├── BudgetSpent            a teacher may be asked no more
 └── TeacherFailed          a teacher did not answer, or refused to
 """
@@ -89,8 +89,8 @@ class HubUnavailable(SpecialistsError):
     """A hub does not have what is asked of it, or does not give it; the message says why."""
 
 
-class UnreadableAdapter(SpecialistsError):
-    """An adapter in another form than PEFT's cannot be made into one of PEFT's; it says why."""
+class NoAdapter(SpecialistsError):
+    """No adapter can be made of what others trained; the message says why."""
 
 
 class NoVllm(SpecialistsError):

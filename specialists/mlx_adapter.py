@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.files import CONFIG, AdapterFiles
-from specialists.errors import UnreadableAdapter
+from specialists.errors import NoAdapter
 
 WEIGHTS = "adapters.safetensors"
 _FACTOR = re.compile(r"model\.layers\.(\d+)\.(\w+\.\w+)\.lora_([ab])")
@@ -26,7 +26,7 @@ def to_peft(folder: Path, to: Path) -> None:
     """Write an adapter of MLX's into another folder, as PEFT would have.
 
     Raises:
-        UnreadableAdapter: it cannot be read, or is no plain LoRA of a Llama's layers.
+        NoAdapter: it cannot be read, or is no plain LoRA of a Llama's layers.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
@@ -35,7 +35,7 @@ def to_peft(folder: Path, to: Path) -> None:
         config = _config(json.loads((folder / CONFIG).read_bytes()))
         factors = {_place(name): factor for name, factor in load_file(folder / WEIGHTS).items()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise UnreadableAdapter(f"the MLX adapter in {folder} cannot be read: {error}") from error
+        raise NoAdapter(f"the MLX adapter in {folder} cannot be read: {error}") from error
     config |= {
         "target_modules": sorted({place.linear for place in factors}),
         "layers_to_transform": sorted({place.layer for place in factors}),
@@ -65,7 +65,7 @@ class _Place(NamedTuple):
 def _place(name: str) -> _Place:
     found = _FACTOR.fullmatch(name)
     if found is None:
-        raise UnreadableAdapter(
+        raise NoAdapter(
             f"{WEIGHTS} holds {name[:160]}; only plain LoRA of the layers' linears can be served"
         )
     layer, module, side = found.groups()
@@ -77,13 +77,11 @@ def _config(said: Any) -> dict[str, Any]:
     fields: Mapping[str, Any] = said if isinstance(said, dict) else {}
     kind, lora = fields.get("fine_tune_type", "lora"), fields.get("lora_parameters") or {}
     if kind != "lora":
-        raise UnreadableAdapter(
-            f"{CONFIG} has the fine_tune_type {kind!a}; only plain LoRA can be served"
-        )
+        raise NoAdapter(f"{CONFIG} has the fine_tune_type {kind!a}; only plain LoRA can be served")
     try:
         rank, scale = int(lora["rank"]), float(lora["scale"])
     except (TypeError, KeyError, ValueError) as error:
-        raise UnreadableAdapter(
+        raise NoAdapter(
             f"{CONFIG} has no rank and scale in lora_parameters, as mlx_lm.lora writes them"
         ) from error
     return {

@@ -17,6 +17,7 @@ from deploy.cli.deploying import app as deploying
 from deploy.cli.distill import distill
 from deploy.cli.doctor import doctor
 from deploy.cli.evaluation import eval_
+from deploy.cli.extract import extract
 from deploy.cli.feedback import feedback
 from deploy.cli.jobs import app as jobs
 from deploy.cli.keys import app as keys
@@ -35,8 +36,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (setup, up, login, status, doctor, chat, route, feedback, create, train, distill):
+for command in (setup, up, login, status, doctor, chat, route, feedback):
     app.command()(command)
+for way in (create, train, distill, extract):
+    app.command()(way)
 app.command("eval")(eval_)
 app.command()(lineage)
 app.command()(usage)

@@ -1,17 +1,15 @@
 """`myriad specialists`: register, list, show, retire, restore, visibility, release."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from deploy.cli.elsewhere import adapter_folder, of_peft
 from deploy.cli.options import (
     AsJson,
     Numbered,
@@ -81,40 +79,12 @@ def register(
 
     output = Output(as_json)
     name = id_of(specialist)
-    found = _folder(folder, output)
+    found = adapter_folder(folder, output)
     loaded = load_card(name, card or find_card(found), description, found)
-    with connect(url) as client, _of_peft(found) as plain:
+    with connect(url) as client, of_peft(found) as plain:
         fields = loaded.model_dump(mode="json", exclude_defaults=True)
         version = send(client, fields, plain, alias, visibility)
     output.show(version, registered(version, name))
-
-
-def _folder(place: str, output: Output) -> Path:
-    """The folder at `place`, or what a hub has under that name."""
-    from deploy.cli.cards import FILES, MODEL_CARD
-    from specialists import mlx_adapter
-    from specialists.hub import fetch, is_of_hub
-
-    folder = Path(place)
-    if folder.is_dir():
-        return folder
-    if not is_of_hub(place):
-        raise typer.BadParameter(f"{place} is no folder, and no id of a hub")
-    with output.told("fetching") as tell:
-        return fetch(place, (CONFIG, WEIGHTS, mlx_adapter.WEIGHTS, MODEL_CARD, *FILES), tell)
-
-
-@contextmanager
-def _of_peft(folder: Path) -> Iterator[Path]:
-    """A folder with the adapter as PEFT saves it: the same, or one for as long as it is needed."""
-    from specialists import mlx_adapter
-
-    if not mlx_adapter.is_of_mlx(folder):
-        yield folder
-        return
-    with TemporaryDirectory() as made:
-        mlx_adapter.to_peft(folder, Path(made))
-        yield Path(made)
 
 
 @app.command("list")

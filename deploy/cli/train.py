@@ -89,7 +89,7 @@ def train(
     target.mkdir(parents=True, exist_ok=True)
     served = _served_base(url) if register else None
     with quiet():
-        base = _prepare(settings, output)
+        base = prepared(settings, output)
         _require_same(base.name, served)
         wanted = {"rank": rank, "epochs": epochs, "learning_rate": learning_rate}
         recipe = _recipe(len(task.rows), effort, seed, wanted)
@@ -146,7 +146,8 @@ def _require_same(base: str, served: str | None) -> None:
         )
 
 
-def _prepare(settings: "Settings", output: Output) -> "Base":
+def prepared(settings: "Settings", output: Output) -> "Base":
+    """The base that is set, unpacked if need be."""
     from specialists.base import prepare_base
 
     with output.told("preparing") as tell:

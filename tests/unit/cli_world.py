@@ -93,6 +93,10 @@ def myriad(*words: str, stdin: io.StringIO | None = None) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
+MLX = Path(__file__).parents[1] / "adapters" / "mlx-0.32.2" / "all"
+"""An adapter that MLX has saved, for a Llama of the tiny base's shapes."""
+
+
 def adapter_folder(folder: Path, seed: int = 7) -> Path:
     """A folder with an adapter that fits the tiny base."""
     folder.mkdir(parents=True, exist_ok=True)

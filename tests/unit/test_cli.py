@@ -28,7 +28,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "registry", "audit", "keys", "deploy", "data")
+LOCAL = ("setup", "up", "extract", "registry", "audit", "keys", "deploy", "data")
 JOB_CHANGES = ("cancel", "pause", "resume")
 SPECIALISTS = (
     *("register", "list", "tree", "show", "retire", "restore", "visibility", "release"),
@@ -60,6 +60,7 @@ def test_the_commands_are_those_that_were_promised():
             "create",
             "train",
             "distill",
+            "extract",
             "eval",
             "lineage",
             "usage",

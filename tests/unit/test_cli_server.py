@@ -4,11 +4,10 @@ import io
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 import tiny_adapter
-from cli_world import Terminal, adapter_folder, live, myriad
+from cli_world import MLX, Terminal, adapter_folder, live, myriad
 from scripted import echo, thinker
 
 from registry.batch import Status
@@ -17,7 +16,6 @@ from router.engine import Delta, Usage
 from router.errors import Unavailable
 from router.sampling import Sampling
 
-MLX = Path(__file__).parents[1] / "adapters" / "mlx-0.32.2" / "all"
 RAISE = "help me ask for a raise"
 
 

@@ -14,7 +14,7 @@ from tiny_adapter import BASE
 from registry.adapter import Limits, validate, warnings
 from registry.errors import InvalidAdapter
 from registry.files import AdapterFiles
-from specialists.errors import UnreadableAdapter
+from specialists.errors import NoAdapter
 from specialists.mlx_adapter import is_of_mlx, to_peft
 
 SAVED = sorted((Path(__file__).parents[1] / "adapters").glob("mlx-*/*"))
@@ -64,7 +64,7 @@ def change(folder, **fields):
 )
 def test_what_is_no_plain_lora_is_refused(folder, tmp_path, fields, said):
     change(folder, **fields)
-    with pytest.raises(UnreadableAdapter, match=said):
+    with pytest.raises(NoAdapter, match=said):
         to_peft(folder, tmp_path)
 
 
@@ -74,7 +74,7 @@ def test_what_is_no_plain_lora_is_refused(folder, tmp_path, fields, said):
 def test_a_tensor_that_no_plain_lora_has_is_named(folder, tmp_path, name):
     file = folder / "adapters.safetensors"
     save_file(load_file(file) | {name: torch.ones(2, 2)}, file)
-    with pytest.raises(UnreadableAdapter, match=name):
+    with pytest.raises(NoAdapter, match=name):
         to_peft(folder, tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_files_that_cannot_be_read_are_refused(folder, tmp_path, name, content):
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    with pytest.raises(UnreadableAdapter, match="cannot be read"):
+    with pytest.raises(NoAdapter, match="cannot be read"):
         to_peft(folder, tmp_path)
 
 

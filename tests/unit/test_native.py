@@ -180,7 +180,7 @@ def reference(base, bits):
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     checkpoint = Checkpoint(base.folder, heads, bits)
     weights = {}
-    for name in checkpoint._files:
+    for name in checkpoint._weights:
         linear = "norm" not in name
         values = checkpoint.blocks(name).weight if linear else checkpoint.vector(name)
         weights[name] = torch.from_numpy(values)

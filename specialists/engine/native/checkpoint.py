@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from specialists.base import GGUF
 from specialists.engine.native.packing import Blocks, Floats
+from specialists.weights import Weights
 
 GGUF_NAMES = {
     "embed_tokens": "token_embd",
@@ -56,12 +56,11 @@ class Checkpoint:
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a weight of this name, as transformers calls it."""
-        return name in self._files
+        return name in self._weights
 
     def vector(self, name: str) -> Floats:
         """A weight in single precision."""
-        with safe_open(self._files[name], framework="pt") as file:
-            values: Floats = file.get_tensor(name).to(torch.float32).numpy()
+        values: Floats = self._weights[name].to(torch.float32).numpy()
         return values
 
     def blocks(self, *names: str) -> Blocks:
@@ -89,12 +88,8 @@ class Checkpoint:
         return blocks.rows(order)
 
     @cached_property
-    def _files(self) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        for path in sorted(self.folder.glob("*.safetensors")):
-            with safe_open(path, framework="pt") as file:
-                found |= dict.fromkeys(file.keys(), path)
-        return found
+    def _weights(self) -> Weights:
+        return Weights(self.folder)
 
     @cached_property
     def _gguf(self) -> dict[str, Any]:
