@@ -9,6 +9,7 @@ import typer
 from deploy.cli.aliases import aliases, canary, gate, promote, rollback, score
 from deploy.cli.audit import app as audit
 from deploy.cli.batches import app as batches
+from deploy.cli.bulk import register_all
 from deploy.cli.bundles import export, import_
 from deploy.cli.chat import chat
 from deploy.cli.create import create
@@ -45,6 +46,7 @@ app.command()(lineage)
 app.command()(usage)
 for verb in (promote, rollback, canary, gate, score, aliases):
     specialists.command()(verb)
+specialists.command()(register_all)
 specialists.command()(export)
 specialists.command("import")(import_)
 app.add_typer(specialists, name="specialists")

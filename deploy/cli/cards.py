@@ -18,9 +18,10 @@ PRIVATE = "private_examples.yaml"
 """Beside a card: requests that serve routing and are shown to nobody."""
 
 
-def find_card(folder: Path) -> Path | None:
-    """The card of an adapter's folder: inside it, or one level up; else the Hub's model card."""
-    places = [place / name for place in (folder, folder.parent) for name in FILES]
+def find_card(folder: Path, *, beside: bool = True) -> Path | None:
+    """The card of an adapter's folder: inside it, or `beside` it; else the Hub's model card."""
+    around = (folder, folder.parent) if beside else (folder,)
+    places = [place / name for place in around for name in FILES]
     return next((file for file in (*places, folder / MODEL_CARD) if file.is_file()), None)
 
 

@@ -31,7 +31,17 @@ COMMANDS = dict(commands())
 LOCAL = ("setup", "up", "extract", "registry", "audit", "keys", "deploy", "data")
 JOB_CHANGES = ("cancel", "pause", "resume")
 SPECIALISTS = (
-    *("register", "list", "tree", "show", "retire", "restore", "visibility", "release"),
+    *(
+        "register",
+        "register-all",
+        "list",
+        "tree",
+        "show",
+        "retire",
+        "restore",
+        "visibility",
+        "release",
+    ),
     *("export", "import"),
     *("promote", "rollback", "canary", "gate", "score", "aliases"),
 )
