@@ -144,7 +144,8 @@ def _check_plain(fields: Mapping[str, Any]) -> None:
         if value not in _NEUTRAL.get(name, ()):
             raise _refusal(
                 f"the field {_short(name)} has the value {_short(value)}, which plain LoRA does "
-                "not have. Remove it, or train the adapter without it."
+                "not have. Remove it, train the adapter without it, or merge it into its base and "
+                "make a plain one of that with `myriad extract`."
             )
 
 

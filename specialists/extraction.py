@@ -75,7 +75,7 @@ def extract(base: Base, tuned: Path, to: Path, rank: int, progress: Progress = s
         if not after:
             raise NoAdapter(f"{tuned} holds no *.safetensors, as transformers saves models")
         linears = [name for name in before if _LINEAR.fullmatch(name)]
-        rank = min(rank, *(min(before[name].shape) for name in linears))
+        rank = min([rank, *(min(before[name].shape) for name in linears)])
         pairs = list(_pairs(before, after, linears, rank, progress))
         left_out = tuple(_changed(before, after, set(linears)))
     except (SafetensorError, OSError) as error:
