@@ -84,7 +84,7 @@ def extract(base: Base, tuned: Path, to: Path, rank: int, progress: Progress = s
         raise NoAdapter(f"the linears in {tuned} are the base's own: there is nothing to extract")
     _save(pairs, rank, base.name, to)
     kept = sum(pair.kept for pair in pairs) / sum(pair.change for pair in pairs)
-    return Extracted(rank, len(pairs), kept, left_out)
+    return Extracted(rank, len(pairs), min(kept, 1.0), left_out)
 
 
 def _pairs(
