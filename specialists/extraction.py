@@ -4,7 +4,6 @@ Of a matrix's change the best of some rank are its first singular vectors (Eckar
 found here by randomised power iterations (Halko et al. 2011, https://arxiv.org/abs/0909.4061).
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from registry.files import AdapterFiles
 from specialists.base import Base
 from specialists.errors import NoAdapter
+from specialists.plain_lora import Factor, write
 from specialists.progress import Progress, silent
 from specialists.weights import Weights
 
-_LINEAR = re.compile(r"model\.layers\.\d+\.\w+\.(\w+_proj)\.weight")
+_LINEAR = re.compile(r"model\.layers\.\d+\.\w+\.\w+_proj\.weight")
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _COMPUTED = "inv_freq"
 """Ends names of tensors that older releases of transformers have saved, and follow from config."""
@@ -50,7 +48,7 @@ class Extracted:
 class _Pair:
     """Of one linear: LoRA's factors, and the sums of squares of its change and of their product."""
 
-    linear: str
+    module: str
     a: torch.Tensor
     b: torch.Tensor
     change: float
@@ -82,7 +80,12 @@ def extract(base: Base, tuned: Path, to: Path, rank: int, progress: Progress = s
         raise NoAdapter(f"the weights in {tuned} cannot be read: {error}") from error
     if not pairs:
         raise NoAdapter(f"the linears in {tuned} are the base's own: there is nothing to extract")
-    _save(pairs, rank, base.name, to)
+    factors = {
+        Factor(pair.module, side): values
+        for pair in pairs
+        for side, values in (("A", pair.a), ("B", pair.b))
+    }
+    write(to, factors, base=base.name, rank=rank, alpha=rank)
     kept = sum(pair.kept for pair in pairs) / sum(pair.change for pair in pairs)
     return Extracted(rank, len(pairs), min(kept, 1.0), left_out)
 
@@ -95,12 +98,13 @@ def _pairs(
         progress("Comparing linears", done, len(linears))
         if name not in after or after[name].shape != before[name].shape:
             raise NoAdapter(f"{name} is missing there, or of another shape: it is of another base")
-        change = after[name].float() - before[name].float()
+        tuned = after[name]
+        change = tuned.float() - before[name].float()
         if change.any():
             a, b = _factors(change, rank)
-            dtype = after[name].dtype
             squares = (float(each.square().sum()) for each in (change, b @ a))
-            yield _Pair(name, a.to(dtype), b.to(dtype), *squares)
+            module = name.removesuffix(".weight")
+            yield _Pair(module, a.to(tuned.dtype), b.to(tuned.dtype), *squares)
     progress("Comparing linears", len(linears), len(linears))
 
 
@@ -111,7 +115,7 @@ def _factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tenso
         sought = min(rank + SPARE, *change.shape)
         left, strengths, right = torch.svd_lowrank(change, sought, niter=ITERATIONS)
     roots = strengths[:rank].sqrt()
-    return (right[:, :rank] * roots).T.contiguous(), (left[:, :rank] * roots).contiguous()
+    return (right[:, :rank] * roots).T, left[:, :rank] * roots
 
 
 def _changed(before: Weights, after: Weights, linears: set[str]) -> Iterator[str]:
@@ -122,24 +126,3 @@ def _changed(before: Weights, after: Weights, linears: set[str]) -> Iterator[str
         former = _EMBEDDING if name == _HEAD and name not in before else name
         if former not in before or not torch.equal(after[name].float(), before[former].float()):
             yield name
-
-
-def _save(pairs: Sequence[_Pair], rank: int, base: str, to: Path) -> None:
-    files = AdapterFiles.in_folder(to)
-    to.mkdir(parents=True, exist_ok=True)
-    modules = {pair.linear.removesuffix(".weight"): pair for pair in pairs}
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": rank,
-        "lora_alpha": rank,
-        "target_modules": sorted(modules),
-    }
-    files.config.write_text(json.dumps(config, indent=2))
-    factors = {
-        f"base_model.model.{module}.lora_{side}.weight": factor
-        for module, pair in modules.items()
-        for side, factor in (("A", pair.a), ("B", pair.b))
-    }
-    save_file(factors, files.weights)

@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from registry.files import CONFIG, AdapterFiles
 from specialists.errors import NoAdapter
+from specialists.plain_lora import Factor, write
 
 WEIGHTS = "adapters.safetensors"
-_FACTOR = re.compile(r"model\.layers\.(\d+)\.(\w+\.\w+)\.lora_([ab])")
+_FACTOR = re.compile(r"(model\.layers\.\d+\.\w+\.\w+)\.lora_([ab])")
 
 
 def is_of_mlx(folder: Path) -> bool:
@@ -29,65 +30,35 @@ def to_peft(folder: Path, to: Path) -> None:
         NoAdapter: it cannot be read, or is no plain LoRA of a Llama's layers.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     try:
-        config = _config(json.loads((folder / CONFIG).read_bytes()))
-        factors = {_place(name): factor for name, factor in load_file(folder / WEIGHTS).items()}
+        base, rank, scale = _config(json.loads((folder / CONFIG).read_bytes()))
+        factors = {_factor(name): values.T for name, values in load_file(folder / WEIGHTS).items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise NoAdapter(f"the MLX adapter in {folder} cannot be read: {error}") from error
-    config |= {
-        "target_modules": sorted({place.linear for place in factors}),
-        "layers_to_transform": sorted({place.layer for place in factors}),
-    }
-    there = AdapterFiles.in_folder(to)
-    there.config.write_text(json.dumps(config))
-    save_file({place.name: each.T.contiguous() for place, each in factors.items()}, there.weights)
+    write(to, factors, base=base, rank=rank, alpha=scale * rank)
 
 
-class _Place(NamedTuple):
-    """Of a factor: its layer, its module there, and which of the two it is."""
-
-    layer: int
-    module: str
-    side: str
-
-    @property
-    def linear(self) -> str:
-        return self.module.rpartition(".")[2]
-
-    @property
-    def name(self) -> str:
-        """What PEFT calls it."""
-        return f"base_model.model.model.layers.{self.layer}.{self.module}.lora_{self.side}.weight"
-
-
-def _place(name: str) -> _Place:
+def _factor(name: str) -> Factor:
     found = _FACTOR.fullmatch(name)
     if found is None:
         raise NoAdapter(
             f"{WEIGHTS} holds {name[:160]}; only plain LoRA of the layers' linears can be served"
         )
-    layer, module, side = found.groups()
-    return _Place(int(layer), module, side.upper())
+    module, side = found.groups()
+    return Factor(module, side.upper())
 
 
-def _config(said: Any) -> dict[str, Any]:
-    """What of PEFT's configuration does not depend on the tensors."""
+def _config(said: Any) -> tuple[str | None, int, float]:
+    """What it was trained on, its rank and its scale."""
     fields: Mapping[str, Any] = said if isinstance(said, dict) else {}
     kind, lora = fields.get("fine_tune_type", "lora"), fields.get("lora_parameters") or {}
     if kind != "lora":
         raise NoAdapter(f"{CONFIG} has the fine_tune_type {kind!a}; only plain LoRA can be served")
     try:
-        rank, scale = int(lora["rank"]), float(lora["scale"])
+        return fields.get("model"), int(lora["rank"]), float(lora["scale"])
     except (TypeError, KeyError, ValueError) as error:
         raise NoAdapter(
             f"{CONFIG} has no rank and scale in lora_parameters, as mlx_lm.lora writes them"
         ) from error
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": fields.get("model"),
-        "r": rank,
-        "lora_alpha": scale * rank,
-    }
