@@ -8,10 +8,7 @@ from itertools import takewhile
 import typer
 
 from deploy.cli.app import app
-from deploy.cli.output import Output
-from deploy.errors import DeployError
-from registry.errors import RegistryError
-from specialists.errors import SpecialistsError
+from deploy.cli.output import FAILURES, Output
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -28,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(words, prog_name="myriad", standalone_mode=False) or 0)
     except typer.TyperException as error:
         code, message = error.exit_code, _with_hint(error)
-    except (DeployError, SpecialistsError, RegistryError, OSError) as error:
+    except FAILURES as error:
         code, message = FAILED, str(error)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED

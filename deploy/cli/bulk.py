@@ -10,13 +10,11 @@ import typer
 
 from deploy.cli.elsewhere import of_peft
 from deploy.cli.options import AsJson, Url, connect, id_of
-from deploy.cli.output import Output, printable
+from deploy.cli.output import FAILURES, Output, printable
 from deploy.cli.specialists import send
-from deploy.errors import DeployError, ServerRefused
-from registry.errors import RegistryError
+from deploy.errors import ServerRefused
 from registry.files import CONFIG
 from registry.view import Visibility
-from specialists.errors import SpecialistsError
 
 if TYPE_CHECKING:
     from deploy.client import Client
@@ -26,7 +24,6 @@ AT_ONCE = 2
 BUSY = (429, 503)
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a server that was busy is asked again."""
-FAILURES = (DeployError, RegistryError, SpecialistsError, OSError, typer.BadParameter)
 SHOWN = 20
 
 
@@ -85,7 +82,7 @@ def _register(client: "Client", owner: str, folder: Path, visibility: str | None
         card = _card(id_of(f"{owner}/{folder.name}"), folder)
         with of_peft(folder) as plain:
             _patiently(client, card, plain, visibility)
-    except FAILURES as error:
+    except (*FAILURES, typer.BadParameter) as error:
         return str(error)
     return None
 
@@ -94,12 +91,9 @@ def _card(specialist: str, folder: Path) -> dict[str, Any]:
     """The folder's own card; of one without, the words of its name say what it is for."""
     from deploy.cli.cards import find_card, load_card
 
+    words = folder.name.replace("-", " ").replace("_", " ").replace(".", " ")
     card = find_card(folder, beside=False)
-    try:
-        loaded = load_card(specialist, card, None, folder)
-    except typer.BadParameter:
-        words = folder.name.replace("-", " ").replace("_", " ").replace(".", " ")
-        loaded = load_card(specialist, card, words, folder)
+    loaded = load_card(specialist, card, None, folder, otherwise=words)
     return loaded.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -111,15 +105,14 @@ def _patiently(
     Raises:
         ServerRefused: it refuses it, or has had no room for long.
     """
-    for pause in PAUSES:
+    for pause in (*PAUSES, None):
         try:
             send(client, card, folder, None, visibility)
             return
         except ServerRefused as error:
-            if error.status not in BUSY:
+            if error.status not in BUSY or pause is None:
                 raise
         time.sleep(pause)
-    send(client, card, folder, None, visibility)
 
 
 def _described(registered: int, failed: dict[str, str]) -> list[str]:

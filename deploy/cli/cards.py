@@ -57,7 +57,11 @@ def _of_model_card(text: str) -> dict[str, Any]:
 
 
 def load_card(
-    specialist: str, file: Path | None, description: str | None, folder: Path | None = None
+    specialist: str,
+    file: Path | None,
+    description: str | None,
+    folder: Path | None = None,
+    otherwise: str | None = None,
 ) -> Card:
     """The card in `file`, under the id `specialist`; a description given here goes first.
 
@@ -66,10 +70,11 @@ def load_card(
         file: the card, if there is one.
         description: in the place of the card's.
         folder: the adapter's, which may hold private examples.
+        otherwise: the description, where the card has none.
 
     Raises:
         InvalidCard: the file cannot be used.
-        BadParameter: there is neither a card nor a description.
+        BadParameter: nothing describes it.
     """
     fields = _fields(file) if file else {}
     named = {key: value for key, value in fields.items() if key not in ("id", "owner", "name")}
@@ -77,6 +82,8 @@ def load_card(
         named["description"] = description
     if folder is not None and (folder / PRIVATE).is_file():
         named = {**read_fields((folder / PRIVATE).read_bytes()), **named}
+    if otherwise is not None:
+        named.setdefault("description", otherwise)
     if "description" not in named:
         raise typer.BadParameter(
             "nothing says what the specialist is for: add --description TEXT or --card FILE"

@@ -12,8 +12,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from deploy.errors import DeployError
 from deploy.progress import Told, now_and_then, told
+from registry.errors import RegistryError
+from specialists.errors import SpecialistsError
 
+FAILURES = (DeployError, RegistryError, SpecialistsError, OSError)
+"""Errors whose message says to people what went wrong, and how to mend it."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
