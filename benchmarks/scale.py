@@ -34,7 +34,7 @@ from registry.digests import digest_bytes
 from registry.manifest import Manifest
 from registry.registry import Registry
 from router.routing.encoder import Vectors
-from router.routing.encoder_folder import PACKAGED_IDENTITY
+from router.routing.encoder_folder import EncoderFolder
 from router.routing.follower import Follower
 from router.routing.general import general_requests
 from router.routing.policy import Policy
@@ -57,7 +57,7 @@ class RandomVectors:
 
     name = "random"
     dimensions = DIMENSIONS
-    identity = view_identity(PACKAGED_IDENTITY)
+    identity = view_identity(EncoderFolder.packaged().identity)
 
     def __init__(self) -> None:
         self._topics = np.random.default_rng(0).normal(size=(TOPICS, DIMENSIONS))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deploy.errors import InvalidSetting, StartFailed
@@ -39,7 +40,9 @@ def open_encoder(threads: int, source: str | None = None) -> SentenceEncoder:
     """
     folder = encoder_folder(source)
     with _mendable(source):
-        return SentenceEncoder(folder, _network(folder.path, threads))
+        adapted = _network(folder.path, threads, folder.adapter)
+        plain = partial(_network, folder.path, threads) if folder.adapter else None
+        return SentenceEncoder(folder, adapted, plain)
 
 
 def encoder_folder(source: str | None, progress: Progress = silent) -> EncoderFolder:
@@ -80,9 +83,9 @@ def _mendable(source: str | None) -> Iterator[None]:
         raise InvalidSetting(f"MYRIAD_ROUTER__ENCODER cannot be used: {error}") from error
 
 
-def _network(folder: Path, threads: int) -> Network:
+def _network(folder: Path, threads: int, adapter: Path | None = None) -> Network:
     try:
-        return NativeBert.from_folder(folder, kernels(), threads)
+        return NativeBert.from_folder(folder, kernels(), threads, adapter)
     except NoKernels as error:
         logger.warning("the encoder is computed by torch, which is slower: %s", error)
-        return TorchEncoder(folder, threads)
+        return TorchEncoder(folder, threads, adapter)

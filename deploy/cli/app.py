@@ -16,6 +16,7 @@ from deploy.cli.create import create
 from deploy.cli.data import app as data
 from deploy.cli.deploying import app as deploying
 from deploy.cli.distill import distill
+from deploy.cli.distill_encoder import distill_encoder
 from deploy.cli.doctor import doctor
 from deploy.cli.evaluation import eval_
 from deploy.cli.extract import extract
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for command in (setup, up, login, status, doctor, chat, route, feedback):
     app.command()(command)
-for way in (create, train, distill, extract):
+for way in (create, train, distill, extract, distill_encoder):
     app.command()(way)
 app.command("eval")(eval_)
 app.command()(lineage)

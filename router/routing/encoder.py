@@ -1,5 +1,7 @@
 """Texts to unit vectors: what routing asks of an encoder, and sentence encoders."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -73,8 +75,17 @@ class SentenceEncoder:
     Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084.
     """
 
-    def __init__(self, folder: EncoderFolder, network: Network) -> None:
-        """Read a folder's tokenizer; `network` has its weights."""
+    def __init__(
+        self, folder: EncoderFolder, network: Network, plain: Callable[[], Network] | None = None
+    ) -> None:
+        """Read a folder's tokenizer.
+
+        Args:
+            folder: where it is.
+            network: has the encoder's weights, and what its adapter learnt.
+            plain: opens the one without its adapter, when somebody asks for its vectors; None if
+                the encoder has none.
+        """
         from tokenizers import Tokenizer
 
         self.name, self.identity = folder.name, folder.identity
@@ -87,19 +98,20 @@ class SentenceEncoder:
         self._tokenizer = Tokenizer.from_str(self._whole.to_str())
         self._tokenizer.enable_truncation(self._most)
         self._network = network
+        self._plain = cache(plain or (lambda: network))
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Unit vectors, float32 [len(texts), dimensions]."""
-        return self._encode(texts, (self._network.layers,))
+        """Unit vectors as the encoder was released, float32 [len(texts), dimensions]."""
+        return self._encode(self._plain(), texts, (self._network.layers,))
 
     def layers(self, texts: list[str]) -> Vectors:
         """The embeddings' and the last two layers', float32 [len(texts), layer_dimensions]."""
         last = self._network.layers
-        return self._encode(texts, (0, last - 1, last))
+        return self._encode(self._network, texts, (0, last - 1, last))
 
-    def _encode(self, texts: list[str], layers: tuple[int, ...]) -> Vectors:
+    def _encode(self, network: Network, texts: list[str], layers: tuple[int, ...]) -> Vectors:
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        means = self._network.means(rows, layers)
+        means = network.means(rows, layers)
         unit = means / np.linalg.norm(means, axis=2, keepdims=True) / len(layers) ** 0.5
         vectors: Vectors = unit.reshape(len(texts), len(layers) * self.dimensions)
         return vectors

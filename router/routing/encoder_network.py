@@ -42,11 +42,12 @@ class Network(Protocol):
 class TorchEncoder:
     """transformers' model of a folder, in batches of texts of like length."""
 
-    def __init__(self, folder: Path, threads: int | None = 1) -> None:
+    def __init__(self, folder: Path, threads: int | None = 1, adapter: Path | None = None) -> None:
         """Load config.json and model.safetensors of a folder.
 
         Args:
             folder: where they are.
+            adapter: folder of an adapter for them, as PEFT writes it.
             threads: Cores that one call may use, a setting of the whole process; None leaves
                 torch's own choice. On a busy machine one is far faster than all: the threads of
                 a short text would mostly wait for each other.
@@ -71,6 +72,10 @@ class TorchEncoder:
         missing = [name for name in loaded.missing_keys if not name.startswith(POOLER)]
         if missing:
             raise EncoderError(f"{folder / WEIGHTS} lacks {len(missing)} weights: {missing[0]}, …")
+        if adapter is not None:
+            from peft import PeftModel
+
+            self._model = PeftModel.from_pretrained(self._model, adapter).merge_and_unload()
         self._model.eval()
 
     def means(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Means:

@@ -28,7 +28,7 @@ def commands(command=None, path=()) -> Iterator[tuple[tuple[str, ...], object]]:
 
 
 COMMANDS = dict(commands())
-LOCAL = ("setup", "up", "extract", "registry", "audit", "keys", "deploy", "data")
+LOCAL = ("setup", "up", "extract", "distill-encoder", "registry", "audit", "keys", "deploy", "data")
 JOB_CHANGES = ("cancel", "pause", "resume")
 SPECIALISTS = (
     *(
@@ -71,6 +71,7 @@ def test_the_commands_are_those_that_were_promised():
             "train",
             "distill",
             "extract",
+            "distill-encoder",
             "eval",
             "lineage",
             "usage",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
@@ -98,3 +99,20 @@ def test_other_shapes_are_refused(change):
     config |= {"hidden_act": "gelu"} | change
     with pytest.raises(NoKernels):
         NativeBert(kernels(), SimpleNamespace(**config), {}, 1)
+
+
+def test_an_adapter_is_merged_as_peft_merges_it(folder, tmp_path):
+    linears = r"encoder\..*\.(query|key|value|dense)"
+    config = LoraConfig(r=4, lora_alpha=12, target_modules=linears, init_lora_weights=False)
+    torch.manual_seed(1)
+    get_peft_model(
+        BertModel.from_pretrained(folder, add_pooling_layer=False), config
+    ).save_pretrained(tmp_path)
+    native = NativeBert.from_folder(folder, kernels(), 1, tmp_path)
+    found, wanted, plain = (
+        each.means(texts(*LENGTHS), (3,))
+        for each in (native, TorchEncoder(folder, None, tmp_path), TorchEncoder(folder, None))
+    )
+    size = np.linalg.norm(wanted, axis=2)
+    assert (np.linalg.norm(found - wanted, axis=2) / size).max() < CLOSE
+    assert (np.linalg.norm(plain - wanted, axis=2) / size).min() > 4 * CLOSE

@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import tiny_encoder
 from hashed import HashedWords
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from deploy import encoder as opened
 from deploy.encoder import open_encoder
@@ -30,40 +28,16 @@ from router.routing.encoder_folder import (
 from router.routing.encoder_network import TorchEncoder
 from specialists.engine.native.bert import NativeBert
 
-WORDS = ["[PAD]", "[UNK]", "rain", "in", "oslo", "sun", "rome", "and", "more", "[CLS]"]
-SIZES = {
-    "hidden_size": 384,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 12,
-    "intermediate_size": 64,
-    "max_position_embeddings": 300,
-    "type_vocab_size": 1,
-}
-
-
-def fill(folder: Path, kind: str = "bert", **changed) -> Path:
-    """An encoder in a folder, as sentence-transformers would write it."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=len(WORDS), pad_token_id=0, **SIZES | changed)
-    config.save_pretrained(folder)
-    weights = AutoModel.from_config(config).state_dict()
-    save_file({k: v.contiguous() for k, v in weights.items()}, folder / WEIGHTS)
-    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 9)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
-
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> SentenceEncoder:
-    folder = fill(tmp_path_factory.mktemp("tiny"))
+    folder = tiny_encoder(tmp_path_factory.mktemp("tiny"))
     return SentenceEncoder(EncoderFolder.read(folder), TorchEncoder(folder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folders_vectors_are_the_means_of_its_model(tmp_path, kind):
-    folder = fill(tmp_path, kind, num_hidden_layers=3)
+    folder = tiny_encoder(tmp_path, kind, num_hidden_layers=3)
     made = open_encoder(1, str(folder))
     # Few bits where kernels compute it, which is said by the bound.
     most = 0.02 if isinstance(made._network, NativeBert) else 1e-5
@@ -78,16 +52,35 @@ def test_a_folders_vectors_are_the_means_of_its_model(tmp_path, kind):
     assert (made.name, made.dimensions, made.layer_dimensions) == (tmp_path.name, 384, 1152)
 
 
-def test_the_packaged_encoder_is_the_same_in_any_folder(monkeypatch):
+def test_the_packaged_encoder_is_the_same_in_any_folder():
     default, named = open_encoder(1), open_encoder(1, str(packaged_folder()))
     assert default.identity == named.identity
     texts = ["They offered me 58k.", "My basil is wilting."]
     np.testing.assert_array_equal(default.layers(texts), named.layers(texts))
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta"])  # by the kernels, and by torch
+def test_an_adapter_in_an_encoders_folder_changes_what_routing_sees(tmp_path, kind):
+    folder = tiny_encoder(tmp_path, kind)
+    released, texts = open_encoder(1, str(folder)), ["rain in oslo", "sun"]
+    model = AutoModel.from_pretrained(folder)
+    lora = LoraConfig(target_modules=r"encoder\..*\.(query|dense)", init_lora_weights=False)
+    get_peft_model(model, lora).save_pretrained(folder / "adapter")
+    adapted = open_encoder(1, str(folder))
+    assert adapted.identity != released.identity
+    np.testing.assert_array_equal(adapted.encode(texts), released.encode(texts))
+    assert np.abs(adapted.layers(texts) - released.layers(texts)).max() > 0.01
+
+
+def test_an_adapter_without_weights_is_refused(tmp_path):
+    (tiny_encoder(tmp_path) / "adapter").mkdir()
+    with pytest.raises(InvalidSetting, match=r"adapter_model\.safetensors is missing"):
+        open_encoder(1, str(tmp_path))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_may_have_fewer_bits(tmp_path, dtype):
-    full = open_encoder(1, str(fill(tmp_path)))
+    full = open_encoder(1, str(tiny_encoder(tmp_path)))
     weights = {name: weight.to(dtype) for name, weight in load_file(tmp_path / WEIGHTS).items()}
     save_file(weights, tmp_path / WEIGHTS)
     fewer = open_encoder(1, str(tmp_path))
@@ -97,7 +90,7 @@ def test_weights_may_have_fewer_bits(tmp_path, dtype):
 
 
 def test_no_more_is_read_than_the_folder_says(tmp_path):
-    folder = fill(tmp_path)
+    folder = tiny_encoder(tmp_path)
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
     short = open_encoder(1, str(folder))
     assert short.count("rain in oslo and more") == 4
@@ -116,7 +109,7 @@ def test_no_more_is_read_than_the_folder_says(tmp_path):
     ],
 )
 def test_encoders_that_are_computed_otherwise_are_refused(tmp_path, file, content, said):
-    folder = fill(tmp_path)
+    folder = tiny_encoder(tmp_path)
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(InvalidSetting, match=said) as refusal:
@@ -128,7 +121,7 @@ def test_a_folder_that_lacks_files_or_weights_is_refused(tmp_path):
     with pytest.raises(InvalidSetting, match=r"has no config\.json, tokenizer\.json, model"):
         opened.encoder_folder(str(tmp_path))
     for kind in ("mpnet", "bert"):
-        save_file({"x": torch.zeros(1)}, fill(tmp_path, kind) / WEIGHTS)
+        save_file({"x": torch.zeros(1)}, tiny_encoder(tmp_path, kind) / WEIGHTS)
         with pytest.raises(InvalidSetting, match=r"lacks \d+ weights: embeddings\.word_emb"):
             open_encoder(1, str(tmp_path))
 
@@ -183,7 +176,6 @@ def test_the_missing_package_says_how_to_mend_it(monkeypatch):
 
 
 def test_encoders_that_give_other_vectors_have_other_names():
-    assert open_encoder(1).identity == encoder_folder.WEIGHTS_SHA256[:16]
     assert HashedWords(64).identity == HashedWords(64).identity != HashedWords(32).identity
 
 

@@ -18,6 +18,8 @@ from specialists.errors import NoKernels
 
 BITS = 8
 KIND = "bert"
+PREFIX = "base_model.model."
+"""Of the names of PEFT's weights."""
 SELF, OUTPUT = "attention.self", "attention.output"
 NAMES = (
     (f"{SELF}.query", f"{SELF}.key", f"{SELF}.value"),
@@ -77,8 +79,10 @@ class NativeBert:
         self._bert: int | None = self._library.myriad_bert(byref(shape), layers, *rest, threads)
 
     @classmethod
-    def from_folder(cls, folder: Path, kernels: Path, threads: int) -> "NativeBert":
-        """Load config.json and model.safetensors of a folder.
+    def from_folder(
+        cls, folder: Path, kernels: Path, threads: int, adapter: Path | None = None
+    ) -> "NativeBert":
+        """Load config.json and model.safetensors of a folder, and add an adapter to them.
 
         Raises:
             NoKernels: its kind or shape is none that the kernels compute.
@@ -90,7 +94,10 @@ class NativeBert:
         if config.model_type != KIND:
             raise NoKernels(f"the encoder is of the kind {config.model_type}, not {KIND}")
         try:
-            return cls(kernels, config, load_file(folder / "model.safetensors"), threads)
+            weights = load_file(folder / "model.safetensors")
+            if adapter is not None:
+                merge(adapter, weights)
+            return cls(kernels, config, weights, threads)
         except (KeyError, TypeError) as error:  # it lacks weights, or numpy has no such numbers
             raise NoKernels(f"the encoder's weights cannot be packed: {error}") from error
 
@@ -136,6 +143,19 @@ class NativeBert:
     def __del__(self) -> None:
         if getattr(self, "_bert", None) is not None:
             self._library.myriad_free_bert(self._bert)
+
+
+def merge(adapter: Path, weights: dict[str, Floats]) -> None:
+    """Add a plain LoRA adapter, in a folder as PEFT writes it, to the weights of its linears."""
+    from safetensors.numpy import load_file
+
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    factors = load_file(adapter / "adapter_model.safetensors")
+    scale = config["lora_alpha"] / config["r"]
+    for linear in {name.rpartition(".lora_")[0] for name in factors}:
+        up, down = (factors[f"{linear}.lora_{side}.weight"].astype(np.float32) for side in "BA")
+        weight = f"{linear.removeprefix(PREFIX)}.weight"
+        weights[weight] = weights[weight] + scale * up @ down
 
 
 def parts(lengths: Sequence[int]) -> Iterator[slice]:
