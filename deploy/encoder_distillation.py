@@ -36,7 +36,7 @@ def distilled(
         student: the encoder that learns; what it has learnt before is left out.
         teacher: the one that it learns from.
         texts: that both read.
-        to: the folder, which is made if need be.
+        to: the folder, which is made if need be, or the one that learns itself.
         epochs: how often each text is read, about.
         seed: the same gives the same adapter on one kind of processor.
         tell: is told how far it is.
@@ -50,6 +50,8 @@ def distilled(
     adapted.peft_config[adapted.active_adapter].base_model_name_or_path = student.name
     # Half precision has more digits than the kernels' weights.
     adapted.half().save_pretrained(to / ADAPTER)
+    if to.resolve() == student.path.resolve():
+        return
     for name in FILES:
         if (student.path / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def _rows(student: EncoderFolder, texts: list[str]) -> list[list[int]]:
 
     tokenizer = Tokenizer.from_file(str(student.path / TOKENIZER))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(min(MAX_TOKENS, student.max_tokens))
     return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
 
 

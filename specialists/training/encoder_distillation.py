@@ -21,7 +21,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from specialists.hardware import computes_bfloat16
 
-LINEARS = r"encoder\..*\.(query|key|value|dense)"
+LINEARS = r"(encoder|transformer)\..*\.(query|key|value|dense|q|k|v|o|(q|k|v|out)_lin|lin1|lin2)"
+"""As BERT and RoBERTa, MPNet, and DistilBERT call them; not those after the hidden states."""
 RANK = 32
 RATE, WARMING, MOST = 1e-3, 0.1, 1.0
 """Of the steps: the largest, the share of them until it is reached, and the longest gradient."""

@@ -8,13 +8,14 @@ from cli_world import myriad
 from encoders import tiny_encoder
 
 from deploy.encoder import open_encoder
+from router.routing.encoder_folder import KINDS
 
 TEXTS = ["rain in oslo", "sun in rome", "more rain", "sun and rain", "oslo and rome", "more sun"]
 
 
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    folder = tiny_encoder(tmp_path / "small")
+@pytest.fixture(params=["bert"])
+def small(request, tmp_path, monkeypatch):
+    folder = tiny_encoder(tmp_path / "small", request.param)
     monkeypatch.setenv("MYRIAD_ROUTER__ENCODER", str(folder))
     return folder
 
@@ -26,6 +27,7 @@ def requests(tmp_path):
     return file
 
 
+@pytest.mark.parametrize("small", KINDS, indirect=True)
 def test_an_encoder_learns_from_a_larger_one(tmp_path, small, requests):
     teacher = tiny_encoder(tmp_path / "large", hidden_size=96, num_hidden_layers=2)
     learnt = tmp_path / "learnt"
@@ -38,8 +40,13 @@ def test_an_encoder_learns_from_a_larger_one(tmp_path, small, requests):
     assert after.identity != before.identity
     np.testing.assert_array_equal(after.encode(TEXTS), before.encode(TEXTS))
     assert np.abs(after.layers(TEXTS) - before.layers(TEXTS)).max() > 1e-3
-    ran = myriad(*words)
-    assert f"MYRIAD_ROUTER__ENCODER={learnt} myriad up" in ran.out
+
+
+def test_an_encoder_may_learn_where_it_lies(small, requests):
+    ran = myriad("distill-encoder", str(requests), str(small), "--teacher", str(small))
+    assert ran.code == 0, ran.err
+    assert f"MYRIAD_ROUTER__ENCODER={small} myriad up" in ran.out
+    assert open_encoder(1, str(small)).identity.count("-") == 1
 
 
 @pytest.mark.parametrize(
