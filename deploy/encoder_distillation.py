@@ -11,8 +11,7 @@ from deploy.encoder import FILES
 from deploy.progress import Told
 from router.routing.encoder import SentenceEncoder, Vectors
 from router.routing.encoder_folder import ADAPTER, TOKENIZER, EncoderFolder
-from specialists.hardware import computes_bfloat16
-from specialists.training.encoder_distillation import distil
+from specialists.training.encoder_distillation import distil, fast_products
 
 PART = 512
 """Texts that the teacher reads between two reports."""
@@ -33,7 +32,7 @@ def distilled(
     """Write an encoder with its adapter into a folder.
 
     Args:
-        student: the encoder that learns; what it has learnt before is left out.
+        student: the encoder that learns, on from what it has learnt before.
         teacher: the one that it learns from.
         texts: that both read.
         to: the folder, which is made if need be, or the one that learns itself.
@@ -44,7 +43,7 @@ def distilled(
     vectors = _vectors(teacher, texts, tell)
     rows = _rows(student, texts)
     adapted = distil(
-        _model(student), rows, vectors, epochs=epochs, seed=seed,
+        _model(student), rows, vectors, epochs=epochs, begun=student.adapter, seed=seed,
         told=lambda step, steps, loss: tell("learning", step, steps, f"loss {loss:.3f}"),
     )  # fmt: skip
     adapted.peft_config[adapted.active_adapter].base_model_name_or_path = student.name
@@ -62,7 +61,7 @@ def _vectors(teacher: SentenceEncoder, texts: list[str], tell: Told) -> Vectors:
     parts = []
     for start in range(0, len(texts), PART):
         tell("reading", start, len(texts))
-        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bfloat16(torch.device("cpu"))):
+        with fast_products():
             parts.append(teacher.encode(texts[start : start + PART]))
     return np.concatenate(parts)
 

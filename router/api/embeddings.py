@@ -25,7 +25,7 @@ routes = APIRouter(tags=["routing"])
 
 @routes.post("/v1/embeddings", openapi_extra=json_body(EmbeddingRequest))
 async def create_embeddings(service: Served, request: Request, caller: Asker) -> dict[str, Any]:
-    """Place texts on the unit sphere, with the encoder that `auto` routes by."""
+    """Place texts on the unit sphere, by the encoder that `auto` has, as it was released."""
     encoder, body = service.encoder, parse(await read_json(request), EmbeddingRequest)
     if body.model != encoder.name:
         raise UnknownModel(body.model, [encoder.name])

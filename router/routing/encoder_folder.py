@@ -49,14 +49,14 @@ class EncoderFolder:
 
     @classmethod
     def packaged(cls) -> "EncoderFolder":
-        """all-MiniLM-L6-v2, of the installed package.
+        """all-MiniLM-L6-v2, of the installed package, with the adapter that ships with the router.
 
         Raises:
             EncoderError: its weights are missing or altered.
         """
         path = packaged_folder()
         check_weights(path / WEIGHTS)
-        return cls(path, PACKAGED, PACKAGED_IDENTITY)
+        return cls(path, PACKAGED, PACKAGED_IDENTITY)._with(Path(__file__).parent / ADAPTER)
 
     @classmethod
     def read(cls, path: Path) -> "EncoderFolder":

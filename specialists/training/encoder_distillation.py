@@ -8,6 +8,7 @@ themselves are is left open, since the two have other dimensions.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -46,6 +47,7 @@ def distil(
     teacher: NDArray[np.float32],
     *,
     epochs: float,
+    begun: Path | None = None,
     seed: int = 0,
     told: Told = lambda *_: None,
 ) -> PeftModel:
@@ -56,11 +58,12 @@ def distil(
         rows: the texts' tokens, each at least one.
         teacher: their unit vectors by the large one, float32 [texts, dimensions].
         epochs: how often each text is read, about.
-        seed: of the adapter's beginning and of the order.
+        begun: folder of an adapter that is trained on; None begins a new one.
+        seed: of a new adapter's beginning and of the order.
         told: is told how it goes.
     """
     torch.manual_seed(seed)
-    adapted = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LINEARS))
+    adapted = _adapted(model, begun)
     adapted.eval()  # Dropout would only blur which texts are near.
     wanted = _centred(torch.from_numpy(teacher), torch.from_numpy(teacher).mean(0))
     with torch.no_grad():
@@ -76,6 +79,13 @@ def distil(
         descend(loss)
         told(step, steps, loss.item())
     return adapted
+
+
+def _adapted(model: Any, begun: Path | None) -> PeftModel:
+    """The encoder with an adapter that has learnt nothing, or with what one has learnt before."""
+    if begun is not None:
+        return PeftModel.from_pretrained(model, begun, is_trainable=True)
+    return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LINEARS))
 
 
 def _descent(adapted: PeftModel, steps: int) -> Callable[[Tensor], None]:
@@ -97,7 +107,8 @@ def _descent(adapted: PeftModel, steps: int) -> Callable[[Tensor], None]:
 def _nearest(wanted: Tensor) -> Tensor:
     """Of each text the nearest ones, itself among them, [texts, at most NEAREST]."""
     most = min(NEAREST, len(wanted))
-    parts = [(some @ wanted.T).topk(most).indices for some in torch.split(wanted, LOOKED_AT)]
+    with fast_products():
+        parts = [(some @ wanted.T).topk(most).indices for some in torch.split(wanted, LOOKED_AT)]
     return torch.cat(parts)
 
 
@@ -123,11 +134,16 @@ def _read(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    fast = computes_bfloat16(torch.device("cpu"))
-    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+    with fast_products():
         hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
     weights = mask[..., None]
     return normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+
+
+def fast_products() -> torch.autocast:
+    """Products in bfloat16, where the processor has instructions for them."""
+    fast = computes_bfloat16(torch.device("cpu"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
 
 def _centred(vectors: Tensor, centre: Tensor) -> Tensor:

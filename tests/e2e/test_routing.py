@@ -78,7 +78,8 @@ def share(encoder, snapshot: Snapshot, texts: list[str], specialist: str) -> flo
 def test_the_kernels_give_the_vectors_that_torch_gives():
     texts = [text for name in DEMOS for text in requests(name, "heldout", 5)]
     folder = EncoderFolder.packaged()
-    kernels, torch = open_encoder(1), SentenceEncoder(folder, TorchEncoder(folder.path))
+    adapted, plain = TorchEncoder(folder.path, adapter=folder.adapter), TorchEncoder(folder.path)
+    kernels, torch = open_encoder(1), SentenceEncoder(folder, adapted, lambda: plain)
     assert (kernels.encode(texts) * torch.encode(texts)).sum(axis=1).min() > 0.995
     assert (kernels.layers(texts) * torch.layers(texts)).sum(axis=1).min() > 0.998
 

@@ -1,5 +1,7 @@
 """A tiny encoder learns which texts are alike from vectors that say so."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,21 @@ def test_texts_that_the_large_one_holds_alike_come_near():
     assert alike(after, rows) > before + 0.3
     assert [step for step, _, _ in told] == list(range(1, told[0][1] + 1))
     assert told[-1][2] < told[0][2]
+
+
+def test_an_adapter_is_trained_on(tmp_path):
+    rows, vectors = lesson()
+    distil(model(), rows, vectors, epochs=60).save_pretrained(tmp_path)
+    losses: list[float] = []
+    for begun in (None, tmp_path):
+        told = partial(_keep, losses)
+        distil(model(), rows, vectors, epochs=0.1, begun=begun, told=told)
+    new, on = losses
+    assert on < 0.8 * new
+
+
+def _keep(losses: list[float], _step: int, _steps: int, loss: float) -> None:
+    losses.append(loss)
 
 
 def test_the_same_seed_gives_the_same_adapter_and_the_encoder_stays_as_it_was():

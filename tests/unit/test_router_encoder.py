@@ -52,11 +52,16 @@ def test_a_folders_vectors_are_the_means_of_its_model(tmp_path, kind):
     assert (made.name, made.dimensions, made.layer_dimensions) == (tmp_path.name, 384, 1152)
 
 
-def test_the_packaged_encoder_is_the_same_in_any_folder():
-    default, named = open_encoder(1), open_encoder(1, str(packaged_folder()))
-    assert default.identity == named.identity
+def test_the_packaged_encoder_has_learnt_for_routing_and_is_as_released_for_others():
+    ours, released = open_encoder(1), open_encoder(1, str(packaged_folder()))
+    assert released.identity == encoder_folder.PACKAGED_IDENTITY
+    assert ours.identity.startswith(f"{released.identity}-")
     texts = ["They offered me 58k.", "My basil is wilting."]
-    np.testing.assert_array_equal(default.layers(texts), named.layers(texts))
+    np.testing.assert_array_equal(ours.encode(texts), released.encode(texts))
+    words, *thoughts = np.split(ours.layers(texts), 3, axis=1)
+    same, *others = np.split(released.layers(texts), 3, axis=1)
+    np.testing.assert_array_equal(words, same)
+    assert all(np.abs(a - b).max() > 0.01 for a, b in zip(thoughts, others, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])  # by the kernels, and by torch
