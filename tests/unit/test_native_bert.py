@@ -101,13 +101,26 @@ def test_other_shapes_are_refused(change):
         NativeBert(kernels(), SimpleNamespace(**config), {}, 1)
 
 
-def test_an_adapter_is_merged_as_peft_merges_it(folder, tmp_path):
+def adapter(folder, to, **more):
+    """A random one for the encoder in a folder."""
     linears = r"encoder\..*\.(query|key|value|dense)"
-    config = LoraConfig(r=4, lora_alpha=12, target_modules=linears, init_lora_weights=False)
+    config = LoraConfig(r=4, lora_alpha=12, target_modules=linears, init_lora_weights=False, **more)
     torch.manual_seed(1)
-    get_peft_model(
-        BertModel.from_pretrained(folder, add_pooling_layer=False), config
-    ).save_pretrained(tmp_path)
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    get_peft_model(model, config).save_pretrained(to)
+
+
+@pytest.mark.parametrize(
+    "more", [{"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"query": 2}}]
+)
+def test_an_adapter_of_another_kind_is_not_taken_for_a_plain_one(folder, tmp_path, more):
+    adapter(folder, tmp_path, **more)
+    with pytest.raises(NoKernels, match=f"no plain LoRA: {next(iter(more))}"):
+        NativeBert.from_folder(folder, kernels(), 1, tmp_path)
+
+
+def test_an_adapter_is_merged_as_peft_merges_it(folder, tmp_path):
+    adapter(folder, tmp_path)
     native = NativeBert.from_folder(folder, kernels(), 1, tmp_path)
     found, wanted, plain = (
         each.means(texts(*LENGTHS), (3,))

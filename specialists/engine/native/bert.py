@@ -20,6 +20,11 @@ BITS = 8
 KIND = "bert"
 PREFIX = "base_model.model."
 """Of the names of PEFT's weights."""
+OTHER_KINDS = (
+    "alpha_pattern", "modules_to_save", "rank_pattern", "trainable_token_indices", "use_dora",
+    "use_rslora",
+)  # fmt: skip
+"""What is set in the config of an adapter whose product is not all, or is scaled otherwise."""
 SELF, OUTPUT = "attention.self", "attention.output"
 NAMES = (
     (f"{SELF}.query", f"{SELF}.key", f"{SELF}.value"),
@@ -146,10 +151,16 @@ class NativeBert:
 
 
 def merge(adapter: Path, weights: dict[str, Floats]) -> None:
-    """Add a plain LoRA adapter, in a folder as PEFT writes it, to the weights of its linears."""
+    """Add a plain LoRA adapter, in a folder as PEFT writes it, to the weights of its linears.
+
+    Raises:
+        NoKernels: it is of another kind.
+    """
     from safetensors.numpy import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text())
+    if more := [name for name in OTHER_KINDS if config.get(name)]:
+        raise NoKernels(f"the encoder's adapter is no plain LoRA: {', '.join(more)}")
     factors = load_file(adapter / "adapter_model.safetensors")
     scale = config["lora_alpha"] / config["r"]
     for linear in {name.rpartition(".lora_")[0] for name in factors}:
