@@ -1,7 +1,7 @@
 """Short messages about very many topics, as the base of a running server writes them.
 
-What the encoder that ships was adapted on, see docs/benchmarks/routing.md: the texts themselves are
-nobody's, and nothing in them is of any set that routing is measured on.
+Most of what the encoder that ships was adapted on, see docs/benchmarks/routing.md: nobody's texts,
+and of no set that routing is measured on, though what many say is in both.
 """
 
 import argparse

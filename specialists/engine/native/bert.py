@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.files import AdapterFiles
 from specialists.engine.native import library
 from specialists.engine.native.held import Held
 from specialists.engine.native.packing import BLOCK, LANES, Blocks
@@ -158,10 +159,11 @@ def merge(adapter: Path, weights: dict[str, Floats]) -> None:
     """
     from safetensors.numpy import load_file
 
-    config = json.loads((adapter / "adapter_config.json").read_text())
+    files = AdapterFiles.in_folder(adapter)
+    config = json.loads(files.config.read_text())
     if more := [name for name in OTHER_KINDS if config.get(name)]:
         raise NoKernels(f"the encoder's adapter is no plain LoRA: {', '.join(more)}")
-    factors = load_file(adapter / "adapter_model.safetensors")
+    factors = load_file(files.weights)
     scale = config["lora_alpha"] / config["r"]
     for linear in {name.rpartition(".lora_")[0] for name in factors}:
         up, down = (factors[f"{linear}.lora_{side}.weight"].astype(np.float32) for side in "BA")
