@@ -11,7 +11,7 @@ from router.engine import Generation, Message, Role, ToolUse
 from router.sampling import Sampling
 from router.wire.base import Body, Text, bounded, refused
 from router.wire.metadata import Metadata
-from router.wire.reasoning import Effort
+from router.wire.reasoning import Effort, most_thought
 from router.wire.response_format import ResponseFormat
 from router.wire.sampling import Count, GenerationRequest
 from router.wire.tools import Calls, Function, ToolChoice, Tools, check_choice, tool_use
@@ -265,7 +265,7 @@ class ChatRequest(GenerationRequest):
             sampling=sampling,
             continued=self.continue_final_message,
             variables=json.dumps(told) if (told := self.chat_template_kwargs) else None,
-            most_thought=0 if self.reasoning_effort else self.thinking_token_budget,
+            most_thought=most_thought(self.reasoning_effort, self.thinking_token_budget),
             schema=None if form is None else form.schema_text,
             rules=None if self.structured_outputs is None else self.structured_outputs.rules,
             tool_use=self.use,

@@ -12,6 +12,7 @@ from router.wire.base import Body, ModelName, Share, Text, bounded, refused
 from router.wire.chat import ChatMessage, joined
 from router.wire.messages_blocks import TextOrTexts, ToolResult, ToolUse, Turns
 from router.wire.messages_tools import Choosing, Tools
+from router.wire.reasoning import Effort, most_thought
 from router.wire.response_format import schema_text
 from router.wire.routing_options import Routing
 from router.wire.sampling import FLEX, Count, StopText, Temperature
@@ -30,8 +31,7 @@ class OutputFormat(Body):
 class OutputConfig(Body):
     """The field `output_config`."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"effort"})
-
+    effort: Effort | None = None
     format: OutputFormat | None = None
 
 
@@ -182,7 +182,7 @@ class MessagesRequest(Body):
             prompt=tuple(turn.message for turn in self.chat),
             sampling=sampling,
             continued=self.continues,
-            most_thought=self.thinking.most,
+            most_thought=most_thought(self.output_config.effort, self.thinking.most),
             schema=None if format_ is None else schema_text(format_.type, format_.schema_),
             tool_use=tool_use(self.tools, self.tool_choice.choice, several),
         )

@@ -1,25 +1,30 @@
-"""How much is to be thought before an answer: as much as the base does by itself, or nothing."""
+"""How much may be thought before an answer."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from router.wire.base import Body
 
-
-def _none_alone(value: object) -> object:
-    if value not in (None, "none"):
-        message = "is supported by this server as 'none' only; remove it"
-        raise PydanticCustomError("unsupported_parameter", message)
-    return value
-
-
 Effort = Annotated[
-    Literal["none"],
-    BeforeValidator(_none_alone),
-    Field(description="Whether to answer without a thought before it."),
+    Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
+    Field(description="How much may be thought before the answer, by a base that does."),
 ]
+
+BUDGETS: Mapping[Effort | None, int | None] = {
+    "none": 0,
+    "minimal": 256,
+    "low": 1024,
+    "medium": 8192,
+}
+"""Tokens of thoughts, at most; with other efforts, and without any, as many as the base likes."""
+
+
+def most_thought(effort: Effort | None, budget: int | None = None) -> int | None:
+    """Tokens of thoughts that an effort and a budget both allow; None is as many as one likes."""
+    limits = [limit for limit in (BUDGETS.get(effort), budget) if limit is not None]
+    return min(limits, default=None)
 
 
 class Reasoning(Body):

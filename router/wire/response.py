@@ -12,7 +12,7 @@ from router.sampling import Sampling
 from router.wire.base import Body, ModelName, Share, Text, refused
 from router.wire.chat import ChatMessage
 from router.wire.metadata import Metadata
-from router.wire.reasoning import Reasoning
+from router.wire.reasoning import Reasoning, most_thought
 from router.wire.response_format import schema_text
 from router.wire.response_items import Items, turns, unasked
 from router.wire.routing_options import Routing
@@ -148,7 +148,7 @@ class ResponseRequest(Body):
             adapter=adapter,
             prompt=self.messages,
             sampling=sampling,
-            most_thought=0 if self.reasoning.effort else None,
+            most_thought=most_thought(self.reasoning.effort),
             schema=self.text.format.schema_text,
             tool_use=tool_use(self.tools, self.tool_choice, self.parallel_tool_calls),
         )

@@ -539,6 +539,11 @@ def test_only_the_assistant_has_thoughts(http):
         ({"reasoning_effort": "none"}, 0),
         ({"extra_body": {"thinking_token_budget": 7}}, 7),
         ({"reasoning_effort": "none", "extra_body": {"thinking_token_budget": 7}}, 0),
+        ({"reasoning_effort": "low"}, 1024),
+        ({"reasoning_effort": "low", "extra_body": {"thinking_token_budget": 7}}, 7),
+        ({"reasoning_effort": "low", "extra_body": {"thinking_token_budget": 9000}}, 1024),
+        ({"reasoning_effort": "high"}, None),
+        ({"reasoning_effort": "high", "extra_body": {"thinking_token_budget": 7}}, 7),
     ],
 )
 def test_it_may_be_said_how_much_is_thought(client, engine, asked, thought):

@@ -130,6 +130,17 @@ def test_thoughts_may_have_a_budget(made, client):
     assert made.engine.generations[-1].most_thought == 1024
 
 
+@pytest.mark.parametrize(("effort", "most"), [("low", 1024), ("medium", 8192), ("max", None)])
+def test_thoughts_take_no_more_than_the_effort(made, client, effort, most):
+    ask(client, thinking={"type": "adaptive"}, output_config={"effort": effort})
+    assert made.engine.generations[-1].most_thought == most
+
+
+def test_no_effort_makes_thoughts_of_who_wants_none(made, client):
+    ask(client, output_config={"effort": "high"})
+    assert made.engine.generations[-1].most_thought == 0
+
+
 @pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
 def test_who_wants_no_thoughts_gets_none(made, client, fields):
     made.engine.script = thinker

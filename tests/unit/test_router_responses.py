@@ -155,9 +155,15 @@ def test_what_was_thought_is_kept(made, client):
 
 @pytest.mark.parametrize(
     ("reasoning", "thought"),
-    [({}, None), ({"effort": None, "summary": "auto"}, None), ({"effort": "none"}, 0)],
+    [
+        ({}, None),
+        ({"effort": None, "summary": "auto"}, None),
+        ({"effort": "none"}, 0),
+        ({"effort": "minimal"}, 256),
+        ({"effort": "xhigh"}, None),
+    ],
 )
-def test_an_answer_may_be_wanted_at_once(made, client, reasoning, thought):
+def test_it_may_be_said_how_much_is_thought(made, client, reasoning, thought):
     client.responses.create(model=BASE, input="hi", reasoning=reasoning)
     assert made.engine.generations[0].most_thought == thought
 
@@ -415,7 +421,7 @@ def test_an_answer_is_parsed(made, client):
         ({"tools": [DICE], "tool_choice": {"type": "function", "name": "cards"}}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"input": [{"type": "reasoning", "content": ["x"]}]}, "input[0].content[0]"),
-        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
+        ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
         ({"input": [{"type": "function_call", "call_id": "1", "name": "dice", "arguments": "["}]},
          "input[0].arguments"),
         ({"background": True}, "background"),

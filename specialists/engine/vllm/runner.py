@@ -157,7 +157,7 @@ class VllmRunner:
             # Of several prompts at once, with LoRA on, it dies of it.
             raise InvalidSampling("vLLM does not tell how likely prompts are", "echo")
         if request.thoughts is not None and request.thoughts.most is not None:
-            message = "vLLM is not told to close thoughts that become too long"
+            message = "vLLM does not bound thoughts: leave their budget, or the effort, out"
             raise InvalidSampling(message, "thinking_token_budget")
         places, streams = self._places, self._streams
         with places.taken(request.tenant, request.n), streams.opened(request.streams):
