@@ -179,11 +179,12 @@ class Policy:
         vector = encoder.encode([text])[0]
         odds, rule = self._first(_after_duel(_around(snapshot, vector), vector))
         likely = probabilities([each for each, _ in odds])
-        some = list(zip(odds, likely, strict=True))[: self.candidates]
-        candidates = tuple(_candidate(each, probability) for (_, each), probability in some)
+        pairs = list(zip(odds, likely, strict=True))
+        shown = pairs[: self.candidates]
+        candidates = tuple(_candidate(each, probability) for (_, each), probability in shown)
         unprobed = tuple(
             found.route.specialist
-            for (_, found), probability in some
+            for (_, found), probability in pairs
             if probability >= ASKED_FOR and snapshot.probe(found.route) is None
         )
         evidence = Evidence(text, odds[0][0], 1 - sum(likely), unprobed)

@@ -15,10 +15,11 @@ from registry.view import Visibility
 from router.routing import refiner
 from router.routing.compact import Compact
 from router.routing.copies import distinct
+from router.routing.index import centroid, score
 from router.routing.policy import Policy
 from router.routing.probe import Probe, fit
 from router.routing.probe_store import ProbeStore, probe_store
-from router.routing.refiner import Refiner, first_probes, neighbours
+from router.routing.refiner import Refiner, first_probes, first_task, neighbours
 from router.routing.route import Route
 from router.routing.snapshot import Snapshot
 
@@ -268,6 +269,23 @@ def test_of_a_large_catalogue_those_have_probes_that_are_asked_for(monkeypatch):
     assert probes(current[0])["ada/n2"].against == first.against
     left = Policy().decide(current[0], ENCODER, [texts(2)[3]]).evidence.unprobed
     assert not {"ada/n2", "ada/n4"} & set(left)
+
+
+def test_whoever_may_be_meant_is_asked_for_whether_it_is_shown_or_not():
+    alike = Snapshot(1, [route(f"ada/n{n}", 0) for n in range(3)], GENERAL)
+    decision = Policy(candidates=1).decide(alike, ENCODER, [texts(0)[1]])
+    assert len(decision.candidates) == 1
+    assert set(decision.evidence.unprobed) == {"ada/n0", "ada/n1", "ada/n2"}
+
+
+def test_a_new_route_is_told_apart_from_those_of_many_examples_first(monkeypatch):
+    monkeypatch.setattr(refiner, "NEIGHBOURS", 1)
+    new, few = route("ada/new", 0), route("eve/few", 0, 2)
+    rows = Compact.of(ENCODER.encode([f"weather snow n{number}" for number in range(8)]))
+    many = Route("bob/many", 1, "sha256:many", rows)
+    centre = centroid(new.vectors)
+    assert score(few.vectors, centre) > score(many.vectors, centre)
+    assert first_task(Snapshot(1, [new, few, many], GENERAL), new).neighbours == (many,)
 
 
 def test_a_catalogue_whose_routes_all_have_probes_is_not_fitted_for_who_asks():
