@@ -8,6 +8,8 @@ ANSWERING = frozenset(
         "/v1/responses/input_tokens",
         "/v1/messages",
         "/v1/messages/count_tokens",
+        "/tokenize",
+        "/detokenize",
     }
 )
 """What takes the place of an answer in an engine."""

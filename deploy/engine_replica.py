@@ -24,7 +24,7 @@ from registry.files import AdapterFiles
 from router import errors as refusals
 from router import tracing
 from router.api.connection import unless
-from router.engine import Delta, Generation, Items, Message, Tool, ToolUse, Usage
+from router.engine import Delta, Generation, Items, Message, Reading, Tool, ToolUse, Usage
 from router.pool import Pool
 from specialists import errors
 from specialists.base import locate_base
@@ -130,6 +130,8 @@ class EngineReplica:
         tokenizer = self._backend.tokenizer
         prompt = await asyncio.to_thread(_prompt, generation, tokenizer, self._backend.context)
         if not generation.n:
+            if generation.echo:
+                yield await asyncio.to_thread(_read, prompt, tokenizer, self._backend.context)
             yield Usage(len(prompt), 0)
             return
         thoughts = _thoughts(generation, prompt, tokenizer)
@@ -224,7 +226,7 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
     prompt = generation.prompt
     if isinstance(prompt, str):
         tokenizer.require_room([prompt], context)
-        return tokenizer.encode(prompt)
+        return tokenizer.encode(prompt, bare=generation.bare)
     if not prompt or isinstance(prompt[0], int):
         return [token for token in prompt if isinstance(token, int)]
     turns = [turn for turn in prompt if not isinstance(turn, int)]
@@ -238,6 +240,13 @@ def _prompt(generation: Generation, tokenizer: Tokenizer, context: int) -> list[
         variables=json.loads(told),
         thinks=generation.thinks,
     )
+
+
+def _read(prompt: list[int], tokenizer: Tokenizer, context: int) -> Delta:
+    """What a prompt is that is not to be answered."""
+    pieces = tokenizer.pieces(prompt)
+    reading = Reading(tuple(prompt), tuple(pieces), context)
+    return Delta(0, tokenizer.decode(prompt, special=True), 0, read=reading)
 
 
 def _thoughts(generation: Generation, prompt: list[int], tokenizer: Tokenizer) -> Thoughts | None:

@@ -13,6 +13,7 @@ from router.engine import (
     FinishReason,
     Generation,
     Items,
+    Reading,
     ToolCall,
     Usage,
 )
@@ -23,7 +24,8 @@ from router.errors import Unavailable
 class Choice:
     """One finished continuation: `thoughts`, then `text`.
 
-    `logprobs` are packed; `stopped_by` is the stop text, if any.
+    `logprobs` are packed; `stopped_by` is the stop text, if any. Of a prompt that is not to be
+    answered it is the text, and how that was `read`.
     """
 
     index: int
@@ -33,6 +35,7 @@ class Choice:
     finish_reason: FinishReason | None = None
     stopped_by: str | None = None
     thoughts: str = ""
+    read: Reading | None = None
 
     def add(self, delta: Delta) -> None:
         """Append what a delta brings."""
@@ -43,6 +46,7 @@ class Choice:
             self._add_call(piece)
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.stopped_by = delta.stopped_by or self.stopped_by
+        self.read = delta.read or self.read
 
     def _add_call(self, piece: CallDelta) -> None:
         if piece.name is not None:

@@ -82,7 +82,8 @@ class Rules:
 class Generation:
     """One request to an engine: `n` independent continuations of one prompt.
 
-    Without any (`n` is 0) nothing comes of it but how many tokens the prompt takes.
+    Without any (`n` is 0) nothing comes of it but how many tokens the prompt takes, and with `echo`
+    one delta with its text and which tokens these are.
 
     Attributes:
         request_id: Names the request in logs; unique among those in flight.
@@ -101,6 +102,7 @@ class Generation:
         logprobs: None for none; k for the chosen token and the k likeliest.
         echo: Whether a continuation begins with the prompt, which is no chat; with `logprobs` it is
             told how likely its tokens were, too.
+        bare: Whether a text is read without the tokens that are put around prompts.
         tenant: Whose request it is: what is computed for it is used again for nobody else.
         absent: Whether nobody waits for the answer: it gives way to those that somebody waits for.
         whole: Whether nobody reads before all is there: one delta for each continuation will do.
@@ -120,6 +122,7 @@ class Generation:
     tool_use: ToolUse | None = None
     logprobs: int | None = None
     echo: bool = False
+    bare: bool = False
     tenant: str | None = None
     absent: bool = False
     whole: bool = False
@@ -141,12 +144,21 @@ class CallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A prompt as the base reads it: its tokens, each by number and name, and how many it takes."""
+
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """New text of continuation `index` (0 to n - 1): `tokens` tokens, perhaps its last.
 
     `thought` is what was thought before the text. `logprobs` are those of its tokens, packed (see
     `logprobs.py`); `stopped_by` is the stop text that ended it. The first of all says what the
-    `prompt` took.
+    `prompt` took. Where there are no continuations the text is the prompt's, `read` as it says.
     """
 
     index: int
@@ -158,6 +170,7 @@ class Delta:
     stopped_by: str | None = None
     prompt: "Usage | None" = None
     thought: str = ""
+    read: Reading | None = None
 
 
 def joined(deltas: Iterable[Delta]) -> list[Delta]:
@@ -176,6 +189,7 @@ def joined(deltas: Iterable[Delta]) -> list[Delta]:
             stopped_by=some[-1].stopped_by,
             prompt=some[0].prompt,
             thought="".join(each.thought for each in some),
+            read=some[0].read,
         )
         for index, some in of_each.items()
     ]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 
-from router.engine import Delta, Generation, Items, Usage
+from router.engine import Delta, Generation, Items, Reading, Usage
 from router.errors import Overloaded
 
 
@@ -34,6 +34,9 @@ def echo(generation: Generation) -> Script:
     prompt = generation.prompt
     text = prompt[-1] if isinstance(prompt, tuple) else prompt
     words = str(getattr(text, "content", text)).split(" ")
+    if generation.echo and not generation.n:
+        read = Reading(tuple(range(len(words))), tuple(words), 8192)
+        return [Delta(0, " ".join(words), 0, read=read), Usage(len(words), 0)]
     spaced = [words[0], *(f" {word}" for word in words[1:])]
     deltas = [
         Delta(index, word, 1, finish_reason="stop" if at == len(spaced) - 1 else None)

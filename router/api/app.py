@@ -26,6 +26,7 @@ from router.api import (
     route,
     specialists,
     stored,
+    tokens,
     usage,
     versions,
 )
@@ -52,6 +53,7 @@ from router.wire.response import ResponseRequest
 from router.wire.route import RouteRequest
 from router.wire.specialist import ScoresRequest, VisibilityRequest
 from router.wire.stored import DescribeRequest
+from router.wire.tokens import DetokenizeRequest, TokenizeRequest
 
 ROUTES = (
     chat.routes,
@@ -60,6 +62,7 @@ ROUTES = (
     completions.routes,
     responses.routes,
     messages.routes,
+    tokens.routes,
     route.routes,
     live.routes,
     embeddings.routes,
@@ -85,6 +88,8 @@ FORMS = (
     CompletionRequest,
     ResponseRequest,
     MessagesRequest,
+    TokenizeRequest,
+    DetokenizeRequest,
     RouteRequest,
     EmbeddingRequest,
     AliasRequest,

@@ -17,7 +17,7 @@ from specialists.engine.detokenizer import BytesDetokenizer, Detokenizer, Pieces
 from specialists.engine.text_stream import TextStream
 from specialists.engine.thought_budget import ThoughtBudget
 from specialists.engine.thoughts import MARKS, NONE, Thoughts, just_opened
-from specialists.errors import ContextOverflow
+from specialists.errors import ContextOverflow, InvalidPrompt
 from specialists.generation_config import end_tokens
 
 PLAIN_CHARACTERS = 8
@@ -73,9 +73,9 @@ class Tokenizer:
         """The tokenizer in the JSON of the library tokenizers."""
         return self._backend.to_str()
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a raw prompt, which may spell control tokens, with those put around it."""
-        return list(self._tokenizer(text)["input_ids"])
+    def encode(self, text: str, *, bare: bool = False) -> list[int]:
+        """Tokens of a raw prompt, which may spell control tokens; bare, or with those around it."""
+        return list(self._tokenizer(text, add_special_tokens=not bare)["input_ids"])
 
     def encode_answer(self, text: str, most: int) -> list[int]:
         """The first tokens of a text as an answer has them, `most` at most."""
@@ -190,9 +190,23 @@ class Tokenizer:
             if counted > limit:
                 raise ContextOverflow(counted, limit)
 
-    def decode(self, tokens: list[int]) -> str:
-        """Text of tokens, without special ones."""
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+    def decode(self, tokens: list[int], *, special: bool = False) -> str:
+        """Text of tokens, with or without special ones."""
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=not special))
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """What tokens are called in the vocabulary.
+
+        Raises:
+            InvalidPrompt: one is in none.
+        """
+        return [self._piece(token) for token in tokens]
+
+    def _piece(self, token: int) -> str:
+        piece = self._backend.id_to_token(token)
+        if piece is None:
+            raise InvalidPrompt(f"no token has the id {token}")
+        return str(piece)
 
     def token_text(self, token: int) -> tuple[str, bytes]:
         """A token as it is shown on its own, and its exact bytes."""

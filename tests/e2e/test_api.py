@@ -549,6 +549,26 @@ def test_anthropics_client_gets_what_openais_gets(cluster, client):
     assert stopped.content[0].text == text.text[: text.text.index(text.text[3:6])]
 
 
+def test_texts_are_told_as_the_base_reads_them(cluster, client):
+    asked = {"model": "demo/commit-message", "messages": [{"role": "user", "content": "dark mode"}]}
+    chat = client.chat.completions.create(**asked, max_tokens=1)
+    text = "The llamas' café: 🦙"
+    with httpx.Client(base_url=cluster.url) as http:
+        read = http.post("/tokenize", json=asked).json()
+        told = http.post("/tokenize", json={"prompt": text, "return_token_strs": True}).json()
+        said = http.post("/detokenize", json={"tokens": told["tokens"]}).json()
+    assert read["count"] == len(read["tokens"]) == chat.usage.prompt_tokens
+    assert told["token_strs"][0] == "The"
+    assert len(told["token_strs"]) == told["count"] == len(told["tokens"])
+    assert said == {"prompt": text}
+    # What it is told as is what it is taken as.
+    continued = [
+        client.completions.create(model=BASE, prompt=prompt, max_tokens=8, temperature=0)
+        for prompt in (text, told["tokens"])
+    ]
+    assert len({each.choices[0].text for each in continued}) == 1
+
+
 def test_anthropics_client_gets_calls_and_sends_their_results(cluster):
     asked = {"model": BASE, "max_tokens": 40, "extra_body": {"temperature": 0}}
     tool = {"name": "track_parcel", "input_schema": TOOLS[0]["function"]["parameters"]}

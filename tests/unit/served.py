@@ -30,6 +30,8 @@ ASKED_IN_JSON = [
     "/v1/responses",
     "/v1/messages",
     "/v1/embeddings",
+    "/tokenize",
+    "/detokenize",
 ]
 FRENCH = ["translate dog into french", "translate bread into french", "what is cheese in french"]
 WEATHER = ["weather forecast for lima", "the weather forecast for oslo", "weather in rome"]

@@ -20,7 +20,7 @@ from deploy.remote_engine import (
     SAVED_RETRIES,
     RemoteEngine,
 )
-from router.engine import CallDelta, Delta, Generation, Usage, joined
+from router.engine import CallDelta, Delta, Generation, Reading, Usage, joined
 from router.errors import ContextOverflow, DeadlinePassed, Overloaded, RouterError, Unavailable
 from specialists.engine.report import Report, marks
 
@@ -137,6 +137,11 @@ def test_a_replica_that_is_lost_after_the_last_item_has_answered(generation):
     *deltas, usage = answer(Handle([*ITEMS, RayActorError()]), generation)
     assert joined(deltas) == [Delta(0, "ab", 2, finish_reason="stop")]
     assert usage == ITEMS[2]
+
+
+def test_how_a_prompt_was_read_comes_with_it():
+    items = [Delta(0, "a", 0, read=Reading((5,), ("a",), 8)), Usage(1, 0)]
+    assert answer(Handle(items), WHOLE) == items
 
 
 def test_an_answer_that_is_read_whole_comes_as_one_delta_for_each_continuation():

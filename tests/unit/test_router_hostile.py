@@ -21,7 +21,7 @@ from registry.conversations import Conversation
 from registry.limits import Limits
 from router.api import connection
 from router.api.app import create_app
-from router.engine import Delta, Usage
+from router.engine import Delta, Reading, Usage
 from router.errors import Overloaded
 from router.gate import Gate
 from router.logprobs import TokenLogprob, packed
@@ -144,7 +144,11 @@ def slowness() -> float:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     with service(tmp_path_factory.mktemp("home")) as made:
-        made.engine.script = lambda _: [Delta(0, "ok", 1, finish_reason="stop"), Usage(1, 1)]
+        read = Reading(tuple(range(100_000)), ("piece",) * 100_000, 131_072)
+        made.engine.script = lambda _: [
+            Delta(0, "ok", 1, finish_reason="stop", read=read),
+            Usage(1, 1),
+        ]
         app = create_app(made)
         # As replicas do: what other tests have left here is not looked through for garbage.
         settled()
