@@ -345,7 +345,7 @@ def test_a_grammar_lets_an_answer_be_thought_over(backend, loop):
 def test_thoughts_end_when_their_budget_is_spent_or_that_is_refused(backend, loop):
     wanted = replace(asked(logit_bias=ENDLESS), thoughts=Thoughts(opened=True, most=3))
     if isinstance(backend, VllmRunner):
-        with pytest.raises(InvalidSampling, match="not told to close thoughts"):
+        with pytest.raises(InvalidSampling, match="does not bound thoughts"):
             loop.run(answered(backend, wanted))
     else:
         (row,) = loop.run(answered(backend, wanted)).values()
