@@ -155,6 +155,7 @@ class ResponseWriter(Writer):
             "output": [self._item(choice, which) for which in items],
             "parallel_tool_calls": asked.parallel_tool_calls is not False,
             "previous_response_id": asked.previous_response_id,
+            "reasoning": {"effort": asked.reasoning.effort, "summary": None},
             "store": asked.store,
             "temperature": self._sampling.temperature,
             "text": as_sent(asked.text),

@@ -164,8 +164,9 @@ def test_what_was_thought_is_kept(made, client):
     ],
 )
 def test_it_may_be_said_how_much_is_thought(made, client, reasoning, thought):
-    client.responses.create(model=BASE, input="hi", reasoning=reasoning)
+    answer = client.responses.create(model=BASE, input="hi", reasoning=reasoning)
     assert made.engine.generations[0].most_thought == thought
+    assert answer.reasoning.effort == reasoning.get("effort")
 
 
 def test_an_answer_that_is_cut_short_is_incomplete(made, client):

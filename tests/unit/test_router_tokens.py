@@ -120,7 +120,7 @@ def test_tokens_are_told_as_text(http, theirs):
         ("/tokenize", {"prompt": "a", "model": "nobody/here"}, (404, "model")),
         ("/tokenize", {"prompt": "a " * 9000}, (400, "messages")),
         ("/tokenize", {"messages": []}, (400, "messages")),
-        ("/detokenize", {"tokens": [10**6]}, (400, "prompt")),
+        ("/detokenize", {"tokens": [10**6]}, (400, "tokens")),
         ("/detokenize", {"tokens": [-1]}, (400, "tokens[0]")),
         ("/detokenize", {"tokens": []}, (400, "tokens")),
         ("/detokenize", {}, (400, "tokens")),
