@@ -299,7 +299,9 @@ def _grammar_of_calls(
 def _param(generation: Generation) -> str:
     """What the client called its prompt."""
     first = generation.prompt[0] if generation.prompt else None
-    return "messages" if isinstance(first, Message) else "prompt"
+    if isinstance(first, Message):
+        return "messages"
+    return "tokens" if isinstance(first, int) and not generation.n else "prompt"
 
 
 def _refusal(error: errors.EngineError, param: str = "prompt") -> refusals.RouterError:

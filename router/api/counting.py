@@ -1,29 +1,18 @@
 """Tells what a prompt is to the base, without an answer to it."""
 
 from dataclasses import replace
-from typing import Protocol
 from uuid import uuid4
 
 from fastapi import Request
 
 from router.answer import Choice, collect, cut_short
 from router.api.connection import while_connected
-from router.engine import Generation, Reading, Usage
+from router.api.generation import Prompting
+from router.engine import Reading, Usage
 from router.keyring import Caller
 from router.resolver import AUTO
 from router.sampling import Sampling
 from router.service import Service
-
-
-class Prompting(Protocol):
-    """A request body with a prompt for somebody."""
-
-    @property
-    def model(self) -> str:
-        """Whom it is for."""
-
-    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
-        """What would be asked of the engine, to be answered with the given adapter."""
 
 
 async def prompt_tokens(request: Request, service: Service, caller: Caller, body: Prompting) -> int:

@@ -98,7 +98,18 @@ async def envelope(
     )
 
 
-class Conversation(Asked, Protocol):
+class Prompting(Protocol):
+    """A request body with a prompt for somebody."""
+
+    @property
+    def model(self) -> str:
+        """Who it is for."""
+
+    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
+        """What is asked of the engine, answered with the given adapter."""
+
+
+class Conversation(Asked, Prompting, Protocol):
     """A request body that asks for the next turn of a conversation."""
 
     @property
@@ -112,9 +123,6 @@ class Conversation(Asked, Protocol):
     @property
     def sampling(self) -> Sampling:
         """What is asked of the sampling."""
-
-    def generation(self, request_id: str, adapter: str | None, sampling: Sampling) -> Generation:
-        """What is asked of the engine, answered with the given adapter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from router.api.counting import prompt_read
 from router.api.json_body import read_json
 from router.api.schema import json_body
 from router.api.serving import Served
-from router.errors import InvalidRequest
 from router.wire.body import parse
 from router.wire.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -34,8 +33,5 @@ async def tokenize(service: Served, request: Request, caller: Asker) -> Response
 async def detokenize(service: Served, request: Request, caller: Asker) -> dict[str, str]:
     """Tell the text of tokens."""
     body = parse(await read_json(request), DetokenizeRequest)
-    try:
-        text, _ = await prompt_read(request, service, caller, body)
-    except InvalidRequest as error:
-        raise InvalidRequest(str(error), param="tokens") from error
+    text, _ = await prompt_read(request, service, caller, body)
     return {"prompt": text}

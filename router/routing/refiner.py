@@ -226,7 +226,7 @@ def first_task(snapshot: Snapshot, route: Route) -> Task:
     """A route's probe, told apart from the routes that a search for its examples finds."""
     owner = NOBODY if route.visibility == Visibility.PUBLIC else route.owner
     centre = centroid(route.vectors)
-    # Few examples are easily near to anything: whom it is mistaken for are those of many.
+    # A few examples are easily near to anything; what a route is mistaken for has many.
     prior = snapshot.near_general(centre)
     found = snapshot.seen_by(owner).nearest(centre, NEIGHBOURS + 1, prior)
     around = [each for each, _ in found if each.specialist != route.specialist]

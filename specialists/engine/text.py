@@ -79,8 +79,7 @@ class Tokenizer:
 
     def encode_answer(self, text: str, most: int) -> list[int]:
         """The first tokens of a text as an answer has them, `most` at most."""
-        some = text[: most * PLAIN_CHARACTERS]
-        return list(self._tokenizer(some, add_special_tokens=False)["input_ids"])[:most]
+        return self.encode(text[: most * PLAIN_CHARACTERS], bare=True)[:most]
 
     def encode_chat(
         self,
@@ -111,7 +110,7 @@ class Tokenizer:
         tokens = self._control.encode(text)
         if tokens is not None:
             return tokens
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.encode(text, bare=True)
 
     def render_chat(
         self,

@@ -114,7 +114,7 @@ def _nearest(wanted: Tensor) -> Tensor:
 
 def _batches(nearest: Tensor, size: int, seed: int) -> Iterator[list[int]]:
     """For ever: groups of near texts, no text twice in a batch."""
-    draw = Random(seed)  # noqa: S311 - nothing secret
+    draw = Random(seed)  # noqa: S311 (no secret is made)
     while True:
         batch: dict[int, None] = {}
         while len(batch) < size:

@@ -13,7 +13,7 @@ from tiny import tiny_base
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from deploy.engine_replica import _refusal
+from deploy.engine_replica import _param, _refusal
 from registry.scopes import Scope
 from router.engine import Delta, Usage
 from specialists.engine.runner import Runner
@@ -36,7 +36,7 @@ class Reads(ScriptedEngine):
             async for item in self.replica._answer(generation):
                 yield item
         except EngineError as error:
-            raise _refusal(error, "prompt") from error
+            raise _refusal(error, _param(generation)) from error
 
 
 @pytest.fixture(scope="module")

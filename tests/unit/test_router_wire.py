@@ -110,7 +110,8 @@ def test_logprobs_without_alternatives(fields, logprobs):
         {"max_tokens": 5, "max_completion_tokens": 5, "stop": ["a", "b", "c", "d"]},
         {"messages": [{**HI, "name": None, "tool_calls": None, "refusal": None}]},
         {"metadata": {"a": "b"}, "store": False, "prompt_cache_key": "k", "user": "u"},
-        {"safety_identifier": "s", "service_tier": "auto", "reasoning_effort": "medium"},
+        {"safety_identifier": "s", "service_tier": "auto", "reasoning_effort": "none"},
+        {"reasoning_effort": "medium"},
         {"verbosity": "medium", "prompt_cache_retention": "24h", "top_p": 0},
         {"messages": [HI | {"name": "ann"}, {"role": "assistant", "content": None}, HI]},
         {
@@ -212,6 +213,7 @@ def test_the_unsupported_is_refused_by_name(fields, param):
         ({"chat_template_kwargs": [1]}, "chat_template_kwargs", "invalid_type"),
         ({"chat_template_kwargs": {str(at): at for at in range(65)}}, "chat_template_kwargs",
          "invalid_value"),
+        ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
         ({"add_generation_prompt": False}, "add_generation_prompt", "invalid_value"),
         ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "invalid_value"),
         ({"stop_token_ids": [5] * 65}, "stop_token_ids", "invalid_value"),
